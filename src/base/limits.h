@@ -1,0 +1,28 @@
+/*
+ * Every bound of zbaton in one place, and what happens past it.
+ * Past a limit: an input is refused with ZB_E_LIMIT and the name of the limit; nothing is cut short.
+ */
+#ifndef ZB_BASE_LIMITS_H
+#define ZB_BASE_LIMITS_H
+
+#define ZB_NODES_MAX 16               /* nodes of a cluster */
+#define ZB_MEMBERS_MAX 9              /* members of a service */
+#define ZB_SERVICES_MAX 1024          /* services of a cluster */
+#define ZB_DATASETS_MAX 256           /* datasets of a service's tree */
+#define ZB_NODE_NAME_SIZE 64          /* node name with its NUL: [a-z0-9][a-z0-9-]* */
+#define ZB_SERVICE_NAME_SIZE 64       /* service name with its NUL: [a-z0-9][a-z0-9_-]* */
+#define ZB_REL_SIZE 160               /* dataset name relative to the service's dataset, with NUL */
+#define ZB_DATASET_NAME_SIZE 256      /* full dataset name (ZFS_MAX_DATASET_NAME_LEN) */
+#define ZB_SNAP_NAME_SIZE 128         /* snapshot name without '@', with NUL */
+#define ZB_UUID_SIZE 37               /* textual uuid with NUL */
+#define ZB_ADDRESS_SIZE 80            /* "10.77.0.1:7979" or "[fd00::1]:7979" with NUL */
+#define ZB_PATH_SIZE 1024             /* file system path with NUL */
+#define ZB_STEPS_MAX 4096             /* snapshots sent one after the other to catch up */
+
+#define ZB_WIRE_FRAME_MAX (1u << 20)  /* payload of a peer frame; a longer one closes the connection */
+#define ZB_WIRE_HELLO_MAX (16u << 10) /* payload of a frame before the hello was accepted */
+#define ZB_KMSG_MAX (512u << 10)      /* a keeper message; a longer one ends the engine */
+#define ZB_CONTROL_LINE_MAX (4u << 20) /* a line on the control socket */
+#define ZB_KEEPER_JOBS_MAX 64         /* keeper operations under way at once; more wait in order */
+
+#endif
