@@ -67,8 +67,11 @@ enum zb_rc zb_manifest_copy(struct zb_manifest *to, const struct zb_manifest *fr
                             struct zb_err *err) ZB_CHECKED;
 void zb_manifest_close(struct zb_manifest *m);
 void zb_manifest_sort(struct zb_manifest *m);
-/* SHA-256 over id, and per entry uuid, rel, guid (sorted), cut to 16 bytes. Not over time. */
+/* SHA-256 over id, and per entry uuid, rel, guid (sorted: asserted), cut to 16 bytes. Not over
+ * time. Aborts when libcrypto has no memory. */
 void zb_manifest_ref(const struct zb_manifest *m, struct zb_set_ref *ref);
+/* What the struct promises and valid names, every uuid and guid present: for manifests of others. */
+bool zb_manifest_valid(const struct zb_manifest *m);
 const struct zb_manifest_entry *zb_manifest_find(const struct zb_manifest *m, const char *rel);
 
 /* Names as limits.h states them. */
@@ -79,12 +82,17 @@ bool zb_service_name_valid(const char *s);
 bool zb_rel_valid(const char *s);
 /* A snapshot's name of any tool, without '@': same characters plus space and '+'. */
 bool zb_snap_name_valid(const char *s);
+/* A uuid in text, lower case; any version. */
+bool zb_uuid_valid(const char *s);
 
 /* Clocks: CLOCK_BOOTTIME in ms; UTC. */
 struct zb_mono zb_mono_now(void);
 struct zb_wall zb_wall_now(void);
-/* RFC 3339 UTC "2026-11-22T06:41:07Z"; buf of 24. */
+/* RFC 3339 UTC "2026-11-22T06:41:07Z"; buf of 24. Times outside the years 1970 to 9999 are shown as
+ * the nearest one inside. */
 void zb_wall_format(struct zb_wall t, char *buf);
+/* date as 20261122, clock as 64107 (UTC); fields past their range carry over as in timegm(3). */
+struct zb_wall zb_wall_from_utc(uint32_t date, uint32_t clock);
 
 /* Random bytes of the kernel (getrandom); cannot fail on a booted host (aborts if it does). */
 void zb_random(void *buf, size_t size);
@@ -92,7 +100,7 @@ uint64_t zb_random_u64(void); /* never 0 */
 /* Random uuid (version 4) in text; buf of ZB_UUID_SIZE. */
 void zb_uuid_new(char *buf);
 
-/* snprintf that asserts nothing was cut: for buffers that are sized for their content. */
+/* Copies a string and asserts that nothing was cut: for buffers that are sized for their content. */
 void zb_strcopy(char *to, size_t size, const char *from);
 
 #endif
