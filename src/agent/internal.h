@@ -1,0 +1,84 @@
+/*
+ * What the files of the engine share: one struct, owned by zb_agent_run and freed by it. Everything
+ * happens on the loop's thread. Each state pointer belongs to the file named beside it; nobody else
+ * looks behind it.
+ */
+#ifndef ZB_AGENT_INTERNAL_H
+#define ZB_AGENT_INTERNAL_H
+
+#include "agent/agent.h"
+
+struct zb_agent_pki {
+    char *ca_crt;  /* PEM; owned */
+    char *node_crt;
+    char *node_key;
+    char *ca_key;  /* NULL unless the cluster's CA lives on this node */
+};
+
+struct zb_agent {
+    const struct zb_conf_node *conf; /* borrowed for the life of the process */
+    uv_loop_t loop;
+    bool stopping;                   /* the loop is being ended */
+
+    char cluster_name[ZB_NODE_NAME_SIZE];
+    char cluster_id[ZB_UUID_SIZE];
+    struct zb_agent_pki pki;
+
+    /* From the keeper's HELLO. */
+    uint64_t nonce;
+    uint64_t pool_guid;
+    char root[ZB_DATASET_NAME_SIZE];
+    char boot_id[ZB_UUID_SIZE];
+
+    /* Index is the number in the core. Slot 0 is this node from the start on. */
+    uint8_t self;
+    uint32_t nodes_count;
+    struct zb_agent_node nodes[ZB_NODES_MAX];
+    uint32_t services_count;
+    struct zb_agent_service *services; /* ZB_SERVICES_MAX of them */
+
+    struct zb_history *history;
+    struct zb_net *net;
+    struct zb_core *core;
+
+    struct zb_keeper_client *keeper;  /* keeper.c */
+    struct zb_drive *drive;           /* drive.c */
+    struct zb_positions *positions;   /* position.c */
+    struct zb_ships *ships;           /* ship.c */
+    struct zb_lands *lands;           /* land.c */
+    struct zb_agent_subscriber *subscribers; /* event.c */
+
+    struct zb_config_state *config;   /* config.c */
+    struct zb_control *control;       /* control.c */
+    struct zb_member_state *member;   /* member.c */
+};
+
+/* --- event.c --- */
+
+/* Who wants every event from now on (`events -f`). Embedded in the caller's struct, linked while
+ * subscribed; the texts given to on_event are borrowed. on_event may unsubscribe itself. */
+struct zb_agent_event_view {
+    int64_t id;          /* of the history; 0 when it could not be written */
+    struct zb_wall time;
+    uint32_t level;      /* 4 warning, 6 information */
+    const char *service; /* may be "" */
+    const char *rule;
+    const char *text;
+};
+
+struct zb_agent_subscriber {
+    void (*on_event)(void *ctx, const struct zb_agent_event_view *event);
+    void *ctx;
+    struct zb_agent_subscriber *next;
+};
+
+void zb_agent_subscribe(struct zb_agent *a, struct zb_agent_subscriber *s);
+/* Nothing happens when s is not subscribed. */
+void zb_agent_unsubscribe(struct zb_agent *a, struct zb_agent_subscriber *s);
+
+/* --- agent.c --- */
+
+/* Ends the loop; zb_agent_run then returns. Safe from any callback. */
+void zb_agent_stop(struct zb_agent *a);
+
+#endif
