@@ -36,13 +36,11 @@ zb_service_name_valid(const char *s)
     return starts_with_alnum(s) && made_of(s, ZB_SERVICE_NAME_SIZE, LOWER DIGIT "_-");
 }
 
-bool
-zb_rel_valid(const char *s)
+/* Components of a dataset name, separated by '/': none empty, none starting with '.'. */
+static bool
+components_valid(const char *s, size_t size)
 {
-    if (s[0] == '\0') {
-        return true;
-    }
-    if (!made_of(s, ZB_REL_SIZE, ALNUM "_.:-/")) {
+    if (!made_of(s, size, ALNUM "_.:-/")) {
         return false;
     }
     for (const char *component = s; component != NULL;) {
@@ -55,6 +53,19 @@ zb_rel_valid(const char *s)
         }
     }
     return true;
+}
+
+bool
+zb_rel_valid(const char *s)
+{
+    return s[0] == '\0' || components_valid(s, ZB_REL_SIZE);
+}
+
+bool
+zb_dataset_name_valid(const char *s)
+{
+    bool letter = s[0] >= 'A' && s[0] <= 'Z';
+    return (letter || (s[0] >= 'a' && s[0] <= 'z')) && components_valid(s, ZB_DATASET_NAME_SIZE);
 }
 
 bool

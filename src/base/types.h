@@ -80,6 +80,8 @@ bool zb_service_name_valid(const char *s);
 /* Relative dataset name: components of [A-Za-z0-9_.:-], none empty, "." or "..", none starting
  * with '.', no '@', '#', '%'. "" is valid (the service's own dataset). */
 bool zb_rel_valid(const char *s);
+/* Full name of a dataset, pool first: components as above, the pool starts with a letter. */
+bool zb_dataset_name_valid(const char *s);
 /* A snapshot's name of any tool, without '@': same characters plus space and '+'. */
 bool zb_snap_name_valid(const char *s);
 /* A uuid in text, lower case; any version. */

@@ -177,7 +177,7 @@ struct zb_kreq {
     char uuid[ZB_UUID_SIZE];
     char snap[ZB_SNAP_NAME_SIZE];
     char token[1024];
-    char *text;                        /* owned, may be NULL; at most 64 KiB */
+    char *text;                        /* owned, at most 64 KiB; empty is decoded as NULL */
     struct zb_manifest manifest;       /* owned */
     uint32_t protect_count;
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
@@ -207,7 +207,7 @@ struct zb_krep {
     char msg[512];
     char hint[256];
     struct zb_record record;
-    char *text;                        /* owned, may be NULL */
+    char *text;                        /* owned, at most 64 KiB; empty is decoded as NULL */
     struct zb_manifest manifest;       /* owned */
     uint32_t datasets_count;
     struct zb_kdataset *datasets;      /* owned */

@@ -53,6 +53,21 @@ relative_names(void **state)
 }
 
 static void
+dataset_names(void **state)
+{
+    (void)state;
+    assert_true(zb_dataset_name_valid("tank"));
+    assert_true(zb_dataset_name_valid("pool1/services/web.db"));
+    assert_false(zb_dataset_name_valid(""));
+    assert_false(zb_dataset_name_valid("1pool/a"));
+    assert_false(zb_dataset_name_valid("/tank"));
+    assert_false(zb_dataset_name_valid("tank/"));
+    assert_false(zb_dataset_name_valid("tank/.rescue"));
+    assert_false(zb_dataset_name_valid("tank/../x"));
+    assert_false(zb_dataset_name_valid("tank@x"));
+}
+
+static void
 snapshot_names(void **state)
 {
     (void)state;
@@ -174,6 +189,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(node_and_service_names),
         cmocka_unit_test(relative_names),
+        cmocka_unit_test(dataset_names),
         cmocka_unit_test(snapshot_names),
         cmocka_unit_test(uuids),
         cmocka_unit_test(set_order),

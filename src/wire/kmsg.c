@@ -1,0 +1,278 @@
+#include "wire/kmsg.h"
+
+#include <string.h>
+
+#include "wire/codec.h"
+
+#define TEXT_MAX (64u << 10)
+
+/* A field f of struct t; what differs by kind follows. */
+#define FIELD(k, t, f, ...)                                                                        \
+    {                                                                                              \
+        .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
+        .size = sizeof(((struct t *)0)->f), .count_offset = ZB_FIELD_NO_COUNT, __VA_ARGS__         \
+    }
+#define INT(t, f) FIELD(ZB_FIELD_INT, t, f, .max = 0)
+#define INT_UPTO(t, f, m) FIELD(ZB_FIELD_INT, t, f, .max = m)
+#define BOOL(t, f) INT_UPTO(t, f, 1)
+#define STRING(t, f, v) FIELD(ZB_FIELD_STRING, t, f, .valid = v)
+#define BYTES(t, f) FIELD(ZB_FIELD_BYTES, t, f, .max = 0)
+#define TEXT(t, f) FIELD(ZB_FIELD_TEXT, t, f, .max = TEXT_MAX)
+#define STRUCT(t, f, s) FIELD(ZB_FIELD_STRUCT, t, f, .shape = &(s))
+#define MANIFEST(t, f)                                                                             \
+    FIELD(ZB_FIELD_STRUCT, t, f, .shape = &manifest_shape, .check = manifest_check)
+/* Elements with their number in field n. */
+#define COUNTED(k, t, f, n, m, s)                                                                  \
+    {                                                                                              \
+        .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
+        .count_offset = offsetof(struct t, n), .max = m, .shape = &(s)                             \
+    }
+#define LIST(t, f, n, m, s) COUNTED(ZB_FIELD_LIST, t, f, n, m, s)
+#define ARRAY(t, f, n, m, s) COUNTED(ZB_FIELD_ARRAY, t, f, n, m, s)
+#define SHAPE(f, s)                                                                                \
+    {                                                                                              \
+        .fields = f, .fields_count = sizeof(f) / sizeof((f)[0]), .size = s                         \
+    }
+
+static bool
+manifest_check(const void *s)
+{
+    return zb_manifest_valid(s);
+}
+
+/* What a resume token is made of: hexadecimal numbers and dashes (dsl_dataset.c:
+ * "%u-%llx-%llx-%s"). */
+static bool
+token_valid(const char *s)
+{
+    return s[strspn(s, "0123456789abcdef-")] == '\0';
+}
+
+static const struct zb_field set_id_fields[] = {
+    INT(zb_set_id, term),
+    INT(zb_set_id, seq),
+};
+static const struct zb_shape set_id_shape = SHAPE(set_id_fields, sizeof(struct zb_set_id));
+
+static const struct zb_field set_ref_fields[] = {
+    STRUCT(zb_set_ref, id, set_id_shape),
+    BYTES(zb_set_ref, digest),
+};
+static const struct zb_shape set_ref_shape = SHAPE(set_ref_fields, sizeof(struct zb_set_ref));
+
+static const struct zb_field wall_fields[] = {INT(zb_wall, s)};
+static const struct zb_shape wall_shape = SHAPE(wall_fields, sizeof(struct zb_wall));
+
+static const struct zb_field entry_fields[] = {
+    STRING(zb_manifest_entry, uuid, zb_uuid_valid),
+    STRING(zb_manifest_entry, rel, zb_rel_valid),
+    INT(zb_manifest_entry, guid),
+};
+static const struct zb_shape entry_shape = SHAPE(entry_fields, sizeof(struct zb_manifest_entry));
+
+static const struct zb_field manifest_fields[] = {
+    STRUCT(zb_manifest, id, set_id_shape),
+    STRUCT(zb_manifest, time, wall_shape),
+    LIST(zb_manifest, entries, entries_count, ZB_DATASETS_MAX, entry_shape),
+};
+static const struct zb_shape manifest_shape = SHAPE(manifest_fields, sizeof(struct zb_manifest));
+
+static const struct zb_field node_name_fields[] = {
+    {.name = "name",
+     .kind = ZB_FIELD_STRING,
+     .size = ZB_NODE_NAME_SIZE,
+     .valid = zb_node_name_valid},
+};
+static const struct zb_shape node_name_shape = SHAPE(node_name_fields, ZB_NODE_NAME_SIZE);
+
+static const struct zb_field record_fields[] = {
+    INT(zb_record, granted_term),
+    STRING(zb_record, granted_to, zb_node_name_valid),
+    INT(zb_record, learned_term),
+    STRING(zb_record, learned_leader, zb_node_name_valid),
+    INT(zb_record, established_term),
+    INT(zb_record, released_term),
+    STRING(zb_record, released_to, zb_node_name_valid),
+    STRUCT(zb_record, released_set, set_ref_shape),
+    FIELD(ZB_FIELD_ARRAY, zb_record, suspects, .max = ZB_MEMBERS_MAX + 1,
+          .shape = &node_name_shape),
+    INT(zb_record, version),
+};
+static const struct zb_shape record_shape = SHAPE(record_fields, sizeof(struct zb_record));
+
+static const struct zb_field dataset_fields[] = {
+    STRING(zb_kdataset, uuid, zb_uuid_valid),
+    STRING(zb_kdataset, rel, zb_rel_valid),
+    INT(zb_kdataset, guid),
+    INT_UPTO(zb_kdataset, mount, ZB_MOUNT_RW),
+    BOOL(zb_kdataset, readonly_on),
+    BOOL(zb_kdataset, marked),
+    INT(zb_kdataset, written_bytes),
+    INT(zb_kdataset, used_bytes),
+    STRING(zb_kdataset, newest, zb_snap_name_valid),
+    INT(zb_kdataset, newest_guid),
+    STRING(zb_kdataset, token, token_valid),
+};
+static const struct zb_shape dataset_shape = SHAPE(dataset_fields, sizeof(struct zb_kdataset));
+
+static const struct zb_field snap_fields[] = {
+    STRING(zb_ksnap, name, zb_snap_name_valid),
+    INT(zb_ksnap, guid),
+    INT(zb_ksnap, createtxg),
+};
+static const struct zb_shape snap_shape = SHAPE(snap_fields, sizeof(struct zb_ksnap));
+
+static const struct zb_field kreq_fields[] = {
+    INT(zb_kreq, id),
+    INT_UPTO(zb_kreq, op, ZB_KOP_LAST),
+    INT(zb_kreq, flags),
+    INT(zb_kreq, timeout_ms),
+    INT(zb_kreq, count),
+    INT(zb_kreq, term),
+    INT(zb_kreq, seq),
+    INT(zb_kreq, base_term),
+    INT(zb_kreq, base_seq),
+    INT(zb_kreq, time_s),
+    INT(zb_kreq, guid),
+    INT(zb_kreq, from_guid),
+    INT(zb_kreq, nonce),
+    INT(zb_kreq, version),
+    INT(zb_kreq, target),
+    STRING(zb_kreq, service, zb_service_name_valid),
+    STRING(zb_kreq, node, zb_node_name_valid),
+    STRING(zb_kreq, rel, zb_rel_valid),
+    STRING(zb_kreq, uuid, zb_uuid_valid),
+    STRING(zb_kreq, snap, zb_snap_name_valid),
+    STRING(zb_kreq, token, token_valid),
+    TEXT(zb_kreq, text),
+    MANIFEST(zb_kreq, manifest),
+    ARRAY(zb_kreq, protect, protect_count, ZB_MEMBERS_MAX + 1, set_id_shape),
+};
+static const struct zb_shape kreq_shape = SHAPE(kreq_fields, sizeof(struct zb_kreq));
+
+static const struct zb_field krep_fields[] = {
+    INT(zb_krep, id),
+    INT_UPTO(zb_krep, op, ZB_KOP_LAST),
+    INT_UPTO(zb_krep, rc, ZB_E_UNSUPPORTED),
+    INT(zb_krep, sys_errno),
+    BOOL(zb_krep, more),
+    INT(zb_krep, flags),
+    BOOL(zb_krep, running),
+    BOOL(zb_krep, mounted_here),
+    BOOL(zb_krep, sealed),
+    BOOL(zb_krep, foreign),
+    INT(zb_krep, count),
+    INT(zb_krep, elapsed_ms),
+    INT(zb_krep, bytes),
+    INT(zb_krep, guid),
+    INT(zb_krep, pool_guid),
+    INT(zb_krep, pool_free_bytes),
+    INT(zb_krep, nonce),
+    STRING(zb_krep, node, zb_node_name_valid),
+    STRING(zb_krep, boot_id, zb_uuid_valid),
+    STRING(zb_krep, root, zb_dataset_name_valid),
+    STRING(zb_krep, msg, NULL),
+    STRING(zb_krep, hint, NULL),
+    STRUCT(zb_krep, record, record_shape),
+    TEXT(zb_krep, text),
+    MANIFEST(zb_krep, manifest),
+    LIST(zb_krep, datasets, datasets_count, ZB_DATASETS_MAX, dataset_shape),
+    LIST(zb_krep, snaps, snaps_count, ZB_STEPS_MAX, snap_shape),
+};
+static const struct zb_shape krep_shape = SHAPE(krep_fields, sizeof(struct zb_krep));
+
+static const char *const op_words[] = {
+    [ZB_KOP_HELLO] = "hello",       [ZB_KOP_DEFINE] = "define", [ZB_KOP_OBSERVE] = "observe",
+    [ZB_KOP_SNAPS] = "snaps",       [ZB_KOP_CREATE] = "create", [ZB_KOP_UNADOPT] = "unadopt",
+    [ZB_KOP_SNAPSHOT] = "snapshot", [ZB_KOP_SEND] = "send",     [ZB_KOP_RECEIVE] = "receive",
+    [ZB_KOP_CANCEL] = "cancel",     [ZB_KOP_START] = "start",   [ZB_KOP_STOP] = "stop",
+    [ZB_KOP_CHECK] = "check",       [ZB_KOP_SEAL] = "seal",     [ZB_KOP_RELEASE] = "release",
+    [ZB_KOP_GRANT] = "grant",       [ZB_KOP_LEARN] = "learn",   [ZB_KOP_PROMOTE] = "promote",
+    [ZB_KOP_DEMOTE] = "demote",     [ZB_KOP_PRUNE] = "prune",
+};
+
+const char *
+zb_kop_word(uint32_t op)
+{
+    return op == 0 || op > ZB_KOP_LAST ? "unknown" : op_words[op];
+}
+
+enum zb_rc
+zb_kreq_encode(const struct zb_kreq *req, uint8_t *buf, size_t size, size_t *used,
+               struct zb_err *err)
+{
+    enum zb_rc rc = zb_codec_encode(&kreq_shape, req, buf, size, used, err);
+    return rc == ZB_OK ? rc : zb_err_wrap(err, "keeper request %s", zb_kop_word(req->op));
+}
+
+enum zb_rc
+zb_krep_encode(const struct zb_krep *rep, uint8_t *buf, size_t size, size_t *used,
+               struct zb_err *err)
+{
+    enum zb_rc rc = zb_codec_encode(&krep_shape, rep, buf, size, used, err);
+    return rc == ZB_OK ? rc : zb_err_wrap(err, "keeper reply %s", zb_kop_word(rep->op));
+}
+
+static enum zb_rc
+decode(const struct zb_shape *shape, const uint8_t *buf, size_t size, void *out, struct zb_err *err)
+{
+    if (size > ZB_KMSG_MAX) {
+        memset(out, 0, shape->size);
+        return zb_err_set(err, ZB_E_LIMIT, "%zu bytes, at most %u (ZB_KMSG_MAX)", size,
+                          ZB_KMSG_MAX);
+    }
+    return zb_codec_decode(shape, buf, size, out, err);
+}
+
+/* The envelope both kinds share: an id and a known operation. */
+static enum zb_rc
+envelope_check(uint64_t id, uint32_t op, struct zb_err *err)
+{
+    if (id == 0) {
+        return zb_err_set(err, ZB_E_FORMAT, "id: is 0");
+    }
+    if (op == 0) {
+        return zb_err_set(err, ZB_E_FORMAT, "op: is 0");
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_kreq_decode(const uint8_t *buf, size_t size, struct zb_kreq *out, struct zb_err *err)
+{
+    enum zb_rc rc = decode(&kreq_shape, buf, size, out, err);
+    if (rc == ZB_OK) {
+        rc = envelope_check(out->id, out->op, err);
+    }
+    if (rc != ZB_OK) {
+        zb_kreq_close(out);
+        return zb_err_wrap(err, "keeper request");
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_krep_decode(const uint8_t *buf, size_t size, struct zb_krep *out, struct zb_err *err)
+{
+    enum zb_rc rc = decode(&krep_shape, buf, size, out, err);
+    if (rc == ZB_OK) {
+        rc = envelope_check(out->id, out->op, err);
+    }
+    if (rc != ZB_OK) {
+        zb_krep_close(out);
+        return zb_err_wrap(err, "keeper reply");
+    }
+    return ZB_OK;
+}
+
+void
+zb_kreq_close(struct zb_kreq *req)
+{
+    zb_codec_close(&kreq_shape, req);
+}
+
+void
+zb_krep_close(struct zb_krep *rep)
+{
+    zb_codec_close(&krep_shape, rep);
+}
