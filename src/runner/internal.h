@@ -1,0 +1,32 @@
+/*
+ * The kinds of runners behind runner.h; one file each.
+ */
+#ifndef ZB_RUNNER_INTERNAL_H
+#define ZB_RUNNER_INTERNAL_H
+
+#include "runner/runner.h"
+
+struct zb_runner_ops {
+    enum zb_rc (*start)(const struct zb_runner *r, struct zb_mono deadline, struct zb_err *err);
+    enum zb_rc (*stop)(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err);
+    enum zb_rc (*check)(const struct zb_runner *r, struct zb_mono deadline, bool *running,
+                        struct zb_err *err);
+    enum zb_rc (*alive)(const struct zb_runner *r, bool *alive, struct zb_err *err);
+};
+
+extern const struct zb_runner_ops zb_runner_command_ops;
+extern const struct zb_runner_ops zb_runner_systemd_ops;
+
+static inline bool
+zb_runner_declared(const char *s)
+{
+    return s != NULL && s[0] != '\0';
+}
+
+static inline struct zb_mono
+zb_runner_after(uint64_t ms)
+{
+    return (struct zb_mono){.ms = zb_mono_now().ms + (int64_t)ms};
+}
+
+#endif
