@@ -23,11 +23,12 @@ manifest_fill(struct zb_manifest *m)
     m->entries[1].guid = 7;
 }
 
-/* Every field has a value of its own: one that the tables forget is seen by memcmp. */
+/* Every field has a value of its own: one that the tables forget is seen by memcmp. Static, so that
+ * padding is zero as it is in what was decoded. */
 static void
 request_fill(struct zb_kreq *req)
 {
-    *req = (struct zb_kreq){
+    static const struct zb_kreq sample = {
         .id = 0x0102030405060708,
         .op = ZB_KOP_RECEIVE,
         .flags = 0xf0000001,
@@ -52,6 +53,7 @@ request_fill(struct zb_kreq *req)
         .protect_count = 2,
         .protect = {{1, 2}, {3, 4}},
     };
+    memcpy(req, &sample, sizeof *req);
     req->text = strdup("{\"a\": 1}");
     manifest_fill(&req->manifest);
 }
@@ -97,8 +99,8 @@ request_round_trip(void **state)
                         2 * sizeof out.manifest.entries[0]);
     free(req.text);
     free(out.text);
-    zb_manifest_close(&(struct zb_manifest){.entries = req.manifest.entries});
-    zb_manifest_close(&(struct zb_manifest){.entries = out.manifest.entries});
+    free(req.manifest.entries);
+    free(out.manifest.entries);
     req.text = out.text = NULL;
     req.manifest.entries = out.manifest.entries = NULL;
     assert_memory_equal(&req, &out, sizeof req);
@@ -107,7 +109,7 @@ request_round_trip(void **state)
 static void
 reply_fill(struct zb_krep *rep)
 {
-    *rep = (struct zb_krep){
+    static const struct zb_krep sample = {
         .id = 9,
         .op = ZB_KOP_OBSERVE,
         .rc = ZB_E_HELD,
@@ -143,6 +145,7 @@ reply_fill(struct zb_krep *rep)
         .datasets_count = 2,
         .snaps_count = 1,
     };
+    memcpy(rep, &sample, sizeof *rep);
     rep->text = strdup("web\ndb\n");
     manifest_fill(&rep->manifest);
     rep->datasets = calloc(2, sizeof *rep->datasets);
@@ -165,6 +168,20 @@ reply_fill(struct zb_krep *rep)
     rep->snaps[0] = (struct zb_ksnap){.name = "daily", .guid = 5, .createtxg = 6};
 }
 
+/* Frees what is owned; the rest stays, to be compared byte by byte. */
+static void
+reply_owned_drop(struct zb_krep *rep)
+{
+    free(rep->text);
+    free(rep->manifest.entries);
+    free(rep->datasets);
+    free(rep->snaps);
+    rep->text = NULL;
+    rep->manifest.entries = NULL;
+    rep->datasets = NULL;
+    rep->snaps = NULL;
+}
+
 static void
 reply_round_trip(void **state)
 {
@@ -181,17 +198,9 @@ reply_round_trip(void **state)
     assert_int_equal(out.manifest.entries_count, 2);
     assert_memory_equal(out.datasets, rep.datasets, 2 * sizeof *out.datasets);
     assert_memory_equal(out.snaps, rep.snaps, sizeof *out.snaps);
-    /* The rest of both structs, without what is owned. */
-    struct zb_krep left = rep;
-    struct zb_krep right = out;
-    left.text = right.text = NULL;
-    left.manifest.entries = right.manifest.entries = NULL;
-    left.datasets = right.datasets = NULL;
-    left.snaps = right.snaps = NULL;
-    assert_memory_equal(&left, &right, sizeof left);
-    zb_krep_close(&rep);
-    zb_krep_close(&out);
-    assert_null(out.snaps);
+    reply_owned_drop(&rep);
+    reply_owned_drop(&out);
+    assert_memory_equal(&rep, &out, sizeof rep);
 }
 
 static void
