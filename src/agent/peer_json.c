@@ -1,0 +1,182 @@
+#include "agent/peer_json.h"
+
+#include <inttypes.h>
+
+#include "agent/json.h"
+
+static const char *const kind_words[] = {
+    [ZB_MSG_REPORT] = "report",
+    [ZB_MSG_GRANT_ASK] = "grant-ask",
+    [ZB_MSG_GRANT_ANSWER] = "grant-answer",
+    [ZB_MSG_RELEASED] = "released",
+    [ZB_MSG_RELEASE_ASK] = "release-ask",
+};
+#define KINDS_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
+
+uint8_t
+zb_peer_names_find(const struct zb_peer_names *names, const char *name)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (names->nodes[i].present && strcmp(names->nodes[i].name, name) == 0) {
+            return (uint8_t)i;
+        }
+    }
+    return ZB_NODE_NONE;
+}
+
+static json_t *
+node_json(const struct zb_peer_names *names, uint8_t node)
+{
+    return node < names->count ? zb_json_text(names->nodes[node].name) : json_null();
+}
+
+static json_t *
+suspects_json(const struct zb_peer_names *names, uint32_t suspects)
+{
+    json_t *list = zb_json_array_new();
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (suspects & (UINT32_C(1) << i)) {
+            zb_json_append(list, zb_json_text(names->nodes[i].name));
+        }
+    }
+    return list;
+}
+
+static void
+report_encode(const struct zb_peer_names *names, const struct zb_core_msg *msg, json_t *o)
+{
+    zb_json_put(o, "role", zb_json_int(msg->role));
+    zb_json_put(o, "learned_term", zb_json_u64(msg->learned_term));
+    zb_json_put(o, "learned_leader", node_json(names, msg->learned_leader));
+    zb_json_put(o, "established_term", zb_json_u64(msg->established_term));
+    zb_json_put(o, "released_term", zb_json_u64(msg->released_term));
+    zb_json_put(o, "released_to", node_json(names, msg->released_to));
+    zb_json_put(o, "fork", zb_json_set(&msg->fork));
+    zb_json_put(o, "running", zb_json_bool(msg->running));
+    zb_json_put(o, "modified", zb_json_bool(msg->modified));
+    zb_json_put(o, "exists", zb_json_bool(msg->exists));
+    zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
+}
+
+json_t *
+zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
+                    const struct zb_core_msg *msg)
+{
+    json_t *o = zb_json_new("core");
+    zb_json_put(o, "service", zb_json_text(service));
+    zb_json_put(o, "kind", zb_json_text(kind_words[msg->kind]));
+    zb_json_put(o, "term", zb_json_u64(msg->term));
+    zb_json_put(o, "nonce", zb_json_u64(msg->nonce));
+    zb_json_put(o, "version", zb_json_u64(msg->version));
+    zb_json_put(o, "rc", zb_json_int(msg->rc));
+    zb_json_put(o, "set", zb_json_set(&msg->set));
+    zb_json_put(o, "suspects", suspects_json(names, msg->suspects));
+    zb_json_put(o, "granted_term", zb_json_u64(msg->granted_term));
+    zb_json_put(o, "granted_to", node_json(names, msg->granted_to));
+    if (msg->kind == ZB_MSG_REPORT) {
+        report_encode(names, msg, o);
+    }
+    return o;
+}
+
+static enum zb_msg_kind
+kind_read(struct zb_json_reader *r)
+{
+    char word[16];
+    zb_json_read_text(r, "kind", word, sizeof(word));
+    for (size_t i = ZB_MSG_REPORT; i < KINDS_COUNT; i++) {
+        if (strcmp(word, kind_words[i]) == 0) {
+            return (enum zb_msg_kind)i;
+        }
+    }
+    zb_json_read_fail(r, "kind");
+    return ZB_MSG_REPORT;
+}
+
+static uint8_t
+node_read(const struct zb_peer_names *names, struct zb_json_reader *r, const char *key)
+{
+    char name[ZB_NODE_NAME_SIZE];
+    if (json_is_null(json_object_get(r->object, key))) {
+        return ZB_NODE_NONE;
+    }
+    zb_json_read_name(r, key, name, sizeof(name), zb_node_name_valid);
+    return zb_peer_names_find(names, name);
+}
+
+/* Bits of the named nodes; *unknown is the first name that is no node. */
+static uint32_t
+suspects_read(const struct zb_peer_names *names, struct zb_json_reader *r, const char **unknown)
+{
+    const json_t *list = json_object_get(r->object, "suspects");
+    uint32_t bits = 0;
+    if (!json_is_array(list) || json_array_size(list) > ZB_NODES_MAX) {
+        zb_json_read_fail(r, "suspects");
+        return 0;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name == NULL || !zb_node_name_valid(name)) {
+            zb_json_read_fail(r, "suspects");
+            return 0;
+        }
+        uint8_t node = zb_peer_names_find(names, name);
+        if (node == ZB_NODE_NONE) {
+            *unknown = name;
+            return 0;
+        }
+        bits |= UINT32_C(1) << node;
+    }
+    return bits;
+}
+
+static void
+report_read(const struct zb_peer_names *names, struct zb_json_reader *r, struct zb_core_msg *msg)
+{
+    msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
+    msg->learned_term = zb_json_read_u64(r, "learned_term");
+    msg->learned_leader = node_read(names, r, "learned_leader");
+    msg->established_term = zb_json_read_u64(r, "established_term");
+    msg->released_term = zb_json_read_u64(r, "released_term");
+    msg->released_to = node_read(names, r, "released_to");
+    zb_json_read_set(r, "fork", &msg->fork);
+    msg->running = zb_json_read_bool(r, "running");
+    msg->modified = zb_json_read_bool(r, "modified");
+    msg->exists = zb_json_read_bool(r, "exists");
+    msg->start_ms = (uint32_t)zb_json_read_int(r, "start_ms", 0, UINT32_MAX);
+}
+
+enum zb_rc
+zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char *service,
+                    struct zb_core_msg *msg, struct zb_err *err)
+{
+    struct zb_json_reader r = zb_json_read(json);
+    struct zb_core_msg got = {.granted_to = ZB_NODE_NONE,
+                              .learned_leader = ZB_NODE_NONE,
+                              .released_to = ZB_NODE_NONE};
+    char name[ZB_SERVICE_NAME_SIZE];
+    const char *unknown = NULL;
+    zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);
+    got.kind = kind_read(&r);
+    got.term = zb_json_read_u64(&r, "term");
+    got.nonce = zb_json_read_u64(&r, "nonce");
+    got.version = zb_json_read_u64(&r, "version");
+    got.rc = (enum zb_rc)zb_json_read_int(&r, "rc", ZB_OK, ZB_E_UNSUPPORTED);
+    zb_json_read_set(&r, "set", &got.set);
+    got.suspects = suspects_read(names, &r, &unknown);
+    got.granted_term = zb_json_read_u64(&r, "granted_term");
+    got.granted_to = node_read(names, &r, "granted_to");
+    if (got.kind == ZB_MSG_REPORT) {
+        report_read(names, &r, &got);
+    }
+    enum zb_rc rc = zb_json_read_end(&r, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (unknown != NULL) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "suspect %s is not a node of this cluster", unknown);
+    }
+    zb_strcopy(service, ZB_SERVICE_NAME_SIZE, name);
+    *msg = got;
+    return ZB_OK;
+}
