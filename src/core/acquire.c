@@ -1,0 +1,351 @@
+#include "core/internal.h"
+
+#include <string.h>
+
+/* ---- asking for a term (candidate) ---- */
+
+void
+zb_core_ask_begin(struct step *x, bool planned, uint64_t term, const struct zb_set_ref *set)
+{
+    struct svc *s = x->s;
+
+    memset(&s->ask, 0, sizeof(s->ask));
+    s->ask.planned = planned;
+    s->ask.term = planned ? term : zb_core_granted_max(x) + 1;
+    s->ask.set = planned ? *set : s->obs.newest;
+    s->ask.reason = planned                        ? ZB_TERM_MOVE
+                    : s->obs.established_term != 0 ? ZB_TERM_RESTART
+                                                   : ZB_TERM_FIRST;
+    s->ask.suspects = s->obs.suspects;
+    s->ask.again_at = x->now;
+}
+
+/* Only grants of this very term count; a repeated question is answered again (M5: by nonce). */
+static void
+ask_voters(struct step *x)
+{
+    struct svc *s = x->s;
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        struct zb_action *a;
+        if (n == x->core->opt.self || !zb_core_is_voter(s, n) || !zb_core_peer_up(x, n) ||
+            (s->ask.granted & (1u << n)) != 0) {
+            continue;
+        }
+        a = zb_core_act(x, ZB_ACT_MESSAGE);
+        a->node = n;
+        a->msg.kind = ZB_MSG_GRANT_ASK;
+        a->msg.term = s->ask.term;
+        a->msg.nonce = x->core->opt.nonce;
+        a->msg.version = s->conf.version;
+        a->msg.set = s->ask.set;
+        a->msg.released_term = s->ask.planned ? s->ask.term : 0;
+        a->msg.released_to = s->ask.planned ? x->core->opt.self : ZB_NODE_NONE;
+    }
+    s->ask.again_at.ms = x->now.ms + ZB_ASK_MS;
+}
+
+static bool
+ask_complete(const struct step *x)
+{
+    const struct svc *s = x->s;
+    uint32_t self = 1u << x->core->opt.self;
+
+    return (s->ask.granted & self) != 0 && zb_core_majority(s, s->ask.granted) &&
+           (s->ask.suspects & ~s->ask.granted) == 0 && !s->obs.suspects_unknown;
+}
+
+void
+zb_core_ask_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    if (s->obs.granted_term > s->ask.term) {
+        zb_core_go(x, ZB_STIM_SUPERSEDED); /* this node granted something higher meanwhile */
+        return;
+    }
+    if ((s->ask.granted & (1u << x->core->opt.self)) == 0) {
+        struct zb_action *a = zb_core_op(x, ZB_ACT_GRANT);
+        a->term = s->ask.term;
+        a->node = x->core->opt.self;
+        a->nonce = x->core->opt.nonce;
+        s->op_node = x->core->opt.self;
+        s->op_nonce = x->core->opt.nonce;
+    }
+    if (x->now.ms >= s->ask.again_at.ms) {
+        ask_voters(x);
+    }
+    if (s->op_id == 0 && ask_complete(x)) {
+        zb_core_go(x, ZB_STIM_GRANTED);
+        return;
+    }
+    s->why = zb_core_majority(s, s->ask.granted)
+                 ? "waits for the grant of a node that may still be writable (suspect)"
+                 : "waits for grants: a majority of voters has not answered yet";
+    s->why_rule = "R-asking";
+    zb_core_wake_at(x, s->ask.again_at.ms);
+}
+
+/* Another candidate or an earlier term of our own stands in the way: a higher term after a random
+ * wait (M6); a planned take never changes its term. */
+static void
+outbid(struct step *x, uint64_t granted_term)
+{
+    struct svc *s = x->s;
+
+    if (s->ask.planned || granted_term < s->ask.term) {
+        return;
+    }
+    zb_core_ask_begin(x, false, 0, NULL);
+    if (s->ask.term <= granted_term) {
+        s->ask.term = granted_term + 1;
+    }
+    s->retry_at.ms = x->now.ms + 50 + (int64_t)(zb_core_random(x->core) % 450);
+}
+
+void
+zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct svc *s = x->s;
+
+    if (s->role != ZB_ROLE_ASKING || m->nonce != x->core->opt.nonce || !zb_core_is_voter(s, node)) {
+        return;
+    }
+    if (m->rc == ZB_OK) {
+        if (m->term != s->ask.term) {
+            return;
+        }
+        /* A voter that holds a newer set than the last leader itself: this disk went back. */
+        if (!s->ask.planned && zb_set_id_cmp(m->set.id, s->obs.newest.id) > 0) {
+            zb_core_note(x, 4, "R-own-disk-older", "a voter holds a newer set than this leader's disk");
+            return;
+        }
+        s->ask.granted |= 1u << node;
+        s->ask.suspects |= m->suspects;
+        return;
+    }
+    if (m->learned_term > s->obs.established_term && m->learned_leader != x->core->opt.self) {
+        s->superseded = m->learned_term > s->superseded ? m->learned_term : s->superseded;
+        if (!s->ask.planned || m->learned_term >= s->ask.term) {
+            zb_core_go(x, ZB_STIM_SUPERSEDED);
+        }
+        return;
+    }
+    if (m->rc == ZB_E_STALE) {
+        outbid(x, m->granted_term);
+    }
+}
+
+/* ---- answering candidates (voter) ---- */
+
+static void
+answer(struct step *x, uint8_t node, uint64_t term, uint64_t nonce, enum zb_rc rc)
+{
+    struct svc *s = x->s;
+    struct zb_action *a = zb_core_act(x, ZB_ACT_MESSAGE);
+
+    a->node = node;
+    a->msg.kind = ZB_MSG_GRANT_ANSWER;
+    a->msg.term = term;
+    a->msg.nonce = nonce;
+    a->msg.rc = rc;
+    a->msg.set = s->obs.newest;
+    a->msg.suspects = s->obs.suspects;
+    a->msg.granted_term = s->obs.granted_term;
+    a->msg.granted_to = s->obs.granted_to;
+    a->msg.learned_term = s->obs.learned_term;
+    a->msg.learned_leader = s->obs.learned_leader;
+    if (zb_core_leads(s->role)) {
+        a->msg.learned_term = s->obs.established_term;
+        a->msg.learned_leader = x->core->opt.self;
+    }
+}
+
+void
+zb_core_msg_grant_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    x->s->peers[node].ask = *m;
+    x->s->peers[node].ask_waits = true;
+}
+
+/* Whether this node may grant at all: only at rest, only to the last established leader or to the
+ * target of a release, only under the same declaration. The keeper checks the term once more. */
+static enum zb_rc
+may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
+{
+    const struct svc *s = x->s;
+    bool rest = s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_RELEASED ||
+                s->role == ZB_ROLE_ASKING;
+    bool planned = ask->released_term == ask->term && ask->released_to == node;
+
+    if (!zb_core_is_voter(s, x->core->opt.self) || !zb_core_is_voter(s, node)) {
+        return ZB_E_REFUSED;
+    }
+    if (ask->version != s->conf.version) {
+        return ask->version > s->conf.version ? ZB_E_BUSY : ZB_E_REFUSED;
+    }
+    if (!s->obs_known || s->obs.mounted) {
+        return ZB_E_BUSY;
+    }
+    if (!rest) {
+        return s->role == ZB_ROLE_UNKNOWN ? ZB_E_BUSY : ZB_E_REFUSED;
+    }
+    if (ask->term < s->obs.granted_term || ask->term <= s->obs.learned_term ||
+        (ask->term == s->obs.granted_term && s->obs.granted_to != node)) {
+        return ZB_E_STALE;
+    }
+    if (!planned && s->obs.learned_term != 0 && s->obs.learned_leader != node) {
+        return ZB_E_STALE;
+    }
+    return ZB_OK;
+}
+
+static bool
+grant_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        struct peer *p = &s->peers[n];
+        struct zb_action *a;
+        enum zb_rc rc;
+        if (!p->ask_waits) {
+            continue;
+        }
+        p->ask_waits = false;
+        rc = may_grant(x, n, &p->ask);
+        if (rc != ZB_OK) {
+            answer(x, n, p->ask.term, p->ask.nonce, rc);
+            continue;
+        }
+        a = zb_core_op(x, ZB_ACT_GRANT);
+        a->term = p->ask.term;
+        a->node = n;
+        a->nonce = p->ask.nonce;
+        s->op_node = n;
+        s->op_nonce = p->ask.nonce;
+        return true;
+    }
+    return false;
+}
+
+/* The end of a GRANT: of this node to itself, or to another candidate. */
+void
+zb_core_grant_done(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+
+    if (s->op_node != x->core->opt.self) {
+        if (r->rc != ZB_OK) {
+            zb_core_note(x, 4, "R-grant-refused", r->text);
+        }
+        answer(x, s->op_node, s->peers[s->op_node].ask.term, s->op_nonce, r->rc);
+        return;
+    }
+    if (s->role != ZB_ROLE_ASKING) {
+        return;
+    }
+    if (r->rc == ZB_OK) {
+        if (s->obs.granted_term == s->ask.term && s->obs.granted_to == x->core->opt.self) {
+            s->ask.granted |= 1u << x->core->opt.self;
+            s->ask.suspects |= s->obs.suspects;
+        }
+        return;
+    }
+    zb_core_retry_later(x);
+    zb_core_note(x, 4, "R-own-grant-failed", r->text);
+    zb_core_go(x, ZB_STIM_OP_FAILED);
+}
+
+/* A leader's report teaches its term; nothing of that leader is received before. */
+static bool
+learn_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    struct zb_action *a;
+    uint64_t term;
+    uint8_t leader = zb_core_leader(x, &term);
+    bool rest = s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_RELEASED;
+
+    if (!rest || leader == ZB_NODE_NONE || leader == x->core->opt.self ||
+        term <= s->obs.learned_term || term < s->obs.granted_term || x->now.ms < s->retry_at.ms) {
+        return false;
+    }
+    a = zb_core_op(x, ZB_ACT_LEARN);
+    a->term = term;
+    a->node = leader;
+    a->set = s->peers[leader].report.fork;
+    return true;
+}
+
+bool
+zb_core_voter_settle(struct step *x)
+{
+    return grant_settle(x) || learn_settle(x);
+}
+
+/* ---- releases (M1, M5) ---- */
+
+void
+zb_core_release_tell(struct step *x, uint8_t node)
+{
+    struct svc *s = x->s;
+    struct zb_action *a;
+
+    if (!s->peers[node].known) {
+        return;
+    }
+    a = zb_core_act(x, ZB_ACT_MESSAGE);
+    a->node = node;
+    a->msg.kind = ZB_MSG_RELEASED;
+    a->msg.term = s->obs.released_term;
+    a->msg.nonce = s->peers[node].report.nonce;
+    a->msg.set = s->obs.released_set;
+    a->msg.suspects = s->obs.suspects;
+}
+
+/* A restarted target asks with its new nonce: answered while nothing higher was granted. */
+void
+zb_core_msg_release_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct svc *s = x->s;
+
+    if (s->obs_known && s->obs.released_term != 0 && s->obs.released_term == s->obs.granted_term &&
+        s->obs.released_to == node) {
+        s->peers[node].report.nonce = m->nonce;
+        s->peers[node].known = true;
+        zb_core_release_tell(x, node);
+    }
+}
+
+void
+zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct svc *s = x->s;
+    uint8_t self = x->core->opt.self;
+
+    if (m->nonce != x->core->opt.nonce || !zb_core_is_voter(s, self) || !s->obs_known ||
+        m->term <= s->obs.learned_term || m->term <= s->obs.established_term ||
+        m->term < s->obs.granted_term ||
+        (m->term == s->obs.granted_term && s->obs.granted_to != self)) {
+        return;
+    }
+    if (s->role != ZB_ROLE_FOLLOWER && s->role != ZB_ROLE_ASKING) {
+        return;
+    }
+    if (!zb_set_ref_equal(&m->set, &s->obs.newest)) {
+        s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* the set may be there already: look, it is asked again */
+        s->why = "a release waits, but this node does not hold the released set whole";
+        s->why_rule = "R-release-without-set";
+        return;
+    }
+    if (s->role == ZB_ROLE_ASKING && s->ask.planned && s->ask.term == m->term) {
+        s->ask.granted |= 1u << node;
+        s->ask.suspects |= m->suspects;
+        return;
+    }
+    zb_core_go(x, ZB_STIM_RELEASE);
+    zb_core_ask_begin(x, true, m->term, &m->set);
+    s->ask.granted |= 1u << node;
+    s->ask.suspects |= m->suspects;
+}

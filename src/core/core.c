@@ -1,0 +1,620 @@
+#include "core/internal.h"
+
+#include <string.h>
+
+size_t
+zb_core_size(uint16_t services_max)
+{
+    return sizeof(struct zb_core) + (size_t)services_max * sizeof(struct svc);
+}
+
+struct zb_core *
+zb_core_init(void *mem, const struct zb_core_options *options)
+{
+    struct zb_core *core = mem;
+
+    memset(mem, 0, zb_core_size(options->services_max));
+    core->opt = *options;
+    core->next_id = 1;
+    core->random = options->seed | 1;
+    core->services = (struct svc *)(core + 1);
+    return core;
+}
+
+/* xorshift64*: waits that differ between nodes, not secrets */
+uint64_t
+zb_core_random(struct zb_core *core)
+{
+    core->random ^= core->random >> 12;
+    core->random ^= core->random << 25;
+    core->random ^= core->random >> 27;
+    return core->random * 0x2545f4914f6cdd1dULL;
+}
+
+struct zb_action *
+zb_core_act(struct step *x, enum zb_act_kind kind)
+{
+    struct zb_action *a;
+
+    ZB_ASSERT(x->plan->actions_count < ZB_CORE_ACTIONS_MAX);
+    a = &x->plan->actions[x->plan->actions_count++];
+    memset(a, 0, sizeof(*a));
+    a->id = x->core->next_id++;
+    a->kind = kind;
+    a->service = x->service;
+    a->node = ZB_NODE_NONE;
+    return a;
+}
+
+struct zb_action *
+zb_core_op(struct step *x, enum zb_act_kind kind)
+{
+    struct zb_action *a = zb_core_act(x, kind);
+
+    ZB_ASSERT(x->s->op_id == 0);
+    x->s->op_id = a->id;
+    x->s->op_kind = kind;
+    x->s->op_at = x->now;
+    return a;
+}
+
+/* Copies what fits, NUL included; returns the length copied. */
+size_t
+zb_core_copy(char *out, size_t size, const char *text)
+{
+    size_t n = strlen(text);
+
+    if (n >= size) {
+        n = size - 1;
+    }
+    memcpy(out, text, n);
+    out[n] = '\0';
+    return n;
+}
+
+/* "a: b", cut to size: texts for people may be cut, facts never are. */
+void
+zb_core_join(char *out, size_t size, const char *a, const char *b)
+{
+    size_t used = zb_core_copy(out, size, a);
+
+    used += zb_core_copy(out + used, size - used, ": ");
+    (void)zb_core_copy(out + used, size - used, b);
+}
+
+void
+zb_core_note(struct step *x, uint32_t level, const char *rule, const char *text)
+{
+    struct zb_action *a = zb_core_act(x, ZB_ACT_NOTE);
+
+    a->level = level;
+    a->rule = rule;
+    zb_core_join(a->text, sizeof(a->text), zb_role_word(x->s->role), text);
+}
+
+void
+zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule, const char *text)
+{
+    struct zb_action *a = zb_core_act(x, ZB_ACT_REPLY);
+
+    a->command_id = command_id;
+    a->rc = rc;
+    a->rule = rule;
+    (void)zb_core_copy(a->text, sizeof(a->text), text);
+}
+
+void
+zb_core_wake_at(struct step *x, int64_t ms)
+{
+    if (x->s->wake.ms == 0 || ms < x->s->wake.ms) {
+        x->s->wake.ms = ms;
+    }
+}
+
+void
+zb_core_retry_later(struct step *x)
+{
+    uint32_t shift = x->s->failures < 6 ? x->s->failures : 6;
+    int64_t wait_ms = (int64_t)ZB_RETRY_MIN_MS << shift;
+
+    x->s->failures++;
+    x->s->retry_at.ms = x->now.ms + (wait_ms < ZB_RETRY_MAX_MS ? wait_ms : ZB_RETRY_MAX_MS);
+}
+
+/* What entering a role resets. */
+static void
+enter(struct step *x, enum zb_role from)
+{
+    struct svc *s = x->s;
+
+    switch (s->role) {
+    case ZB_ROLE_ASKING:
+        if (from != ZB_ROLE_FOLLOWER && from != ZB_ROLE_ASKING) {
+            zb_core_ask_begin(x, false, 0, NULL);
+        }
+        break;
+    case ZB_ROLE_LEADING:
+        if (from != ZB_ROLE_PRESYNC) {
+            zb_core_lead_begin(x, from == ZB_ROLE_STARTING && !s->move.aborted);
+        }
+        break;
+    case ZB_ROLE_RESTORING:
+    case ZB_ROLE_UNKNOWN:
+    case ZB_ROLE_DEMOTING:
+        zb_core_waiters_fail(x, "the service does not lead here any more");
+        break;
+    default:
+        break;
+    }
+}
+
+void
+zb_core_go(struct step *x, enum zb_stim stim)
+{
+    struct svc *s = x->s;
+    enum zb_role from = s->role;
+    const struct zb_cell *cell = &zb_core_table[from][stim];
+
+    ZB_ASSERT(cell->kind == ZB_CELL_GO || cell->kind == ZB_CELL_IGNORE);
+    if (cell->kind == ZB_CELL_IGNORE) {
+        return;
+    }
+    s->role = cell->next;
+    s->role_at = x->now;
+    s->why = cell->reason;
+    s->why_rule = cell->rule;
+    if (stim != ZB_STIM_OP_FAILED) {
+        s->failures = 0;
+        s->retry_at = x->now;
+    }
+    if (from != s->role && !(from == ZB_ROLE_UNKNOWN && s->role == ZB_ROLE_FOLLOWER)) {
+        zb_core_note(x, stim == ZB_STIM_OP_FAILED ? 4 : 6, cell->rule, cell->reason);
+    }
+    enter(x, from);
+}
+
+static void
+observed(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+
+    if (!r->obs_valid) {
+        return;
+    }
+    if (!zb_set_ref_equal(&s->obs.newest, &r->obs.newest)) {
+        s->newest_at = x->now;
+    }
+    s->obs = r->obs;
+    s->obs_known = true;
+    s->obs_at = x->now;
+}
+
+static void
+observe_done(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+
+    if (r->rc != ZB_OK) {
+        zb_core_retry_later(x);
+        if (s->failures == 1) {
+            zb_core_note(x, 4, "R-observe-failed", r->text);
+        }
+        return;
+    }
+    s->failures = 0;
+    s->move.looked = true;
+    zb_core_go(x, zb_core_classify(x));
+    if (s->role == ZB_ROLE_DEMOTING && s->move.command_id != 0 && s->move.step < 6) {
+        zb_core_move_abort(x, "the tree is not mounted as it should be");
+    }
+}
+
+/* The end of an operation whose outcome is the role's own. */
+static void
+role_op_done(struct step *x, const struct zb_core_result *r)
+{
+    bool ok = r->rc == ZB_OK;
+
+    if (!ok) {
+        x->s->role_at = x->now;
+        zb_core_retry_later(x);
+        zb_core_note(x, 4, "R-operation-failed", r->text);
+    }
+    zb_core_go(x, ok ? ZB_STIM_OP_OK : ZB_STIM_OP_FAILED);
+}
+
+static void
+promote_done(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+    bool remount = s->role == ZB_ROLE_RESTORING;
+
+    if (r->rc == ZB_OK && !remount && s->role == ZB_ROLE_PROMOTING) {
+        struct zb_action *a = zb_core_act(x, ZB_ACT_TERM);
+        a->term = s->ask.term;
+        a->node = x->core->opt.self;
+        a->set = s->ask.set;
+        a->reason = s->ask.reason;
+        s->fork = s->ask.set;
+        s->first_set_due = true;
+        s->next_seq = 0;
+    }
+    role_op_done(x, r);
+}
+
+static void
+start_done(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+
+    s->obs.running = r->rc == ZB_OK;
+    if (r->rc == ZB_OK) {
+        s->start_ms = r->elapsed_ms;
+        s->start_failures = 0;
+    } else {
+        uint32_t shift = s->start_failures < 4 ? s->start_failures : 4;
+        s->start_failures++;
+        s->start_retry_at.ms = x->now.ms + ((int64_t)5000 << shift);
+    }
+    if (s->role == ZB_ROLE_STARTING) {
+        role_op_done(x, r);
+        s->retry_at = x->now;
+    } else if (r->rc != ZB_OK) {
+        zb_core_note(x, 4, "R-start-failed", r->text);
+    }
+}
+
+static void
+op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
+{
+    observed(x, r);
+    switch (kind) {
+    case ZB_ACT_OBSERVE:
+        observe_done(x, r);
+        break;
+    case ZB_ACT_PROMOTE:
+        promote_done(x, r);
+        break;
+    case ZB_ACT_START:
+        start_done(x, r);
+        break;
+    case ZB_ACT_GRANT:
+        zb_core_grant_done(x, r);
+        break;
+    case ZB_ACT_LEARN:
+        if (r->rc != ZB_OK) {
+            zb_core_retry_later(x);
+            zb_core_note(x, 4, "R-learn-failed", r->text);
+        }
+        break;
+    case ZB_ACT_SNAPSHOT:
+        zb_core_snapshot_done(x, r);
+        break;
+    case ZB_ACT_STOP:
+    case ZB_ACT_SEAL:
+    case ZB_ACT_RELEASE:
+        zb_core_move_op_done(x, kind, r);
+        break;
+    case ZB_ACT_PRUNE:
+        break;
+    default:
+        role_op_done(x, r);
+        break;
+    }
+}
+
+static void
+done(struct step *x, const struct zb_event *ev)
+{
+    struct svc *s = x->s;
+    const struct zb_core_result *r = &ev->u.done.result;
+
+    if (ev->u.done.action_id == s->op_id) {
+        s->op_id = 0;
+        op_done(x, s->op_kind, r);
+        return;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if (s->peers[n].ship_id == ev->u.done.action_id) {
+            zb_core_ship_done(x, n, r);
+            return;
+        }
+    }
+}
+
+/* A follower's pass. True when an operation was started. */
+static void
+follower_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    if (s->conf.first_leader == x->core->opt.self && zb_core_never_led(x)) {
+        zb_core_go(x, ZB_STIM_OBS_FIRST);
+        return;
+    }
+    if (zb_core_prune_settle(x)) {
+        return;
+    }
+    if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
+        zb_core_op(x, ZB_ACT_OBSERVE);
+        return;
+    }
+    zb_core_wake_at(x, s->obs_at.ms + ZB_LOOK_MS);
+}
+
+static void
+promoting_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    struct zb_action *a = zb_core_op(x, ZB_ACT_PROMOTE);
+
+    a->term = s->ask.term;
+    a->set = s->ask.set;
+    a->flags = s->ask.planned ? ZB_PROMOTE_PLANNED : 0;
+}
+
+static void
+restoring_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    struct zb_action *a;
+
+    if (s->obs_at.ms <= s->role_at.ms || zb_core_classify(x) != ZB_STIM_OBS_SEALED) {
+        zb_core_op(x, ZB_ACT_OBSERVE);
+        return;
+    }
+    a = zb_core_op(x, ZB_ACT_PROMOTE);
+    a->term = s->obs.established_term;
+    a->flags = ZB_PROMOTE_REMOUNT;
+}
+
+static void
+role_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    switch (s->role) {
+    case ZB_ROLE_UNKNOWN:
+        zb_core_op(x, ZB_ACT_OBSERVE);
+        break;
+    case ZB_ROLE_FOLLOWER:
+        follower_settle(x);
+        break;
+    case ZB_ROLE_CREATING:
+        zb_core_op(x, ZB_ACT_CREATE);
+        break;
+    case ZB_ROLE_ASKING:
+        zb_core_ask_settle(x);
+        break;
+    case ZB_ROLE_PROMOTING:
+        promoting_settle(x);
+        break;
+    case ZB_ROLE_STARTING:
+        zb_core_op(x, ZB_ACT_START)->timeout_ms = s->conf.start_timeout_ms;
+        break;
+    case ZB_ROLE_LEADING:
+        zb_core_lead_settle(x);
+        break;
+    case ZB_ROLE_PRESYNC:
+        zb_core_move_presync(x);
+        break;
+    case ZB_ROLE_STOPPING:
+        zb_core_op(x, ZB_ACT_STOP)->timeout_ms = s->conf.stop_timeout_ms;
+        break;
+    case ZB_ROLE_SEALING:
+        zb_core_move_sealing(x);
+        break;
+    case ZB_ROLE_RELEASING: {
+        struct zb_action *a = zb_core_op(x, ZB_ACT_RELEASE);
+        a->term = s->move.term;
+        a->node = s->move.target;
+        a->set = s->move.final_set;
+        break;
+    }
+    case ZB_ROLE_RESTORING:
+        restoring_settle(x);
+        break;
+    case ZB_ROLE_DEMOTING:
+        zb_core_op(x, ZB_ACT_DEMOTE)->timeout_ms = s->conf.stop_timeout_ms;
+        break;
+    case ZB_ROLE_RELEASED:
+    case ZB_ROLE_COUNT:
+        break;
+    }
+}
+
+/* Starts what the facts ask for, until nothing more can start now. */
+static void
+settle(struct step *x)
+{
+    struct svc *s = x->s;
+    uint64_t term;
+    uint8_t leader;
+
+    s->wake.ms = 0;
+    if (!s->declared || !s->member) {
+        return;
+    }
+    leader = zb_core_leader(x, &term);
+    if (leader != ZB_NODE_NONE && leader != x->core->opt.self && term > s->obs.established_term &&
+        s->op_id == 0) {
+        zb_core_go(x, ZB_STIM_LED_ELSEWHERE);
+    }
+    for (int pass = 0; pass < 4 && s->op_id == 0; pass++) {
+        if (zb_core_voter_settle(x)) {
+            break;
+        }
+        if (x->now.ms < s->retry_at.ms) {
+            zb_core_wake_at(x, s->retry_at.ms);
+            break;
+        }
+        role_settle(x);
+    }
+    zb_core_ship_settle(x);
+    zb_core_waiters_settle(x);
+    zb_core_move_watch(x);
+    zb_core_report_settle(x);
+}
+
+static void
+configure(struct step *x, const struct zb_core_conf *conf)
+{
+    struct svc *s = x->s;
+
+    s->conf = *conf;
+    s->declared = true;
+    s->member = zb_core_is_member(s, x->core->opt.self);
+    if (s->why == NULL) {
+        s->why = "not looked at yet";
+        s->why_rule = "R-unknown";
+    }
+}
+
+static void
+message(struct step *x, const struct zb_event *ev)
+{
+    static void (*const handlers[])(struct step *, uint8_t, const struct zb_core_msg *) = {
+        [ZB_MSG_REPORT] = zb_core_msg_report,
+        [ZB_MSG_GRANT_ASK] = zb_core_msg_grant_ask,
+        [ZB_MSG_GRANT_ANSWER] = zb_core_msg_grant_answer,
+        [ZB_MSG_RELEASED] = zb_core_msg_released,
+        [ZB_MSG_RELEASE_ASK] = zb_core_msg_release_ask,
+    };
+
+    if (x->s->declared && ev->node < ZB_NODES_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
+        ev->u.msg.kind <= ZB_MSG_RELEASE_ASK) {
+        handlers[ev->u.msg.kind](x, ev->node, &ev->u.msg);
+    }
+}
+
+static void
+received(struct step *x, const struct zb_set_ref *set)
+{
+    struct svc *s = x->s;
+
+    if (!zb_set_ref_equal(&s->obs.newest, set)) {
+        s->obs.newest = *set;
+        s->newest_at = x->now;
+        s->unpruned++;
+    }
+    s->obs.exists = true;
+}
+
+static void
+apply(struct step *x, const struct zb_event *ev)
+{
+    switch (ev->kind) {
+    case ZB_EV_CONFIG:
+        configure(x, &ev->u.conf);
+        break;
+    case ZB_EV_REMOVE:
+        memset(x->s, 0, sizeof(*x->s));
+        break;
+    case ZB_EV_MESSAGE:
+        message(x, ev);
+        break;
+    case ZB_EV_DONE:
+        done(x, ev);
+        break;
+    case ZB_EV_COMMAND:
+        zb_core_command(x, ev);
+        break;
+    case ZB_EV_RECEIVED:
+        received(x, &ev->u.set);
+        break;
+    case ZB_EV_PEER_POSITION:
+        if (ev->node < ZB_NODES_MAX) {
+            x->s->peers[ev->node].position = ev->u.set;
+            x->s->peers[ev->node].position_known = true;
+        }
+        break;
+    case ZB_EV_TICK:
+    case ZB_EV_PEER_UP:
+    case ZB_EV_PEER_DOWN:
+        break;
+    }
+}
+
+static void
+peer_changed(struct step *x, const struct zb_event *ev)
+{
+    if (ev->kind == ZB_EV_PEER_UP && x->s->declared) {
+        x->s->peers[ev->node].ship_retry_at = x->now;
+        x->s->peers[ev->node].ship_failures = 0;
+        zb_core_report_send(x, ev->node);
+    }
+}
+
+static void
+each_service(struct step *x, const struct zb_event *ev)
+{
+    bool all = ev->kind != ZB_EV_TICK;
+
+    for (uint16_t i = 0; i < x->core->opt.services_max; i++) {
+        x->service = i;
+        x->s = &x->core->services[i];
+        if (!x->s->declared || (!all && (x->s->wake.ms == 0 || x->s->wake.ms > x->now.ms))) {
+            continue;
+        }
+        if (ZB_CORE_ACTIONS_MAX - x->plan->actions_count < ZB_CORE_ROOM) {
+            x->s->wake = x->now;
+            continue;
+        }
+        peer_changed(x, ev);
+        settle(x);
+    }
+}
+
+void
+zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *plan)
+{
+    struct step x = {.core = core, .plan = plan, .now = ev->now, .wall = ev->wall};
+    bool every = ev->kind == ZB_EV_TICK || ev->kind == ZB_EV_PEER_UP || ev->kind == ZB_EV_PEER_DOWN;
+
+    plan->actions_count = 0;
+    if (ev->kind == ZB_EV_PEER_UP && ev->node < ZB_NODES_MAX) {
+        core->up |= 1u << ev->node;
+    } else if (ev->kind == ZB_EV_PEER_DOWN && ev->node < ZB_NODES_MAX) {
+        core->up &= ~(1u << ev->node);
+    }
+    if (every) {
+        each_service(&x, ev);
+    } else if (ev->service < core->opt.services_max) {
+        x.service = ev->service;
+        x.s = &core->services[ev->service];
+        apply(&x, ev);
+        settle(&x);
+    }
+    plan->wake.ms = ev->now.ms + ZB_LOOK_MS;
+    for (uint16_t i = 0; i < core->opt.services_max; i++) {
+        const struct svc *s = &core->services[i];
+        if (s->declared && s->wake.ms != 0 && s->wake.ms < plan->wake.ms) {
+            plan->wake = s->wake;
+        }
+    }
+}
+
+void
+zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *view)
+{
+    const struct svc *s = &core->services[service];
+    struct step x = {.core = (struct zb_core *)(uintptr_t)core, .s = (struct svc *)(uintptr_t)s};
+
+    memset(view, 0, sizeof(*view));
+    view->leader = zb_core_leader(&x, &view->term);
+    view->declared = s->declared;
+    view->member = s->member;
+    view->role = s->role;
+    view->obs = s->obs;
+    view->newest_at = s->newest_at;
+    view->why = s->why != NULL ? s->why : "";
+    view->why_rule = s->why_rule != NULL ? s->why_rule : "";
+    view->step = s->move.command_id != 0 ? s->move.step : 0;
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        view->peers[n].up = (core->up & (1u << n)) != 0;
+        view->peers[n].known = s->peers[n].known;
+        view->peers[n].report = s->peers[n].report;
+        view->peers[n].report_at = s->peers[n].report_at;
+        view->peers[n].ship_id = s->peers[n].ship_id;
+    }
+}

@@ -1,0 +1,175 @@
+#include "core/internal.h"
+
+bool
+zb_core_is_member(const struct svc *s, uint8_t node)
+{
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        if (s->conf.members[i] == node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+zb_core_is_voter(const struct svc *s, uint8_t node)
+{
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        if (s->conf.members[i] == node) {
+            return !s->conf.backup[i];
+        }
+    }
+    return false;
+}
+
+uint32_t
+zb_core_voters(const struct svc *s)
+{
+    uint32_t voters = 0;
+
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        if (!s->conf.backup[i]) {
+            voters |= 1u << s->conf.members[i];
+        }
+    }
+    return voters;
+}
+
+bool
+zb_core_majority(const struct svc *s, uint32_t nodes)
+{
+    uint32_t voters = zb_core_voters(s);
+
+    return 2 * __builtin_popcount(nodes & voters) > __builtin_popcount(voters);
+}
+
+bool
+zb_core_leads(enum zb_role role)
+{
+    return role == ZB_ROLE_STARTING || role == ZB_ROLE_LEADING || role == ZB_ROLE_PRESYNC;
+}
+
+bool
+zb_core_peer_up(const struct step *x, uint8_t node)
+{
+    return node < ZB_NODES_MAX && (x->core->up & (1u << node)) != 0;
+}
+
+/* Every earlier leader was granted its term by a majority, so a majority that granted nothing to
+ * anybody else proves that there was none. */
+bool
+zb_core_never_led(const struct step *x)
+{
+    const struct svc *s = x->s;
+    uint32_t clean = 0;
+
+    if (s->obs.learned_term != 0 || s->obs.established_term != 0 ||
+        (s->obs.granted_term != 0 && s->obs.granted_to != x->core->opt.self)) {
+        return false;
+    }
+    clean |= 1u << x->core->opt.self;
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (!p->known) {
+            continue;
+        }
+        if (p->report.learned_term != 0 || p->report.established_term != 0) {
+            return false;
+        }
+        if (p->report.granted_term == 0 || p->report.granted_to == x->core->opt.self) {
+            clean |= 1u << n;
+        }
+    }
+    return zb_core_majority(s, clean);
+}
+
+/*
+ * What the disk and the keeper's record say about this node's part, in order of precedence:
+ * 1 mounted: rightly (M12) or not; 2 a release not taken yet; 3 sealed by this keeper's life;
+ * 4 the last established leader (M6); 5 the first leader of a new service; 6 a follower.
+ */
+enum zb_stim
+zb_core_classify(const struct step *x)
+{
+    const struct svc *s = x->s;
+    const struct zb_core_obs *o = &s->obs;
+    uint8_t self = x->core->opt.self;
+    bool own_term = o->established_term != 0 && o->granted_term == o->established_term &&
+                    o->granted_to == self;
+
+    if (o->mounted) {
+        return o->mounted_here && o->mounted_rw && own_term ? ZB_STIM_OBS_LEADING
+                                                            : ZB_STIM_OBS_MOUNTED;
+    }
+    if (o->released_term != 0 && o->released_term == o->granted_term &&
+        o->learned_term < o->released_term) {
+        return ZB_STIM_OBS_RELEASED;
+    }
+    if (o->sealed && own_term) {
+        return ZB_STIM_OBS_SEALED;
+    }
+    if (o->established_term != 0 && o->established_term >= o->learned_term &&
+        o->established_term >= s->superseded && o->released_term <= o->established_term &&
+        (own_term || o->granted_to == self)) {
+        return ZB_STIM_OBS_OWNER;
+    }
+    if (s->conf.first_leader == self && zb_core_never_led(x)) {
+        return ZB_STIM_OBS_FIRST;
+    }
+    return ZB_STIM_OBS_FOLLOWER;
+}
+
+/* The node that leads, as far as this node knows, and its term. */
+uint8_t
+zb_core_leader(const struct step *x, uint64_t *term)
+{
+    const struct svc *s = x->s;
+    uint8_t leader = ZB_NODE_NONE;
+
+    *term = 0;
+    if (zb_core_leads(s->role)) {
+        leader = x->core->opt.self;
+        *term = s->obs.established_term;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (p->known && zb_core_peer_up(x, n) && p->report.established_term > *term) {
+            leader = n;
+            *term = p->report.established_term;
+        }
+    }
+    return leader;
+}
+
+uint64_t
+zb_core_granted_max(const struct step *x)
+{
+    const struct svc *s = x->s;
+    uint64_t max = s->obs.granted_term;
+
+    if (s->obs.established_term > max) {
+        max = s->obs.established_term;
+    }
+    if (s->superseded > max) {
+        max = s->superseded;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if (s->peers[n].known && s->peers[n].report.granted_term > max) {
+            max = s->peers[n].report.granted_term;
+        }
+    }
+    return max;
+}
+
+/* May this node's sets be sent to `node` now? It has to know this leader and term (M2, LEARN). */
+bool
+zb_core_follows(const struct step *x, uint8_t node)
+{
+    const struct svc *s = x->s;
+    const struct peer *p = &s->peers[node];
+
+    return node != x->core->opt.self && zb_core_is_member(s, node) && zb_core_peer_up(x, node) &&
+           p->known && p->report.learned_term == s->obs.established_term &&
+           p->report.learned_leader == x->core->opt.self &&
+           p->report.granted_term <= s->obs.established_term;
+}

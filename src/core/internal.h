@@ -1,0 +1,206 @@
+/*
+ * State of the core and the functions its files share. A step: the event changes facts; `settle`
+ * then starts what the facts ask for. At most one keeper operation per service is under way (op);
+ * SHIPs run beside it.
+ */
+#ifndef ZB_CORE_INTERNAL_H
+#define ZB_CORE_INTERNAL_H
+
+#include "core/table.h"
+
+#define ZB_CORE_WAITERS_MAX 8   /* snapshot and sync commands waiting on one service */
+#define ZB_CORE_ROOM 64         /* actions one service may add in one step */
+
+#define ZB_REPORT_MS 10000      /* refresh of reports that did not change */
+#define ZB_ASK_MS 500           /* grants and releases are asked for again after this */
+#define ZB_LOOK_MS 30000        /* a follower looks at its own disk this often */
+#define ZB_RETRY_MIN_MS 500     /* first wait after a failed operation, doubled up to ... */
+#define ZB_RETRY_MAX_MS 30000
+#define ZB_PRESYNC_ROUNDS_MAX 3
+#define ZB_PRESYNC_SMALL_BYTES (1u << 20)
+#define ZB_SEAL_TRIES_MAX 3
+#define ZB_FINAL_SHIP_MS 120000 /* the final set must be with the target by then, else the move aborts */
+#define ZB_TAKE_MS 60000        /* beyond the start timeout: then a move's command ends "in the background" */
+#define ZB_FOLLOW_MS 30000      /* the others shall follow by then */
+
+struct peer {
+    bool known;
+    struct zb_core_msg report;
+    struct zb_mono report_at;
+    bool position_known;
+    struct zb_set_ref position;
+    uint64_t ship_id;
+    struct zb_set_ref ship_set;
+    struct zb_mono ship_retry_at;
+    uint32_t ship_failures;
+    /* a grant it asks of this node, answered when no operation is under way */
+    bool ask_waits;
+    struct zb_core_msg ask;
+    struct zb_mono asked_at; /* release asked of it */
+};
+
+struct waiter {
+    uint64_t command_id; /* 0: free */
+    enum zb_cmd_kind kind;
+    bool marked;         /* the snapshot under way was begun after the command */
+    bool taken;          /* its set exists: `set` */
+    struct zb_set_ref set;
+};
+
+/* Asking for a term. */
+struct asking {
+    uint64_t term;
+    bool planned;
+    struct zb_set_ref set;   /* planned: the released set; restart: newest */
+    uint32_t granted;        /* node bits, own grant included */
+    uint32_t suspects;
+    enum zb_term_reason reason;
+    struct zb_mono again_at;
+};
+
+struct move {
+    uint64_t command_id; /* 0: none */
+    uint8_t target;
+    uint8_t step;
+    uint32_t rounds;
+    uint64_t round_bytes;
+    bool looked;         /* PRESYNC: the disk was looked at in this round */
+    bool final_made;
+    bool sealed;
+    uint32_t seal_tries;
+    uint32_t ship_tries;
+    uint64_t ship_bytes; /* to the target in this step */
+    uint64_t term;       /* the next one */
+    struct zb_set_ref final_set;
+    struct zb_mono step_at;
+    struct zb_mono down_at;
+    uint32_t stop_ms;
+    uint32_t start_ms;
+    uint32_t down_ms;
+    struct zb_mono deadline;
+    bool aborted;
+    char why[200];
+};
+
+struct svc {
+    bool declared;
+    bool member;
+    struct zb_core_conf conf;
+    enum zb_role role;
+    struct zb_mono role_at; /* entered then; RESTORING looks again after each failure */
+    bool obs_known;
+    struct zb_core_obs obs;
+    struct zb_mono obs_at;
+    struct zb_mono newest_at;
+    uint64_t op_id;
+    enum zb_act_kind op_kind;
+    uint8_t op_node;        /* GRANT: for whom */
+    uint64_t op_nonce;
+    struct zb_mono op_at;
+    struct zb_mono retry_at;
+    uint32_t failures;      /* of the role's operation, in a row */
+    struct zb_mono wake;
+    uint64_t superseded;    /* highest established term that voters told of */
+    struct asking ask;
+    uint64_t next_seq;
+    bool first_set_due;     /* a new term's first set: at once */
+    struct zb_mono set_due;
+    struct zb_mono start_retry_at;
+    uint32_t start_failures;
+    uint32_t start_ms;
+    struct zb_set_ref fork;
+    uint32_t unpruned;
+    struct zb_mono prune_at;
+    struct waiter waiters[ZB_CORE_WAITERS_MAX];
+    struct move move;
+    struct zb_core_msg reported;
+    struct zb_mono reported_at;
+    const char *why;
+    const char *why_rule;
+    struct peer peers[ZB_NODES_MAX];
+};
+
+struct zb_core {
+    struct zb_core_options opt;
+    uint64_t next_id;
+    uint64_t random;
+    uint32_t up; /* node bits */
+    struct svc *services;
+};
+
+/* One step under way: what every function here needs. */
+struct step {
+    struct zb_core *core;
+    struct zb_plan *plan;
+    struct zb_mono now;
+    struct zb_wall wall;
+    struct svc *s;
+    uint16_t service;
+};
+
+#define ZB_ASSERT(cond) ((cond) ? (void)0 : __builtin_trap())
+
+/* core.c */
+struct zb_action *zb_core_act(struct step *x, enum zb_act_kind kind);
+struct zb_action *zb_core_op(struct step *x, enum zb_act_kind kind);
+void zb_core_go(struct step *x, enum zb_stim stim);
+void zb_core_note(struct step *x, uint32_t level, const char *rule, const char *text);
+void zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule, const char *text);
+void zb_core_retry_later(struct step *x);
+void zb_core_wake_at(struct step *x, int64_t ms);
+uint64_t zb_core_random(struct zb_core *core);
+size_t zb_core_copy(char *out, size_t size, const char *text);
+void zb_core_join(char *out, size_t size, const char *a, const char *b);
+
+/* facts.c: predicates and sums over facts, no effects */
+enum zb_stim zb_core_classify(const struct step *x);
+bool zb_core_is_member(const struct svc *s, uint8_t node);
+bool zb_core_is_voter(const struct svc *s, uint8_t node);
+uint32_t zb_core_voters(const struct svc *s);
+bool zb_core_majority(const struct svc *s, uint32_t nodes);
+bool zb_core_never_led(const struct step *x);
+uint8_t zb_core_leader(const struct step *x, uint64_t *term);
+bool zb_core_peer_up(const struct step *x, uint8_t node);
+uint64_t zb_core_granted_max(const struct step *x);
+bool zb_core_follows(const struct step *x, uint8_t node);
+bool zb_core_leads(enum zb_role role);
+
+/* acquire.c: grants asked and given, learning of leaders, releases taken */
+void zb_core_ask_begin(struct step *x, bool planned, uint64_t term, const struct zb_set_ref *set);
+void zb_core_ask_settle(struct step *x);
+bool zb_core_voter_settle(struct step *x);
+void zb_core_grant_done(struct step *x, const struct zb_core_result *r);
+void zb_core_msg_grant_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_msg_release_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_release_tell(struct step *x, uint8_t node);
+
+/* lead.c: sets, ships, waiting commands, pruning */
+void zb_core_lead_begin(struct step *x, bool new_term);
+void zb_core_lead_settle(struct step *x);
+void zb_core_snapshot(struct step *x, bool final);
+void zb_core_snapshot_done(struct step *x, const struct zb_core_result *r);
+void zb_core_ship_settle(struct step *x);
+void zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set);
+void zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r);
+void zb_core_waiters_settle(struct step *x);
+void zb_core_waiters_fail(struct step *x, const char *text);
+bool zb_core_prune_settle(struct step *x);
+
+/* move.c */
+void zb_core_command(struct step *x, const struct zb_event *ev);
+void zb_core_move_command(struct step *x, const struct zb_event *ev);
+void zb_core_move_presync(struct step *x);
+void zb_core_move_sealing(struct step *x);
+void zb_core_move_op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r);
+void zb_core_move_ship_failed(struct step *x, const struct zb_core_result *r);
+void zb_core_move_abort(struct step *x, const char *why);
+void zb_core_move_watch(struct step *x);
+
+/* report.c */
+void zb_core_report_settle(struct step *x);
+void zb_core_report_send(struct step *x, uint8_t node);
+void zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m);
+
+#endif

@@ -1,0 +1,345 @@
+#include "core/internal.h"
+
+#include <string.h>
+
+void
+zb_core_lead_begin(struct step *x, bool new_term)
+{
+    struct svc *s = x->s;
+
+    if (!new_term && s->obs.newest.id.term == s->obs.established_term &&
+        s->obs.newest.id.seq >= s->next_seq) {
+        s->next_seq = s->obs.newest.id.seq + 1;
+    }
+    s->set_due.ms = x->now.ms + s->conf.interval_ms;
+}
+
+/* ---- sets ---- */
+
+void
+zb_core_snapshot(struct step *x, bool final)
+{
+    struct svc *s = x->s;
+    struct zb_action *a = zb_core_op(x, ZB_ACT_SNAPSHOT);
+
+    a->term = s->obs.established_term;
+    a->set.id.term = s->obs.established_term;
+    a->set.id.seq = s->next_seq;
+    a->final = final;
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        s->waiters[i].marked = s->waiters[i].command_id != 0 && !s->waiters[i].taken;
+    }
+}
+
+static void
+snapshot_failed(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        struct waiter *w = &s->waiters[i];
+        if (w->command_id != 0 && w->marked) {
+            zb_core_reply(x, w->command_id, r->rc, "C-snapshot-failed", r->text);
+            memset(w, 0, sizeof(*w));
+        }
+    }
+    s->next_seq++; /* whatever stands under that number, it is not used twice (M6) */
+    zb_core_note(x, 4, "R-snapshot-failed", r->text);
+    zb_core_retry_later(x);
+    if (s->role == ZB_ROLE_SEALING) {
+        zb_core_move_abort(x, r->text);
+    }
+}
+
+void
+zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
+{
+    struct svc *s = x->s;
+
+    if (r->rc != ZB_OK) {
+        snapshot_failed(x, r);
+        return;
+    }
+    s->failures = 0;
+    s->obs.newest = r->set;
+    s->obs.written_bytes = 0;
+    s->obs.foreign = false;
+    s->newest_at = x->now;
+    s->next_seq = r->set.id.seq + 1;
+    s->first_set_due = false;
+    s->unpruned++;
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        if (s->waiters[i].marked) {
+            s->waiters[i].marked = false;
+            s->waiters[i].taken = true;
+            s->waiters[i].set = r->set;
+        }
+    }
+    if (s->role == ZB_ROLE_SEALING) {
+        s->move.final_made = true;
+        s->move.final_set = r->set;
+    }
+}
+
+static bool
+snapshot_wanted(const struct svc *s)
+{
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        if (s->waiters[i].command_id != 0 && !s->waiters[i].taken) {
+            return true;
+        }
+    }
+    return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
+}
+
+/* One operation at a time, in this order: the service runs; sets that are waited for; due sets. */
+void
+zb_core_lead_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    if (!s->obs.running && x->now.ms >= s->start_retry_at.ms) {
+        zb_core_op(x, ZB_ACT_START)->timeout_ms = s->conf.start_timeout_ms;
+        return;
+    }
+    if (snapshot_wanted(s)) {
+        zb_core_snapshot(x, false);
+        return;
+    }
+    if (x->now.ms >= s->set_due.ms) {
+        if (s->obs_at.ms < s->set_due.ms) {
+            zb_core_op(x, ZB_ACT_OBSERVE);
+            return;
+        }
+        s->set_due.ms = x->now.ms + s->conf.interval_ms;
+        if (s->obs.written_bytes > 0 || s->obs.foreign) {
+            zb_core_snapshot(x, false);
+            return;
+        }
+    }
+    if (zb_core_prune_settle(x)) {
+        return;
+    }
+    s->why = s->obs.running ? "leads" : "leads, but the service does not run: started again later";
+    s->why_rule = s->obs.running ? "R-leads" : "R-service-down";
+    if (!s->obs.running) {
+        zb_core_wake_at(x, s->start_retry_at.ms);
+    }
+    zb_core_wake_at(x, s->set_due.ms);
+}
+
+/* ---- ships ---- */
+
+void
+zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set)
+{
+    struct peer *p = &x->s->peers[node];
+    struct zb_action *a = zb_core_act(x, ZB_ACT_SHIP);
+
+    a->node = node;
+    a->set = *set;
+    a->term = x->s->obs.established_term;
+    p->ship_id = a->id;
+    p->ship_set = *set;
+}
+
+static bool
+behind(const struct svc *s, uint8_t node)
+{
+    const struct peer *p = &s->peers[node];
+
+    return !p->position_known || !zb_set_ref_equal(&p->position, &s->obs.newest);
+}
+
+/* Every follower that is behind gets the newest set; who cannot be reached or fails is tried later. */
+void
+zb_core_ship_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    bool sealing = s->role == ZB_ROLE_SEALING && s->move.final_made && !s->move.aborted;
+
+    if ((!zb_core_leads(s->role) && !sealing) || zb_set_id_is_none(s->obs.newest.id)) {
+        return;
+    }
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        struct peer *p = &s->peers[n];
+        if (!zb_core_follows(x, n) || p->ship_id != 0 || !behind(s, n)) {
+            continue;
+        }
+        if (x->now.ms < p->ship_retry_at.ms) {
+            zb_core_wake_at(x, p->ship_retry_at.ms);
+            continue;
+        }
+        zb_core_ship(x, n, &s->obs.newest);
+    }
+}
+
+static void
+ship_failed(struct step *x, uint8_t node, const struct zb_core_result *r)
+{
+    struct peer *p = &x->s->peers[node];
+    uint32_t shift = p->ship_failures < 5 ? p->ship_failures : 5;
+    struct zb_action *a;
+
+    p->ship_failures++;
+    p->ship_retry_at.ms = x->now.ms + ((int64_t)1000 << shift);
+    if (p->ship_failures == 1 || p->ship_failures % 16 == 0) {
+        zb_core_note(x, 4, "R-ship-failed", r->text);
+        a = &x->plan->actions[x->plan->actions_count - 1];
+        a->node = node;
+    }
+    if (x->s->move.command_id != 0 && x->s->move.target == node) {
+        zb_core_move_ship_failed(x, r);
+    }
+}
+
+void
+zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
+{
+    struct peer *p = &x->s->peers[node];
+    struct zb_core_result differs = *r;
+
+    p->ship_id = 0;
+    x->s->move.looked = false;
+    if (r->rc == ZB_OK && !zb_set_ref_equal(&r->set, &p->ship_set)) {
+        differs.rc = ZB_E_MISMATCH;
+        (void)zb_core_copy(differs.text, sizeof(differs.text), "the follower re-read other guids than the set's manifest has");
+    }
+    if (differs.rc != ZB_OK) {
+        ship_failed(x, node, &differs);
+        return;
+    }
+    p->ship_failures = 0;
+    p->ship_retry_at = x->now;
+    p->position = r->set;
+    p->position_known = true;
+    x->s->move.ship_bytes += x->s->move.target == node ? r->bytes : 0;
+}
+
+/* ---- commands that wait for sets ---- */
+
+/* A follower that is up counts until it holds the set or its ship failed. */
+static bool
+sync_ended(const struct step *x, const struct waiter *w, bool *degraded)
+{
+    const struct svc *s = x->s;
+
+    *degraded = false;
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        const struct peer *p = &s->peers[n];
+        if (n == x->core->opt.self) {
+            continue;
+        }
+        if (p->position_known && zb_set_id_cmp(p->position.id, w->set.id) >= 0) {
+            continue;
+        }
+        if (zb_core_peer_up(x, n) && p->ship_failures == 0) {
+            return false;
+        }
+        *degraded = true;
+    }
+    return true;
+}
+
+void
+zb_core_waiters_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        struct waiter *w = &s->waiters[i];
+        bool degraded = false;
+        if (w->command_id == 0 || !w->taken ||
+            (w->kind == ZB_CMD_SYNC && !sync_ended(x, w, &degraded))) {
+            continue;
+        }
+        zb_core_reply(x, w->command_id, ZB_OK, degraded ? "C-sync-degraded" : "C-done",
+                      degraded ? "a follower is unreachable or failed: it catches up later" : "");
+        x->plan->actions[x->plan->actions_count - 1].set = w->set;
+        memset(w, 0, sizeof(*w));
+    }
+}
+
+void
+zb_core_waiters_fail(struct step *x, const char *text)
+{
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        struct waiter *w = &x->s->waiters[i];
+        if (w->command_id != 0) {
+            zb_core_reply(x, w->command_id, ZB_E_FAILED, "C-lost-lead", text);
+            memset(w, 0, sizeof(*w));
+        }
+    }
+}
+
+void
+zb_core_command(struct step *x, const struct zb_event *ev)
+{
+    struct svc *s = x->s;
+
+    if (!s->declared) {
+        zb_core_reply(x, ev->u.command.id, ZB_E_NOTFOUND, "C-unknown-service", "no such service");
+        return;
+    }
+    if (ev->u.command.kind == ZB_CMD_MOVE) {
+        zb_core_move_command(x, ev);
+        return;
+    }
+    if (s->role != ZB_ROLE_LEADING) {
+        zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-not-leading",
+                      "this node does not lead the service, or a move is under way");
+        return;
+    }
+    for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
+        if (s->waiters[i].command_id == 0) {
+            s->waiters[i].command_id = ev->u.command.id;
+            s->waiters[i].kind = ev->u.command.kind;
+            for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
+                s->peers[n].ship_failures = 0;
+                s->peers[n].ship_retry_at = x->now;
+            }
+            return;
+        }
+    }
+    zb_core_reply(x, ev->u.command.id, ZB_E_BUSY, "C-too-many-waiting",
+                  "too many commands wait for a set of this service");
+}
+
+/* ---- pruning ---- */
+
+/* Old sets go when enough came in; never while something is sent, never without knowing where every
+ * member stands: its newest set is the base of what it gets next. */
+bool
+zb_core_prune_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    uint32_t every = s->conf.keep_count / 8 > 0 ? s->conf.keep_count / 8 : 1;
+    struct zb_action *a;
+
+    if (s->unpruned < every || x->now.ms < s->prune_at.ms) {
+        return false;
+    }
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        if (n != x->core->opt.self && (!s->peers[n].position_known || s->peers[n].ship_id != 0)) {
+            return false;
+        }
+    }
+    a = zb_core_op(x, ZB_ACT_PRUNE);
+    a->keep_count = s->conf.keep_count;
+    a->protect[a->protect_count++] = s->obs.newest.id;
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        if (n != x->core->opt.self && !zb_set_id_is_none(s->peers[n].position.id)) {
+            a->protect[a->protect_count++] = s->peers[n].position.id;
+        }
+    }
+    if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
+        a->protect[a->protect_count++] = s->obs.released_set.id;
+    }
+    s->unpruned = 0;
+    s->prune_at.ms = x->now.ms + 5000;
+    return true;
+}

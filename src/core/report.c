@@ -1,0 +1,101 @@
+#include "core/internal.h"
+
+#include <string.h>
+
+static void
+fill(const struct step *x, struct zb_core_msg *m)
+{
+    const struct svc *s = x->s;
+
+    memset(m, 0, sizeof(*m));
+    m->kind = ZB_MSG_REPORT;
+    m->nonce = x->core->opt.nonce;
+    m->version = s->conf.version;
+    m->role = s->role;
+    m->set = s->obs.newest;
+    m->suspects = s->obs.suspects;
+    m->granted_term = s->obs.granted_term;
+    m->granted_to = s->obs.granted_to;
+    m->learned_term = s->obs.learned_term;
+    m->learned_leader = s->obs.learned_leader;
+    m->released_term = s->obs.released_term;
+    m->released_to = s->obs.released_to;
+    m->running = s->obs.running;
+    m->modified = s->obs.modified;
+    m->exists = s->obs.exists;
+    if (zb_core_leads(s->role)) {
+        m->established_term = s->obs.established_term;
+        m->fork = s->fork;
+        m->start_ms = s->start_ms;
+    }
+}
+
+void
+zb_core_report_send(struct step *x, uint8_t node)
+{
+    struct zb_action *a;
+
+    if (!x->s->obs_known || !x->s->member) {
+        return;
+    }
+    a = zb_core_act(x, ZB_ACT_MESSAGE);
+    a->node = node;
+    fill(x, &a->msg);
+}
+
+/* On change, and as a refresh. */
+void
+zb_core_report_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    struct zb_core_msg now;
+
+    if (!s->obs_known) {
+        return;
+    }
+    fill(x, &now);
+    if (memcmp(&now, &s->reported, sizeof(now)) != 0 ||
+        x->now.ms - s->reported_at.ms >= ZB_REPORT_MS) {
+        s->reported = now;
+        s->reported_at = x->now;
+        for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+            if (n != x->core->opt.self && zb_core_peer_up(x, n)) {
+                zb_core_report_send(x, n);
+            }
+        }
+    }
+    zb_core_wake_at(x, s->reported_at.ms + ZB_REPORT_MS);
+}
+
+/* Asks for a release that names this node, at most twice a second. */
+static void
+release_wanted(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct svc *s = x->s;
+    struct zb_action *a;
+
+    if (m->released_to != x->core->opt.self || m->released_term == 0 ||
+        m->granted_term != m->released_term || m->released_term <= s->obs.learned_term ||
+        m->released_term <= s->obs.established_term || s->role != ZB_ROLE_FOLLOWER ||
+        x->now.ms - s->peers[node].asked_at.ms < ZB_ASK_MS) {
+        return;
+    }
+    s->peers[node].asked_at = x->now;
+    a = zb_core_act(x, ZB_ACT_MESSAGE);
+    a->node = node;
+    a->msg.kind = ZB_MSG_RELEASE_ASK;
+    a->msg.nonce = x->core->opt.nonce;
+}
+
+void
+zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct peer *p = &x->s->peers[node];
+
+    p->known = true;
+    p->report = *m;
+    p->report_at = x->now;
+    p->position = m->set;
+    p->position_known = true;
+    release_wanted(x, node, m);
+}
