@@ -1,0 +1,329 @@
+/* Stories of a small cluster: each asserts what an operator would see. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "world.h"
+
+static struct world W;
+
+static int
+setup(void **state)
+{
+    (void)state;
+    world_init(&W, 3);
+    if (!world_run_until(&W, world_all_current, 0, 30000)) {
+        world_print(&W);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    world_close(&W);
+    return 0;
+}
+
+static void
+current(unsigned leader, int64_t ms)
+{
+    if (!world_run_until(&W, world_all_current, leader, ms)) {
+        world_print(&W);
+        fail_msg("vm%u does not lead with everybody current", leader + 1);
+    }
+}
+
+static bool
+replied(struct world *w, unsigned id)
+{
+    for (unsigned i = 0; i < w->replies_count; i++) {
+        if (w->replies[i].command_id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+expect_reply(unsigned id, enum zb_rc rc, const char *rule)
+{
+    if (!world_run_until(&W, replied, id, 300000)) {
+        world_print(&W);
+        fail_msg("command %u was never answered", id);
+    }
+    for (unsigned i = 0; i < W.replies_count; i++) {
+        if (W.replies[i].command_id == id) {
+            assert_int_equal(W.replies[i].rc, rc);
+            assert_string_equal(W.replies[i].rule, rule);
+        }
+    }
+}
+
+static void
+first_leader_takes_term_1(void **state)
+{
+    (void)state;
+    assert_int_equal(W.nodes[0].disk.record.established_term, 1);
+    assert_int_equal(W.nodes[1].disk.record.learned_term, 1);
+}
+
+static void
+a_move_loses_nothing_and_everybody_follows(void **state)
+{
+    uint64_t content;
+    (void)state;
+    W.nodes[0].disk.content += 5;
+    content = W.nodes[0].disk.content;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 7);
+    expect_reply(7, ZB_OK, "C-done");
+    current(1, 20000);
+    assert_true(W.nodes[1].disk.content >= content);
+    assert_int_equal(W.nodes[1].disk.record.established_term, 2);
+    for (int i = 1; i <= 9; i++) {
+        assert_int_equal(W.steps_seen[i], (1u << ZB_STEP_BEGIN) | (1u << ZB_STEP_END));
+    }
+    assert_true(W.replies[0].action.down_ms > W.replies[0].action.own_ms);
+}
+
+static void
+twenty_moves_in_a_ring(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 20; i++) {
+        W.replies_count = 0;
+        W.nodes[i % 3].disk.content++;
+        world_command(&W, i % 3, ZB_CMD_MOVE, (i + 1) % 3, 100 + i);
+        expect_reply(100 + i, ZB_OK, "C-done");
+        current((i + 1) % 3, 20000);
+    }
+    assert_int_equal(W.nodes[20 % 3].disk.record.established_term, 21);
+}
+
+static void
+power_cut_of_every_host_leads_where_it_led(void **state)
+{
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 2, 1);
+    expect_reply(1, ZB_OK, "C-done");
+    for (unsigned i = 0; i < 3; i++) {
+        world_power_off(&W, i);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        world_power_on(&W, i);
+        world_run(&W, 700);
+    }
+    current(2, 30000);
+    assert_int_equal(W.nodes[2].disk.record.established_term, 3);
+}
+
+static void
+a_leader_alone_does_not_take(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        world_power_off(&W, i);
+    }
+    world_power_on(&W, 0);
+    world_run(&W, 60000);
+    assert_false(W.nodes[0].mounted_rw);
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
+    world_power_on(&W, 1);
+    current(0, 30000);
+}
+
+static void
+engine_restart_stops_nothing(void **state)
+{
+    (void)state;
+    world_engine_restart(&W, 0);
+    assert_true(W.nodes[0].running);
+    current(0, 30000);
+    assert_int_equal(W.nodes[0].disk.record.established_term, 1);
+}
+
+static void
+seal_failure_puts_the_service_back(void **state)
+{
+    (void)state;
+    W.fail_next = ZB_ACT_STOP;
+    W.fail_rc = ZB_E_TIMEOUT;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    expect_reply(1, ZB_E_FAILED, "C-move-aborted");
+    assert_true(world_leads(&W, 0));
+    W.fail_next = ZB_ACT_SEAL;
+    W.fail_rc = ZB_E_HELD;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 2);
+    expect_reply(2, ZB_E_FAILED, "C-move-aborted");
+    assert_true(world_leads(&W, 0));
+    assert_int_equal(W.nodes[0].disk.record.established_term, 1);
+    W.nodes[0].disk.content++;
+    current(0, 30000);
+}
+
+static void
+target_lost_while_sealing_restores(void **state)
+{
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    while (world_role(&W, 0) != ZB_ROLE_SEALING) {
+        world_run(&W, 1);
+    }
+    world_power_off(&W, 1);
+    expect_reply(1, ZB_E_FAILED, "C-move-aborted");
+    assert_true(world_leads(&W, 0));
+    assert_int_equal(W.nodes[0].disk.record.established_term, 1);
+}
+
+static bool
+released(struct world *w, unsigned node)
+{
+    return w->nodes[node].disk.record.released_term == 2;
+}
+
+static void
+target_crash_after_release_goes_forward(void **state)
+{
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    assert_true(world_run_until(&W, released, 0, 10000));
+    world_power_off(&W, 1);
+    world_run(&W, 5000);
+    assert_false(W.nodes[0].mounted_rw);
+    world_power_on(&W, 1);
+    current(1, 60000);
+    assert_int_equal(W.nodes[0].disk.record.learned_term, 2);
+}
+
+static void
+both_crash_after_release(void **state)
+{
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    assert_true(world_run_until(&W, released, 0, 10000));
+    world_power_off(&W, 1);
+    world_power_off(&W, 0);
+    world_power_on(&W, 0);
+    world_run(&W, 3000);
+    assert_false(W.nodes[0].mounted_rw);
+    world_power_on(&W, 1);
+    current(1, 60000);
+}
+
+static void
+leader_cut_at_every_moment_of_a_move(void **state)
+{
+    (void)state;
+    for (int64_t at_ms = 0; at_ms < 400; at_ms += 3) {
+        struct world *w = &W;
+        world_close(w);
+        world_init(w, 3);
+        current(0, 30000);
+        world_command(w, 0, ZB_CMD_MOVE, 1, 1);
+        world_run(w, at_ms);
+        world_power_off(w, at_ms % 2 ? 0 : 1);
+        world_run(w, 2000);
+        world_power_on(w, at_ms % 2 ? 0 : 1);
+        world_run(w, 60000);
+        if (!world_all_current(w, 0) && !world_all_current(w, 1)) {
+            world_print(w);
+            fail_msg("nobody leads after a power cut %ld ms into the move", (long)at_ms);
+        }
+    }
+}
+
+static void
+engine_restart_at_every_moment_of_a_move(void **state)
+{
+    (void)state;
+    for (int64_t at_ms = 0; at_ms < 400; at_ms += 3) {
+        world_close(&W);
+        world_init(&W, 3);
+        current(0, 30000);
+        world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+        world_run(&W, at_ms);
+        world_engine_restart(&W, (unsigned)at_ms % 3);
+        world_run(&W, 120000);
+        if (!world_all_current(&W, 0) && !world_all_current(&W, 1)) {
+            world_print(&W);
+            fail_msg("nobody leads after an engine restart %ld ms into the move", (long)at_ms);
+        }
+    }
+}
+
+static void
+a_follower_that_was_away_catches_up(void **state)
+{
+    (void)state;
+    world_cut(&W, 0, 2, true);
+    W.nodes[0].disk.content += 3;
+    world_run(&W, 30000);
+    assert_false(zb_set_ref_equal(&W.nodes[2].disk.newest, &W.nodes[0].disk.newest));
+    world_cut(&W, 0, 2, false);
+    current(0, 30000);
+}
+
+static void
+refusals_name_their_rule(void **state)
+{
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 0, 1);
+    expect_reply(1, ZB_E_REFUSED, "C-move-target-leads");
+    world_command(&W, 0, ZB_CMD_MOVE, 4, 2);
+    expect_reply(2, ZB_E_REFUSED, "C-move-not-a-member");
+    world_command(&W, 1, ZB_CMD_MOVE, 2, 3);
+    expect_reply(3, ZB_E_REFUSED, "C-move-not-leading");
+    world_cut(&W, 0, 2, true);
+    world_command(&W, 0, ZB_CMD_MOVE, 2, 4);
+    expect_reply(4, ZB_E_REFUSED, "C-move-target-down");
+    world_command(&W, 1, ZB_CMD_SYNC, 0, 5);
+    expect_reply(5, ZB_E_REFUSED, "C-not-leading");
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 6);
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 8);
+    expect_reply(8, ZB_E_REFUSED, "C-move-not-leading");
+    expect_reply(6, ZB_OK, "C-done");
+}
+
+static void
+sync_answers_when_the_followers_have_it(void **state)
+{
+    (void)state;
+    W.nodes[0].disk.content += 2;
+    world_command(&W, 0, ZB_CMD_SYNC, 0, 9);
+    expect_reply(9, ZB_OK, "C-done");
+    assert_true(world_all_current(&W, 0));
+    world_cut(&W, 0, 1, true);
+    W.nodes[0].disk.content += 2;
+    world_command(&W, 0, ZB_CMD_SYNC, 0, 10);
+    expect_reply(10, ZB_OK, "C-sync-degraded");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        T(first_leader_takes_term_1),
+        T(a_move_loses_nothing_and_everybody_follows),
+        T(twenty_moves_in_a_ring),
+        T(power_cut_of_every_host_leads_where_it_led),
+        T(a_leader_alone_does_not_take),
+        T(engine_restart_stops_nothing),
+        T(seal_failure_puts_the_service_back),
+        T(target_lost_while_sealing_restores),
+        T(target_crash_after_release_goes_forward),
+        T(both_crash_after_release),
+        T(leader_cut_at_every_moment_of_a_move),
+        T(engine_restart_at_every_moment_of_a_move),
+        T(a_follower_that_was_away_catches_up),
+        T(refusals_name_their_rule),
+        T(sync_answers_when_the_followers_have_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

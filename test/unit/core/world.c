@@ -1,0 +1,524 @@
+#include "world.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DELAY_MS 5
+#define OP_MS 10
+
+static void
+queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev, const struct zb_action *act)
+{
+    struct world_item *i;
+
+    assert(w->queue_count < WORLD_QUEUE);
+    i = &w->queue[w->queue_count++];
+    memset(i, 0, sizeof(*i));
+    i->at_ms = at_ms;
+    i->order = w->order++;
+    i->node = (uint8_t)node;
+    i->life = w->nodes[node].life;
+    if (ev != NULL) {
+        i->ev = *ev;
+    }
+    if (act != NULL) {
+        i->act = *act;
+    }
+}
+
+static struct zb_core_obs
+observe(const struct world_node *n)
+{
+    struct zb_core_obs o = n->disk.record;
+
+    o.exists = n->disk.exists;
+    o.mounted = o.mounted_rw = o.mounted_here = n->mounted_rw;
+    o.sealed = n->sealed;
+    o.running = n->running;
+    o.newest = n->disk.newest;
+    o.written_bytes = n->disk.content - n->disk.newest_content;
+    return o;
+}
+
+static void
+check(struct world *w)
+{
+    unsigned writers = 0;
+
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        writers += w->nodes[i].mounted_rw;
+        assert(!w->nodes[i].running || w->nodes[i].mounted_rw);
+    }
+    assert(writers <= 1);
+}
+
+static enum zb_rc
+op_promote(struct world_node *n, uint8_t self, const struct zb_action *a)
+{
+    struct zb_core_obs *r = &n->disk.record;
+
+    if (n->mounted_rw || r->granted_term != a->term || r->granted_to != self) {
+        return ZB_E_REFUSED;
+    }
+    if (a->flags & ZB_PROMOTE_REMOUNT) {
+        if (!n->sealed || r->established_term != a->term) {
+            return ZB_E_REFUSED;
+        }
+    } else {
+        if (a->term <= r->established_term) {
+            return ZB_E_REFUSED;
+        }
+        if ((a->flags & ZB_PROMOTE_PLANNED) && (!zb_set_ref_equal(&a->set, &n->disk.newest) ||
+                                                n->disk.content != n->disk.newest_content)) {
+            return ZB_E_MISMATCH;
+        }
+    }
+    r->established_term = a->term;
+    r->learned_term = a->term;
+    r->learned_leader = self;
+    r->suspects = 1u << self;
+    n->mounted_rw = true;
+    n->sealed = false;
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_grant(struct world_node *n, const struct zb_action *a)
+{
+    struct zb_core_obs *r = &n->disk.record;
+
+    if (n->mounted_rw || a->term < r->granted_term ||
+        (a->term == r->granted_term && r->granted_to != a->node)) {
+        return ZB_E_REFUSED;
+    }
+    r->granted_term = a->term;
+    r->granted_to = a->node;
+    r->suspects |= 1u << a->node;
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_learn(struct world_node *n, const struct zb_action *a)
+{
+    struct zb_core_obs *r = &n->disk.record;
+
+    if (a->term < r->granted_term || a->term < r->learned_term) {
+        return ZB_E_REFUSED;
+    }
+    r->learned_term = a->term;
+    r->learned_leader = a->node;
+    r->suspects = 1u << a->node;
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_snapshot(struct world_node *n, const struct zb_action *a, struct zb_core_result *res)
+{
+    if (n->disk.record.established_term != a->term || (!n->mounted_rw && !n->sealed) ||
+        zb_set_id_cmp(a->set.id, n->disk.newest.id) <= 0) {
+        return ZB_E_REFUSED;
+    }
+    n->disk.newest.id = a->set.id;
+    memset(n->disk.newest.digest, 0, sizeof(n->disk.newest.digest));
+    memcpy(n->disk.newest.digest, &n->disk.content, sizeof(n->disk.content));
+    n->disk.newest_content = n->disk.content;
+    res->set = n->disk.newest;
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_release(struct world_node *n, const struct zb_action *a)
+{
+    struct zb_core_obs *r = &n->disk.record;
+
+    if (!n->sealed || n->mounted_rw || !zb_set_ref_equal(&a->set, &n->disk.newest) ||
+        a->term <= r->granted_term) {
+        return ZB_E_REFUSED;
+    }
+    r->granted_term = r->released_term = a->term;
+    r->granted_to = r->released_to = a->node;
+    r->released_set = a->set;
+    r->suspects |= 1u << a->node;
+    n->sealed = false;
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_core_result *res)
+{
+    struct world_node *n = &w->nodes[a->node];
+    struct zb_event ev = {.kind = ZB_EV_RECEIVED};
+
+    if (w->cut[from][a->node] || !n->on || n->disk.record.learned_term != a->term ||
+        n->disk.record.learned_leader != from || n->disk.record.granted_term > a->term || n->mounted_rw) {
+        return ZB_E_CLOSED;
+    }
+    assert(zb_set_id_cmp(n->disk.newest.id, a->set.id) <= 0);
+    n->disk.newest = a->set;
+    memcpy(&n->disk.content, a->set.digest, sizeof(n->disk.content));
+    n->disk.newest_content = n->disk.content;
+    n->disk.exists = true;
+    ev.u.set = a->set;
+    queue(w, w->now_ms, a->node, &ev, NULL);
+    res->set = a->set;
+    res->bytes = 1000;
+    return ZB_OK;
+}
+
+static enum zb_rc
+carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_core_result *res)
+{
+    struct world_node *n = &w->nodes[node];
+
+    if (a->kind == w->fail_next) {
+        w->fail_next = 0;
+        return w->fail_rc;
+    }
+    switch (a->kind) {
+    case ZB_ACT_CREATE:
+        n->disk.exists = true;
+        return ZB_OK;
+    case ZB_ACT_GRANT:
+        return op_grant(n, a);
+    case ZB_ACT_LEARN:
+        return op_learn(n, a);
+    case ZB_ACT_PROMOTE:
+        return op_promote(n, (uint8_t)node, a);
+    case ZB_ACT_START:
+        if (!n->mounted_rw) {
+            return ZB_E_REFUSED;
+        }
+        n->running = true;
+        n->disk.content++; /* a running service writes */
+        res->elapsed_ms = 100;
+        return ZB_OK;
+    case ZB_ACT_STOP:
+        n->running = false;
+        res->elapsed_ms = 50;
+        return ZB_OK;
+    case ZB_ACT_SNAPSHOT:
+        return op_snapshot(n, a, res);
+    case ZB_ACT_SEAL:
+        if (!n->mounted_rw && !n->sealed) {
+            return ZB_E_REFUSED;
+        }
+        n->mounted_rw = false;
+        n->sealed = true;
+        return n->disk.content == n->disk.newest_content ? ZB_OK : ZB_E_MISMATCH;
+    case ZB_ACT_RELEASE:
+        return op_release(n, a);
+    case ZB_ACT_DEMOTE:
+        n->running = false;
+        n->mounted_rw = false;
+        return ZB_OK;
+    case ZB_ACT_SHIP:
+        return op_ship(w, node, a, res);
+    default:
+        return ZB_OK;
+    }
+}
+
+static void
+start_action(struct world *w, unsigned node, const struct zb_action *a)
+{
+    if (getenv("WORLD_TRACE") != NULL && a->kind != ZB_ACT_MESSAGE) {
+        printf("%8ld vm%u act %d term %lu step %u %s %s\n", (long)w->now_ms, node + 1, (int)a->kind,
+               (unsigned long)a->term, a->step, a->rule != NULL ? a->rule : "", a->text);
+    }
+    if (a->kind == ZB_ACT_MESSAGE) {
+        struct zb_event ev = {.kind = ZB_EV_MESSAGE, .node = (uint8_t)node};
+        ev.u.msg = a->msg;
+        if (!w->cut[node][a->node] && w->nodes[a->node].on) {
+            queue(w, w->now_ms + DELAY_MS, a->node, &ev, NULL);
+        }
+    } else if (a->kind == ZB_ACT_REPLY) {
+        assert(w->replies_count < WORLD_REPLIES);
+        w->replies[w->replies_count].command_id = a->command_id;
+        w->replies[w->replies_count].rc = a->rc;
+        w->replies[w->replies_count].rule = a->rule;
+        w->replies[w->replies_count].action = *a;
+        snprintf(w->replies[w->replies_count++].text, 256, "%s", a->text);
+    } else if (a->kind == ZB_ACT_STEP) {
+        w->steps_seen[a->step] |= 1u << a->phase;
+    } else if (a->kind < ZB_ACT_SHIP_CANCEL) {
+        queue(w, w->now_ms + (a->kind == ZB_ACT_START ? 100 : OP_MS), node, NULL, a);
+    }
+}
+
+static void
+step(struct world *w, unsigned node, struct zb_event *ev)
+{
+    struct world_node *n = &w->nodes[node];
+
+    ev->now.ms = w->now_ms;
+    ev->wall.s = w->now_ms / 1000;
+    zb_core_step(n->core, ev, &w->plan);
+    n->wake = w->plan.wake;
+    for (uint32_t i = 0; i < w->plan.actions_count; i++) {
+        start_action(w, node, &w->plan.actions[i]);
+    }
+    check(w);
+}
+
+static void
+finish_action(struct world *w, unsigned node, const struct zb_action *a)
+{
+    struct zb_event ev = {.kind = ZB_EV_DONE};
+    struct zb_core_result *r = &ev.u.done.result;
+
+    ev.u.done.action_id = a->id;
+    r->rc = carry_out(w, node, a, r);
+    check(w);
+    snprintf(r->text, sizeof(r->text), "operation %d: rc %d", (int)a->kind, (int)r->rc);
+    r->obs_valid = a->kind != ZB_ACT_SHIP && a->kind != ZB_ACT_START && a->kind != ZB_ACT_STOP &&
+                   a->kind != ZB_ACT_SNAPSHOT && a->kind != ZB_ACT_PRUNE;
+    r->obs = observe(&w->nodes[node]);
+    step(w, node, &ev);
+}
+
+static bool
+next_item(struct world *w, int64_t until_ms, struct world_item *out)
+{
+    unsigned best = WORLD_QUEUE;
+
+    for (unsigned i = 0; i < w->queue_count; i++) {
+        const struct world_item *q = &w->queue[i];
+        if (q->at_ms <= until_ms &&
+            (best == WORLD_QUEUE || q->at_ms < w->queue[best].at_ms ||
+             (q->at_ms == w->queue[best].at_ms && q->order < w->queue[best].order))) {
+            best = i;
+        }
+    }
+    if (best == WORLD_QUEUE) {
+        return false;
+    }
+    *out = w->queue[best];
+    w->queue[best] = w->queue[--w->queue_count];
+    return true;
+}
+
+/* One thing happens: the earliest queued item or wake-up not later than until_ms. */
+static bool
+advance(struct world *w, int64_t until_ms)
+{
+    struct world_item item;
+    int64_t wake_ms = until_ms;
+    unsigned who = WORLD_NODES;
+
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        if (w->nodes[i].on && w->nodes[i].wake.ms <= wake_ms) {
+            wake_ms = w->nodes[i].wake.ms;
+            who = i;
+        }
+    }
+    if (next_item(w, wake_ms, &item)) {
+        w->now_ms = item.at_ms > w->now_ms ? item.at_ms : w->now_ms;
+        if (w->nodes[item.node].on && w->nodes[item.node].life == item.life) {
+            if (item.act.id != 0) {
+                finish_action(w, item.node, &item.act);
+            } else {
+                step(w, item.node, &item.ev);
+            }
+        }
+        return true;
+    }
+    if (who == WORLD_NODES) {
+        return false;
+    }
+    w->now_ms = wake_ms > w->now_ms ? wake_ms : w->now_ms;
+    w->nodes[who].wake.ms = w->now_ms + 1;
+    step(w, who, &(struct zb_event){.kind = ZB_EV_TICK});
+    return true;
+}
+
+void
+world_run(struct world *w, int64_t ms)
+{
+    int64_t until_ms = w->now_ms + ms;
+
+    while (advance(w, until_ms)) {
+    }
+    w->now_ms = until_ms;
+}
+
+bool
+world_run_until(struct world *w, bool (*cond)(struct world *, unsigned), unsigned arg, int64_t ms)
+{
+    int64_t until_ms = w->now_ms + ms;
+
+    while (!cond(w, arg)) {
+        if (!advance(w, until_ms)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+peers(struct world *w, unsigned node, bool up)
+{
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        struct zb_event ev = {.kind = up ? ZB_EV_PEER_UP : ZB_EV_PEER_DOWN};
+        if (i == node || !w->nodes[i].on || (up && w->cut[i][node])) {
+            continue;
+        }
+        ev.node = (uint8_t)i;
+        if (w->nodes[node].on) {
+            step(w, node, &ev);
+        }
+        ev.node = (uint8_t)node;
+        step(w, i, &ev);
+    }
+}
+
+static void
+boot_core(struct world *w, unsigned node)
+{
+    struct world_node *n = &w->nodes[node];
+    struct zb_core_options opt = {.self = (uint8_t)node, .services_max = 1};
+    struct zb_event ev = {.kind = ZB_EV_CONFIG};
+
+    n->life++;
+    n->nonce = n->life * 100 + node + 1;
+    opt.nonce = n->nonce;
+    opt.seed = n->nonce * 77;
+    free(n->mem);
+    n->mem = calloc(1, zb_core_size(1));
+    n->core = zb_core_init(n->mem, &opt);
+    n->on = true;
+    ev.u.conf = w->conf;
+    step(w, node, &ev);
+    peers(w, node, true);
+}
+
+void
+world_power_on(struct world *w, unsigned node)
+{
+    boot_core(w, node);
+}
+
+void
+world_power_off(struct world *w, unsigned node)
+{
+    struct world_node *n = &w->nodes[node];
+
+    n->on = false;
+    n->life++;
+    n->mounted_rw = n->sealed = n->running = false;
+    peers(w, node, false);
+}
+
+/* The keeper lives on: mounts, seal and service stay. */
+void
+world_engine_restart(struct world *w, unsigned node)
+{
+    w->nodes[node].on = false;
+    peers(w, node, false);
+    boot_core(w, node);
+}
+
+void
+world_cut(struct world *w, unsigned a, unsigned b, bool cut)
+{
+    struct zb_event ev = {.kind = cut ? ZB_EV_PEER_DOWN : ZB_EV_PEER_UP};
+
+    w->cut[a][b] = w->cut[b][a] = cut;
+    ev.node = (uint8_t)b;
+    step(w, a, &ev);
+    ev.node = (uint8_t)a;
+    step(w, b, &ev);
+}
+
+void
+world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned target, uint64_t id)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND};
+
+    ev.u.command.kind = kind;
+    ev.u.command.id = id;
+    ev.u.command.node = (uint8_t)target;
+    step(w, node, &ev);
+}
+
+enum zb_role
+world_role(struct world *w, unsigned node)
+{
+    struct zb_core_view v;
+
+    zb_core_view(w->nodes[node].core, 0, &v);
+    return v.role;
+}
+
+bool
+world_leads(struct world *w, unsigned node)
+{
+    return w->nodes[node].on && w->nodes[node].running && world_role(w, node) == ZB_ROLE_LEADING;
+}
+
+bool
+world_all_current(struct world *w, unsigned leader)
+{
+    const struct world_node *l = &w->nodes[leader];
+
+    if (!world_leads(w, leader) || zb_set_id_is_none(l->disk.newest.id)) {
+        return false;
+    }
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        if (w->nodes[i].on && (!zb_set_ref_equal(&w->nodes[i].disk.newest, &l->disk.newest) ||
+                               l->disk.newest.id.term != l->disk.record.established_term)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void
+world_print(struct world *w)
+{
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        struct world_node *n = &w->nodes[i];
+        struct zb_core_view v;
+        if (n->core == NULL) {
+            continue;
+        }
+        zb_core_view(n->core, 0, &v);
+        printf("vm%u on=%d %s granted %lu->%u learned %lu est %lu set %lu/%lu rw=%d run=%d why=%s\n", i + 1,
+               n->on, zb_role_word(v.role), (unsigned long)n->disk.record.granted_term,
+               n->disk.record.granted_to, (unsigned long)n->disk.record.learned_term,
+               (unsigned long)n->disk.record.established_term, (unsigned long)n->disk.newest.id.term,
+               (unsigned long)n->disk.newest.id.seq, n->mounted_rw, n->running, v.why);
+    }
+}
+
+void
+world_init(struct world *w, unsigned nodes)
+{
+    memset(w, 0, sizeof(*w));
+    w->now_ms = 1000000;
+    w->nodes_count = nodes;
+    w->conf.members_count = (uint8_t)nodes;
+    w->conf.version = 1;
+    w->conf.interval_ms = 10000;
+    w->conf.keep_count = 16;
+    w->conf.start_timeout_ms = 10000;
+    w->conf.stop_timeout_ms = 10000;
+    for (unsigned i = 0; i < nodes; i++) {
+        w->conf.members[i] = (uint8_t)i;
+        w->nodes[i].disk.record.granted_to = ZB_NODE_NONE;
+        w->nodes[i].disk.record.learned_leader = ZB_NODE_NONE;
+        w->nodes[i].disk.record.released_to = ZB_NODE_NONE;
+    }
+    for (unsigned i = 0; i < nodes; i++) {
+        world_power_on(w, i);
+    }
+}
+
+void
+world_close(struct world *w)
+{
+    for (unsigned i = 0; i < w->nodes_count; i++) {
+        free(w->nodes[i].mem);
+    }
+}

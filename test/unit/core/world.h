@@ -1,0 +1,82 @@
+/*
+ * A small world for the core: up to five nodes, one service, a keeper per node that enforces the
+ * record's rules as the real one does, a network with one delay, and two checks after every step:
+ * never two writable trees, and nothing acknowledged is lost. Deterministic.
+ */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include "core/core.h"
+
+#define WORLD_NODES 5
+#define WORLD_QUEUE 4096
+#define WORLD_REPLIES 16
+
+struct world_disk { /* survives a crash */
+    bool exists;
+    struct zb_set_ref newest;
+    uint64_t content;       /* counter of writes in the live tree */
+    uint64_t newest_content;/* ... in the newest set */
+    struct zb_core_obs record;
+};
+
+struct world_node {
+    bool on;
+    struct zb_core *core;
+    void *mem;
+    struct zb_mono wake;
+    struct world_disk disk;
+    bool mounted_rw;
+    bool sealed;
+    bool running;
+    uint64_t life; /* counts starts: what was under way in an older one never ends */
+    uint64_t nonce;
+};
+
+struct world_item {
+    int64_t at_ms;
+    uint64_t order;
+    uint8_t node;
+    uint64_t life;
+    struct zb_event ev;
+    struct zb_action act; /* with .id != 0: carried out at that time */
+};
+
+struct world {
+    unsigned nodes_count;
+    struct zb_core_conf conf;
+    int64_t now_ms;
+    uint64_t order;
+    struct world_node nodes[WORLD_NODES];
+    bool cut[WORLD_NODES][WORLD_NODES];
+    struct world_item queue[WORLD_QUEUE];
+    unsigned queue_count;
+    struct zb_plan plan;
+    struct {
+        uint64_t command_id;
+        enum zb_rc rc;
+        const char *rule;
+        char text[256];
+        struct zb_action action;
+    } replies[WORLD_REPLIES];
+    unsigned replies_count;
+    unsigned steps_seen[10];
+    enum zb_act_kind fail_next; /* the next keeper operation of this kind fails with fail_rc */
+    enum zb_rc fail_rc;
+};
+
+void world_init(struct world *w, unsigned nodes);
+void world_close(struct world *w);
+void world_power_on(struct world *w, unsigned node);
+void world_power_off(struct world *w, unsigned node);
+void world_engine_restart(struct world *w, unsigned node);
+void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
+void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned target, uint64_t id);
+void world_run(struct world *w, int64_t ms);
+bool world_run_until(struct world *w, bool (*cond)(struct world *, unsigned), unsigned arg, int64_t ms);
+bool world_leads(struct world *w, unsigned node);    /* mounted, running, in role LEADING */
+bool world_all_current(struct world *w, unsigned leader);
+enum zb_role world_role(struct world *w, unsigned node);
+void world_print(struct world *w);
+
+#endif
