@@ -322,140 +322,6 @@ done(struct step *x, const struct zb_event *ev)
     }
 }
 
-/* A follower's pass. True when an operation was started. */
-static void
-follower_settle(struct step *x)
-{
-    struct svc *s = x->s;
-
-    if (s->conf.first_leader == x->core->opt.self && zb_core_never_led(x)) {
-        zb_core_go(x, ZB_STIM_OBS_FIRST);
-        return;
-    }
-    if (zb_core_prune_settle(x)) {
-        return;
-    }
-    if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
-        zb_core_op(x, ZB_ACT_OBSERVE);
-        return;
-    }
-    zb_core_wake_at(x, s->obs_at.ms + ZB_LOOK_MS);
-}
-
-static void
-promoting_settle(struct step *x)
-{
-    struct svc *s = x->s;
-    struct zb_action *a = zb_core_op(x, ZB_ACT_PROMOTE);
-
-    a->term = s->ask.term;
-    a->set = s->ask.set;
-    a->flags = s->ask.planned ? ZB_PROMOTE_PLANNED : 0;
-}
-
-static void
-restoring_settle(struct step *x)
-{
-    struct svc *s = x->s;
-    struct zb_action *a;
-
-    if (s->obs_at.ms <= s->role_at.ms || zb_core_classify(x) != ZB_STIM_OBS_SEALED) {
-        zb_core_op(x, ZB_ACT_OBSERVE);
-        return;
-    }
-    a = zb_core_op(x, ZB_ACT_PROMOTE);
-    a->term = s->obs.established_term;
-    a->flags = ZB_PROMOTE_REMOUNT;
-}
-
-static void
-role_settle(struct step *x)
-{
-    struct svc *s = x->s;
-
-    switch (s->role) {
-    case ZB_ROLE_UNKNOWN:
-        zb_core_op(x, ZB_ACT_OBSERVE);
-        break;
-    case ZB_ROLE_FOLLOWER:
-        follower_settle(x);
-        break;
-    case ZB_ROLE_CREATING:
-        zb_core_op(x, ZB_ACT_CREATE);
-        break;
-    case ZB_ROLE_ASKING:
-        zb_core_ask_settle(x);
-        break;
-    case ZB_ROLE_PROMOTING:
-        promoting_settle(x);
-        break;
-    case ZB_ROLE_STARTING:
-        zb_core_op(x, ZB_ACT_START)->timeout_ms = s->conf.start_timeout_ms;
-        break;
-    case ZB_ROLE_LEADING:
-        zb_core_lead_settle(x);
-        break;
-    case ZB_ROLE_PRESYNC:
-        zb_core_move_presync(x);
-        break;
-    case ZB_ROLE_STOPPING:
-        zb_core_op(x, ZB_ACT_STOP)->timeout_ms = s->conf.stop_timeout_ms;
-        break;
-    case ZB_ROLE_SEALING:
-        zb_core_move_sealing(x);
-        break;
-    case ZB_ROLE_RELEASING: {
-        struct zb_action *a = zb_core_op(x, ZB_ACT_RELEASE);
-        a->term = s->move.term;
-        a->node = s->move.target;
-        a->set = s->move.final_set;
-        break;
-    }
-    case ZB_ROLE_RESTORING:
-        restoring_settle(x);
-        break;
-    case ZB_ROLE_DEMOTING:
-        zb_core_op(x, ZB_ACT_DEMOTE)->timeout_ms = s->conf.stop_timeout_ms;
-        break;
-    case ZB_ROLE_RELEASED:
-    case ZB_ROLE_COUNT:
-        break;
-    }
-}
-
-/* Starts what the facts ask for, until nothing more can start now. */
-static void
-settle(struct step *x)
-{
-    struct svc *s = x->s;
-    uint64_t term;
-    uint8_t leader;
-
-    s->wake.ms = 0;
-    if (!s->declared || !s->member) {
-        return;
-    }
-    leader = zb_core_leader(x, &term);
-    if (leader != ZB_NODE_NONE && leader != x->core->opt.self && term > s->obs.established_term &&
-        s->op_id == 0) {
-        zb_core_go(x, ZB_STIM_LED_ELSEWHERE);
-    }
-    for (int pass = 0; pass < 4 && s->op_id == 0; pass++) {
-        if (zb_core_voter_settle(x)) {
-            break;
-        }
-        if (x->now.ms < s->retry_at.ms) {
-            zb_core_wake_at(x, s->retry_at.ms);
-            break;
-        }
-        role_settle(x);
-    }
-    zb_core_ship_settle(x);
-    zb_core_waiters_settle(x);
-    zb_core_move_watch(x);
-    zb_core_report_settle(x);
-}
-
 static void
 configure(struct step *x, const struct zb_core_conf *conf)
 {
@@ -561,7 +427,7 @@ each_service(struct step *x, const struct zb_event *ev)
             continue;
         }
         peer_changed(x, ev);
-        settle(x);
+        zb_core_settle(x);
     }
 }
 
@@ -583,7 +449,7 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
         x.service = ev->service;
         x.s = &core->services[ev->service];
         apply(&x, ev);
-        settle(&x);
+        zb_core_settle(&x);
     }
     plan->wake.ms = ev->now.ms + ZB_LOOK_MS;
     for (uint16_t i = 0; i < core->opt.services_max; i++) {

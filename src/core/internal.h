@@ -1,5 +1,5 @@
 /*
- * State of the core and the functions its files share. A step: the event changes facts; `settle`
+ * State of the core and the functions its files share. A step: the event changes facts; settle.c
  * then starts what the facts ask for. At most one keeper operation per service is under way (op);
  * SHIPs run beside it.
  */
@@ -151,6 +151,9 @@ void zb_core_wake_at(struct step *x, int64_t ms);
 uint64_t zb_core_random(struct zb_core *core);
 size_t zb_core_copy(char *out, size_t size, const char *text);
 void zb_core_join(char *out, size_t size, const char *a, const char *b);
+
+/* settle.c: starts what the facts of the service ask for, until nothing more can start now */
+void zb_core_settle(struct step *x);
 
 /* facts.c: predicates and sums over facts, no effects */
 enum zb_stim zb_core_classify(const struct step *x);
