@@ -17,6 +17,9 @@
 #define ZB_UUID_SIZE 37               /* textual uuid with NUL */
 #define ZB_ADDRESS_SIZE 80            /* "10.77.0.1:7979" or "[fd00::1]:7979" with NUL */
 #define ZB_PATH_SIZE 1024             /* file system path with NUL */
+#define ZB_COMMAND_SIZE 1024          /* command line of a service with NUL */
+#define ZB_UNIT_SIZE 256              /* name of a systemd unit with NUL */
+#define ZB_CONF_TEXT_MAX (512u << 10) /* bytes of a configuration file */
 #define ZB_STEPS_MAX 4096             /* snapshots sent one after the other to catch up */
 
 #define ZB_WIRE_FRAME_MAX (1u << 20)  /* payload of a peer frame; a longer one closes the connection */

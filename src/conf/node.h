@@ -1,0 +1,30 @@
+/*
+ * Configuration of one node: zbatond.conf (libconfuse syntax), read once at start.
+ */
+#ifndef ZB_CONF_NODE_H
+#define ZB_CONF_NODE_H
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/types.h"
+
+struct zb_conf_node {
+    char node[ZB_NODE_NAME_SIZE];
+    char root[ZB_DATASET_NAME_SIZE]; /* dataset that contains every service's: "pool1/services" */
+    char listen[ZB_ADDRESS_SIZE];    /* numeric "10.77.0.1:7979" or "[fd00::1]:7979" */
+    char group[ZB_NODE_NAME_SIZE];   /* whose members may use the control socket; default zbaton */
+    char state_dir[ZB_PATH_SIZE];    /* default /var/lib/zbaton */
+    char run_dir[ZB_PATH_SIZE];      /* default /run/zbaton */
+    char commands_dir[ZB_PATH_SIZE]; /* default /etc/zbaton/commands */
+    enum zb_log_level log_level;     /* default info */
+};
+
+/* Blocks for the file's I/O. ZB_E_REFUSED: the file is not of root, or others may write it;
+ * ZB_E_FORMAT with "path:line: what was expected"; ZB_E_SYS, ZB_E_LIMIT, ZB_E_NOMEM. */
+enum zb_rc zb_conf_node_load(const char *path, struct zb_conf_node *out,
+                             struct zb_err *err) ZB_CHECKED;
+/* As configuration text that parses again to the same. Errors of the stream are ferror's. */
+void zb_conf_node_print(const struct zb_conf_node *conf, FILE *file);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * The declaration of services: one text for the whole cluster (libconfuse syntax), and one service
+ * as canonical JSON, which travels to other nodes and to the keeper.
+ *
+ * Every text may be hostile: all of it is checked, unknown keys are errors, nothing is expanded
+ * (no environment variables, no includes). Parsing keeps what libconfuse needs in a thread-local
+ * while it runs; apart from that these functions share nothing and do no I/O but what they name.
+ */
+#ifndef ZB_CONF_SERVICE_H
+#define ZB_CONF_SERVICE_H
+
+#include <stdio.h>
+
+#include "base/types.h"
+
+enum zb_conf_runner {
+    ZB_CONF_RUNNER_NONE = 0, /* data only */
+    ZB_CONF_RUNNER_COMMAND,
+    ZB_CONF_RUNNER_SYSTEMD,
+};
+
+struct zb_conf_names {
+    uint32_t count;
+    char items[ZB_MEMBERS_MAX][ZB_NODE_NAME_SIZE];
+};
+
+/* A valid declaration; members and backups together at most ZB_MEMBERS_MAX. Not declared strings
+ * are "". */
+struct zb_conf_service {
+    char name[ZB_SERVICE_NAME_SIZE];
+    struct zb_conf_names members;   /* may lead; all vote; at least one */
+    struct zb_conf_names backups;   /* never lead */
+    char leader[ZB_NODE_NAME_SIZE]; /* first leader of a new service; later it is not read */
+    char mountpoint[ZB_PATH_SIZE];
+    uint32_t interval_ms; /* 1 s to 24 h */
+    uint32_t keep_count;  /* newest sets kept, 2 to 10000 */
+    uint64_t quota_bytes; /* 0: none */
+    enum zb_conf_runner runner;
+    char start[ZB_COMMAND_SIZE]; /* COMMAND: program in commands-dir and arguments */
+    char stop[ZB_COMMAND_SIZE];  /* COMMAND, may be "" */
+    char check[ZB_COMMAND_SIZE]; /* COMMAND, may be "" */
+    char unit[ZB_UNIT_SIZE];     /* SYSTEMD */
+    uint32_t start_timeout_ms;   /* 1 s to 1 h */
+    uint32_t stop_timeout_ms;
+};
+
+/* Sorted by name. Zero is an empty list; zb_conf_services_close frees items. */
+struct zb_conf_services {
+    uint32_t count;
+    struct zb_conf_service *items;
+};
+
+/* Names that may be members; borrowed. */
+struct zb_conf_nodes {
+    uint32_t count;
+    const char *const *names;
+};
+
+/* Lines of text, without newlines. Zero is empty; zb_conf_lines_close frees them. */
+struct zb_conf_lines {
+    uint32_t count;
+    char **items;
+};
+
+/* Parses a whole configuration; name stands for it in messages ("services.conf"). known may be
+ * NULL: then any node name will do. ZB_E_FORMAT with "name:line: what was expected", ZB_E_LIMIT,
+ * ZB_E_NOMEM. out is written on success only. */
+enum zb_rc zb_conf_services_parse(const char *text, const char *name,
+                                  const struct zb_conf_nodes *known, struct zb_conf_services *out,
+                                  struct zb_err *err) ZB_CHECKED;
+/* As above, from a file (at most ZB_CONF_TEXT_MAX bytes). ZB_E_SYS too. */
+enum zb_rc zb_conf_services_load(const char *path, const struct zb_conf_nodes *known,
+                                 struct zb_conf_services *out, struct zb_err *err) ZB_CHECKED;
+void zb_conf_services_close(struct zb_conf_services *services);
+/* NULL when there is none of that name. */
+const struct zb_conf_service *zb_conf_services_find(const struct zb_conf_services *services,
+                                                    const char *name);
+/* As configuration text that parses again to the same; equal declarations print equally. Errors of
+ * the stream are ferror's. */
+void zb_conf_services_print(const struct zb_conf_services *services, FILE *file);
+
+/* What applying new over old would change, one line each: "+ service web", "- service x",
+ * "~ service db: interval 30s -> 10s". A changed leader is listed with the remark that it is only
+ * read for a new service. Refuses nothing. out must be empty. ZB_E_NOMEM. */
+enum zb_rc zb_conf_services_diff(const struct zb_conf_services *old,
+                                 const struct zb_conf_services *new, struct zb_conf_lines *out,
+                                 struct zb_err *err) ZB_CHECKED;
+/* ZB_E_REFUSED when a service kept by new has more than one voter added or removed (protocol.md
+ * M11: voters change one at a time; moving a node between members and backups is a change of one
+ * voter). A changed leader of an existing service is ignored. */
+enum zb_rc zb_conf_services_change_check(const struct zb_conf_services *old,
+                                         const struct zb_conf_services *new,
+                                         struct zb_err *err) ZB_CHECKED;
+void zb_conf_lines_close(struct zb_conf_lines *lines);
+
+/* One service as JSON: an object with the keys and the values of the configuration text, all of
+ * them strings or arrays of strings, in the order of the struct, undeclared ones left out. *text is
+ * for free(). ZB_E_NOMEM. */
+enum zb_rc zb_conf_service_to_json(const struct zb_conf_service *service, char **text,
+                                   struct zb_err *err) ZB_CHECKED;
+/* Strict: exactly the keys above, each at most once, every value checked as in a file.
+ * ZB_E_FORMAT, ZB_E_LIMIT (a text of more than 64 KiB), ZB_E_NOMEM. */
+enum zb_rc zb_conf_service_from_json(const char *text, struct zb_conf_service *service,
+                                     struct zb_err *err) ZB_CHECKED;
+
+#endif
