@@ -3,9 +3,10 @@
  * refused. An explanation, never a proof: zb_zfs_held is the proof. What no process shows (an NFS
  * export, a namespace kept only by a bind mount of its file) is not found.
  *
- * Thread safe; reads /proc and /sys only, so it does not block on a suspended pool (stat and readlink through
- * /proc/<pid>/fd do not ask the file system: attributes are taken from cached inodes). Takes time with the number
- * of open files of the host: some ms per 1000.
+ * Thread safe. Reads /proc and /sys, and looks at the files of other processes through
+ * /proc/<pid>/fd (stat, statfs): cached inodes, no disk, yet a dataset in the middle of a rollback
+ * or receive makes it wait; for a worker thread. Some ms per 1000 open files of the host. Needs
+ * root (CAP_SYS_PTRACE).
  */
 #ifndef ZB_OS_HOLDER_H
 #define ZB_OS_HOLDER_H
@@ -35,23 +36,23 @@ enum zb_os_holder_kind {
 struct zb_os_holder {
     enum zb_os_holder_kind kind;
     pid_t pid;
-    int fd;             /* FD: its number; else -1 */
-    uint64_t mnt_ns;    /* inode of the mount namespace; 0: this one */
-    bool detached;      /* the file system is mounted nowhere any more (lazy unmount) */
+    int fd;          /* FD: its number; else -1 */
+    uint64_t mnt_ns; /* inode of the mount namespace; 0: this one */
+    bool detached;   /* the file system is mounted nowhere any more (lazy unmount) */
     char comm[17];
     char dataset[ZB_DATASET_NAME_SIZE]; /* or "" when only known as a detached ZFS file system */
-    char path[ZB_PATH_SIZE]; /* as the process sees it; cut at the end when longer */
+    char path[ZB_PATH_SIZE];            /* as the process sees it; cut at the end when longer */
 };
 
 struct zb_os_holders {
-    size_t count;       /* listed */
-    size_t more_count;  /* found beyond ZB_OS_HOLDERS_MAX */
+    size_t count;      /* listed */
+    size_t more_count; /* found beyond ZB_OS_HOLDERS_MAX */
     struct zb_os_holder list[ZB_OS_HOLDERS_MAX];
 };
 
 /* What is looked for. dev: st_dev of the dataset as long as it is known (from zb_os_mounts_read,
- * before the unmount), else 0: it is then taken from any namespace that still mounts it; when none does, files on ZFS
- * that are mounted nowhere are listed as detached with an empty dataset name. */
+ * before the unmount), else 0: it is then taken from any namespace that still mounts it; when none
+ * does, files on ZFS that are mounted nowhere are listed as detached with an empty dataset name. */
 struct zb_os_holder_target {
     const char *dataset;
     dev_t dev;

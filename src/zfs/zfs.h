@@ -32,7 +32,8 @@
 struct zb_zfs_version {
     unsigned major, minor, patch;
     char text[64];    /* "2.3.2-2~bpo12+2", as the kernel module says it */
-    bool rw_mount_ok; /* false for 2.3.7 and 2.4.2: "rw" over readonly=on is ignored (openzfs#18557) */
+    bool rw_mount_ok; /* false for 2.3.7 and 2.4.2: "rw" over readonly=on is ignored (openzfs#18557)
+                       */
 };
 
 /* Opens /dev/zfs (libzfs_core_init, counted). ZB_E_UNSUPPORTED: the module is not loaded, or is
@@ -50,11 +51,11 @@ enum zb_zfs_pool_state {
     ZB_ZFS_POOL_ONLINE = 1,
     ZB_ZFS_POOL_DEGRADED = 2,
     ZB_ZFS_POOL_SUSPENDED = 3,
-    ZB_ZFS_POOL_OTHER = 4,  /* FAULTED, UNAVAIL, REMOVED, OFFLINE or unknown: do not call into it */
+    ZB_ZFS_POOL_OTHER = 4, /* FAULTED, UNAVAIL, REMOVED, OFFLINE or unknown: do not call into it */
 };
 
-/* From /proc/spl/kstat/zfs/<pool>/state: no ioctl, NEVER BLOCKS. pool: name without '/'; of a longer name
- * the part up to the first '/' is used. */
+/* From /proc/spl/kstat/zfs/<pool>/state: no ioctl, NEVER BLOCKS. pool: name without '/'; of a
+ * longer name the part up to the first '/' is used. */
 enum zb_zfs_pool_state zb_zfs_pool_state(const char *pool);
 const char *zb_zfs_pool_state_word(enum zb_zfs_pool_state state);
 
@@ -71,7 +72,7 @@ enum zb_zfs_source {
     ZB_ZFS_SOURCE_LOCAL = 1,   /* set on this very dataset */
     ZB_ZFS_SOURCE_INHERITED = 2,
     ZB_ZFS_SOURCE_RECEIVED = 3,
-    ZB_ZFS_SOURCE_NONE = 4,    /* a statistic: has no source */
+    ZB_ZFS_SOURCE_NONE = 4, /* a statistic: has no source */
 };
 
 enum zb_zfs_type { ZB_ZFS_FILESYSTEM = 1, ZB_ZFS_VOLUME = 2, ZB_ZFS_SNAPSHOT = 3 };
@@ -112,23 +113,23 @@ struct zb_zfs_props {
     uint64_t written_bytes;
     uint64_t quota_bytes, refquota_bytes;             /* 0: none */
     uint64_t reservation_bytes, refreservation_bytes; /* 0: none */
-    bool readonly_on;                /* the stored property; a "rw" mount over it does not show here */
+    bool readonly_on; /* the stored property; a "rw" mount over it does not show here */
     enum zb_zfs_source readonly_source;
-    unsigned canmount;               /* ZB_ZFS_OFF, _ON, _CANMOUNT_NOAUTO */
+    unsigned canmount; /* ZB_ZFS_OFF, _ON, _CANMOUNT_NOAUTO */
     enum zb_zfs_source canmount_source;
     /* As stored: for an inherited one the ancestor's value, without this dataset's part of the
      * path. "" when nobody set it (then it is "/" and the dataset's name). */
     const char *mountpoint;
     enum zb_zfs_source mountpoint_source;
-    const char *newest;       /* newest snapshot, part after '@', or "" (property prevsnap) */
-    uint64_t newest_guid;     /* only from zb_zfs_tree_observe; else 0 */
-    bool inconsistent;        /* only from zb_zfs_tree_observe: a full receive that never completed */
-    const char *token;        /* receive_resume_token or "" */
-    const char *origin;       /* of a clone, "ds@snap", or "" */
+    const char *newest;   /* newest snapshot, part after '@', or "" (property prevsnap) */
+    uint64_t newest_guid; /* only from zb_zfs_tree_observe; else 0 */
+    bool inconsistent;    /* only from zb_zfs_tree_observe: a full receive that never completed */
+    const char *token;    /* receive_resume_token or "" */
+    const char *origin;   /* of a clone, "ds@snap", or "" */
     bool encrypted;
-    bool key_available;       /* true when not encrypted */
+    bool key_available;          /* true when not encrypted */
     const char *encryption_root; /* or "" */
-    void *all;                /* every property (nvlist); owns the strings above */
+    void *all;                   /* every property (nvlist); owns the strings above */
 };
 
 /* Everything the kernel knows about a dataset or snapshot, in one ioctl (OBJSET_STATS); 0 txg.
@@ -141,10 +142,11 @@ void zb_zfs_props_close(struct zb_zfs_props *props);
  * default are not. value's strings live as long as props. */
 bool zb_zfs_props_find(const struct zb_zfs_props *props, const char *name,
                        struct zb_zfs_value *value);
-/* The text of a user property whose source is local, else NULL: what a mark on disk is read with. */
+/* The text of a user property whose source is local, else NULL: what a mark on disk is read with.
+ */
 const char *zb_zfs_props_local(const struct zb_zfs_props *props, const char *name);
-/* Names of all properties one after the other: *cursor starts as NULL and ends as NULL; returns the next
- * name or NULL. For finding every "zbaton:..." one. */
+/* Names of all properties one after the other: *cursor starts as NULL and ends as NULL; returns the
+ * next name or NULL. For finding every "zbaton:..." one. */
 const char *zb_zfs_props_next(const struct zb_zfs_props *props, void **cursor);
 
 /* Sets native and user properties of one dataset (ZFS_IOC_SET_PROP). 1 txg for all that need no
@@ -167,9 +169,9 @@ struct zb_zfs_tree {
 };
 
 /* Every file system and zvol from root downwards (hidden ones as "%recv" not), each with its
- * properties, newest_guid and inconsistent. One channel program (nosync, 0 txg) and one ioctl per dataset; newest
- * and newest_guid of one dataset belong together, different datasets may be seen a moment apart.
- * ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
+ * properties, newest_guid and inconsistent. One channel program (nosync, 0 txg) and one ioctl per
+ * dataset; newest and newest_guid of one dataset belong together, different datasets may be seen a
+ * moment apart. ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
 enum zb_rc zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree,
                                struct zb_err *err) ZB_CHECKED;
 void zb_zfs_tree_close(struct zb_zfs_tree *tree);
@@ -187,7 +189,8 @@ void zb_zfs_names_close(struct zb_zfs_names *names);
 
 /* A snapshot or bookmark of one dataset. */
 struct zb_zfs_snap {
-    char name[ZB_DATASET_NAME_SIZE]; /* part after '@' or '#'; foreign ones may exceed ZB_SNAP_NAME_SIZE */
+    char name[ZB_DATASET_NAME_SIZE]; /* part after '@' or '#'; foreign ones may exceed
+                                        ZB_SNAP_NAME_SIZE */
     uint64_t guid;
     uint64_t createtxg; /* order on this pool; of no meaning on another */
 };
@@ -220,36 +223,39 @@ enum zb_rc zb_zfs_guids(const char *const *names, size_t count, uint64_t *guids,
 enum zb_rc zb_zfs_create(const char *dataset, const struct zb_zfs_setprop *props, size_t count,
                          struct zb_err *err) ZB_CHECKED;
 
-/* Takes all the snapshots ("pool/a@s", "pool/a/b@s"; one pool, each dataset at most once) at one instant, or
- * none. 1 txg for any number. A second snapshot of a dataset within one txg is waited for by the
- * kernel (+2 txgs, dsl_synctask.c). ZB_E_EXISTS: one of the names is taken (named). */
+/* Takes all the snapshots ("pool/a@s", "pool/a/b@s"; one pool, each dataset at most once) at one
+ * instant, or none. 1 txg for any number. A second snapshot of a dataset within one txg is waited
+ * for by the kernel (+2 txgs, dsl_synctask.c). ZB_E_EXISTS: one of the names is taken (named). */
 enum zb_rc zb_zfs_snapshot(const char *const *snaps, size_t count, struct zb_err *err) ZB_CHECKED;
 
 /* Destroys all the snapshots (one pool), or none; 1 txg. Missing ones count as destroyed. If one
- * cannot go: ZB_E_HELD, and errnos[i] (may be NULL) is EBUSY (user hold, or in use by a send or mount), EEXIST
- * (has clones) or another errno for each that refused, 0 for the rest. */
+ * cannot go: ZB_E_HELD, and errnos[i] (may be NULL) is EBUSY (user hold, or in use by a send or
+ * mount), EEXIST (has clones) or another errno for each that refused, 0 for the rest. */
 enum zb_rc zb_zfs_snaps_destroy(const char *const *snaps, size_t count, int *errnos,
                                 struct zb_err *err) ZB_CHECKED;
 
 /* Holds every snapshot under the tag, or none; 1 txg. Already held under this tag is OK. */
 enum zb_rc zb_zfs_hold(const char *const *snaps, size_t count, const char *tag,
                        struct zb_err *err) ZB_CHECKED;
-/* Releases the tag from every snapshot; 1 txg. Snapshots that are gone or not held under this tag count as released. */
+/* Releases the tag from every snapshot; 1 txg. Snapshots that are gone or not held under this tag
+ * count as released. */
 enum zb_rc zb_zfs_release(const char *const *snaps, size_t count, const char *tag,
                           struct zb_err *err) ZB_CHECKED;
 /* Tags held on a snapshot, names->names[i]; 0 txg. */
 enum zb_rc zb_zfs_holds_list(const char *snap, struct zb_zfs_names *tags,
                              struct zb_err *err) ZB_CHECKED;
 
-/* Bookmark "ds#mark" of snapshot "ds@snap"; 1 txg. ZB_E_EXISTS, unless it is of the same guid (OK). */
+/* Bookmark "ds#mark" of snapshot "ds@snap"; 1 txg. ZB_E_EXISTS, unless it is of the same guid (OK).
+ */
 enum zb_rc zb_zfs_bookmark(const char *snap, const char *mark, struct zb_err *err) ZB_CHECKED;
 /* Missing ones count as destroyed; 1 txg. */
 enum zb_rc zb_zfs_bookmarks_destroy(const char *const *marks, size_t count,
                                     struct zb_err *err) ZB_CHECKED;
 
-/* Takes the dataset back to snap ("ds@snap"), which must be its newest: later snapshots or bookmarks are not
- * destroyed but named by ZB_E_REFUSED (lzc_rollback_to, EEXIST). ZB_E_HELD while a mount is in use. Data
- * written since is gone, and an intent log not replayed too (measured): replay first. 1 txg. */
+/* Takes the dataset back to snap ("ds@snap"), which must be its newest: later snapshots or
+ * bookmarks are not destroyed but named by ZB_E_REFUSED (lzc_rollback_to, EEXIST). ZB_E_HELD while
+ * a mount is in use. Data written since is gone, and an intent log not replayed too (measured):
+ * replay first. 1 txg. */
 enum zb_rc zb_zfs_rollback_to(const char *dataset, const char *snap, struct zb_err *err) ZB_CHECKED;
 
 /* Renames a dataset with everything below it, within its pool. Same parent rules as zfs rename, but
@@ -259,8 +265,8 @@ enum zb_rc zb_zfs_rename(const char *from, const char *to, struct zb_err *err) Z
 /* ---- nothing owns it ---- */
 
 enum zb_zfs_hold_state {
-    ZB_ZFS_FREE = 0,     /* proven: no mount, lazy or in another namespace, no receive, no open zvol */
-    ZB_ZFS_HELD = 1,     /* something owns it: os/holder.h finds out who */
+    ZB_ZFS_FREE = 0, /* proven: no mount, lazy or in another namespace, no receive, no open zvol */
+    ZB_ZFS_HELD = 1, /* something owns it: os/holder.h finds out who */
     ZB_ZFS_UNPROVEN = 2, /* could not be asked: a bookmark is newer than the newest snapshot
                           * (sys_errno EEXIST): take a snapshot and ask again */
 };
@@ -270,13 +276,13 @@ struct zb_zfs_held {
     int sys_errno; /* what the kernel's check said: 0, EBUSY, EEXIST ... */
 };
 
-/* The proof that nobody can write to count datasets of one pool: zfs.check.rollback (or, without any snapshot,
- * zfs.check.destroy) inside a sync channel program, which sees every long hold on the dataset;
- * nothing is changed. One program, 1 txg, for all of them; a snapshot in the same txg (EAGAIN) is
- * waited for, a few txgs. held[i] belongs to datasets[i]. A mount made a moment later is
- * not excluded: that is the caller's order of things. EBUSY measured for a mount in another
- * namespace and for a lazily unmounted one with an open file. ZB_E_NOTFOUND when a dataset is missing,
- * ZB_E_UNSUPPORTED when ZFS was built without channel programs. */
+/* The proof that nobody can write to count datasets of one pool: zfs.check.rollback (or, without
+ * any snapshot, zfs.check.destroy) inside a sync channel program, which sees every long hold on the
+ * dataset; nothing is changed. One program, 1 txg, for all of them; a snapshot in the same txg
+ * (EAGAIN) is waited for, a few txgs. held[i] belongs to datasets[i]. A mount made a moment later
+ * is not excluded: that is the caller's order of things. EBUSY measured for a mount in another
+ * namespace and for a lazily unmounted one with an open file. ZB_E_NOTFOUND when a dataset is
+ * missing, ZB_E_UNSUPPORTED when ZFS was built without channel programs. */
 enum zb_rc zb_zfs_held(const char *const *datasets, size_t count, struct zb_zfs_held *held,
                        struct zb_err *err) ZB_CHECKED;
 
@@ -285,20 +291,22 @@ enum zb_rc zb_zfs_held(const char *const *datasets, size_t count, struct zb_zfs_
 struct zb_zfs_send {
     const char *snap; /* "ds@snap" */
     const char *from; /* "ds@base" or "ds#mark", or NULL: full stream */
-    bool raw;         /* -w; else the plain flavour: large blocks, embedded, compressed, always (G1) */
-    int fd;           /* blocking; a pipe's write end or a socket. Stays the caller's: close it after */
+    bool raw; /* -w; else the plain flavour: large blocks, embedded, compressed, always (G1) */
+    int fd;   /* blocking; a pipe's write end or a socket. Stays the caller's: close it after */
     uint64_t resume_object; /* from a token; 0,0: from the start */
     uint64_t resume_offset;
 };
 
-/* Writes the stream of one dataset to fd; 0 txg. Blocks until all is written; ends early with ZB_E_CLOSED when
- * the reading end is closed or the socket shut down (this is how another thread cancels it). All
- * signals of this thread are blocked meanwhile; a SIGPIPE of its own is swallowed. On an error part
- * of the stream has been written. ZB_E_MISMATCH: from is not an ancestor of snap (EXDEV).
- * Goes to the kernel directly (SEND_NEW): lzc_send would add a thread, an uninterruptible wait and 200 ms on sockets. */
+/* Writes the stream of one dataset to fd; 0 txg. Blocks until all is written; ends early with
+ * ZB_E_CLOSED when the reading end is closed or the socket shut down (this is how another thread
+ * cancels it). All signals of this thread are blocked meanwhile; a SIGPIPE of its own is swallowed.
+ * On an error part of the stream has been written. ZB_E_MISMATCH: from is not an ancestor of snap
+ * (EXDEV). Goes to the kernel directly (SEND_NEW): lzc_send would add a thread, an uninterruptible
+ * wait and 200 ms on sockets. */
 enum zb_rc zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err) ZB_CHECKED;
 
-/* How many bytes that stream will have, about (lzc_send_space); fd and resume are not looked at. 0 txg. */
+/* How many bytes that stream will have, about (lzc_send_space); fd and resume are not looked at. 0
+ * txg. */
 enum zb_rc zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes,
                              struct zb_err *err) ZB_CHECKED;
 
@@ -306,14 +314,16 @@ enum zb_rc zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes,
  * between reading and receiving, so that the kernel never sees a stream nobody asked for). */
 #define ZB_ZFS_BEGIN_SIZE 312
 
-/* Reads exactly that many bytes, blocking. ZB_E_CLOSED when the stream ends before. Touches no pool. */
+/* Reads exactly that many bytes, blocking. ZB_E_CLOSED when the stream ends before. Touches no
+ * pool. */
 enum zb_rc zb_zfs_begin_read(int fd, uint8_t begin[ZB_ZFS_BEGIN_SIZE],
                              struct zb_err *err) ZB_CHECKED;
 
 struct zb_zfs_receive {
-    const char *snap;     /* "ds@name" that shall exist afterwards */
-    const char *origin;   /* "other@fork": the new dataset is a clone of it (rescue, branch); or NULL */
-    int fd;               /* read end, positioned after the begin record; stays the caller's */
+    const char *snap; /* "ds@name" that shall exist afterwards */
+    const char
+        *origin; /* "other@fork": the new dataset is a clone of it (rescue, branch); or NULL */
+    int fd;      /* read end, positioned after the begin record; stays the caller's */
     const uint8_t *begin; /* ZB_ZFS_BEGIN_SIZE bytes as read */
     bool raw;             /* begin record says raw */
     bool resumable;       /* keep what arrived when it breaks: then a token stays on the dataset */
@@ -324,27 +334,25 @@ struct zb_zfs_receive {
 };
 
 /* Receives one stream into one dataset, never by force, never mounting; 2 txgs for an increment
- * into an unmounted dataset. Reads the stream exactly to its end record, no byte more. Blocks until the stream ends; another thread cancels it by
- * closing the writing end. All signals of this thread are blocked meanwhile.
- * *bytes: read from fd and begin record. On success the snapshot exists; that its guid is the planned one the
- * caller re-reads (zb_zfs_guids). On failure nothing of the stream is visible; if resumable, what
- * arrived stays hidden with a token, and until that is resumed or aborted every other receive gets ZB_E_BUSY.
- *   ZB_E_DIVERGED  ETXTBSY: the dataset was modified since its newest snapshot; ENODEV: it has no
- *                  snapshot with the stream's fromguid (sys_errno tells); EINVAL at the end: a
- *                  snapshot was taken here meanwhile
- *   ZB_E_BUSY      a partial receive is in the way, another receive runs, or a mount is in use (EBUSY)
- *   ZB_E_EXISTS    the snapshot, or for a full stream the dataset, exists
- *   ZB_E_CLOSED    the stream ended before its end record (1040)
- *   ZB_E_FORMAT    bad checksum or not a stream
- *   ZB_E_UNSUPPORTED a feature this pool or module does not have; large blocks mixed (1041)
- *   ZB_E_NOSPACE   quota or pool full
- *   ZB_E_MISMATCH  received, but a property could not be set: named */
+ * into an unmounted dataset. Reads the stream exactly to its end record, no byte more. Blocks until
+ * the stream ends; another thread cancels it by closing the writing end. All signals of this thread
+ * are blocked meanwhile. *bytes: read from fd and begin record. On success the snapshot exists;
+ * that its guid is the planned one the caller re-reads (zb_zfs_guids). On failure nothing of the
+ * stream is visible; if resumable, what arrived stays hidden with a token, and until that is
+ * resumed or aborted every other receive gets ZB_E_BUSY. ZB_E_DIVERGED  ETXTBSY: the dataset was
+ * modified since its newest snapshot; ENODEV: it has no snapshot with the stream's fromguid
+ * (sys_errno tells); EINVAL at the end: a snapshot was taken here meanwhile ZB_E_BUSY      a
+ * partial receive is in the way, another receive runs, or a mount is in use (EBUSY) ZB_E_EXISTS the
+ * snapshot, or for a full stream the dataset, exists ZB_E_CLOSED    the stream ended before its end
+ * record (1040) ZB_E_FORMAT    bad checksum or not a stream ZB_E_UNSUPPORTED a feature this pool or
+ * module does not have; large blocks mixed (1041) ZB_E_NOSPACE   quota or pool full ZB_E_MISMATCH
+ * received, but a property could not be set: named */
 enum zb_rc zb_zfs_receive(const struct zb_zfs_receive *receive, uint64_t *bytes,
                           struct zb_err *err) ZB_CHECKED;
 
 /* Throws a partial receive away: "ds/%recv", or the dataset itself when it is the never-completed
- * result of a full receive (inconsistent; checked in the same breath, an ordinary dataset is never destroyed).
- * OK when there is none. ZB_E_BUSY while the receive still runs. 1 txg. */
+ * result of a full receive (inconsistent; checked in the same breath, an ordinary dataset is never
+ * destroyed). OK when there is none. ZB_E_BUSY while the receive still runs. 1 txg. */
 enum zb_rc zb_zfs_receive_abort(const char *dataset, struct zb_err *err) ZB_CHECKED;
 
 struct zb_zfs_token {
@@ -352,7 +360,7 @@ struct zb_zfs_token {
     uint64_t fromguid; /* 0: full stream */
     uint64_t object;
     uint64_t offset;
-    uint64_t bytes;    /* received so far */
+    uint64_t bytes; /* received so far */
     bool raw;
     bool large_block, embed, compress;
     char toname[ZB_DATASET_NAME_SIZE]; /* "sender/ds@snap" */

@@ -1,0 +1,427 @@
+#include "os/mount.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/types.h"
+#include "os/linux/dir.h"
+#include "os/linux/mountinfo.h"
+
+/* "web", "web/log", "web@snap" for "web"; not "website". */
+static bool
+is_under(const char *source, const char *dataset)
+{
+    size_t length = strlen(dataset);
+    return strncmp(source, dataset, length) == 0 &&
+           (source[length] == '\0' || source[length] == '/' || source[length] == '@');
+}
+
+static enum zb_rc
+add_entry(struct zb_os_mounts *mounts, size_t *room, const struct zb_os_mountinfo *line,
+          struct zb_err *err)
+{
+    if (strlen(line->source) >= ZB_DATASET_NAME_SIZE || strlen(line->dir) >= ZB_PATH_SIZE) {
+        return zb_err_set(err, ZB_E_LIMIT, "the mount point of %.300s is too long", line->source);
+    }
+    if (mounts->count == *room) {
+        size_t larger = *room == 0 ? 8 : 2 * *room;
+        void *entries = realloc(mounts->entries, larger * sizeof *mounts->entries);
+        if (entries == NULL) {
+            return zb_err_set(err, ZB_E_NOMEM, "list mounts: no memory");
+        }
+        mounts->entries = entries;
+        *room = larger;
+    }
+    struct zb_os_mount_entry *entry = &mounts->entries[mounts->count++];
+    *entry = (struct zb_os_mount_entry){.id = line->id,
+                                        .parent_id = line->parent_id,
+                                        .dev = line->dev,
+                                        .readonly = line->readonly,
+                                        .subtree = strcmp(line->root, "/") != 0};
+    zb_strcopy(entry->dataset, sizeof entry->dataset, line->source);
+    zb_strcopy(entry->dir, sizeof entry->dir, line->dir);
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_os_mounts_parse(const char *text, const char *dataset, struct zb_os_mounts *mounts,
+                   struct zb_err *err)
+{
+    struct zb_os_mounts out = {0};
+    struct zb_os_mountinfo line;
+    size_t room = 0;
+    enum zb_rc rc = ZB_OK;
+    char *copy = strdup(text);
+    char *cursor = copy;
+
+    if (copy == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "list mounts: no memory");
+    }
+    while (rc == ZB_OK && zb_os_mountinfo_next(&cursor, &line)) {
+        if (line.dir == NULL) {
+            rc = zb_err_set(err, ZB_E_FORMAT, "list mounts: a line is malformed");
+        } else if (strcmp(line.fstype, "zfs") == 0 && is_under(line.source, dataset)) {
+            rc = add_entry(&out, &room, &line, err);
+        }
+    }
+    free(copy);
+    if (rc == ZB_OK) {
+        *mounts = out;
+    } else {
+        zb_os_mounts_close(&out);
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts, struct zb_err *err)
+{
+    char *text = zb_os_file_read("/proc/self/mountinfo");
+    if (text == NULL) {
+        return zb_err_sys(err, errno, "read /proc/self/mountinfo");
+    }
+    enum zb_rc rc = zb_os_mounts_parse(text, dataset, mounts, err);
+    free(text);
+    return rc;
+}
+
+void
+zb_os_mounts_close(struct zb_os_mounts *mounts)
+{
+    free(mounts->entries);
+    *mounts = (struct zb_os_mounts){0};
+}
+
+const struct zb_os_mount_entry *
+zb_os_mounts_find(const struct zb_os_mounts *mounts, const char *dataset)
+{
+    for (size_t i = 0; i < mounts->count; i++) {
+        if (!mounts->entries[i].subtree && strcmp(mounts->entries[i].dataset, dataset) == 0) {
+            return &mounts->entries[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether the object (see zb_os_dir_mount_id) is the root of a mount of dataset; *entry is filled
+ * then. */
+static enum zb_rc
+find_mount_at(int fd, const char *name, const char *dataset, bool *found,
+              struct zb_os_mount_entry *entry, struct zb_err *err)
+{
+    struct zb_os_mounts mounts = {0};
+    uint64_t id = 0;
+    bool is_root = false;
+
+    enum zb_rc rc = zb_os_dir_mount_id(fd, name, &id, &is_root, err);
+    if (rc == ZB_OK) {
+        rc = zb_os_mounts_read(dataset, &mounts, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    *found = false;
+    for (size_t i = 0; is_root && i < mounts.count; i++) {
+        if (mounts.entries[i].id == id && !mounts.entries[i].subtree &&
+            strcmp(mounts.entries[i].dataset, dataset) == 0) {
+            *entry = mounts.entries[i];
+            *found = true;
+        }
+    }
+    zb_os_mounts_close(&mounts);
+    return ZB_OK;
+}
+
+/* Opens dir and proves that it is the root of dataset's mount. */
+static enum zb_rc
+open_proven(const char *dataset, const char *dir, int *fd, struct zb_err *err)
+{
+    struct zb_os_mount_entry entry;
+    bool found = false;
+    int opened = -1;
+
+    enum zb_rc rc = zb_os_dir_open(dir, false, &opened, err);
+    if (rc == ZB_OK) {
+        rc = find_mount_at(opened, "", dataset, &found, &entry, err);
+    }
+    if (rc == ZB_OK && !found) {
+        rc = zb_err_set(err, ZB_E_MISMATCH, "%s is not mounted at %s", dataset, dir);
+    }
+    if (rc != ZB_OK) {
+        if (opened >= 0) {
+            close(opened);
+        }
+        return rc;
+    }
+    *fd = opened;
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_os_mount_check(const char *dataset, const char *dir, bool *readonly, struct zb_err *err)
+{
+    struct statvfs st;
+    int fd = -1;
+    enum zb_rc rc = open_proven(dataset, dir, &fd, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (fstatvfs(fd, &st) != 0) {
+        rc = zb_err_sys(err, errno, "look at the mount %s", dir);
+    } else {
+        *readonly = (st.f_flag & ST_RDONLY) != 0;
+    }
+    close(fd);
+    return rc;
+}
+
+static enum zb_rc
+refuse_unless_empty(int fd, const char *dir, struct zb_err *err)
+{
+    uint64_t id;
+    bool is_root = false;
+    enum zb_rc rc = zb_os_dir_mount_id(fd, "", &id, &is_root, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (is_root) {
+        return zb_err_set(err, ZB_E_REFUSED, "%s is a mount point already", dir);
+    }
+    DIR *d = fdopendir(openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (d == NULL) {
+        return zb_err_sys(err, errno, "read directory %s", dir);
+    }
+    for (struct dirent *e; rc == ZB_OK && (e = readdir(d)) != NULL;) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            zb_err_set(err, ZB_E_REFUSED, "%s is not empty: it contains %.200s", dir, e->d_name);
+            rc = zb_err_hint(err, "move the files away; a mount would hide them");
+        }
+    }
+    closedir(d);
+    return rc;
+}
+
+static enum zb_rc
+refuse_if_mounted(const char *dataset, struct zb_err *err)
+{
+    struct zb_os_mounts mounts = {0};
+    enum zb_rc rc = zb_os_mounts_read(dataset, &mounts, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    const struct zb_os_mount_entry *entry = zb_os_mounts_find(&mounts, dataset);
+    if (entry != NULL) {
+        rc = zb_err_set(err, ZB_E_EXISTS, "it is mounted at %.300s already", entry->dir);
+    }
+    zb_os_mounts_close(&mounts);
+    return rc;
+}
+
+static enum zb_rc
+mount_fail(int e, struct zb_err *err)
+{
+    switch (e) {
+    case ENOENT:
+        return zb_err_set(err, ZB_E_NOTFOUND, "the dataset does not exist");
+    case EBUSY:
+        err->sys_errno = e;
+        return zb_err_set(err, ZB_E_HELD, "it is in use: mounted elsewhere, or being received");
+    case EACCES:
+        return zb_err_set(err, ZB_E_UNSUPPORTED, "its encryption key is not loaded");
+    case ENODEV:
+        return zb_err_set(err, ZB_E_UNSUPPORTED, "the zfs module is not loaded");
+    default:
+        return zb_err_sys(err, e, "mount");
+    }
+}
+
+/* The mount itself, on an open directory, so that nobody can exchange the path below it. */
+static enum zb_rc
+mount_on(int fd, const char *dataset, unsigned flags, struct zb_err *err)
+{
+    char target[64];
+    bool rw = (flags & ZB_OS_MOUNT_RW) != 0;
+    unsigned long ms = (rw ? 0 : MS_RDONLY) | ((flags & ZB_OS_MOUNT_NOSUID) ? MS_NOSUID : 0) |
+                       ((flags & ZB_OS_MOUNT_NOEXEC) ? MS_NOEXEC : 0) |
+                       ((flags & ZB_OS_MOUNT_NODEV) ? MS_NODEV : 0);
+    snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
+    if (mount(dataset, target, "zfs", ms, rw ? "rw,zfsutil" : "ro,zfsutil") != 0) {
+        return mount_fail(errno, err);
+    }
+    return ZB_OK;
+}
+
+/* After the mount: is it what was asked for? If not, it is taken back. */
+static enum zb_rc
+verify_mount(const char *dataset, const char *dir, unsigned flags, struct zb_err *err)
+{
+    bool readonly = false;
+    bool rw = (flags & ZB_OS_MOUNT_RW) != 0;
+    struct zb_err ignored;
+
+    enum zb_rc rc = zb_os_mount_check(dataset, dir, &readonly, err);
+    if (rc == ZB_OK && readonly == rw) {
+        rc = zb_err_set(err, ZB_E_MISMATCH, "the mount came out %s",
+                        readonly ? "read-only" : "read-write");
+        if (readonly) {
+            rc = zb_err_hint(err, "OpenZFS 2.3.7 and 2.4.2 ignore rw over readonly=on "
+                                  "(openzfs#18557): use another version");
+        }
+    }
+    if (rc != ZB_OK && zb_os_umount(dataset, dir, &ignored) != ZB_OK) {
+        return zb_err_wrap(err, "(still mounted: %.100s)", ignored.msg);
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_os_mount(const char *dataset, const char *dir, unsigned flags, struct zb_err *err)
+{
+    int fd = -1;
+    enum zb_rc rc = refuse_if_mounted(dataset, err);
+    if (rc == ZB_OK) {
+        rc = zb_os_dir_open(dir, true, &fd, err);
+    }
+    if (rc == ZB_OK) {
+        rc = refuse_unless_empty(fd, dir, err);
+    }
+    if (rc == ZB_OK) {
+        rc = mount_on(fd, dataset, flags, err);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (rc == ZB_OK) {
+        rc = verify_mount(dataset, dir, flags, err);
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "mount %s at %s", dataset, dir);
+}
+
+enum zb_rc
+zb_os_umount(const char *dataset, const char *dir, struct zb_err *err)
+{
+    struct zb_os_mount_entry entry;
+    const char *last = NULL;
+    bool found = false;
+    int parent = -1;
+
+    enum zb_rc rc = zb_os_dir_open_parent(dir, false, &parent, &last, err);
+    if (rc == ZB_OK) {
+        rc = find_mount_at(parent, last, dataset, &found, &entry, err);
+        if (rc == ZB_OK && !found) {
+            rc = zb_err_set(err, ZB_E_NOTFOUND, "it is not what is mounted there");
+        }
+    }
+    if (rc == ZB_OK) {
+        char target[ZB_PATH_SIZE + 64];
+        snprintf(target, sizeof target, "/proc/self/fd/%d/%s", parent, last);
+        if (umount2(target, UMOUNT_NOFOLLOW) != 0) {
+            int e = errno;
+            if (e == EBUSY) {
+                rc = zb_err_set(err, ZB_E_HELD, "it is in use");
+                err->sys_errno = e;
+            } else {
+                rc = zb_err_sys(err, e, "umount2");
+            }
+        }
+    }
+    if (parent >= 0) {
+        close(parent);
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "unmount %s from %s", dataset, dir);
+}
+
+/* Creates a superblock of its own and lets it go: creating one is what replays the log. */
+static enum zb_rc
+replay_unmounted(const char *dataset, struct zb_err *err)
+{
+    int e = 0;
+    int fs = fsopen("zfs", FSOPEN_CLOEXEC);
+    if (fs < 0) {
+        return mount_fail(errno, err);
+    }
+    if (fsconfig(fs, FSCONFIG_SET_STRING, "source", dataset, 0) != 0 ||
+        fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) != 0 ||
+        fsconfig(fs, FSCONFIG_SET_FLAG, "zfsutil", NULL, 0) != 0 ||
+        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) != 0) {
+        e = errno;
+    }
+    close(fs);
+    return e == 0 ? ZB_OK : mount_fail(e, err);
+}
+
+enum zb_rc
+zb_os_replay(const char *dataset, struct zb_err *err)
+{
+    enum zb_rc rc = refuse_if_mounted(dataset, err);
+    if (rc == ZB_OK) {
+        rc = replay_unmounted(dataset, err);
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "replay the intent log of %s", dataset);
+}
+
+enum zb_rc
+zb_os_syncfs(const char *dataset, const char *dir, struct zb_err *err)
+{
+    int fd = -1;
+    enum zb_rc rc = open_proven(dataset, dir, &fd, err);
+    if (rc == ZB_OK) {
+        if (syncfs(fd) != 0) {
+            rc = zb_err_sys(err, errno, "syncfs");
+        }
+        close(fd);
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "write out %s", dir);
+}
+
+/* A whole life of a file in an open directory. */
+static enum zb_rc
+probe_in(int dir_fd, struct zb_err *err)
+{
+    char name[40];
+    char content[64];
+    int e = 0;
+
+    snprintf(name, sizeof name, ".zbaton-probe-%016llx", (unsigned long long)zb_random_u64());
+    int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        if (errno == EROFS) {
+            return zb_err_set(err, ZB_E_REFUSED, "it is mounted read-only");
+        }
+        return zb_err_sys(err, errno, "create %s", name);
+    }
+    memset(content, 'z', sizeof content);
+    ssize_t n = write(fd, content, sizeof content);
+    if (n != (ssize_t)sizeof content) {
+        e = n < 0 ? errno : ENOSPC;
+    } else if (fsync(fd) != 0) {
+        e = errno;
+    }
+    close(fd);
+    if (unlinkat(dir_fd, name, 0) != 0 && e == 0) {
+        e = errno;
+    }
+    if (fsync(dir_fd) != 0 && e == 0) {
+        e = errno;
+    }
+    return e == 0 ? ZB_OK : zb_err_sys(err, e, "write, sync and remove %s", name);
+}
+
+enum zb_rc
+zb_os_write_probe(const char *dataset, const char *dir, struct zb_err *err)
+{
+    int fd = -1;
+    enum zb_rc rc = open_proven(dataset, dir, &fd, err);
+    if (rc == ZB_OK) {
+        rc = probe_in(fd, err);
+        close(fd);
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "probe writing at %s", dir);
+}

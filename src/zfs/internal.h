@@ -1,0 +1,51 @@
+/*
+ * Shared by the files of src/zfs: raw calls, channel programs, translation of errors.
+ */
+#ifndef ZB_ZFS_INTERNAL_H
+#define ZB_ZFS_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <libnvpair.h>
+#include <libzfs_core.h>
+
+#include "base/types.h"
+#include "zfs/zfs.h"
+
+/* Request numbers of /dev/zfs on Linux (the same from 2.1 to 2.4, measured on 2.3.2). */
+#define ZB_ZFS_IOC_OBJSET_STATS 0x5a12u
+#define ZB_ZFS_IOC_SET_PROP 0x5a16u
+#define ZB_ZFS_IOC_SEND_NEW 0x5a40u
+
+/* One ioctl of /dev/zfs with the stable prefix of zfs_cmd_t. in may be NULL; out may be NULL, else
+ * *out gets what the kernel answered (NULL when nothing; the caller frees it; also on an error).
+ * Returns 0 or errno. */
+int zb_zfs_ioctl(unsigned long request, const char *name, nvlist_t *in, nvlist_t **out);
+
+/* Runs a channel program in the pool that `name` lies in; args borrowed. *result (the caller frees
+ * it) is the table that it returned, empty when it returned nothing. what names the doing for the
+ * error: "list web". */
+enum zb_rc zb_zfs_program(const char *name, bool sync, const char *lua, nvlist_t *args,
+                          nvlist_t **result, struct zb_err *err);
+
+/* Translates errno or ZFS_ERR_*: "<phrase>: <sentence>". */
+enum zb_rc zb_zfs_fail(struct zb_err *err, int errnum, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ZB_E_USAGE unless the name fits and holds exactly the separators of its kind. kind: 0 dataset,
+ * '@' snapshot, '#' bookmark. */
+enum zb_rc zb_zfs_name_check(const char *name, char kind, struct zb_err *err);
+/* All names of the kind; count > 0; all of one pool. */
+enum zb_rc zb_zfs_names_check(const char *const *names, size_t count, char kind,
+                              struct zb_err *err);
+/* The pool's name; pool of ZB_DATASET_NAME_SIZE. */
+void zb_zfs_pool_of(const char *name, char *pool);
+
+/* The properties as the kernel wants them: uint64 or string. The caller frees it. NULL for none. */
+nvlist_t *zb_zfs_setprops_nvlist(const struct zb_zfs_setprop *props, size_t count);
+/* Name of the first property with an error in what the kernel answered, and its errno; NULL if
+ * none. */
+const char *zb_zfs_first_error(nvlist_t *errors, int *errnum);
+
+#endif

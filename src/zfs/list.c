@@ -1,0 +1,437 @@
+/*
+ * Lists and observations: each one consistent view, by a channel program in open context (it holds
+ * the pool's configuration lock, so no dataset comes or goes in its middle).
+ *
+ * Programs return arrays of strings "<number> <number> <name>": names may contain spaces, numbers
+ * not.
+ */
+#include "zfs/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char lua_children[] = "local args = ...\n"
+                                   "local out, n = {}, 0\n"
+                                   "local function walk(ds)\n"
+                                   "    n = n + 1\n"
+                                   "    out[n] = '0 0 ' .. ds\n"
+                                   "    for child in zfs.list.children(ds) do walk(child) end\n"
+                                   "end\n"
+                                   "if zfs.exists(args['name']) then walk(args['name']) end\n"
+                                   "return out\n";
+
+/* "<inconsistent> <guid> <newest snapshot, or the dataset when it has none>" */
+static const char lua_observe[] =
+    "local args = ...\n"
+    "local out, n = {}, 0\n"
+    "local function walk(ds)\n"
+    "    local newest = zfs.get_prop(ds, 'prevsnap')\n"
+    "    local broken = zfs.get_prop(ds, 'inconsistent') or 0\n"
+    "    n = n + 1\n"
+    "    if newest and string.sub(newest, 1, string.len(ds) + 1) == ds .. '@' then\n"
+    "        out[n] = broken .. ' ' .. zfs.get_prop(newest, 'guid') .. ' ' .. newest\n"
+    "    else\n"
+    "        out[n] = broken .. ' 0 ' .. ds\n"
+    "    end\n"
+    "    for child in zfs.list.children(ds) do walk(child) end\n"
+    "end\n"
+    "if zfs.exists(args['name']) then walk(args['name']) end\n"
+    "return out\n";
+
+static const char lua_snapshots[] = "local args = ...\n"
+                                    "local out, n = {}, 0\n"
+                                    "if not zfs.exists(args['name']) then return {'missing'} end\n"
+                                    "for snap in zfs.list.snapshots(args['name']) do\n"
+                                    "    n = n + 1\n"
+                                    "    out[n] = zfs.get_prop(snap, 'guid') .. ' ' .. "
+                                    "zfs.get_prop(snap, 'createtxg') .. ' ' .. snap\n"
+                                    "end\n"
+                                    "return out\n";
+
+static const char lua_guids[] =
+    "local args = ...\n"
+    "local out = {}\n"
+    "for i, name in ipairs(args['names']) do\n"
+    "    if zfs.exists(name) then out[i] = zfs.get_prop(name, 'guid') .. ' 0 ' .. name\n"
+    "    else out[i] = '0 0 ' .. name end\n"
+    "end\n"
+    "return out\n";
+
+struct row {
+    uint64_t first;
+    uint64_t second;
+    const char *name;
+};
+
+/* Numbers are signed in Lua: guids above 2^63 come negative. */
+static bool
+parse_row(nvpair_t *pair, struct row *row)
+{
+    const char *text;
+    char *end;
+
+    if (nvpair_value_string(pair, &text) != 0) {
+        return false;
+    }
+    row->first = (uint64_t)strtoll(text, &end, 10);
+    if (end == text || *end != ' ') {
+        return false;
+    }
+    text = end + 1;
+    row->second = (uint64_t)strtoll(text, &end, 10);
+    if (end == text || *end != ' ' || strlen(end + 1) >= ZB_DATASET_NAME_SIZE) {
+        return false;
+    }
+    row->name = end + 1;
+    return true;
+}
+
+/* Runs the program for one name; rows (malloc'ed) point into *result. */
+static enum zb_rc
+run_rows(const char *name, const char *lua, nvlist_t **result, struct row **rows, size_t *count,
+         struct zb_err *err)
+{
+    nvlist_t *args = fnvlist_alloc();
+    nvlist_t *table = NULL;
+    size_t n = 0;
+
+    fnvlist_add_string(args, "name", name);
+    enum zb_rc rc = zb_zfs_program(name, false, lua, args, &table, err);
+    fnvlist_free(args);
+    if (rc != ZB_OK) {
+        return zb_err_wrap(err, "list %s", name);
+    }
+    *rows = calloc(fnvlist_num_pairs(table) + 1, sizeof **rows);
+    if (*rows == NULL) {
+        fnvlist_free(table);
+        return zb_err_set(err, ZB_E_NOMEM, "list %s: no memory", name);
+    }
+    for (nvpair_t *p = nvlist_next_nvpair(table, NULL); p != NULL;
+         p = nvlist_next_nvpair(table, p)) {
+        if (!parse_row(p, &(*rows)[n])) {
+            free(*rows);
+            *rows = NULL;
+            fnvlist_free(table);
+            return zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", name);
+        }
+        n++;
+    }
+    *count = n;
+    *result = table;
+    return ZB_OK;
+}
+
+/* Order of names in which a parent comes before its children and children directly after it. */
+static int
+name_order(const char *a, const char *b)
+{
+    for (; *a != '\0' && *a == *b; a++, b++) {
+    }
+    int ca = *a == '\0' ? 0 : *a == '/' ? 1 : 1 + (unsigned char)*a;
+    int cb = *b == '\0' ? 0 : *b == '/' ? 1 : 1 + (unsigned char)*b;
+    return ca - cb;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return name_order(a, b);
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+    return name_order(((const struct row *)a)->name, ((const struct row *)b)->name);
+}
+
+enum zb_rc
+zb_zfs_children_list(const char *root, struct zb_zfs_names *names, struct zb_err *err)
+{
+    nvlist_t *table = NULL;
+    struct row *rows = NULL;
+    size_t count = 0;
+
+    enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
+    if (rc == ZB_OK) {
+        rc = run_rows(root, lua_children, &table, &rows, &count, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    struct zb_zfs_names out = {.count = count};
+    if (count == 0) {
+        rc = zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", root);
+    } else if ((out.names = calloc(count, sizeof *out.names)) == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "list %s: no memory", root);
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            zb_strcopy(out.names[i], sizeof out.names[i], rows[i].name);
+        }
+        qsort(out.names, count, sizeof *out.names, compare_names);
+        *names = out;
+    }
+    free(rows);
+    fnvlist_free(table);
+    return rc;
+}
+
+void
+zb_zfs_names_close(struct zb_zfs_names *names)
+{
+    free(names->names);
+    *names = (struct zb_zfs_names){0};
+}
+
+static int
+compare_snaps(const void *a, const void *b)
+{
+    const struct zb_zfs_snap *x = a;
+    const struct zb_zfs_snap *y = b;
+    if (x->createtxg != y->createtxg) {
+        return x->createtxg < y->createtxg ? -1 : 1;
+    }
+    return strcmp(x->name, y->name);
+}
+
+enum zb_rc
+zb_zfs_snaps_list(const char *dataset, struct zb_zfs_snaps *snaps, struct zb_err *err)
+{
+    nvlist_t *table = NULL;
+    struct row *rows = NULL;
+    size_t count = 0;
+
+    enum zb_rc rc = zb_zfs_name_check(dataset, '\0', err);
+    if (rc == ZB_OK) {
+        rc = run_rows(dataset, lua_snapshots, &table, &rows, &count, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    struct zb_zfs_snaps out = {.count = count};
+    out.snaps = calloc(count + 1, sizeof *out.snaps);
+    if (out.snaps == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "list snapshots of %s: no memory", dataset);
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            const char *at = strchr(rows[i].name, '@');
+            zb_strcopy(out.snaps[i].name, sizeof out.snaps[i].name, at != NULL ? at + 1 : "");
+            out.snaps[i].guid = rows[i].first;
+            out.snaps[i].createtxg = rows[i].second;
+        }
+        qsort(out.snaps, count, sizeof *out.snaps, compare_snaps);
+        *snaps = out;
+    }
+    free(rows);
+    fnvlist_free(table);
+    return rc;
+}
+
+static uint64_t
+bookmark_number(nvlist_t *props, const char *name)
+{
+    nvlist_t *prop;
+    uint64_t value = 0;
+    if (nvlist_lookup_nvlist(props, name, &prop) != 0 ||
+        nvlist_lookup_uint64(prop, "value", &value) != 0) {
+        return 0;
+    }
+    return value;
+}
+
+enum zb_rc
+zb_zfs_bookmarks_list(const char *dataset, struct zb_zfs_snaps *marks, struct zb_err *err)
+{
+    enum zb_rc rc = zb_zfs_name_check(dataset, '\0', err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    nvlist_t *wanted = fnvlist_alloc();
+    nvlist_t *found = NULL;
+    fnvlist_add_boolean(wanted, "guid");
+    fnvlist_add_boolean(wanted, "createtxg");
+    int e = lzc_get_bookmarks(dataset, wanted, &found);
+    fnvlist_free(wanted);
+    if (e != 0) {
+        fnvlist_free(found);
+        return zb_zfs_fail(err, e, "list bookmarks of %s", dataset);
+    }
+    struct zb_zfs_snaps out = {0};
+    out.snaps = calloc(fnvlist_num_pairs(found) + 1, sizeof *out.snaps);
+    if (out.snaps == NULL) {
+        fnvlist_free(found);
+        return zb_err_set(err, ZB_E_NOMEM, "list bookmarks of %s: no memory", dataset);
+    }
+    for (nvpair_t *p = nvlist_next_nvpair(found, NULL); p != NULL;
+         p = nvlist_next_nvpair(found, p)) {
+        struct zb_zfs_snap *mark = &out.snaps[out.count++];
+        nvlist_t *props = fnvpair_value_nvlist(p);
+        zb_strcopy(mark->name, sizeof mark->name, nvpair_name(p));
+        mark->guid = bookmark_number(props, "guid");
+        mark->createtxg = bookmark_number(props, "createtxg");
+    }
+    fnvlist_free(found);
+    qsort(out.snaps, out.count, sizeof *out.snaps, compare_snaps);
+    *marks = out;
+    return ZB_OK;
+}
+
+void
+zb_zfs_snaps_close(struct zb_zfs_snaps *snaps)
+{
+    free(snaps->snaps);
+    *snaps = (struct zb_zfs_snaps){0};
+}
+
+const struct zb_zfs_snap *
+zb_zfs_snaps_find_guid(const struct zb_zfs_snaps *snaps, uint64_t guid)
+{
+    for (size_t i = 0; i < snaps->count; i++) {
+        if (snaps->snaps[i].guid == guid) {
+            return &snaps->snaps[i];
+        }
+    }
+    return NULL;
+}
+
+enum zb_rc
+zb_zfs_guids(const char *const *names, size_t count, uint64_t *guids, struct zb_err *err)
+{
+    nvlist_t *args = NULL;
+    nvlist_t *table = NULL;
+    enum zb_rc rc = ZB_OK;
+
+    for (size_t i = 0; rc == ZB_OK && i < count; i++) {
+        rc = zb_zfs_name_check(names[i], strchr(names[i], '@') != NULL ? '@' : '\0', err);
+    }
+    if (rc != ZB_OK || count == 0) {
+        return rc;
+    }
+    args = fnvlist_alloc();
+    fnvlist_add_string_array(args, "names", names, (uint_t)count);
+    rc = zb_zfs_program(names[0], false, lua_guids, args, &table, err);
+    fnvlist_free(args);
+    if (rc != ZB_OK) {
+        return zb_err_wrap(err, "read guid of %s", names[0]);
+    }
+    uint64_t *found = calloc(count, sizeof *found);
+    for (size_t i = 0; found != NULL && rc == ZB_OK && i < count; i++) {
+        char key[24];
+        nvpair_t *pair;
+        struct row row = {0};
+        snprintf(key, sizeof key, "%zu", i + 1);
+        if (nvlist_lookup_nvpair(table, key, &pair) != 0 || !parse_row(pair, &row) ||
+            row.first == 0) {
+            rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", names[i]);
+        }
+        found[i] = row.first;
+    }
+    if (found == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "read guid of %s: no memory", names[0]);
+    } else if (rc == ZB_OK) {
+        memcpy(guids, found, count * sizeof *guids);
+    }
+    free(found);
+    fnvlist_free(table);
+    return rc;
+}
+
+/* newest_guid from the row, unless a snapshot came or went between the two looks. */
+static enum zb_rc
+fill_newest(const struct row *row, struct zb_zfs_props *props, struct zb_err *err)
+{
+    const char *at = strchr(row->name, '@');
+    if (strcmp(at != NULL ? at + 1 : "", props->newest) == 0) {
+        props->newest_guid = row->second;
+        return ZB_OK;
+    }
+    if (props->newest[0] == '\0') {
+        return ZB_OK;
+    }
+    char name[ZB_DATASET_NAME_SIZE * 2];
+    const char *names[] = {name};
+    snprintf(name, sizeof name, "%s@%s", props->name, props->newest);
+    return zb_zfs_guids(names, 1, &props->newest_guid, err);
+}
+
+static enum zb_rc
+observe_rows(struct row *rows, size_t count, struct zb_zfs_tree *tree, struct zb_err *err)
+{
+    qsort(rows, count, sizeof *rows, compare_rows);
+    tree->datasets = calloc(count, sizeof *tree->datasets);
+    if (tree->datasets == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        char name[ZB_DATASET_NAME_SIZE];
+        struct zb_zfs_props *props = &tree->datasets[i];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(rows[i].name, "@"), rows[i].name);
+        enum zb_rc rc = zb_zfs_props_get(name, props, err);
+        if (rc != ZB_OK) {
+            return rc;
+        }
+        tree->count++;
+        props->inconsistent = rows[i].first != 0;
+        rc = fill_newest(&rows[i], props, err);
+        if (rc != ZB_OK) {
+            return rc;
+        }
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
+{
+    nvlist_t *table = NULL;
+    struct row *rows = NULL;
+    size_t count = 0;
+
+    enum zb_rc rc = run_rows(root, lua_observe, &table, &rows, &count, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    struct zb_zfs_tree out = {0};
+    if (count == 0) {
+        rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", root);
+    } else if (count > ZB_DATASETS_MAX) {
+        rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, count,
+                        ZB_DATASETS_MAX);
+    } else {
+        rc = observe_rows(rows, count, &out, err);
+    }
+    if (rc == ZB_OK) {
+        *tree = out;
+    } else {
+        zb_zfs_tree_close(&out);
+    }
+    free(rows);
+    fnvlist_free(table);
+    return rc;
+}
+
+enum zb_rc
+zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
+{
+    enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
+    /* A dataset or snapshot that went away between listing and reading: look again. */
+    for (int tries = 3; rc == ZB_OK; tries--) {
+        rc = observe_once(root, tree, err);
+        if (rc != ZB_E_NOTFOUND || tries == 1) {
+            break;
+        }
+        rc = ZB_OK;
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "observe %s", root);
+}
+
+void
+zb_zfs_tree_close(struct zb_zfs_tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++) {
+        zb_zfs_props_close(&tree->datasets[i]);
+    }
+    free(tree->datasets);
+    *tree = (struct zb_zfs_tree){0};
+}
