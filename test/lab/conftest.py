@@ -17,3 +17,26 @@ lab3_session = _fixtures.lab3_session
 lab3_systemd = _fixtures.lab3_systemd
 lab3_systemd_session = _fixtures.lab3_systemd_session
 pytest_runtest_makereport = _fixtures.pytest_runtest_makereport
+
+import pytest  # noqa: E402
+from zblab.cluster import Cluster  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster_session(lab3_session):
+    """zbaton on three hosts for the whole session; tests take `cluster`."""
+    cluster = Cluster(lab3_session)
+    cluster.close()
+    cluster.start()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def cluster(lab3, cluster_session):
+    """The cluster, whole: hosts on, daemons running, every node up."""
+    for host in cluster_session.hosts:
+        if cluster_session.zbaton("status -j", host=host, check=False).rc != 0:
+            cluster_session.daemon_stop(host, "KILL")
+            cluster_session.daemon_start(host)
+    return cluster_session
