@@ -5,15 +5,15 @@
 /* ---- asking for a term (candidate) ---- */
 
 void
-zb_core_ask_begin(struct step *x, bool planned, uint64_t term, const struct zb_set_ref *set)
+zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *released)
 {
     struct svc *s = x->s;
 
     memset(&s->ask, 0, sizeof(s->ask));
-    s->ask.planned = planned;
-    s->ask.term = planned ? term : zb_core_granted_max(x) + 1;
-    s->ask.set = planned ? *set : s->obs.newest;
-    s->ask.reason = planned                        ? ZB_TERM_MOVE
+    s->ask.planned = released != NULL;
+    s->ask.term = released != NULL ? term : zb_core_granted_max(x) + 1;
+    s->ask.set = released != NULL ? *released : s->obs.newest;
+    s->ask.reason = released != NULL               ? ZB_TERM_MOVE
                     : s->obs.established_term != 0 ? ZB_TERM_RESTART
                                                    : ZB_TERM_FIRST;
     s->ask.suspects = s->obs.suspects;
@@ -96,7 +96,7 @@ outbid(struct step *x, uint64_t granted_term)
     if (s->ask.planned || granted_term < s->ask.term) {
         return;
     }
-    zb_core_ask_begin(x, false, 0, NULL);
+    zb_core_ask_begin(x, 0, NULL);
     if (s->ask.term <= granted_term) {
         s->ask.term = granted_term + 1;
     }
@@ -117,7 +117,8 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
         }
         /* A voter that holds a newer set than the last leader itself: this disk went back. */
         if (!s->ask.planned && zb_set_id_cmp(m->set.id, s->obs.newest.id) > 0) {
-            zb_core_note(x, 4, "R-own-disk-older", "a voter holds a newer set than this leader's disk");
+            zb_core_note(x, 4, "R-own-disk-older",
+                         "a voter holds a newer set than this leader's disk");
             return;
         }
         s->ask.granted |= 1u << node;
@@ -174,8 +175,8 @@ static enum zb_rc
 may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
 {
     const struct svc *s = x->s;
-    bool rest = s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_RELEASED ||
-                s->role == ZB_ROLE_ASKING;
+    bool rest =
+        s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_RELEASED || s->role == ZB_ROLE_ASKING;
     bool planned = ask->released_term == ask->term && ask->released_to == node;
 
     if (!zb_core_is_voter(s, x->core->opt.self) || !zb_core_is_voter(s, node)) {
@@ -334,7 +335,8 @@ zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
         return;
     }
     if (!zb_set_ref_equal(&m->set, &s->obs.newest)) {
-        s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* the set may be there already: look, it is asked again */
+        s->obs_at.ms =
+            x->now.ms - ZB_LOOK_MS; /* the set may be there already: look, it is asked again */
         s->why = "a release waits, but this node does not hold the released set whole";
         s->why_rule = "R-release-without-set";
         return;
@@ -345,7 +347,7 @@ zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
         return;
     }
     zb_core_go(x, ZB_STIM_RELEASE);
-    zb_core_ask_begin(x, true, m->term, &m->set);
+    zb_core_ask_begin(x, m->term, &m->set);
     s->ask.granted |= 1u << node;
     s->ask.suspects |= m->suspects;
 }

@@ -93,7 +93,8 @@ zb_core_note(struct step *x, uint32_t level, const char *rule, const char *text)
 }
 
 void
-zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule, const char *text)
+zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule,
+              const char *text)
 {
     struct zb_action *a = zb_core_act(x, ZB_ACT_REPLY);
 
@@ -130,7 +131,7 @@ enter(struct step *x, enum zb_role from)
     switch (s->role) {
     case ZB_ROLE_ASKING:
         if (from != ZB_ROLE_FOLLOWER && from != ZB_ROLE_ASKING) {
-            zb_core_ask_begin(x, false, 0, NULL);
+            zb_core_ask_begin(x, 0, NULL);
         }
         break;
     case ZB_ROLE_LEADING:

@@ -18,24 +18,25 @@
 #include "base/types.h"
 
 #define ZB_NODE_NONE 0xffu
-#define ZB_CORE_ACTIONS_MAX 256 /* of one plan; a step that wants more defers services to a wake-up */
+#define ZB_CORE_ACTIONS_MAX                                                                        \
+    256 /* of one plan; a step that wants more defers services to a wake-up */
 
 /* Role of this node for one service. */
 enum zb_role {
-    ZB_ROLE_UNKNOWN,    /* not observed yet */
-    ZB_ROLE_FOLLOWER,   /* at rest; read-only copy, or none yet */
-    ZB_ROLE_CREATING,   /* first leader: makes or adopts the dataset */
-    ZB_ROLE_ASKING,     /* asks the voters to grant a term */
-    ZB_ROLE_PROMOTING,  /* granted: records, mounts, probes */
-    ZB_ROLE_STARTING,   /* writable; the service is being started */
-    ZB_ROLE_LEADING,    /* writable; replicates at its interval */
-    ZB_ROLE_PRESYNC,    /* move: leading, bringing the target close */
-    ZB_ROLE_STOPPING,   /* move: the service is being stopped */
-    ZB_ROLE_SEALING,    /* move: final set, unmount, send */
-    ZB_ROLE_RELEASING,  /* move: the release is being recorded */
-    ZB_ROLE_RELEASED,   /* given away; nobody leads until the target does */
-    ZB_ROLE_RESTORING,  /* an aborted move is put back */
-    ZB_ROLE_DEMOTING,   /* stops and unmounts what must not be writable */
+    ZB_ROLE_UNKNOWN,   /* not observed yet */
+    ZB_ROLE_FOLLOWER,  /* at rest; read-only copy, or none yet */
+    ZB_ROLE_CREATING,  /* first leader: makes or adopts the dataset */
+    ZB_ROLE_ASKING,    /* asks the voters to grant a term */
+    ZB_ROLE_PROMOTING, /* granted: records, mounts, probes */
+    ZB_ROLE_STARTING,  /* writable; the service is being started */
+    ZB_ROLE_LEADING,   /* writable; replicates at its interval */
+    ZB_ROLE_PRESYNC,   /* move: leading, bringing the target close */
+    ZB_ROLE_STOPPING,  /* move: the service is being stopped */
+    ZB_ROLE_SEALING,   /* move: final set, unmount, send */
+    ZB_ROLE_RELEASING, /* move: the release is being recorded */
+    ZB_ROLE_RELEASED,  /* given away; nobody leads until the target does */
+    ZB_ROLE_RESTORING, /* an aborted move is put back */
+    ZB_ROLE_DEMOTING,  /* stops and unmounts what must not be writable */
     ZB_ROLE_COUNT
 };
 const char *zb_role_word(enum zb_role role);
@@ -45,8 +46,8 @@ struct zb_core_conf {
     uint8_t members_count;
     uint8_t members[ZB_MEMBERS_MAX]; /* node numbers */
     bool backup[ZB_MEMBERS_MAX];
-    uint8_t first_leader;            /* takes term 1 of a service that never had a leader */
-    uint64_t version;                /* of the declaration; grants carry it (M11) */
+    uint8_t first_leader; /* takes term 1 of a service that never had a leader */
+    uint64_t version;     /* of the declaration; grants carry it (M11) */
     int64_t interval_ms;
     uint32_t keep_count;
     int64_t start_timeout_ms;
@@ -55,15 +56,15 @@ struct zb_core_conf {
 
 /* This node's keeper, its record and the disk, as last observed. */
 struct zb_core_obs {
-    bool exists;         /* the service's dataset is there */
-    bool mounted;        /* any dataset of the tree, in any mode */
+    bool exists;  /* the service's dataset is there */
+    bool mounted; /* any dataset of the tree, in any mode */
     bool mounted_rw;
-    bool mounted_here;   /* read-write by this keeper's life, or continued (M12) */
-    bool sealed;         /* sealed by this keeper's life and not released */
-    bool running;        /* the runner sees the service */
-    bool modified;       /* not mounted, yet written != 0 on some dataset: a follower that changed */
+    bool mounted_here; /* read-write by this keeper's life, or continued (M12) */
+    bool sealed;       /* sealed by this keeper's life and not released */
+    bool running;      /* the runner sees the service */
+    bool modified;     /* not mounted, yet written != 0 on some dataset: a follower that changed */
     uint64_t written_bytes;
-    bool foreign;        /* a snapshot of another tool is newer than the newest set */
+    bool foreign;             /* a snapshot of another tool is newer than the newest set */
     struct zb_set_ref newest; /* the newest set held whole (position) */
     uint64_t granted_term;
     uint8_t granted_to;
@@ -73,26 +74,26 @@ struct zb_core_obs {
     uint64_t released_term;
     uint8_t released_to;
     struct zb_set_ref released_set;
-    uint32_t suspects;   /* bit per node number (M3) */
+    uint32_t suspects;     /* bit per node number (M3) */
     bool suspects_unknown; /* the record names a node that is no longer known */
 };
 
 enum zb_msg_kind {
-    ZB_MSG_REPORT = 1,    /* state of the sender, on change and every 10 s */
-    ZB_MSG_GRANT_ASK,     /* term, nonce, version */
-    ZB_MSG_GRANT_ANSWER,  /* term, nonce of the asker, rc, granted_term, position, suspects */
-    ZB_MSG_RELEASED,      /* term, nonce of the target, set, suspects: the holder's grant (M1) */
-    ZB_MSG_RELEASE_ASK,   /* nonce: a (re)started target fetches its release (M5) */
+    ZB_MSG_REPORT = 1,   /* state of the sender, on change and every 10 s */
+    ZB_MSG_GRANT_ASK,    /* term, nonce, version */
+    ZB_MSG_GRANT_ANSWER, /* term, nonce of the asker, rc, granted_term, position, suspects */
+    ZB_MSG_RELEASED,     /* term, nonce of the target, set, suspects: the holder's grant (M1) */
+    ZB_MSG_RELEASE_ASK,  /* nonce: a (re)started target fetches its release (M5) */
 };
 
 struct zb_core_msg {
     enum zb_msg_kind kind;
     uint64_t term;
-    uint64_t nonce;         /* REPORT: of the sender's own start */
+    uint64_t nonce; /* REPORT: of the sender's own start */
     uint64_t version;
-    enum zb_rc rc;          /* GRANT_ANSWER: ZB_OK granted; ZB_E_STALE, ZB_E_REFUSED, ZB_E_BUSY ... */
-    struct zb_set_ref set;  /* REPORT, GRANT_ANSWER: position; RELEASED: final set */
-    uint32_t suspects;      /* node bits */
+    enum zb_rc rc; /* GRANT_ANSWER: ZB_OK granted; ZB_E_STALE, ZB_E_REFUSED, ZB_E_BUSY ... */
+    struct zb_set_ref set; /* REPORT, GRANT_ANSWER: position; RELEASED: final set */
+    uint32_t suspects;     /* node bits */
     uint64_t granted_term;
     uint8_t granted_to;
     /* REPORT only */
@@ -106,20 +107,22 @@ struct zb_core_msg {
     bool running;
     bool modified;
     bool exists;
-    uint32_t start_ms;      /* leader: how long the last start took */
+    uint32_t start_ms; /* leader: how long the last start took */
 };
 
 enum zb_cmd_kind {
     ZB_CMD_MOVE = 1, /* node: target; dry_run */
     ZB_CMD_SNAPSHOT, /* one set now; answered when it exists */
-    ZB_CMD_SYNC,     /* one set now (if anything changed); answered when every reachable follower has it */
+    ZB_CMD_SYNC, /* one set now (if anything changed); answered when every reachable follower has it
+                  */
 };
 
 enum zb_ev_kind {
     ZB_EV_TICK = 1,
-    ZB_EV_CONFIG,        /* service declared or changed: conf (not a member: conf.members lacks this node) */
-    ZB_EV_REMOVE,        /* service withdrawn: forgotten, nothing is stopped */
-    ZB_EV_PEER_UP,       /* node */
+    ZB_EV_CONFIG,  /* service declared or changed: conf (not a member: conf.members lacks this node)
+                    */
+    ZB_EV_REMOVE,  /* service withdrawn: forgotten, nothing is stopped */
+    ZB_EV_PEER_UP, /* node */
     ZB_EV_PEER_DOWN,     /* node */
     ZB_EV_MESSAGE,       /* node, service, msg */
     ZB_EV_DONE,          /* action id: result */
@@ -130,20 +133,20 @@ enum zb_ev_kind {
 
 struct zb_core_result {
     enum zb_rc rc;
-    char text[256];          /* why not; shown to people, never parsed */
-    bool obs_valid;          /* OBSERVE, CREATE, GRANT, LEARN, PROMOTE, SEAL, RELEASE, DEMOTE fill obs */
+    char text[256]; /* why not; shown to people, never parsed */
+    bool obs_valid; /* OBSERVE, CREATE, GRANT, LEARN, PROMOTE, SEAL, RELEASE, DEMOTE fill obs */
     struct zb_core_obs obs;
-    struct zb_set_ref set;   /* SNAPSHOT: the new set; SHIP: what the follower acknowledged */
-    bool remounted;          /* SEAL failed and put the mounts back */
-    bool running;            /* CHECK */
-    uint64_t bytes;          /* SHIP */
-    uint32_t elapsed_ms;     /* START, STOP, SHIP */
+    struct zb_set_ref set; /* SNAPSHOT: the new set; SHIP: what the follower acknowledged */
+    bool remounted;        /* SEAL failed and put the mounts back */
+    bool running;          /* CHECK */
+    uint64_t bytes;        /* SHIP */
+    uint32_t elapsed_ms;   /* START, STOP, SHIP */
 };
 
 struct zb_event {
     enum zb_ev_kind kind;
     struct zb_mono now;
-    struct zb_wall wall;     /* only passed on into set names */
+    struct zb_wall wall; /* only passed on into set names */
     uint16_t service;
     uint8_t node;
     union {
@@ -155,7 +158,7 @@ struct zb_event {
         } done;
         struct {
             enum zb_cmd_kind kind;
-            uint64_t id;     /* echoed in STEP and REPLY */
+            uint64_t id; /* echoed in STEP and REPLY */
             uint8_t node;
             bool dry_run;
         } command;
@@ -167,26 +170,28 @@ enum zb_act_kind {
     /* keeper operations (wire/kmsg.h); each is answered with ZB_EV_DONE */
     ZB_ACT_OBSERVE = 1,
     ZB_ACT_CREATE,
-    ZB_ACT_GRANT,     /* term, node (candidate), nonce */
-    ZB_ACT_LEARN,     /* term, node (leader), set (fork) */
-    ZB_ACT_PROMOTE,   /* term, set, flags ZB_PROMOTE_* */
-    ZB_ACT_START,     /* timeout_ms */
-    ZB_ACT_STOP,      /* timeout_ms */
-    ZB_ACT_CHECK,     /* timeout_ms */
-    ZB_ACT_SNAPSHOT,  /* term, set.id, final: with syncfs */
-    ZB_ACT_SEAL,      /* term, set */
-    ZB_ACT_RELEASE,   /* term (next), node (target), set */
-    ZB_ACT_DEMOTE,    /* timeout_ms */
-    ZB_ACT_PRUNE,     /* keep_count, protect: ids that stay */
+    ZB_ACT_GRANT,    /* term, node (candidate), nonce */
+    ZB_ACT_LEARN,    /* term, node (leader), set (fork) */
+    ZB_ACT_PROMOTE,  /* term, set, flags ZB_PROMOTE_* */
+    ZB_ACT_START,    /* timeout_ms */
+    ZB_ACT_STOP,     /* timeout_ms */
+    ZB_ACT_CHECK,    /* timeout_ms */
+    ZB_ACT_SNAPSHOT, /* term, set.id, final: with syncfs */
+    ZB_ACT_SEAL,     /* term, set */
+    ZB_ACT_RELEASE,  /* term (next), node (target), set */
+    ZB_ACT_DEMOTE,   /* timeout_ms */
+    ZB_ACT_PRUNE,    /* keep_count, protect: ids that stay */
     /* between engines, answered with ZB_EV_DONE */
-    ZB_ACT_SHIP,      /* node, set, term: bring node to hold this set whole, and all snapshots in between */
+    ZB_ACT_SHIP, /* node, set, term: bring node to hold this set whole, and all snapshots in between
+                  */
     /* not answered */
     ZB_ACT_SHIP_CANCEL, /* target_id: the SHIP to end (it is still answered) */
-    ZB_ACT_MESSAGE,   /* node, msg */
-    ZB_ACT_STEP,      /* command_id, step, phase, text, elapsed_ms, bytes: progress of a move; journalled */
-    ZB_ACT_REPLY,     /* command_id, rc, text: ends a command */
-    ZB_ACT_NOTE,      /* rule, text, level: an event for people */
-    ZB_ACT_TERM,      /* term, node (leader), set (fork), reason, down_ms, own_ms: for the history */
+    ZB_ACT_MESSAGE,     /* node, msg */
+    ZB_ACT_STEP, /* command_id, step, phase, text, elapsed_ms, bytes: progress of a move; journalled
+                  */
+    ZB_ACT_REPLY, /* command_id, rc, text: ends a command */
+    ZB_ACT_NOTE,  /* rule, text, level: an event for people */
+    ZB_ACT_TERM,  /* term, node (leader), set (fork), reason, down_ms, own_ms: for the history */
 };
 
 enum zb_promote_flag {
@@ -203,7 +208,7 @@ struct zb_action {
     enum zb_act_kind kind;
     uint16_t service;
     uint8_t node;
-    uint8_t step;             /* STEP: 1..9 as in design.md */
+    uint8_t step; /* STEP: 1..9 as in design.md */
     enum zb_step_phase phase;
     uint64_t term;
     uint64_t nonce;
@@ -217,28 +222,28 @@ struct zb_action {
     uint64_t target_id;
     uint64_t command_id;
     enum zb_rc rc;
-    uint32_t level;           /* NOTE: 4 warning, 6 information */
+    uint32_t level; /* NOTE: 4 warning, 6 information */
     enum zb_term_reason reason;
     uint32_t elapsed_ms;
-    uint32_t down_ms;         /* TERM of a finished move: service not running */
-    uint32_t own_ms;          /* ... of it neither the service's stop nor its start */
+    uint32_t down_ms; /* TERM of a finished move: service not running */
+    uint32_t own_ms;  /* ... of it neither the service's stop nor its start */
     uint64_t bytes;
-    const char *rule;         /* NOTE, REPLY: stable id "C-move-target-down" (static string) */
+    const char *rule; /* NOTE, REPLY: stable id "C-move-target-down" (static string) */
     char text[256];
     struct zb_core_msg msg;
 };
 
 struct zb_plan {
-    struct zb_mono wake;      /* next tick is wanted at this time at the latest */
+    struct zb_mono wake; /* next tick is wanted at this time at the latest */
     uint32_t actions_count;
     struct zb_action actions[ZB_CORE_ACTIONS_MAX];
 };
 
 struct zb_core_options {
-    uint8_t self;             /* this node's number */
+    uint8_t self; /* this node's number */
     uint16_t services_max;
     uint64_t seed;
-    uint64_t nonce;           /* of this start (M5): the keeper's */
+    uint64_t nonce; /* of this start (M5): the keeper's */
 };
 
 /* What `status` shows; a copy, computed when asked. */
@@ -247,7 +252,7 @@ struct zb_core_view {
     bool member;
     enum zb_role role;
     struct zb_core_obs obs;
-    uint8_t leader;           /* ZB_NODE_NONE when none is known */
+    uint8_t leader; /* ZB_NODE_NONE when none is known */
     uint64_t term;
     struct zb_mono newest_at; /* when the newest set was made here or received */
     const char *why;          /* sentence: what this service waits for; static, never NULL */
@@ -255,10 +260,10 @@ struct zb_core_view {
     uint8_t step;             /* of a move under way, else 0 */
     struct zb_core_peer_view {
         bool up;
-        bool known;           /* has reported since this start */
+        bool known; /* has reported since this start */
         struct zb_core_msg report;
         struct zb_mono report_at;
-        uint64_t ship_id;     /* SHIP under way, else 0 */
+        uint64_t ship_id; /* SHIP under way, else 0 */
     } peers[ZB_NODES_MAX];
 };
 

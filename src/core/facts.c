@@ -94,8 +94,8 @@ zb_core_classify(const struct step *x)
     const struct svc *s = x->s;
     const struct zb_core_obs *o = &s->obs;
     uint8_t self = x->core->opt.self;
-    bool own_term = o->established_term != 0 && o->granted_term == o->established_term &&
-                    o->granted_to == self;
+    bool own_term =
+        o->established_term != 0 && o->granted_term == o->established_term && o->granted_to == self;
 
     if (o->mounted) {
         return o->mounted_here && o->mounted_rw && own_term ? ZB_STIM_OBS_LEADING

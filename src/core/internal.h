@@ -8,20 +8,22 @@
 
 #include "core/table.h"
 
-#define ZB_CORE_WAITERS_MAX 8   /* snapshot and sync commands waiting on one service */
-#define ZB_CORE_ROOM 64         /* actions one service may add in one step */
+#define ZB_CORE_WAITERS_MAX 8 /* snapshot and sync commands waiting on one service */
+#define ZB_CORE_ROOM 64       /* actions one service may add in one step */
 
-#define ZB_REPORT_MS 10000      /* refresh of reports that did not change */
-#define ZB_ASK_MS 500           /* grants and releases are asked for again after this */
-#define ZB_LOOK_MS 30000        /* a follower looks at its own disk this often */
-#define ZB_RETRY_MIN_MS 500     /* first wait after a failed operation, doubled up to ... */
+#define ZB_REPORT_MS 10000  /* refresh of reports that did not change */
+#define ZB_ASK_MS 500       /* grants and releases are asked for again after this */
+#define ZB_LOOK_MS 30000    /* a follower looks at its own disk this often */
+#define ZB_RETRY_MIN_MS 500 /* first wait after a failed operation, doubled up to ... */
 #define ZB_RETRY_MAX_MS 30000
 #define ZB_PRESYNC_ROUNDS_MAX 3
 #define ZB_PRESYNC_SMALL_BYTES (1u << 20)
 #define ZB_SEAL_TRIES_MAX 3
-#define ZB_FINAL_SHIP_MS 120000 /* the final set must be with the target by then, else the move aborts */
-#define ZB_TAKE_MS 60000        /* beyond the start timeout: then a move's command ends "in the background" */
-#define ZB_FOLLOW_MS 30000      /* the others shall follow by then */
+#define ZB_FINAL_SHIP_MS                                                                           \
+    120000 /* the final set must be with the target by then, else the move aborts */
+#define ZB_TAKE_MS                                                                                 \
+    60000 /* beyond the start timeout: then a move's command ends "in the background" */
+#define ZB_FOLLOW_MS 30000 /* the others shall follow by then */
 
 struct peer {
     bool known;
@@ -42,8 +44,8 @@ struct peer {
 struct waiter {
     uint64_t command_id; /* 0: free */
     enum zb_cmd_kind kind;
-    bool marked;         /* the snapshot under way was begun after the command */
-    bool taken;          /* its set exists: `set` */
+    bool marked; /* the snapshot under way was begun after the command */
+    bool taken;  /* its set exists: `set` */
     struct zb_set_ref set;
 };
 
@@ -51,8 +53,8 @@ struct waiter {
 struct asking {
     uint64_t term;
     bool planned;
-    struct zb_set_ref set;   /* planned: the released set; restart: newest */
-    uint32_t granted;        /* node bits, own grant included */
+    struct zb_set_ref set; /* planned: the released set; restart: newest */
+    uint32_t granted;      /* node bits, own grant included */
     uint32_t suspects;
     enum zb_term_reason reason;
     struct zb_mono again_at;
@@ -64,7 +66,7 @@ struct move {
     uint8_t step;
     uint32_t rounds;
     uint64_t round_bytes;
-    bool looked;         /* PRESYNC: the disk was looked at in this round */
+    bool looked; /* PRESYNC: the disk was looked at in this round */
     bool final_made;
     bool sealed;
     uint32_t seal_tries;
@@ -94,16 +96,16 @@ struct svc {
     struct zb_mono newest_at;
     uint64_t op_id;
     enum zb_act_kind op_kind;
-    uint8_t op_node;        /* GRANT: for whom */
+    uint8_t op_node; /* GRANT: for whom */
     uint64_t op_nonce;
     struct zb_mono op_at;
     struct zb_mono retry_at;
-    uint32_t failures;      /* of the role's operation, in a row */
+    uint32_t failures; /* of the role's operation, in a row */
     struct zb_mono wake;
-    uint64_t superseded;    /* highest established term that voters told of */
+    uint64_t superseded; /* highest established term that voters told of */
     struct asking ask;
     uint64_t next_seq;
-    bool first_set_due;     /* a new term's first set: at once */
+    bool first_set_due; /* a new term's first set: at once */
     struct zb_mono set_due;
     struct zb_mono start_retry_at;
     uint32_t start_failures;
@@ -145,7 +147,8 @@ struct zb_action *zb_core_act(struct step *x, enum zb_act_kind kind);
 struct zb_action *zb_core_op(struct step *x, enum zb_act_kind kind);
 void zb_core_go(struct step *x, enum zb_stim stim);
 void zb_core_note(struct step *x, uint32_t level, const char *rule, const char *text);
-void zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule, const char *text);
+void zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule,
+                   const char *text);
 void zb_core_retry_later(struct step *x);
 void zb_core_wake_at(struct step *x, int64_t ms);
 uint64_t zb_core_random(struct zb_core *core);
@@ -169,7 +172,9 @@ bool zb_core_follows(const struct step *x, uint8_t node);
 bool zb_core_leads(enum zb_role role);
 
 /* acquire.c: grants asked and given, learning of leaders, releases taken */
-void zb_core_ask_begin(struct step *x, bool planned, uint64_t term, const struct zb_set_ref *set);
+/* released: the set of the release that is being taken, with its term; NULL: a new term of our own
+ */
+void zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *released);
 void zb_core_ask_settle(struct step *x);
 bool zb_core_voter_settle(struct step *x);
 void zb_core_grant_done(struct step *x, const struct zb_core_result *r);

@@ -151,7 +151,8 @@ behind(const struct svc *s, uint8_t node)
     return !p->position_known || !zb_set_ref_equal(&p->position, &s->obs.newest);
 }
 
-/* Every follower that is behind gets the newest set; who cannot be reached or fails is tried later. */
+/* Every follower that is behind gets the newest set; who cannot be reached or fails is tried later.
+ */
 void
 zb_core_ship_settle(struct step *x)
 {
@@ -204,7 +205,8 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
     x->s->move.looked = false;
     if (r->rc == ZB_OK && !zb_set_ref_equal(&r->set, &p->ship_set)) {
         differs.rc = ZB_E_MISMATCH;
-        (void)zb_core_copy(differs.text, sizeof(differs.text), "the follower re-read other guids than the set's manifest has");
+        (void)zb_core_copy(differs.text, sizeof(differs.text),
+                           "the follower re-read other guids than the set's manifest has");
     }
     if (differs.rc != ZB_OK) {
         ship_failed(x, node, &differs);

@@ -150,7 +150,8 @@ zb_core_move_presync(struct step *x)
         return; /* ship_settle sends it */
     }
     gain = m->rounds == 0 || s->obs.written_bytes < m->round_bytes / 2;
-    if (s->obs.written_bytes <= ZB_PRESYNC_SMALL_BYTES || m->rounds >= ZB_PRESYNC_ROUNDS_MAX || !gain) {
+    if (s->obs.written_bytes <= ZB_PRESYNC_SMALL_BYTES || m->rounds >= ZB_PRESYNC_ROUNDS_MAX ||
+        !gain) {
         presync_done(x);
         return;
     }
@@ -361,8 +362,10 @@ taken(struct step *x)
         a->set = m->final_set;
         a->reason = ZB_TERM_MOVE;
         a->down_ms = m->down_ms;
-        a->own_ms = m->down_ms > m->stop_ms + m->start_ms ? m->down_ms - m->stop_ms - m->start_ms : 0;
-        end(x, ZB_OK, all ? "C-done" : "C-move-degraded", all ? "" : "a member does not follow yet");
+        a->own_ms =
+            m->down_ms > m->stop_ms + m->start_ms ? m->down_ms - m->stop_ms - m->start_ms : 0;
+        end(x, ZB_OK, all ? "C-done" : "C-move-degraded",
+            all ? "" : "a member does not follow yet");
         return;
     }
     if (x->now.ms >= m->deadline.ms) {

@@ -1,8 +1,17 @@
 #include "core/table.h"
 
-#define IGNORE {ZB_CELL_IGNORE, 0, "", ""}
-#define NEVER {ZB_CELL_IMPOSSIBLE, 0, "", ""}
-#define GO(role, rule, reason) {ZB_CELL_GO, ZB_ROLE_##role, rule, reason}
+#define IGNORE                                                                                     \
+    {                                                                                              \
+        ZB_CELL_IGNORE, 0, "", ""                                                                  \
+    }
+#define NEVER                                                                                      \
+    {                                                                                              \
+        ZB_CELL_IMPOSSIBLE, 0, "", ""                                                              \
+    }
+#define GO(role, rule, reason)                                                                     \
+    {                                                                                              \
+        ZB_CELL_GO, ZB_ROLE_##role, rule, reason                                                   \
+    }
 
 /* Cells shared by rows. */
 #define CONTINUE GO(LEADING, "R-continue", "the tree is still mounted under its own term (M12)")
@@ -53,7 +62,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = NEVER,
             [ZB_STIM_OP_FAILED] = IGNORE,
             [ZB_STIM_RELEASE] =
-                GO(ASKING, "R-take", "the holder released the baton to this node: ask for grants (M1)"),
+                GO(ASKING, "R-take",
+                   "the holder released the baton to this node: ask for grants (M1)"),
             [ZB_STIM_GRANTED] = NEVER,
             [ZB_STIM_SUPERSEDED] = IGNORE,
             [ZB_STIM_LED_ELSEWHERE] = IGNORE,
@@ -62,7 +72,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
     [ZB_ROLE_CREATING] =
         {
             NOT_OBSERVED,
-            [ZB_STIM_OP_OK] = GO(ASKING, "R-first-asks", "the dataset is there: ask for the first term"),
+            [ZB_STIM_OP_OK] =
+                GO(ASKING, "R-first-asks", "the dataset is there: ask for the first term"),
             [ZB_STIM_OP_FAILED] = GO(UNKNOWN, "R-create-failed", "the dataset could not be made"),
             [ZB_STIM_RELEASE] = IGNORE,
             [ZB_STIM_GRANTED] = NEVER,
@@ -74,9 +85,11 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
         {
             NOT_OBSERVED,
             [ZB_STIM_OP_OK] = NEVER,
-            [ZB_STIM_OP_FAILED] = GO(UNKNOWN, "R-own-grant-failed", "this node's own keeper refused"),
+            [ZB_STIM_OP_FAILED] =
+                GO(UNKNOWN, "R-own-grant-failed", "this node's own keeper refused"),
             [ZB_STIM_RELEASE] = GO(ASKING, "R-take", "a release for a higher term: ask for that"),
-            [ZB_STIM_GRANTED] = GO(PROMOTING, "R-granted", "granted by a majority and every suspect (M1, M3)"),
+            [ZB_STIM_GRANTED] =
+                GO(PROMOTING, "R-granted", "granted by a majority and every suspect (M1, M3)"),
             [ZB_STIM_SUPERSEDED] = GO(FOLLOWER, "R-superseded", "a voter knows a later leader"),
             [ZB_STIM_LED_ELSEWHERE] = REST,
             NO_MOVE,
@@ -85,7 +98,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
         {
             NOT_OBSERVED,
             [ZB_STIM_OP_OK] = GO(STARTING, "R-writable", "recorded, mounted and proven writable"),
-            [ZB_STIM_OP_FAILED] = GO(UNKNOWN, "R-promote-failed", "not promoted: nothing is mounted"),
+            [ZB_STIM_OP_FAILED] =
+                GO(UNKNOWN, "R-promote-failed", "not promoted: nothing is mounted"),
             NO_ASKING,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             NO_MOVE,
@@ -94,7 +108,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
         {
             NOT_OBSERVED,
             [ZB_STIM_OP_OK] = GO(LEADING, "R-started", "the service runs"),
-            [ZB_STIM_OP_FAILED] = GO(LEADING, "R-start-failed", "the service did not start: tried again"),
+            [ZB_STIM_OP_FAILED] =
+                GO(LEADING, "R-start-failed", "the service did not start: tried again"),
             NO_ASKING,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             NO_MOVE,
@@ -106,7 +121,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
-            [ZB_STIM_MOVE] = GO(PRESYNC, "R-move", "moving: bring the target close while the service runs"),
+            [ZB_STIM_MOVE] =
+                GO(PRESYNC, "R-move", "moving: bring the target close while the service runs"),
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
             [ZB_STIM_FINAL_READY] = NEVER,
             [ZB_STIM_ABORT] = NEVER,
@@ -119,14 +135,17 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             NO_ASKING,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
-            [ZB_STIM_CLOSE_ENOUGH] = GO(STOPPING, "R-stop", "little is left to send: stop the service"),
+            [ZB_STIM_CLOSE_ENOUGH] =
+                GO(STOPPING, "R-stop", "little is left to send: stop the service"),
             [ZB_STIM_FINAL_READY] = NEVER,
-            [ZB_STIM_ABORT] = GO(LEADING, "R-move-not-begun", "the move cannot go on: nothing was changed"),
+            [ZB_STIM_ABORT] =
+                GO(LEADING, "R-move-not-begun", "the move cannot go on: nothing was changed"),
         },
     [ZB_ROLE_STOPPING] =
         {
             NOT_OBSERVED,
-            [ZB_STIM_OP_OK] = GO(SEALING, "R-seal", "no process of the service is left: final set, unmount"),
+            [ZB_STIM_OP_OK] =
+                GO(SEALING, "R-seal", "no process of the service is left: final set, unmount"),
             [ZB_STIM_OP_FAILED] = ABORTED,
             NO_ASKING,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
@@ -144,14 +163,16 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
-            [ZB_STIM_FINAL_READY] = GO(RELEASING, "R-release", "sealed and held whole by the target"),
+            [ZB_STIM_FINAL_READY] =
+                GO(RELEASING, "R-release", "sealed and held whole by the target"),
             [ZB_STIM_ABORT] = ABORTED,
         },
     [ZB_ROLE_RELEASING] =
         {
             NOT_OBSERVED,
             [ZB_STIM_OP_OK] = GIVEN,
-            [ZB_STIM_OP_FAILED] = GO(UNKNOWN, "R-release-unclear", "the record says whether it was released"),
+            [ZB_STIM_OP_FAILED] =
+                GO(UNKNOWN, "R-release-unclear", "the record says whether it was released"),
             NO_ASKING,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
@@ -170,7 +191,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
         },
     [ZB_ROLE_RESTORING] =
         {
-            [ZB_STIM_OBS_LEADING] = GO(STARTING, "R-restart-service", "mounted as before: start the service"),
+            [ZB_STIM_OBS_LEADING] =
+                GO(STARTING, "R-restart-service", "mounted as before: start the service"),
             [ZB_STIM_OBS_MOUNTED] = STRAY,
             [ZB_STIM_OBS_RELEASED] = GIVEN,
             [ZB_STIM_OBS_SEALED] = IGNORE,
@@ -204,13 +226,13 @@ const char *
 zb_role_word(enum zb_role role)
 {
     static const char *const words[ZB_ROLE_COUNT] = {
-        [ZB_ROLE_UNKNOWN] = "unknown",       [ZB_ROLE_FOLLOWER] = "follower",
-        [ZB_ROLE_CREATING] = "creating",     [ZB_ROLE_ASKING] = "asking",
-        [ZB_ROLE_PROMOTING] = "promoting",   [ZB_ROLE_STARTING] = "starting",
-        [ZB_ROLE_LEADING] = "leading",       [ZB_ROLE_PRESYNC] = "presync",
-        [ZB_ROLE_STOPPING] = "stopping",     [ZB_ROLE_SEALING] = "sealing",
-        [ZB_ROLE_RELEASING] = "releasing",   [ZB_ROLE_RELEASED] = "released",
-        [ZB_ROLE_RESTORING] = "restoring",   [ZB_ROLE_DEMOTING] = "demoting",
+        [ZB_ROLE_UNKNOWN] = "unknown",     [ZB_ROLE_FOLLOWER] = "follower",
+        [ZB_ROLE_CREATING] = "creating",   [ZB_ROLE_ASKING] = "asking",
+        [ZB_ROLE_PROMOTING] = "promoting", [ZB_ROLE_STARTING] = "starting",
+        [ZB_ROLE_LEADING] = "leading",     [ZB_ROLE_PRESYNC] = "presync",
+        [ZB_ROLE_STOPPING] = "stopping",   [ZB_ROLE_SEALING] = "sealing",
+        [ZB_ROLE_RELEASING] = "releasing", [ZB_ROLE_RELEASED] = "released",
+        [ZB_ROLE_RESTORING] = "restoring", [ZB_ROLE_DEMOTING] = "demoting",
     };
     return role < ZB_ROLE_COUNT ? words[role] : "?";
 }

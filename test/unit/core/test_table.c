@@ -46,7 +46,8 @@ every_role_can_be_reached_and_left(void **state)
         int ways_out = 0;
         assert_true(reached[r]);
         for (int s = 0; s < ZB_STIM_COUNT; s++) {
-            ways_out += zb_core_table[r][s].kind == ZB_CELL_GO && (int)zb_core_table[r][s].next != r;
+            ways_out +=
+                zb_core_table[r][s].kind == ZB_CELL_GO && (int)zb_core_table[r][s].next != r;
         }
         assert_true(ways_out > 0);
     }

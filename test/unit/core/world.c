@@ -9,7 +9,8 @@
 #define OP_MS 10
 
 static void
-queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev, const struct zb_action *act)
+queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev,
+      const struct zb_action *act)
 {
     struct world_item *i;
 
@@ -152,7 +153,8 @@ op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_cor
     struct zb_event ev = {.kind = ZB_EV_RECEIVED};
 
     if (w->cut[from][a->node] || !n->on || n->disk.record.learned_term != a->term ||
-        n->disk.record.learned_leader != from || n->disk.record.granted_term > a->term || n->mounted_rw) {
+        n->disk.record.learned_leader != from || n->disk.record.granted_term > a->term ||
+        n->mounted_rw) {
         return ZB_E_CLOSED;
     }
     assert(zb_set_id_cmp(n->disk.newest.id, a->set.id) <= 0);
@@ -484,11 +486,12 @@ world_print(struct world *w)
             continue;
         }
         zb_core_view(n->core, 0, &v);
-        printf("vm%u on=%d %s granted %lu->%u learned %lu est %lu set %lu/%lu rw=%d run=%d why=%s\n", i + 1,
-               n->on, zb_role_word(v.role), (unsigned long)n->disk.record.granted_term,
-               n->disk.record.granted_to, (unsigned long)n->disk.record.learned_term,
-               (unsigned long)n->disk.record.established_term, (unsigned long)n->disk.newest.id.term,
-               (unsigned long)n->disk.newest.id.seq, n->mounted_rw, n->running, v.why);
+        printf(
+            "vm%u on=%d %s granted %lu->%u learned %lu est %lu set %lu/%lu rw=%d run=%d why=%s\n",
+            i + 1, n->on, zb_role_word(v.role), (unsigned long)n->disk.record.granted_term,
+            n->disk.record.granted_to, (unsigned long)n->disk.record.learned_term,
+            (unsigned long)n->disk.record.established_term, (unsigned long)n->disk.newest.id.term,
+            (unsigned long)n->disk.newest.id.seq, n->mounted_rw, n->running, v.why);
     }
 }
 

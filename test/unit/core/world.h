@@ -15,8 +15,8 @@
 struct world_disk { /* survives a crash */
     bool exists;
     struct zb_set_ref newest;
-    uint64_t content;       /* counter of writes in the live tree */
-    uint64_t newest_content;/* ... in the newest set */
+    uint64_t content;        /* counter of writes in the live tree */
+    uint64_t newest_content; /* ... in the newest set */
     struct zb_core_obs record;
 };
 
@@ -71,10 +71,12 @@ void world_power_on(struct world *w, unsigned node);
 void world_power_off(struct world *w, unsigned node);
 void world_engine_restart(struct world *w, unsigned node);
 void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
-void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned target, uint64_t id);
+void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned target,
+                   uint64_t id);
 void world_run(struct world *w, int64_t ms);
-bool world_run_until(struct world *w, bool (*cond)(struct world *, unsigned), unsigned arg, int64_t ms);
-bool world_leads(struct world *w, unsigned node);    /* mounted, running, in role LEADING */
+bool world_run_until(struct world *w, bool (*cond)(struct world *, unsigned), unsigned arg,
+                     int64_t ms);
+bool world_leads(struct world *w, unsigned node); /* mounted, running, in role LEADING */
 bool world_all_current(struct world *w, unsigned leader);
 enum zb_role world_role(struct world *w, unsigned node);
 void world_print(struct world *w);
