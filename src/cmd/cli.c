@@ -1,0 +1,144 @@
+#include "cmd/cli.h"
+
+#include <unistd.h>
+
+#include "cmd/table.h"
+#include "conf/node.h"
+
+#define SOCKET_NAME "control.sock"
+#define RUN_DIR "/run/zbaton" /* where there is no configuration file to say another */
+
+static void
+error_json(const struct zb_cli *cli, const struct zb_err *err)
+{
+    json_t *error = json_pack("{s:{s:i, s:s, s:s, s:s}}", "error", "rc", (int)err->rc, "word",
+                              zb_rc_word(err->rc), "message", err->msg, "hint", err->hint);
+
+    zb_cli_json(cli, error);
+    json_decref(error);
+}
+
+int
+zb_cli_fail(const struct zb_cli *cli, const struct zb_err *err)
+{
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        error_json(cli, err);
+    }
+    fflush(stdout);
+    fprintf(stderr, "zbaton %s: ", cli->command->name);
+    zb_text_print(stderr, err->msg);
+    if (err->hint[0] != '\0') {
+        fputs("\nhint: ", stderr);
+        zb_text_print(stderr, err->hint);
+    }
+    fputc('\n', stderr);
+    return zb_rc_exit(err->rc);
+}
+
+static enum zb_rc
+socket_path(const struct zb_cli *cli, char *path, size_t size, struct zb_err *err)
+{
+    struct zb_conf_node conf;
+    const char *dir = RUN_DIR;
+
+    if (cli->conf_given || access(cli->conf_path, F_OK) == 0) {
+        enum zb_rc rc = zb_conf_node_load(cli->conf_path, &conf, err);
+        if (rc != ZB_OK) {
+            return rc;
+        }
+        dir = conf.run_dir;
+    }
+    if ((size_t)snprintf(path, size, "%s/" SOCKET_NAME, dir) >= size) {
+        return zb_err_set(err, ZB_E_LIMIT, "%s: path too long", dir);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_cli_call(const struct zb_cli *cli, struct zb_client_call *call, json_t **data,
+            struct zb_err *err)
+{
+    char path[ZB_PATH_SIZE];
+    enum zb_rc rc = ZB_OK;
+
+    if (cli->socket == NULL) {
+        rc = socket_path(cli, path, sizeof path, err);
+    }
+    if (rc == ZB_OK) {
+        call->socket = cli->socket == NULL ? path : cli->socket;
+        rc = zb_client_call(call, data, err);
+    }
+    json_decref(call->args);
+    call->args = NULL;
+    return rc;
+}
+
+void
+zb_cli_json(const struct zb_cli *cli, const json_t *data)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "zbaton %s", cli->command->name);
+    json_t *all = json_pack("{s:{s:s, s:i, s:i}}", "output_version", "command", name, "vers_major",
+                            0, "vers_minor", 1);
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)data, key, value)
+    {
+        json_object_set(all, key, value);
+    }
+    json_dumpf(all, cli->show.out, JSON_INDENT(2));
+    fputc('\n', cli->show.out);
+    json_decref(all);
+}
+
+bool
+zb_cli_number(const char *text, int64_t *value)
+{
+    char *end;
+
+    if (text[0] < '0' || text[0] > '9' || strlen(text) > 7) {
+        return false;
+    }
+    *value = strtol(text, &end, 10);
+    return *end == '\0' && *value >= 1 && *value <= 1000000;
+}
+
+bool
+zb_cli_duration(const char *text, int64_t *seconds)
+{
+    static const struct {
+        char unit;
+        int64_t s;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char number[8];
+    size_t length = strlen(text);
+
+    if (length < 2 || length > sizeof number) {
+        return false;
+    }
+    memcpy(number, text, length - 1);
+    number[length - 1] = '\0';
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (text[length - 1] == units[i].unit && zb_cli_number(number, seconds)) {
+            *seconds *= units[i].s;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+zb_cli_confirm(const char *question)
+{
+    char answer[16];
+
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+        return false;
+    }
+    printf("%s [y/N] ", question);
+    fflush(stdout);
+    return fgets(answer, sizeof answer, stdin) != NULL &&
+           (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0);
+}

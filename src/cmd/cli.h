@@ -1,0 +1,106 @@
+/*
+ * The command-line program: one table of commands, one table of options, one loop (zbaton.c).
+ * A command gets its operands and options checked for number and kind and returns the exit code:
+ * 0 done, 1 failed, 2 usage, 3 refused by a safety rule, 4 no quorum, 5 continues in the
+ * background, 6 done but degraded.
+ */
+#ifndef ZB_CMD_CLI_H
+#define ZB_CMD_CLI_H
+
+#include <jansson.h>
+
+#include "base/types.h"
+#include "cmd/client.h"
+#include "cmd/show.h"
+
+#define ZB_EXIT_BACKGROUND 5
+#define ZB_EXIT_DEGRADED 6
+
+#define ZB_CONF_PATH "/etc/zbaton/zbatond.conf"
+
+enum zb_option_id {
+    ZB_OPT_SCRIPTED,
+    ZB_OPT_EXACT,
+    ZB_OPT_JSON,
+    ZB_OPT_COLUMNS,
+    ZB_OPT_DRY_RUN,
+    ZB_OPT_YES,
+    ZB_OPT_COUNT,
+    ZB_OPT_FOLLOW,
+    ZB_OPT_NO_WAIT,
+    ZB_OPT_LIFETIME,
+    ZB_OPT_CLUSTER,
+    ZB_OPT_NODE,
+    ZB_OPT_ROOT,
+    ZB_OPT_LISTEN,
+    ZB_OPT_ADDRESS,
+    ZB_OPTIONS_COUNT,
+};
+#define ZB_OPT_BIT(id) (1u << (id))
+
+struct zb_cli;
+
+struct zb_cli_command {
+    const char *name;     /* "status", "token create" */
+    const char *operands; /* "SERVICE NODE" */
+    const char *summary;
+    uint32_t options;     /* ZB_OPT_BITs it takes ... */
+    uint32_t required;    /* ... and of these the ones that must be given */
+    int operands_min;
+    int operands_max;
+    int (*run)(struct zb_cli *cli);
+};
+
+struct zb_cli {
+    const struct zb_cli_command *command;
+    const char *conf_path;
+    bool conf_given;       /* -f: the file must be there */
+    const char *socket;    /* -s, or NULL */
+    const char *values[ZB_OPTIONS_COUNT]; /* NULL: not given; "" for an option without a value */
+    int operands_count;
+    char **operands;
+    struct zb_show show;   /* stdout */
+};
+
+static inline bool
+zb_cli_has(const struct zb_cli *cli, enum zb_option_id id)
+{
+    return cli->values[id] != NULL;
+}
+
+/* --- cli.c: what the commands share --- */
+
+/* Tells an error and its hint (on stderr, with -j as JSON on stdout too); returns its exit code. */
+int zb_cli_fail(const struct zb_cli *cli, const struct zb_err *err);
+/* zb_client_call with the socket of -s or of the configuration file; call->args is taken. */
+enum zb_rc zb_cli_call(const struct zb_cli *cli, struct zb_client_call *call, json_t **data,
+                       struct zb_err *err) ZB_CHECKED;
+/* Prints {"output_version":{...}, ...data}. */
+void zb_cli_json(const struct zb_cli *cli, const json_t *data);
+/* "25"; false when it is not a number from 1 to 1000000. */
+bool zb_cli_number(const char *text, int64_t *value);
+/* "90s", "30m", "24h", "7d" in seconds; false when it is none of these. */
+bool zb_cli_duration(const char *text, int64_t *seconds);
+/* Asks on the terminal; false without one. */
+bool zb_cli_confirm(const char *question);
+
+/* --- the commands --- */
+
+int zb_run_status(struct zb_cli *cli);
+int zb_run_move(struct zb_cli *cli);
+int zb_run_snapshot(struct zb_cli *cli);
+int zb_run_sync(struct zb_cli *cli);
+int zb_run_history(struct zb_cli *cli);
+int zb_run_events(struct zb_cli *cli);
+int zb_run_apply(struct zb_cli *cli);
+int zb_run_config_show(struct zb_cli *cli);
+int zb_run_config_check(struct zb_cli *cli);
+int zb_run_node_list(struct zb_cli *cli);
+int zb_run_token_create(struct zb_cli *cli);
+int zb_run_token_list(struct zb_cli *cli);
+int zb_run_token_revoke(struct zb_cli *cli);
+int zb_run_init(struct zb_cli *cli);
+int zb_run_join(struct zb_cli *cli);
+int zb_run_version(struct zb_cli *cli);
+
+#endif

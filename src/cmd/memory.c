@@ -1,0 +1,23 @@
+#include "cmd/memory.h"
+
+static void *
+must(void *p)
+{
+    if (p == NULL) {
+        fputs("zbaton: out of memory\n", stderr);
+        exit(1);
+    }
+    return p;
+}
+
+void *
+zb_cmd_realloc(void *old, size_t size)
+{
+    return must(realloc(old, size));
+}
+
+char *
+zb_cmd_strdup(const char *text)
+{
+    return must(strdup(text));
+}

@@ -1,0 +1,241 @@
+/*
+ * Commands about services: status, move, snapshot, sync, history, events.
+ */
+#include <inttypes.h>
+
+#include "cmd/cli.h"
+#include "cmd/field.h"
+#include "cmd/format.h"
+#include "cmd/table.h"
+
+#define COUNT_DEFAULT 25
+
+int
+zb_run_status(struct zb_cli *cli)
+{
+    json_t *services = json_array();
+    json_t *data = NULL;
+    struct zb_err err;
+
+    for (int i = 0; i < cli->operands_count; i++) {
+        json_array_append_new(services, json_string(cli->operands[i]));
+    }
+    struct zb_client_call call = {.cmd = "status", .args = json_pack("{s:o}", "services", services)};
+    enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
+    if (rc == ZB_OK && zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else if (rc == ZB_OK) {
+        rc = zb_show_status(&cli->show, data, &err);
+    }
+    json_decref(data);
+    return rc == ZB_OK ? 0 : zb_cli_fail(cli, &err);
+}
+
+/* --- move --- */
+
+struct move {
+    struct zb_cli *cli;
+    struct zb_show_progress progress;
+    json_t *steps; /* for -j */
+    bool begun;
+};
+
+static bool
+move_progress(void *ctx, const json_t *progress)
+{
+    struct move *m = ctx;
+
+    m->begun = true;
+    if (zb_cli_has(m->cli, ZB_OPT_NO_WAIT)) {
+        return false;
+    }
+    if (!zb_cli_has(m->cli, ZB_OPT_JSON)) {
+        zb_show_move_progress(&m->progress, progress);
+    } else if (strcmp(zb_field_text(progress, "phase"), "bytes") != 0) {
+        json_t *step = json_copy((json_t *)(uintptr_t)progress);
+        json_object_del(step, "type");
+        json_array_append_new(m->steps, step);
+    }
+    return true;
+}
+
+static int
+move_done(struct move *m, json_t *data)
+{
+    struct zb_cli *cli = m->cli;
+
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        if (json_object_get(data, "steps") == NULL) {
+            json_object_set(data, "steps", m->steps);
+        }
+        zb_cli_json(cli, data);
+    } else if (zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
+        zb_show_move_plan(&cli->show, data);
+    } else {
+        zb_show_move_result(&cli->show, cli->operands[0], cli->operands[1], data);
+    }
+    return zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
+}
+
+int
+zb_run_move(struct zb_cli *cli)
+{
+    struct move m = {.cli = cli, .progress = {.show = &cli->show}, .steps = json_array()};
+    json_t *data = NULL;
+    struct zb_err err;
+    int code;
+    struct zb_client_call call = {
+        .cmd = "move",
+        .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0], "node", cli->operands[1],
+                          "dry_run", zb_cli_has(cli, ZB_OPT_DRY_RUN)),
+        .on_progress = move_progress,
+        .ctx = &m};
+    enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
+
+    zb_show_move_end(&m.progress);
+    if (rc == ZB_OK) {
+        code = move_done(&m, data);
+    } else if (rc == ZB_E_CANCELED && zb_cli_has(cli, ZB_OPT_NO_WAIT) && m.begun) {
+        printf("The move of %s to %s has begun: zbaton status %s\n", cli->operands[0],
+               cli->operands[1], cli->operands[0]);
+        code = ZB_EXIT_BACKGROUND;
+    } else {
+        if (rc == ZB_E_CLOSED && m.begun) {
+            zb_err_hint(&err, "the move may go on: zbaton status %s", cli->operands[0]);
+        }
+        code = zb_cli_fail(cli, &err);
+    }
+    json_decref(data);
+    json_decref(m.steps);
+    return code;
+}
+
+/* --- one set --- */
+
+static int
+set_command(struct zb_cli *cli, const char *cmd)
+{
+    json_t *data = NULL;
+    char set[ZB_TEXT_SIZE], elapsed[ZB_TEXT_SIZE];
+    size_t i;
+    json_t *follower;
+    struct zb_err err;
+    struct zb_client_call call = {.cmd = cmd,
+                                  .args = json_pack("{s:s}", "service", cli->operands[0])};
+
+    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else {
+        printf("%s has set %s", cli->operands[0], zb_field_set(data, "set", set));
+        json_array_foreach(zb_field_array(data, "followers"), i, follower)
+        {
+            printf("%s%s", i == 0 ? ", held by " : ", ",
+                   json_is_string(follower) ? json_string_value(follower) : "");
+        }
+        printf(" (%s)\n", zb_format_elapsed(zb_field_int(data, "elapsed_ms", 0), elapsed));
+    }
+    json_decref(data);
+    return 0;
+}
+
+int
+zb_run_snapshot(struct zb_cli *cli)
+{
+    return set_command(cli, "snapshot");
+}
+
+int
+zb_run_sync(struct zb_cli *cli)
+{
+    return set_command(cli, "sync");
+}
+
+/* --- what was --- */
+
+static bool
+count_option(const struct zb_cli *cli, int64_t *count)
+{
+    *count = COUNT_DEFAULT;
+    if (zb_cli_has(cli, ZB_OPT_COUNT) && !zb_cli_number(cli->values[ZB_OPT_COUNT], count)) {
+        fprintf(stderr, "zbaton %s: -n wants a number from 1 to 1000000\n", cli->command->name);
+        return false;
+    }
+    return true;
+}
+
+int
+zb_run_history(struct zb_cli *cli)
+{
+    json_t *data = NULL;
+    struct zb_err err;
+    int64_t count;
+
+    if (!count_option(cli, &count)) {
+        return zb_rc_exit(ZB_E_USAGE);
+    }
+    struct zb_client_call call = {.cmd = "history",
+                                  .args = json_pack("{s:s, s:I}", "service", cli->operands[0],
+                                                    "count", (json_int_t)count)};
+    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else {
+        zb_show_history(&cli->show, data);
+    }
+    json_decref(data);
+    return 0;
+}
+
+static bool
+event_progress(void *ctx, const json_t *progress)
+{
+    struct zb_cli *cli = ctx;
+
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        json_dumpf(progress, cli->show.out, JSON_COMPACT);
+        fputc('\n', cli->show.out);
+        fflush(cli->show.out);
+    } else {
+        zb_show_event(&cli->show, progress);
+    }
+    return true;
+}
+
+int
+zb_run_events(struct zb_cli *cli)
+{
+    json_t *data = NULL;
+    json_t *event;
+    size_t i;
+    struct zb_err err;
+    int64_t count;
+
+    if (!count_option(cli, &count)) {
+        return zb_rc_exit(ZB_E_USAGE);
+    }
+    struct zb_client_call call = {
+        .cmd = "events",
+        .args = json_pack("{s:I, s:b, s:s}", "count", (json_int_t)count, "follow",
+                          zb_cli_has(cli, ZB_OPT_FOLLOW), "service",
+                          cli->operands_count > 0 ? cli->operands[0] : ""),
+        .on_progress = event_progress,
+        .ctx = cli};
+    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else {
+        json_array_foreach(zb_field_array(data, "events"), i, event)
+        {
+            zb_show_event(&cli->show, event);
+        }
+    }
+    json_decref(data);
+    return 0;
+}

@@ -1,0 +1,53 @@
+/*
+ * Answers of the daemon as text: JSON in, lines out. Pure apart from `out`, so that every picture
+ * is tested as a file (test/golden/cmd).
+ */
+#ifndef ZB_CMD_SHOW_H
+#define ZB_CMD_SHOW_H
+
+#include <jansson.h>
+
+#include "base/types.h"
+
+struct zb_show {
+    FILE *out;
+    bool scripted;       /* -H */
+    bool exact;          /* -p */
+    bool terminal;       /* out is a terminal: progress may overwrite its line */
+    const char *columns; /* -o, or NULL */
+};
+
+/* ZB_E_USAGE for unknown columns; nothing was printed then. */
+enum zb_rc zb_show_status(const struct zb_show *show, const json_t *data,
+                          struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_show_nodes(const struct zb_show *show, const json_t *data,
+                         struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_show_tokens(const struct zb_show *show, const json_t *data,
+                          struct zb_err *err) ZB_CHECKED;
+void zb_show_history(const struct zb_show *show, const json_t *data);
+/* One element of events[], or a progress line of `events -f`. */
+void zb_show_event(const struct zb_show *show, const json_t *event);
+/* Differences and what adopting or leaving datasets changes. */
+void zb_show_apply(const struct zb_show *show, const json_t *data);
+
+/* --- move --- */
+
+/* Lines of a move under way. Zero-initialised but for show. */
+struct zb_show_progress {
+    const struct zb_show *show;
+    bool line_open;     /* an unfinished line stands on the terminal */
+    int64_t step;       /* rate: of this step ... */
+    int64_t last_bytes; /* ... since the last progress line */
+    int64_t last_elapsed_ms;
+    int64_t printed_ms; /* off a terminal: elapsed_ms of the line printed last */
+};
+void zb_show_move_progress(struct zb_show_progress *p, const json_t *progress);
+/* Ends an open line; call it before anything else is printed. */
+void zb_show_move_end(struct zb_show_progress *p);
+/* "web runs on vm2. Down for 3.4 s (0.4 s of it zbaton's). Nothing lost." */
+void zb_show_move_result(const struct zb_show *show, const char *service, const char *node,
+                         const json_t *data);
+/* What a move would do, step by step, with the calls. */
+void zb_show_move_plan(const struct zb_show *show, const json_t *data);
+
+#endif

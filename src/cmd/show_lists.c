@@ -1,0 +1,225 @@
+#include <inttypes.h>
+
+#include "cmd/field.h"
+#include "cmd/format.h"
+#include "cmd/show.h"
+#include "cmd/table.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+enum zb_rc
+zb_show_nodes(const struct zb_show *show, const json_t *data, struct zb_err *err)
+{
+    enum { NODE, ADDRESS, STATE, VERSION };
+    static const struct zb_column columns[] = {
+        [NODE] = {"node", "NODE", false},
+        [ADDRESS] = {"address", "ADDRESS", false},
+        [STATE] = {"state", "STATE", false},
+        [VERSION] = {"version", "VERSION", false},
+    };
+    struct zb_table t;
+    size_t i;
+    json_t *node;
+    enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    json_array_foreach(zb_field_array(data, "nodes"), i, node)
+    {
+        zb_table_row(&t);
+        zb_table_cell(&t, NODE, zb_field_text(node, "name"));
+        zb_table_cell(&t, ADDRESS, zb_field_text(node, "address"));
+        zb_table_cell(&t, STATE,
+                      zb_field_bool(node, "self") ? "self"
+                      : zb_field_bool(node, "up") ? "up"
+                                                  : "down");
+        zb_table_cell(&t, VERSION, zb_field_text(node, "version"));
+    }
+    zb_table_print(&t, show->out, show->scripted);
+    zb_table_close(&t);
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_show_tokens(const struct zb_show *show, const json_t *data, struct zb_err *err)
+{
+    enum { ID, EXPIRES, USED };
+    static const struct zb_column columns[] = {
+        [ID] = {"id", "ID", false},
+        [EXPIRES] = {"expires", "EXPIRES", false},
+        [USED] = {"used", "USED BY", false},
+    };
+    struct zb_table t;
+    size_t i;
+    json_t *token;
+    enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    json_array_foreach(zb_field_array(data, "tokens"), i, token)
+    {
+        zb_table_row(&t);
+        zb_table_cell(&t, ID, zb_field_text(token, "id"));
+        zb_table_cell(&t, EXPIRES, zb_field_text(token, "expires"));
+        zb_table_cell(&t, USED, zb_field_text(token, "used_by"));
+    }
+    zb_table_print(&t, show->out, show->scripted);
+    zb_table_close(&t);
+    return ZB_OK;
+}
+
+/* "2026-11-22 06:41:07"; exact: as it came. */
+static const char *
+time_text(const struct zb_show *show, const json_t *object, const char *key, char *buf)
+{
+    const char *time = zb_field_text(object, key);
+
+    if (show->exact || zb_format_time_parse(time) < 0) {
+        return time;
+    }
+    snprintf(buf, ZB_TEXT_SIZE, "%.10s %.8s", time, time + 11);
+    return buf;
+}
+
+static void
+elapsed_cell(struct zb_table *t, unsigned column, const struct zb_show *show, int64_t ms)
+{
+    char buf[ZB_TEXT_SIZE];
+
+    if (ms < 0) {
+        return;
+    }
+    if (show->exact) {
+        snprintf(buf, sizeof buf, "%" PRId64, ms);
+        zb_table_cell(t, column, buf);
+    } else {
+        zb_table_cell(t, column, zb_format_elapsed(ms, buf));
+    }
+}
+
+static void
+number_cell(struct zb_table *t, unsigned column, int64_t value)
+{
+    char buf[ZB_TEXT_SIZE];
+
+    snprintf(buf, sizeof buf, "%" PRId64, value);
+    zb_table_cell(t, column, buf);
+}
+
+static void
+terms_print(const struct zb_show *show, const json_t *terms)
+{
+    enum { TERM, LEADER, SINCE, FORK, REASON, DOWN, OWN, WHO };
+    static const struct zb_column columns[] = {
+        [TERM] = {"term", "TERM", true},        [LEADER] = {"leader", "LEADER", false},
+        [SINCE] = {"since", "SINCE", false},    [FORK] = {"fork", "FROM SET", true},
+        [REASON] = {"reason", "REASON", false}, [DOWN] = {"down", "DOWN", true},
+        [OWN] = {"own", "OWN", true},           [WHO] = {"who", "BY", false},
+    };
+    struct zb_table t;
+    size_t i;
+    json_t *term;
+    char buf[ZB_TEXT_SIZE];
+    struct zb_err err;
+
+    if (zb_table_init(&t, columns, COUNT(columns), NULL, &err) != ZB_OK) {
+        return;
+    }
+    json_array_foreach(terms, i, term)
+    {
+        zb_table_row(&t);
+        number_cell(&t, TERM, zb_field_int(term, "term", 0));
+        zb_table_cell(&t, LEADER, zb_field_text(term, "leader"));
+        zb_table_cell(&t, SINCE, time_text(show, term, "started", buf));
+        zb_table_cell(&t, FORK, zb_field_set(term, "fork_set", buf));
+        zb_table_cell(&t, REASON, zb_field_text(term, "reason"));
+        elapsed_cell(&t, DOWN, show, zb_field_int(term, "down_ms", -1));
+        elapsed_cell(&t, OWN, show, zb_field_int(term, "own_ms", -1));
+        zb_table_cell(&t, WHO, zb_field_text(term, "who"));
+    }
+    zb_table_print(&t, show->out, show->scripted);
+    zb_table_close(&t);
+}
+
+static void
+sets_print(const struct zb_show *show, const json_t *sets)
+{
+    enum { SET, TIME, GUID, DATASETS };
+    static const struct zb_column columns[] = {
+        [SET] = {"set", "SET", true},
+        [TIME] = {"time", "TIME", false},
+        [GUID] = {"guid", "GUID", false},
+        [DATASETS] = {"datasets", "DATASETS", true},
+    };
+    struct zb_table t;
+    size_t i;
+    json_t *set;
+    char buf[ZB_TEXT_SIZE];
+    struct zb_err err;
+
+    if (zb_table_init(&t, columns, COUNT(columns), NULL, &err) != ZB_OK) {
+        return;
+    }
+    json_array_foreach(sets, i, set)
+    {
+        zb_table_row(&t);
+        zb_table_cell(&t, SET, zb_field_set(set, "set", buf));
+        zb_table_cell(&t, TIME, time_text(show, set, "time", buf));
+        zb_table_cell(&t, GUID, zb_field_text(set, "guid"));
+        number_cell(&t, DATASETS, zb_field_int(set, "datasets", 0));
+    }
+    zb_table_print(&t, show->out, show->scripted);
+    zb_table_close(&t);
+}
+
+void
+zb_show_history(const struct zb_show *show, const json_t *data)
+{
+    terms_print(show, zb_field_array(data, "terms"));
+    fputc('\n', show->out);
+    sets_print(show, zb_field_array(data, "sets"));
+}
+
+void
+zb_show_event(const struct zb_show *show, const json_t *event)
+{
+    char buf[ZB_TEXT_SIZE];
+    const char *fields[] = {time_text(show, event, "time", buf), zb_field_text(event, "node"),
+                            zb_field_text(event, "service"),     zb_field_text(event, "level"),
+                            zb_field_text(event, "rule"),        zb_field_text(event, "text")};
+
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        const char *text = fields[i][0] == '\0' ? "-" : fields[i];
+        zb_text_print(show->out, text);
+        fputs(i + 1 == COUNT(fields) ? "\n" : show->scripted ? "\t" : "  ", show->out);
+    }
+    fflush(show->out);
+}
+
+static void
+lines_print(const struct zb_show *show, const json_t *lines, const char *indent)
+{
+    size_t i;
+    json_t *line;
+
+    json_array_foreach(lines, i, line)
+    {
+        fputs(indent, show->out);
+        zb_text_print(show->out, json_is_string(line) ? json_string_value(line) : "");
+        fputc('\n', show->out);
+    }
+}
+
+void
+zb_show_apply(const struct zb_show *show, const json_t *data)
+{
+    const json_t *plan = zb_field_array(data, "plan");
+
+    lines_print(show, zb_field_array(data, "diff"), "");
+    if (json_array_size(plan) > 0) {
+        fputs("This also changes:\n", show->out);
+        lines_print(show, plan, "  ");
+    }
+}

@@ -1,0 +1,132 @@
+#include <inttypes.h>
+
+#include "cmd/field.h"
+#include "cmd/format.h"
+#include "cmd/show.h"
+#include "cmd/table.h"
+
+enum { SERVICE, NODE, ROLE, STATE, TERM, SET, NEWEST, BEHIND, RPO, NOTE };
+
+static const struct zb_column columns[] = {
+    [SERVICE] = {"service", "SERVICE", false},
+    [NODE] = {"node", "NODE", false},
+    [ROLE] = {"role", "ROLE", false},
+    [STATE] = {"state", "STATE", false},
+    [TERM] = {"term", "TERM", true},
+    [SET] = {"set", "SET", true},
+    [NEWEST] = {"newest", "NEWEST SET", false},
+    [BEHIND] = {"behind", "BEHIND", true},
+    [RPO] = {"rpo", "RPO", true},
+    [NOTE] = {"note", "NOTE", false},
+};
+static const char default_columns[] = "service,node,role,state,term,newest,behind,rpo,note";
+
+static void
+times_fill(struct zb_table *t, const struct zb_show *show, const json_t *member, const char *now)
+{
+    const json_t *set = json_object_get(member, "newest_set");
+    char buf[ZB_TEXT_SIZE];
+    int64_t behind = zb_field_int(member, "behind_bytes", -1);
+    int64_t rpo = zb_field_int(member, "rpo_s", -1);
+
+    zb_table_cell(t, SET, zb_field_set(member, "newest_set", buf));
+    if (json_is_object(set)) {
+        const char *time = zb_field_text(set, "time");
+        zb_table_cell(t, NEWEST, show->exact ? time : zb_format_time(time, now, buf));
+    }
+    if (behind >= 0 && show->exact) {
+        snprintf(buf, sizeof buf, "%" PRId64, behind);
+        zb_table_cell(t, BEHIND, buf);
+    } else if (behind >= 0) {
+        zb_table_cell(t, BEHIND, zb_format_bytes((uint64_t)behind, buf));
+    }
+    if (rpo >= 0 && show->exact) {
+        snprintf(buf, sizeof buf, "%" PRId64, rpo);
+        zb_table_cell(t, RPO, buf);
+    } else if (rpo >= 0) {
+        zb_table_cell(t, RPO, zb_format_age(rpo, buf));
+    }
+}
+
+static void
+member_fill(struct zb_table *t, const struct zb_show *show, const json_t *service,
+            const json_t *member, const char *now)
+{
+    char buf[ZB_TEXT_SIZE];
+    int64_t term = zb_field_int(member, "term", 0);
+
+    zb_table_row(t);
+    zb_table_cell(t, SERVICE, zb_field_text(service, "name"));
+    zb_table_cell(t, NODE, zb_field_text(member, "node"));
+    zb_table_cell(t, ROLE, zb_field_text(member, "role"));
+    zb_table_cell(t, STATE, zb_field_text(member, "state"));
+    if (term > 0) {
+        snprintf(buf, sizeof buf, "%" PRId64, term);
+        zb_table_cell(t, TERM, buf);
+    }
+    times_fill(t, show, member, now);
+    zb_table_cell(t, NOTE, zb_field_text(member, "note"));
+}
+
+static void
+header_print(const struct zb_show *show, const json_t *data)
+{
+    const json_t *cluster = json_object_get(data, "cluster");
+    const char *time = zb_field_text(data, "time");
+
+    fputs("cluster ", show->out);
+    zb_text_print(show->out, zb_field_text(cluster, "name"));
+    fprintf(show->out, "   %" PRId64 "/%" PRId64 " nodes   authority ",
+            zb_field_int(cluster, "nodes_up", 0), zb_field_int(cluster, "nodes", 0));
+    zb_text_print(show->out, zb_field_text(data, "authority"));
+    fprintf(show->out, "   %.10s %.8s\n", time, strlen(time) == 20 ? time + 11 : "");
+}
+
+static void
+warnings_print(const struct zb_show *show, const json_t *data)
+{
+    size_t i;
+    json_t *warning;
+
+    json_array_foreach(zb_field_array(data, "warnings"), i, warning)
+    {
+        fputs("warning: ", show->out);
+        zb_text_print(show->out, json_is_string(warning) ? json_string_value(warning) : "");
+        fputc('\n', show->out);
+    }
+}
+
+enum zb_rc
+zb_show_status(const struct zb_show *show, const json_t *data, struct zb_err *err)
+{
+    struct zb_table table;
+    size_t i, j;
+    json_t *service, *member;
+    const char *now = zb_field_text(data, "time");
+    enum zb_rc rc = zb_table_init(&table, columns, sizeof columns / sizeof columns[0],
+                                  show->columns == NULL ? default_columns : show->columns, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    json_array_foreach(zb_field_array(data, "services"), i, service)
+    {
+        json_array_foreach(zb_field_array(service, "members"), j, member)
+        {
+            member_fill(&table, show, service, member, now);
+        }
+    }
+    if (!show->scripted) {
+        header_print(show, data);
+    }
+    if (table.rows_count > 0 || show->scripted) {
+        zb_table_print(&table, show->out, show->scripted);
+    } else {
+        fputs("no services declared (zbaton apply FILE)\n", show->out);
+    }
+    if (!show->scripted) {
+        warnings_print(show, data);
+    }
+    zb_table_close(&table);
+    return ZB_OK;
+}

@@ -1,0 +1,251 @@
+/*
+ * zbaton(8): talks to the zbatond of this host. Two tables, one loop; usage comes from the tables.
+ */
+#include <getopt.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/cli.h"
+
+/* An option's place in both forms; the same letter may mean another thing in another command. */
+static const struct option_form {
+    enum zb_option_id id;
+    char letter;         /* 0: long form only */
+    const char *name;    /* NULL: short form only */
+    const char *value;   /* what to call its value; NULL: it takes none */
+    const char *summary;
+} option_forms[] = {
+    {ZB_OPT_SCRIPTED, 'H', NULL, NULL, "no header, one tab between fields"},
+    {ZB_OPT_EXACT, 'p', NULL, NULL, "exact numbers and times"},
+    {ZB_OPT_JSON, 'j', NULL, NULL, "JSON"},
+    {ZB_OPT_COLUMNS, 'o', NULL, "COLUMN[,...]", "these columns"},
+    {ZB_OPT_DRY_RUN, 'n', NULL, NULL, "only say what would be done"},
+    {ZB_OPT_YES, 'y', NULL, NULL, "do not ask"},
+    {ZB_OPT_COUNT, 'n', NULL, "COUNT", "this many of the newest"},
+    {ZB_OPT_FOLLOW, 'f', NULL, NULL, "go on with new ones"},
+    {ZB_OPT_NO_WAIT, 0, "no-wait", NULL, "return when it has begun"},
+    {ZB_OPT_LIFETIME, 0, "lifetime", "TIME", "how long it can be used, as 90s, 30m, 24h, 7d"},
+    {ZB_OPT_CLUSTER, 0, "cluster", "NAME", "name of the new cluster"},
+    {ZB_OPT_NODE, 0, "node", "NAME", "name of this node"},
+    {ZB_OPT_ROOT, 0, "root", "DATASET", "dataset under which services live here"},
+    {ZB_OPT_LISTEN, 0, "listen", "ADDRESS:PORT", "where this node listens for its peers"},
+    {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
+};
+#define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
+
+#define BIT(name) ZB_OPT_BIT(ZB_OPT_##name)
+#define TABLE (BIT(SCRIPTED) | BIT(EXACT) | BIT(JSON) | BIT(COLUMNS))
+#define SETUP (BIT(NODE) | BIT(ROOT) | BIT(LISTEN))
+
+static const struct zb_cli_command commands[] = {
+    {"init", "", "make this host the first node of a new cluster",
+     SETUP | BIT(CLUSTER) | BIT(ADDRESS), SETUP | BIT(CLUSTER), 0, 0, zb_run_init},
+    {"join", "TOKEN", "make this host a node of an existing cluster", SETUP | BIT(ADDRESS), SETUP,
+     1, 1, zb_run_join},
+    {"token create", "", "new token with which one host can join",
+     BIT(SCRIPTED) | BIT(JSON) | BIT(LIFETIME), 0, 0, 0, zb_run_token_create},
+    {"token list", "", "tokens and who used them", TABLE, 0, 0, 0, zb_run_token_list},
+    {"token revoke", "ID", "make a token useless", BIT(JSON), 0, 1, 1, zb_run_token_revoke},
+    {"node list", "", "nodes of the cluster", TABLE, 0, 0, 0, zb_run_node_list},
+    {"apply", "FILE", "put a services file in force (- reads standard input)",
+     BIT(DRY_RUN) | BIT(YES) | BIT(JSON), 0, 1, 1, zb_run_apply},
+    {"config show", "", "the services file in force", BIT(JSON), 0, 0, 0, zb_run_config_show},
+    {"config check", "FILE", "compare a services file with the one in force, change nothing",
+     BIT(JSON), 0, 1, 1, zb_run_config_check},
+    {"status", "[SERVICE...]", "who leads, who follows, how far behind", TABLE, 0, 0,
+     ZB_SERVICES_MAX, zb_run_status},
+    {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
+     BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON), 0, 2, 2, zb_run_move},
+    {"snapshot", "SERVICE", "take one set now", BIT(JSON), 0, 1, 1, zb_run_snapshot},
+    {"sync", "SERVICE", "take one set and wait until the followers have it", BIT(JSON), 0, 1, 1,
+     zb_run_sync},
+    {"history", "SERVICE", "terms and sets: who led when, from where, why",
+     BIT(SCRIPTED) | BIT(EXACT) | BIT(JSON) | BIT(COUNT), 0, 1, 1, zb_run_history},
+    {"events", "[SERVICE]", "what happened",
+     BIT(SCRIPTED) | BIT(EXACT) | BIT(JSON) | BIT(COUNT) | BIT(FOLLOW), 0, 0, 1, zb_run_events},
+    {"version", "", "version of this program and of the daemon", BIT(JSON), 0, 0, 0,
+     zb_run_version},
+};
+#define COMMANDS_COUNT (sizeof commands / sizeof commands[0])
+
+static void
+usage(FILE *out)
+{
+    fputs("usage: zbaton [-f FILE] [-s SOCKET] COMMAND [OPTION...] [OPERAND...]\n\n", out);
+    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
+        char left[48];
+        snprintf(left, sizeof left, "%s %s", commands[i].name, commands[i].operands);
+        fprintf(out, "  %-24s %s\n", left, commands[i].summary);
+    }
+    fputs("\nzbaton COMMAND -h tells the options of a command; zbaton(8) all of it.\n", out);
+}
+
+static void
+usage_command(FILE *out, const struct zb_cli_command *command)
+{
+    fprintf(out, "usage: zbaton %s%s%s%s\n", command->name, command->options == 0 ? "" : " [OPTION...]",
+            command->operands[0] == '\0' ? "" : " ", command->operands);
+    for (size_t i = 0; i < FORMS_COUNT; i++) {
+        const struct option_form *form = &option_forms[i];
+        char left[48];
+        if ((command->options & ZB_OPT_BIT(form->id)) == 0) {
+            continue;
+        }
+        if (form->letter != 0) {
+            snprintf(left, sizeof left, "-%c %s", form->letter,
+                     form->value == NULL ? "" : form->value);
+        } else {
+            snprintf(left, sizeof left, "--%s %s", form->name,
+                     form->value == NULL ? "" : form->value);
+        }
+        fprintf(out, "  %-24s %s%s\n", left, form->summary,
+                command->required & ZB_OPT_BIT(form->id) ? " (required)" : "");
+    }
+}
+
+/* "token create" is two words of argv. *words is how many it took. */
+static const struct zb_cli_command *
+command_find(int argc, char **argv, int *words)
+{
+    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
+        const char *name = commands[i].name;
+        const char *space = strchr(name, ' ');
+        if (space == NULL && argc >= 1 && strcmp(name, argv[0]) == 0) {
+            *words = 1;
+            return &commands[i];
+        }
+        if (space != NULL && argc >= 2 && strlen(argv[0]) == (size_t)(space - name) &&
+            strncmp(name, argv[0], (size_t)(space - name)) == 0 &&
+            strcmp(space + 1, argv[1]) == 0) {
+            *words = 2;
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* The form of a command's option, by letter (long options return 256 + index). */
+static const struct option_form *
+form_find(const struct zb_cli_command *command, int c)
+{
+    for (size_t i = 0; i < FORMS_COUNT; i++) {
+        const struct option_form *form = &option_forms[i];
+        if ((command->options & ZB_OPT_BIT(form->id)) != 0 &&
+            (c == 256 + (int)i || (form->letter != 0 && form->letter == c))) {
+            return form;
+        }
+    }
+    return NULL;
+}
+
+/* What getopt_long wants to know about this command. */
+static void
+forms_collect(const struct zb_cli_command *command, char *letters, struct option *longs)
+{
+    *letters++ = 'h';
+    for (size_t i = 0; i < FORMS_COUNT; i++) {
+        const struct option_form *form = &option_forms[i];
+        if ((command->options & ZB_OPT_BIT(form->id)) == 0) {
+            continue;
+        }
+        if (form->letter != 0) {
+            *letters++ = form->letter;
+            if (form->value != NULL) {
+                *letters++ = ':';
+            }
+        }
+        if (form->name != NULL) {
+            *longs++ = (struct option){form->name,
+                                       form->value == NULL ? no_argument : required_argument, NULL,
+                                       256 + (int)i};
+        }
+    }
+    *letters = '\0';
+    *longs = (struct option){0};
+}
+
+static int
+usage_error(const struct zb_cli_command *command, const char *what, const char *which)
+{
+    fprintf(stderr, "zbaton %s: %s%s\n", command->name, what, which);
+    usage_command(stderr, command);
+    return zb_rc_exit(ZB_E_USAGE);
+}
+
+/* Options and operands of the command into *cli. False: *exit_code is what to end with. */
+static bool
+operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
+{
+    char letters[2 * FORMS_COUNT + 2];
+    struct option longs[FORMS_COUNT + 1];
+    int c;
+
+    forms_collect(cli->command, letters, longs);
+    optind = 1;
+    while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+        const struct option_form *form = form_find(cli->command, c);
+        if (form == NULL) {
+            usage_command(c == 'h' ? stdout : stderr, cli->command);
+            *exit_code = c == 'h' ? 0 : zb_rc_exit(ZB_E_USAGE);
+            return false;
+        }
+        cli->values[form->id] = form->value == NULL ? "" : optarg;
+    }
+    for (size_t i = 0; i < FORMS_COUNT; i++) {
+        if ((cli->command->required & ZB_OPT_BIT(option_forms[i].id)) != 0 &&
+            cli->values[option_forms[i].id] == NULL) {
+            *exit_code = usage_error(cli->command, "missing --", option_forms[i].name);
+            return false;
+        }
+    }
+    cli->operands = argv + optind;
+    cli->operands_count = argc - optind;
+    if (cli->operands_count < cli->command->operands_min ||
+        cli->operands_count > cli->command->operands_max) {
+        *exit_code = usage_error(cli->command, cli->operands_count < cli->command->operands_min
+                                                   ? "operand missing" : "too many operands", "");
+        return false;
+    }
+    return true;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct zb_cli cli = {.conf_path = ZB_CONF_PATH};
+    int c, words = 0, exit_code = 0;
+
+    zb_log_init("zbaton", ZB_LOG_WARNING);
+    while ((c = getopt(argc, argv, "+f:s:h")) != -1) {
+        switch (c) {
+        case 'f':
+            cli.conf_path = optarg;
+            cli.conf_given = true;
+            break;
+        case 's':
+            cli.socket = optarg;
+            break;
+        default:
+            usage(c == 'h' ? stdout : stderr);
+            return c == 'h' ? 0 : zb_rc_exit(ZB_E_USAGE);
+        }
+    }
+    cli.command = command_find(argc - optind, argv + optind, &words);
+    if (cli.command == NULL) {
+        if (optind < argc) {
+            fprintf(stderr, "zbaton: no command '%s'\n", argv[optind]);
+        }
+        usage(stderr);
+        return zb_rc_exit(ZB_E_USAGE);
+    }
+    int first = optind + words - 1; /* getopt skips argv[0] of what it is given */
+    if (!operands_parse(&cli, argc - first, argv + first, &exit_code)) {
+        return exit_code;
+    }
+    cli.show = (struct zb_show){.out = stdout,
+                                .scripted = zb_cli_has(&cli, ZB_OPT_SCRIPTED),
+                                .exact = zb_cli_has(&cli, ZB_OPT_EXACT),
+                                .terminal = isatty(STDOUT_FILENO) == 1,
+                                .columns = cli.values[ZB_OPT_COLUMNS]};
+    return cli.command->run(&cli);
+}
