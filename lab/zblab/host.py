@@ -165,7 +165,8 @@ class Host:
             mode = os.stat(local).st_mode & 0o777
         path = shlex.quote(remote)
         part = shlex.quote(remote + ".part")
-        cmd = (f"mkdir -p $(dirname {path}) && cat > {part} && chmod {mode:o} {part}"
+        folder = shlex.quote(os.path.dirname(remote) or ".")
+        cmd = (f"mkdir -p {folder} && cat > {part} && chmod {mode:o} {part}"
                f" && mv {part} {path}")
         self.run(cmd, timeout=300, input=content)
 

@@ -56,8 +56,6 @@ class Network:
         groups = [list(g) for g in groups] + [[i] for i in self.host_ids if i not in named]
         lines = []
         for number, group in enumerate(groups):
-            if not os.path.exists(f"/run/netns/{self.netns}"):
-                break
             if not self._has(f"bridge{number}"):
                 lines += self._bridge_lines(number)
             lines += [f"link set data{host_id} master bridge{number}" for host_id in group]
