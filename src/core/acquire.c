@@ -39,6 +39,7 @@ ask_voters(struct step *x)
         a->msg.nonce = x->core->opt.nonce;
         a->msg.version = s->conf.version;
         a->msg.set = s->ask.set;
+        a->msg.established_term = s->obs.established_term;
         a->msg.released_term = s->ask.planned ? s->ask.term : 0;
         a->msg.released_to = s->ask.planned ? x->core->opt.self : ZB_NODE_NONE;
     }
@@ -169,8 +170,9 @@ zb_core_msg_grant_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
     x->s->peers[node].ask_waits = true;
 }
 
-/* Whether this node may grant at all: only at rest, only to the last established leader or to the
- * target of a release, only under the same declaration. The keeper checks the term once more. */
+/* Whether this node may grant at all: only at rest, only to the target of a release or to a leader
+ * later than whom this node knows of none (M6), only under the same declaration. The keeper checks
+ * the term once more. */
 static enum zb_rc
 may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
 {
@@ -195,7 +197,9 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
         (ask->term == s->obs.granted_term && s->obs.granted_to != node)) {
         return ZB_E_STALE;
     }
-    if (!planned && s->obs.learned_term != 0 && s->obs.learned_leader != node) {
+    if (!planned && (s->obs.learned_term > ask->established_term ||
+                     (s->obs.learned_term != 0 && s->obs.learned_term == ask->established_term &&
+                      s->obs.learned_leader != node))) {
         return ZB_E_STALE;
     }
     return ZB_OK;
