@@ -46,11 +46,6 @@ static void
 report_encode(const struct zb_peer_names *names, const struct zb_core_msg *msg, json_t *o)
 {
     zb_json_put(o, "role", zb_json_int(msg->role));
-    zb_json_put(o, "learned_term", zb_json_u64(msg->learned_term));
-    zb_json_put(o, "learned_leader", node_json(names, msg->learned_leader));
-    zb_json_put(o, "established_term", zb_json_u64(msg->established_term));
-    zb_json_put(o, "released_term", zb_json_u64(msg->released_term));
-    zb_json_put(o, "released_to", node_json(names, msg->released_to));
     zb_json_put(o, "fork", zb_json_set(&msg->fork));
     zb_json_put(o, "running", zb_json_bool(msg->running));
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
@@ -73,6 +68,11 @@ zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
     zb_json_put(o, "suspects", suspects_json(names, msg->suspects));
     zb_json_put(o, "granted_term", zb_json_u64(msg->granted_term));
     zb_json_put(o, "granted_to", node_json(names, msg->granted_to));
+    zb_json_put(o, "learned_term", zb_json_u64(msg->learned_term));
+    zb_json_put(o, "learned_leader", node_json(names, msg->learned_leader));
+    zb_json_put(o, "established_term", zb_json_u64(msg->established_term));
+    zb_json_put(o, "released_term", zb_json_u64(msg->released_term));
+    zb_json_put(o, "released_to", node_json(names, msg->released_to));
     if (msg->kind == ZB_MSG_REPORT) {
         report_encode(names, msg, o);
     }
@@ -134,11 +134,6 @@ static void
 report_read(const struct zb_peer_names *names, struct zb_json_reader *r, struct zb_core_msg *msg)
 {
     msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
-    msg->learned_term = zb_json_read_u64(r, "learned_term");
-    msg->learned_leader = node_read(names, r, "learned_leader");
-    msg->established_term = zb_json_read_u64(r, "established_term");
-    msg->released_term = zb_json_read_u64(r, "released_term");
-    msg->released_to = node_read(names, r, "released_to");
     zb_json_read_set(r, "fork", &msg->fork);
     msg->running = zb_json_read_bool(r, "running");
     msg->modified = zb_json_read_bool(r, "modified");
@@ -166,6 +161,11 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
     got.suspects = suspects_read(names, &r, &unknown);
     got.granted_term = zb_json_read_u64(&r, "granted_term");
     got.granted_to = node_read(names, &r, "granted_to");
+    got.learned_term = zb_json_read_u64(&r, "learned_term");
+    got.learned_leader = node_read(names, &r, "learned_leader");
+    got.established_term = zb_json_read_u64(&r, "established_term");
+    got.released_term = zb_json_read_u64(&r, "released_term");
+    got.released_to = node_read(names, &r, "released_to");
     if (got.kind == ZB_MSG_REPORT) {
         report_read(names, &r, &got);
     }
