@@ -43,7 +43,7 @@ suspects_json(const struct zb_peer_names *names, uint32_t suspects)
 }
 
 static void
-report_encode(const struct zb_peer_names *names, const struct zb_core_msg *msg, json_t *o)
+report_encode(const struct zb_core_msg *msg, json_t *o)
 {
     zb_json_put(o, "role", zb_json_int(msg->role));
     zb_json_put(o, "fork", zb_json_set(&msg->fork));
@@ -74,7 +74,7 @@ zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
     zb_json_put(o, "released_term", zb_json_u64(msg->released_term));
     zb_json_put(o, "released_to", node_json(names, msg->released_to));
     if (msg->kind == ZB_MSG_REPORT) {
-        report_encode(names, msg, o);
+        report_encode(msg, o);
     }
     return o;
 }
@@ -131,7 +131,7 @@ suspects_read(const struct zb_peer_names *names, struct zb_json_reader *r, const
 }
 
 static void
-report_read(const struct zb_peer_names *names, struct zb_json_reader *r, struct zb_core_msg *msg)
+report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
     msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
     zb_json_read_set(r, "fork", &msg->fork);
@@ -167,7 +167,7 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
     got.released_term = zb_json_read_u64(&r, "released_term");
     got.released_to = node_read(names, &r, "released_to");
     if (got.kind == ZB_MSG_REPORT) {
-        report_read(names, &r, &got);
+        report_read(&r, &got);
     }
     enum zb_rc rc = zb_json_read_end(&r, err);
     if (rc != ZB_OK) {
