@@ -1,0 +1,89 @@
+#include "conf/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/parser.h"
+
+#define AT(f)                                                                                      \
+    .offset = offsetof(struct zb_conf_node, f), .size = sizeof(((struct zb_conf_node *)0)->f)
+
+static const struct zb_conf_word level_words[] = {
+    {"error", ZB_LOG_ERROR},
+    {"warning", ZB_LOG_WARNING},
+    {"info", ZB_LOG_INFO},
+    {"debug", ZB_LOG_DEBUG},
+    {NULL, 0},
+};
+
+/* As useradd(8) takes them. */
+static bool
+group_valid(const char *s)
+{
+    static const char first[] = "abcdefghijklmnopqrstuvwxyz_";
+    return strchr(first, s[0]) != NULL &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
+}
+
+static const char path_expected[] =
+    "an absolute path without \"..\" and without a slash at its end";
+
+static const struct zb_conf_key keys[] = {
+    {"node", ZB_CONF_STRING, AT(node), .valid = zb_node_name_valid, .required = true,
+     .expected = "a name for this node (a-z, 0-9, -)"},
+    {"root", ZB_CONF_STRING, AT(root), .valid = zb_dataset_name_valid, .required = true,
+     .expected = "the name of a dataset, such as \"pool1/services\""},
+    {"listen", ZB_CONF_STRING, AT(listen), .valid = zb_conf_address_valid, .required = true,
+     .expected = "a numeric address and port, such as \"10.77.0.1:7979\" or \"[fd00::1]:7979\""},
+    {"group", ZB_CONF_STRING, AT(group), .valid = group_valid, .fallback = "zbaton",
+     .expected = "the name of a group"},
+    {"state-dir", ZB_CONF_STRING, AT(state_dir), .valid = zb_conf_path_valid,
+     .fallback = "/var/lib/zbaton", .expected = path_expected},
+    {"run-dir", ZB_CONF_STRING, AT(run_dir), .valid = zb_conf_path_valid, .fallback = "/run/zbaton",
+     .expected = path_expected},
+    {"commands-dir", ZB_CONF_STRING, AT(commands_dir), .valid = zb_conf_path_valid,
+     .fallback = "/etc/zbaton/commands", .expected = path_expected},
+    {"log-level", ZB_CONF_WORD, AT(log_level), .words = level_words, .fallback = "info",
+     .expected = "\"error\", \"warning\", \"info\" or \"debug\""},
+};
+#define KEYS_COUNT (sizeof keys / sizeof keys[0])
+
+static enum zb_rc
+required_check(void *ctx, const char *title, uint32_t seen, struct zb_err *err)
+{
+    (void)ctx;
+    (void)title;
+    for (size_t i = 0; i < KEYS_COUNT; i++) {
+        if (keys[i].required && (seen & (UINT32_C(1) << i)) == 0) {
+            return zb_err_set(err, ZB_E_FORMAT, "%s is missing: expected %s", keys[i].name,
+                              keys[i].expected);
+        }
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_conf_node_load(const char *path, struct zb_conf_node *out, struct zb_err *err)
+{
+    static const struct zb_conf_grammar grammar = {
+        .keys = keys, .keys_count = KEYS_COUNT, .end = required_check};
+    struct zb_conf_node conf = {0};
+    char *text = NULL;
+    enum zb_rc rc = zb_conf_file_read(path, true, &text, err);
+
+    if (rc == ZB_OK) {
+        zb_conf_keys_default(keys, KEYS_COUNT, &conf);
+        rc = zb_conf_parse(&grammar, text, path, &conf, NULL, err);
+    }
+    free(text);
+    if (rc == ZB_OK) {
+        *out = conf;
+    }
+    return rc;
+}
+
+void
+zb_conf_node_print(const struct zb_conf_node *conf, FILE *file)
+{
+    zb_conf_keys_print(keys, KEYS_COUNT, conf, "", file);
+}

@@ -1,0 +1,150 @@
+#include "conf/service_key.h"
+
+#include <string.h>
+
+#define RUNS(r) (1u << (r))
+#define AT(f)                                                                                      \
+    .offset = offsetof(struct zb_conf_service, f), .size = sizeof(((struct zb_conf_service *)0)->f)
+
+static const struct zb_conf_word runner_words[] = {
+    {"none", ZB_CONF_RUNNER_NONE},
+    {"command", ZB_CONF_RUNNER_COMMAND},
+    {"systemd", ZB_CONF_RUNNER_SYSTEMD},
+    {NULL, 0},
+};
+
+static const char names_expected[] = "names of nodes (a-z, 0-9, -)";
+static const char timeout_expected[] = "a time from 1s to 1h, such as \"60s\"";
+static const char command_expected[] =
+    "the name of a program in commands-dir and its arguments (no path, no shell)";
+
+const struct zb_conf_key zb_conf_service_keys[] = {
+    {"members", ZB_CONF_NAMES, AT(members), .expected = names_expected, .required = true},
+    {"backups", ZB_CONF_NAMES, AT(backups), .expected = names_expected},
+    {"leader", ZB_CONF_STRING, AT(leader), .valid = zb_node_name_valid, .required = true,
+     .expected = "the name of a member"},
+    {"mountpoint", ZB_CONF_STRING, AT(mountpoint), .valid = zb_conf_path_valid, .required = true,
+     .expected = "an absolute path without \"..\" and without a slash at its end, not \"/\""},
+    {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
+     .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
+    {"keep", ZB_CONF_COUNT, AT(keep_count), .min = 2, .max = 10000,
+     .expected = "a number from 2 to 10000", .fallback = "24"},
+    {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
+     .expected = "a size from 1M to 1024P, such as \"10G\""},
+    {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",
+     .expected = "\"command\", \"systemd\" or \"none\""},
+    {"start", ZB_CONF_STRING, AT(start), .valid = zb_conf_command_valid, .required = true,
+     .expected = command_expected, .runners = RUNS(ZB_CONF_RUNNER_COMMAND)},
+    {"stop", ZB_CONF_STRING, AT(stop), .valid = zb_conf_command_valid, .expected = command_expected,
+     .runners = RUNS(ZB_CONF_RUNNER_COMMAND)},
+    {"check", ZB_CONF_STRING, AT(check), .valid = zb_conf_command_valid,
+     .expected = command_expected, .runners = RUNS(ZB_CONF_RUNNER_COMMAND)},
+    {"unit", ZB_CONF_STRING, AT(unit), .valid = zb_conf_unit_valid, .required = true,
+     .expected = "the name of a systemd service, such as \"web.service\"",
+     .runners = RUNS(ZB_CONF_RUNNER_SYSTEMD)},
+    {"start-timeout", ZB_CONF_DURATION, AT(start_timeout_ms), .min = 1000, .max = 3600000,
+     .expected = timeout_expected, .fallback = "60s"},
+    {"stop-timeout", ZB_CONF_DURATION, AT(stop_timeout_ms), .min = 1000, .max = 3600000,
+     .expected = timeout_expected, .fallback = "60s"},
+};
+const size_t zb_conf_service_keys_count =
+    sizeof zb_conf_service_keys / sizeof zb_conf_service_keys[0];
+
+bool
+zb_conf_names_contain(const struct zb_conf_names *names, const char *name)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Keys that this runner needs are there, keys of other runners are not. */
+static enum zb_rc
+presence_check(const struct zb_conf_service *service, uint32_t seen, struct zb_err *err)
+{
+    const char *runner = runner_words[service->runner].word;
+
+    for (size_t i = 0; i < zb_conf_service_keys_count; i++) {
+        const struct zb_conf_key *key = &zb_conf_service_keys[i];
+        bool given = (seen & (UINT32_C(1) << i)) != 0;
+        bool applies = key->runners == 0 || (key->runners & RUNS(service->runner)) != 0;
+        if (given && !applies) {
+            return zb_err_set(err, ZB_E_FORMAT, "%s is not for runner \"%s\"", key->name, runner);
+        }
+        if (!given && applies && key->required) {
+            return zb_err_set(err, ZB_E_FORMAT, "%s is missing", key->name);
+        }
+    }
+    return ZB_OK;
+}
+
+static bool
+node_known(const struct zb_conf_nodes *known, const char *name)
+{
+    if (known == NULL) {
+        return true;
+    }
+    for (uint32_t i = 0; i < known->count; i++) {
+        if (strcmp(known->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum zb_rc
+known_check(const struct zb_conf_names *names, const struct zb_conf_nodes *known,
+            struct zb_err *err)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (node_known(known, names->items[i])) {
+            continue;
+        }
+        const char *meant = zb_conf_suggest(names->items[i], known->names, known->count);
+        (void)zb_err_set(err, ZB_E_FORMAT, "%s is not a node of the cluster%s%s%s", names->items[i],
+                         meant != NULL ? "; did you mean '" : "", meant != NULL ? meant : "",
+                         meant != NULL ? "'?" : "");
+        return err->rc;
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+members_check(const struct zb_conf_service *s, const struct zb_conf_nodes *known,
+              struct zb_err *err)
+{
+    if (s->members.count == 0) {
+        return zb_err_set(err, ZB_E_FORMAT, "members: at least one is needed");
+    }
+    if (s->members.count + s->backups.count > ZB_MEMBERS_MAX) {
+        return zb_err_set(err, ZB_E_LIMIT, "%u members and backups, at most %d",
+                          s->members.count + s->backups.count, ZB_MEMBERS_MAX);
+    }
+    for (uint32_t i = 0; i < s->backups.count; i++) {
+        if (zb_conf_names_contain(&s->members, s->backups.items[i])) {
+            return zb_err_set(err, ZB_E_FORMAT, "%s is both a member and a backup",
+                              s->backups.items[i]);
+        }
+    }
+    if (!zb_conf_names_contain(&s->members, s->leader)) {
+        return zb_err_set(err, ZB_E_FORMAT, "leader: %s is not among the members", s->leader);
+    }
+    enum zb_rc rc = known_check(&s->members, known, err);
+    return rc == ZB_OK ? known_check(&s->backups, known, err) : rc;
+}
+
+enum zb_rc
+zb_conf_service_check(const struct zb_conf_service *service, uint32_t seen,
+                      const struct zb_conf_nodes *known, struct zb_err *err)
+{
+    if (!zb_service_name_valid(service->name)) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "not the name of a service (a-z, 0-9, _, -; at most %d)",
+                          ZB_SERVICE_NAME_SIZE - 1);
+    }
+    enum zb_rc rc = presence_check(service, seen, err);
+    return rc == ZB_OK ? members_check(service, known, err) : rc;
+}
