@@ -1,0 +1,116 @@
+/* What the record becomes, and which sets go: the part of rules.h that computes changes. */
+#include "keeper/rules.h"
+
+#include <string.h>
+
+static enum zb_rc
+suspect_add(struct zb_record *rec, const char *node, struct zb_err *err)
+{
+    for (size_t i = 0; i < ZB_MEMBERS_MAX + 1; i++) {
+        if (strcmp(rec->suspects[i], node) == 0) {
+            return ZB_OK;
+        }
+        if (rec->suspects[i][0] == '\0') {
+            zb_strcopy(rec->suspects[i], ZB_NODE_NAME_SIZE, node);
+            return ZB_OK;
+        }
+    }
+    return zb_err_set(err, ZB_E_LIMIT, "more than %d suspects", ZB_MEMBERS_MAX + 1);
+}
+
+enum zb_rc
+zb_rules_granted(struct zb_keeper_record *r, const struct zb_kreq *req, struct zb_err *err)
+{
+    struct zb_keeper_record next = *r;
+    enum zb_rc rc = suspect_add(&next.rec, req->node, err); /* M3 */
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    next.rec.granted_term = req->term;
+    zb_strcopy(next.rec.granted_to, ZB_NODE_NAME_SIZE, req->node);
+    next.granted_version = req->version;
+    next.granted_nonce = req->nonce;
+    *r = next;
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_released(struct zb_keeper_record *r, const struct zb_kreq *req, struct zb_err *err)
+{
+    struct zb_keeper_record next = *r;
+    enum zb_rc rc = suspect_add(&next.rec, req->node, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    next.rec.granted_term = req->term; /* M1: a release is the holder's grant */
+    zb_strcopy(next.rec.granted_to, ZB_NODE_NAME_SIZE, req->node);
+    next.granted_nonce = req->nonce;
+    next.rec.released_term = req->term;
+    zb_strcopy(next.rec.released_to, ZB_NODE_NAME_SIZE, req->node);
+    zb_manifest_ref(&req->manifest, &next.rec.released_set);
+    *r = next;
+    return ZB_OK;
+}
+
+static void
+leader_set(struct zb_record *rec, uint64_t term, const char *node)
+{
+    rec->learned_term = term;
+    zb_strcopy(rec->learned_leader, ZB_NODE_NAME_SIZE, node);
+    memset(rec->suspects, 0, sizeof(rec->suspects));
+    zb_strcopy(rec->suspects[0], ZB_NODE_NAME_SIZE, node);
+}
+
+void
+zb_rules_learned(struct zb_keeper_record *r, const struct zb_kreq *req)
+{
+    leader_set(&r->rec, req->term, req->node);
+}
+
+void
+zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
+                  const char *boot_id, uint64_t pool_guid)
+{
+    leader_set(&r->rec, req->term, self);
+    r->rec.established_term = req->term;
+    zb_strcopy(r->established_boot, ZB_UUID_SIZE, boot_id);
+    r->pool_guid = pool_guid;
+    r->fork = (struct zb_set_ref){0};
+    if (req->manifest.entries_count > 0) {
+        zb_manifest_ref(&req->manifest, &r->fork);
+    }
+}
+
+static bool
+is_protected(struct zb_set_id id, const struct zb_set_id *protect, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (zb_set_id_cmp(id, protect[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t
+zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
+               const struct zb_set_id *protect, size_t protect_count, bool *go)
+{
+    uint32_t newer_count = 0;
+    size_t go_count = 0;
+
+    for (size_t i = snaps_count; i-- > 0;) {
+        struct zb_set_id id;
+        go[i] = false;
+        if (!zb_set_name_parse(snaps[i].name, &id, NULL)) {
+            continue; /* S9: not ours */
+        }
+        if (newer_count++ >= keep && newer_count > 1 && !is_protected(id, protect, protect_count)) {
+            go[i] = true;
+            go_count++;
+        }
+    }
+    return go_count;
+}

@@ -1,0 +1,499 @@
+#include "keeper/rules.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define TERM "%" PRIu64
+
+const char *
+zb_keeper_stage_word(enum zb_keeper_stage stage)
+{
+    static const char *const words[] = {
+        [ZB_STAGE_REST] = "at rest",
+        [ZB_STAGE_MOUNTED] = "mounted",
+        [ZB_STAGE_UNMOUNTED] = "unmounted, not sealed",
+        [ZB_STAGE_SEALED] = "sealed",
+    };
+    return words[stage];
+}
+
+static bool
+is_self(const struct zb_keeper_facts *f, const char *node)
+{
+    return strcmp(f->self, node) == 0;
+}
+
+/* The dataset of the tree that is mounted, in any mode; or NULL. */
+static const struct zb_kdataset *
+mounted_one(const struct zb_keeper_facts *f)
+{
+    for (uint32_t i = 0; i < f->datasets_count; i++) {
+        if (f->datasets[i].mount != ZB_MOUNT_NONE) {
+            return &f->datasets[i];
+        }
+    }
+    return NULL;
+}
+
+/* As the operator knows it: the service itself, or "its dataset child". */
+static const char *
+rel_name(const char *rel)
+{
+    return rel[0] == '\0' ? "(the service's own dataset)" : rel;
+}
+
+enum zb_rc
+zb_rules_idle(const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    const struct zb_kdataset *d = mounted_one(f);
+
+    if (d != NULL) {
+        return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted here", rel_name(d->rel));
+    }
+    if (f->running) {
+        return zb_err_set(err, ZB_E_REFUSED, "the service is running here");
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_define(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    if (req->version < r->rec.version) {
+        return zb_err_set(err, ZB_E_REFUSED, "version " TERM " is older than version " TERM,
+                          req->version, r->rec.version);
+    }
+    if (req->text == NULL || req->text[0] == '\0') {
+        return zb_rules_idle(f, err);
+    }
+    return ZB_OK;
+}
+
+/* This node is the established leader of term, and has neither granted nor released nor learned anything since. */
+static enum zb_rc
+leads_check(const struct zb_keeper_record *r, uint64_t term, const char *self, struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+
+    if (term == 0 || rec->established_term != term) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "this node is not the established leader of term " TERM
+                          " (it last led term " TERM ")",
+                          term, rec->established_term);
+    }
+    if (rec->granted_term != term || strcmp(rec->granted_to, self) != 0) {
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s since",
+                          rec->granted_term, rec->granted_to);
+    }
+    if (rec->learned_term != term || strcmp(rec->learned_leader, self) != 0) {
+        return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM, rec->learned_leader,
+                          rec->learned_term);
+    }
+    if (rec->released_term >= term) {
+        return zb_err_set(err, ZB_E_REFUSED, "it was released as term " TERM " to %s",
+                          rec->released_term, rec->released_to);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_snapshot(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                  const struct zb_keeper_facts *f, bool any_set, uint64_t last_seq,
+                  struct zb_err *err)
+{
+    enum zb_rc rc = leads_check(r, req->term, f->self, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (f->stage == ZB_STAGE_REST) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "the tree was not mounted by this keeper: a set of it would not be "
+                          "known to be the leader's");
+    }
+    /* M6: (term, seq) is never used twice. */
+    if (any_set && req->seq <= last_seq) {
+        return zb_err_set(err, ZB_E_REFUSED, "set " TERM "/" TERM " is not above " TERM "/" TERM,
+                          req->term, req->seq, req->term, last_seq);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_receive(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                 const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+    const struct zb_kdataset *d = mounted_one(f);
+
+    if (req->term == 0 || req->term != rec->learned_term) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "term " TERM " is not the one known to be led (" TERM ")", req->term,
+                          rec->learned_term);
+    }
+    if (req->term < rec->granted_term) { /* M2 */
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s: term " TERM
+                          " is over", rec->granted_term, rec->granted_to, req->term);
+    }
+    if (strcmp(req->node, rec->learned_leader) != 0) { /* G21 */
+        return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM ", not %s", rec->learned_leader,
+                          req->term, req->node);
+    }
+    if (is_self(f, req->node) || f->stage != ZB_STAGE_REST) {
+        return zb_err_set(err, ZB_E_REFUSED, "this node leads (the tree is %s)",
+                          zb_keeper_stage_word(f->stage));
+    }
+    if (d != NULL) { /* G34 */
+        return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted here", rel_name(d->rel));
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
+                         struct zb_err *err)
+{
+    if (req->guid == 0 || req->uuid[0] == '\0' || req->snap[0] == '\0') {
+        return zb_err_set(err, ZB_E_USAGE, "a snapshot's name and guid and the uuid are wanted");
+    }
+    if (req->from_guid == 0) {
+        if (d != NULL) {
+            return zb_err_set(err, ZB_E_REFUSED, "a full stream, but dataset %s exists here",
+                              rel_name(req->rel));
+        }
+        return ZB_OK;
+    }
+    if (d == NULL) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "dataset %s does not exist here: it wants a full "
+                          "stream", rel_name(req->rel));
+    }
+    if (strcmp(d->uuid, req->uuid) != 0) { /* G22, G26 */
+        return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is another one here: uuid %s, not %s",
+                          rel_name(req->rel), d->uuid[0] != '\0' ? d->uuid : "(none)", req->uuid);
+    }
+    if (!d->marked) { /* G15, G39 */
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "dataset %s does not carry the marks of this node and pool",
+                          rel_name(req->rel));
+    }
+    if (d->newest_guid != req->from_guid) { /* S8, S9: never rolled back to the base */
+        return zb_err_set(err, ZB_E_DIVERGED,
+                          "the newest snapshot of %s is %s (guid " TERM "), not the base " TERM,
+                          rel_name(req->rel), d->newest[0] != '\0' ? d->newest : "(none)",
+                          d->newest_guid, req->from_guid);
+    }
+    if (d->written_bytes != 0) { /* G6, G8 */
+        return zb_err_set(err, ZB_E_DIVERGED, "%s has " TERM " bytes written after %s",
+                          rel_name(req->rel), d->written_bytes, d->newest);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t fromguid,
+                       struct zb_err *err)
+{
+    if (toguid != req->guid || fromguid != req->from_guid) {
+        return zb_err_set(err, ZB_E_MISMATCH,
+                          "the stream leads from " TERM " to " TERM ", announced was from " TERM
+                          " to " TERM, fromguid, toguid, req->from_guid, req->guid);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_start(const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    if (f->stage != ZB_STAGE_MOUNTED) {
+        return zb_err_set(err, ZB_E_REFUSED, "the tree is not mounted read-write here (it is %s)",
+                          zb_keeper_stage_word(f->stage));
+    }
+    for (uint32_t i = 0; i < f->datasets_count; i++) {
+        if (f->datasets[i].mount != ZB_MOUNT_RW) {
+            return zb_err_set(err, ZB_E_REFUSED, "dataset %s is not mounted read-write",
+                              rel_name(f->datasets[i].rel));
+        }
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_seal(const struct zb_keeper_record *r, const struct zb_kreq *req,
+              const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    enum zb_rc rc = leads_check(r, req->term, f->self, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (f->stage == ZB_STAGE_REST) {
+        return zb_err_set(err, ZB_E_REFUSED, "the tree was not mounted by this keeper");
+    }
+    if (f->running) {
+        return zb_err_set(err, ZB_E_REFUSED, "the service is running");
+    }
+    if (req->manifest.id.term != req->term || req->manifest.entries_count == 0) {
+        return zb_err_set(err, ZB_E_REFUSED, "the final set is not one of term " TERM, req->term);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_tree_equal(const struct zb_manifest *m, const struct zb_keeper_facts *f,
+                    struct zb_err *err)
+{
+    for (uint32_t i = 0; i < f->datasets_count; i++) {
+        const struct zb_kdataset *d = &f->datasets[i];
+        const struct zb_manifest_entry *e = zb_manifest_find(m, d->rel);
+
+        if (e == NULL) {
+            return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is not in the set",
+                              rel_name(d->rel));
+        }
+        if (strcmp(e->uuid, d->uuid) != 0) {
+            return zb_err_set(err, ZB_E_MISMATCH, "dataset %s has uuid %s, the set says %s",
+                              rel_name(d->rel), d->uuid, e->uuid);
+        }
+        if (d->newest_guid != e->guid) {
+            return zb_err_set(err, ZB_E_MISMATCH,
+                              "the newest snapshot of %s is %s (guid " TERM "), the set has " TERM,
+                              rel_name(d->rel), d->newest, d->newest_guid, e->guid);
+        }
+        if (d->written_bytes != 0) {
+            return zb_err_set(err, ZB_E_MISMATCH, "%s has " TERM " bytes written after the set",
+                              rel_name(d->rel), d->written_bytes);
+        }
+    }
+    if (m->entries_count != f->datasets_count) {
+        return zb_err_set(err, ZB_E_MISMATCH, "the set has %u datasets, the tree %u",
+                          m->entries_count, f->datasets_count);
+    }
+    return ZB_OK;
+}
+
+static bool
+manifest_equal(const struct zb_manifest *a, const struct zb_manifest *b)
+{
+    struct zb_set_ref ra;
+    struct zb_set_ref rb;
+
+    zb_manifest_ref(a, &ra);
+    zb_manifest_ref(b, &rb);
+    return zb_set_ref_equal(&ra, &rb);
+}
+
+enum zb_rc
+zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                 const struct zb_keeper_facts *f, bool *again, struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+    struct zb_set_ref ref;
+    enum zb_rc rc;
+
+    zb_manifest_ref(&req->manifest, &ref);
+    if (req->term != 0 && rec->released_term == req->term &&
+        strcmp(rec->released_to, req->node) == 0 &&
+        zb_set_ref_equal(&rec->released_set, &ref)) {
+        if (rec->granted_term > req->term) { /* M5 */
+            return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s since",
+                              rec->granted_term, rec->granted_to);
+        }
+        *again = true;
+        return ZB_OK;
+    }
+    *again = false;
+    rc = leads_check(r, rec->established_term, f->self, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (req->term <= rec->granted_term) { /* M1: a term is granted at most once */
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " is not above term " TERM, req->term,
+                          rec->granted_term);
+    }
+    if (req->node[0] == '\0' || is_self(f, req->node)) {
+        return zb_err_set(err, ZB_E_REFUSED, "a release is to another node");
+    }
+    if (f->stage != ZB_STAGE_SEALED || !manifest_equal(f->sealed, &req->manifest)) {
+        return zb_err_set(err, ZB_E_REFUSED, "the tree is not sealed with this set (it is %s)",
+                          zb_keeper_stage_word(f->stage));
+    }
+    if (f->running) {
+        return zb_err_set(err, ZB_E_REFUSED, "the service is running");
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_grant(const struct zb_keeper_record *r, const struct zb_kreq *req,
+               const struct zb_keeper_facts *f, bool *again, struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+    enum zb_rc rc;
+
+    if (req->term == 0 || req->node[0] == '\0') {
+        return zb_err_set(err, ZB_E_USAGE, "a grant wants a term and a candidate");
+    }
+    if (req->version < r->granted_version) { /* M11 */
+        return zb_err_set(err, ZB_E_REFUSED, "version " TERM " of the voters is older than " TERM,
+                          req->version, r->granted_version);
+    }
+    *again = req->term == rec->granted_term && strcmp(req->node, rec->granted_to) == 0;
+    if (!*again && req->term <= rec->granted_term) { /* M1, M2 */
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s", rec->granted_term,
+                          rec->granted_to);
+    }
+    if (!*again && req->term <= rec->learned_term) {
+        return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM, rec->learned_leader,
+                          rec->learned_term);
+    }
+    /* M2: demoted first. The stage too: what is mounted shows in the datasets, unless they
+     * could not be seen. */
+    rc = zb_rules_idle(f, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (f->stage == ZB_STAGE_MOUNTED) {
+        return zb_err_set(err, ZB_E_REFUSED, "this node leads and has not demoted itself");
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_learn(const struct zb_keeper_record *r, const struct zb_kreq *req, bool *known,
+               struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+
+    if (req->term == 0 || req->node[0] == '\0') {
+        return zb_err_set(err, ZB_E_USAGE, "a term and its leader are wanted");
+    }
+    *known = req->term == rec->learned_term && strcmp(req->node, rec->learned_leader) == 0;
+    if (req->term == rec->learned_term && !*known) { /* M10 */
+        return zb_err_set(err, ZB_E_MISMATCH,
+                          "split brain: term " TERM " is led by %s and by %s", req->term,
+                          rec->learned_leader, req->node);
+    }
+    if (req->term < rec->learned_term) {
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " is led by %s already",
+                          rec->learned_term, rec->learned_leader);
+    }
+    if (req->term < rec->granted_term) { /* M2 */
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s", rec->granted_term,
+                          rec->granted_to);
+    }
+    return ZB_OK;
+}
+
+/* Without a release only the last leader or the first one may take the tree as it stands (M6). */
+static enum zb_rc
+unplanned_check(const struct zb_keeper_record *r, const char *self, struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+
+    if (rec->learned_term == 0 && rec->established_term == 0) {
+        return ZB_OK;
+    }
+    if (rec->learned_term != rec->established_term || strcmp(rec->learned_leader, self) != 0) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "without a release only the last leader takes the tree again: %s led "
+                          "term " TERM, rec->learned_leader, rec->learned_term);
+    }
+    if (rec->released_term > rec->established_term) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "this node released term " TERM " to %s and never takes the tree back "
+                          "by itself", rec->released_term, rec->released_to);
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+datasets_check(const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    if (f->datasets_count == 0) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "the service's dataset does not exist here");
+    }
+    for (uint32_t i = 0; i < f->datasets_count; i++) {
+        const struct zb_kdataset *d = &f->datasets[i];
+        if (d->mount != ZB_MOUNT_NONE) {
+            return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted already",
+                              rel_name(d->rel));
+        }
+        if (!d->marked || d->uuid[0] == '\0') { /* G15, G39 */
+            return zb_err_set(err, ZB_E_REFUSED,
+                              "dataset %s does not carry the marks of this node and pool",
+                              rel_name(d->rel));
+        }
+    }
+    return ZB_OK;
+}
+
+/* An aborted move is put back under the same term, by the life that sealed it only. */
+static enum zb_rc
+remount_check(const struct zb_keeper_record *r, const struct zb_kreq *req,
+              const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    enum zb_rc rc = leads_check(r, req->term, f->self, err);
+
+    if (rc == ZB_OK && f->stage != ZB_STAGE_SEALED && f->stage != ZB_STAGE_UNMOUNTED) {
+        rc = zb_err_set(err, ZB_E_REFUSED, "this keeper has not sealed the tree (it is %s)",
+                        zb_keeper_stage_word(f->stage));
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                 const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    const struct zb_record *rec = &r->rec;
+    enum zb_rc rc;
+
+    if ((req->flags & ZB_KF_REMOUNT) != 0) {
+        rc = remount_check(r, req, f, err);
+        return rc == ZB_OK ? datasets_check(f, err) : rc;
+    }
+    if (req->term == 0 || rec->granted_term != req->term || !is_self(f, rec->granted_to)) { /* M1 */
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "this node has not granted term " TERM " to itself (highest: term " TERM
+                          " to %s)",
+                          req->term, rec->granted_term,
+                          rec->granted_to[0] != '\0' ? rec->granted_to : "nobody");
+    }
+    if (req->term <= rec->established_term) { /* M6: only in a new term */
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was led by this node before: a new "
+                          "term is needed", req->term);
+    }
+    if (req->term <= rec->learned_term) {
+        return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM, rec->learned_leader,
+                          rec->learned_term);
+    }
+    rc = datasets_check(f, err);
+    if (rc == ZB_OK && f->running) {
+        rc = zb_err_set(err, ZB_E_REFUSED, "the service is running already");
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if ((req->flags & ZB_KF_PLANNED) != 0) { /* M7, S2 */
+        return zb_rules_tree_equal(&req->manifest, f, err);
+    }
+    return unplanned_check(r, f->self, err);
+}
+
+bool
+zb_rules_continues(const struct zb_keeper_record *r, const char *self, const char *boot_id,
+                   uint64_t pool_guid)
+{
+    struct zb_err err;
+
+    return r->rec.established_term != 0 &&
+           leads_check(r, r->rec.established_term, self, &err) == ZB_OK &&
+           strcmp(r->established_boot, boot_id) == 0 && r->pool_guid == pool_guid;
+}
+
+bool
+zb_rules_may_have_led(const struct zb_keeper_record *r, bool led)
+{
+    return r->rec.established_term > 0 || led;
+}

@@ -1,0 +1,90 @@
+/*
+ * What the keeper refuses, and what its record becomes: pure functions over the record, the request and
+ * facts that were observed before. No I/O, no clock. Each function is one operation of kmsg.h; the
+ * comment in rules.c beside each step names the rule of protocol.md that it enforces.
+ *
+ * A rule returns ZB_OK, or an error with a sentence and, where something helps, a hint; nothing else changes.
+ */
+#ifndef ZB_KEEPER_RULES_H
+#define ZB_KEEPER_RULES_H
+
+#include "keeper/record.h"
+
+/* What this keeper's life has done with a tree. */
+enum zb_keeper_stage {
+    ZB_STAGE_REST = 0,  /* nothing; what is mounted read-write then should not be */
+    ZB_STAGE_MOUNTED,   /* mounted read-write by PROMOTE, or continued (M12) */
+    ZB_STAGE_UNMOUNTED, /* unmounted by SEAL, but written after the set: another SNAPSHOT and SEAL */
+    ZB_STAGE_SEALED,    /* unmounted, proven equal to the final set, not released */
+};
+const char *zb_keeper_stage_word(enum zb_keeper_stage stage);
+
+/* What was observed for one request. Everything is borrowed. */
+struct zb_keeper_facts {
+    const char *self;                   /* name of this node */
+    enum zb_keeper_stage stage;
+    const struct zb_manifest *sealed;   /* final set of ZB_STAGE_SEALED */
+    bool running;                       /* processes of the service are left */
+    uint32_t datasets_count;            /* 0: the tree does not exist */
+    const struct zb_kdataset *datasets; /* sorted by rel */
+};
+
+enum zb_rc zb_rules_define(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                           const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+/* last_seq: highest seq of a set of req->term here, valid when any_set. */
+enum zb_rc zb_rules_snapshot(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                             const struct zb_keeper_facts *f, bool any_set, uint64_t last_seq,
+                             struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_rules_receive(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                            const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+/* The dataset itself, NULL when it does not exist; a partial receive is dealt with by the caller.
+ * ZB_E_DIVERGED: its newest snapshot is not the base, or it was written to. */
+enum zb_rc zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
+                                    struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t fromguid,
+                                  struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_rules_start(const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_rules_seal(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                         const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+/* S2, S7: every dataset's newest snapshot is the manifest's, written = 0, none more and none fewer.
+ * ZB_E_MISMATCH names the first difference. */
+enum zb_rc zb_rules_tree_equal(const struct zb_manifest *m, const struct zb_keeper_facts *f,
+                               struct zb_err *err) ZB_CHECKED;
+/* *again: the same release was made before and stands; nothing is to be done. */
+enum zb_rc zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                            const struct zb_keeper_facts *f, bool *again,
+                            struct zb_err *err) ZB_CHECKED;
+/* *again: the same grant was made before and stands. */
+enum zb_rc zb_rules_grant(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                          const struct zb_keeper_facts *f, bool *again,
+                          struct zb_err *err) ZB_CHECKED;
+/* *known: the record says so already. */
+enum zb_rc zb_rules_learn(const struct zb_keeper_record *r, const struct zb_kreq *req, bool *known,
+                          struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                            const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+/* Nothing of the service is mounted or running: for UNADOPT and the end of a definition. */
+enum zb_rc zb_rules_idle(const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+
+/* M12: a tree found mounted read-write goes on. */
+bool zb_rules_continues(const struct zb_keeper_record *r, const char *self, const char *boot_id,
+                        uint64_t pool_guid);
+/* This node may have written to the tree in an earlier life: intent logs are replayed first (G6).
+ * led: a dataset carries the mark. */
+bool zb_rules_may_have_led(const struct zb_keeper_record *r, bool led);
+
+/* The record after the operation; the rule of it has said yes before. ZB_E_LIMIT: more suspects than fit. */
+enum zb_rc zb_rules_granted(struct zb_keeper_record *r, const struct zb_kreq *req,
+                            struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_rules_released(struct zb_keeper_record *r, const struct zb_kreq *req,
+                             struct zb_err *err) ZB_CHECKED;
+void zb_rules_learned(struct zb_keeper_record *r, const struct zb_kreq *req);
+void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
+                       const char *boot_id, uint64_t pool_guid);
+
+/* PRUNE: which snapshots of one dataset may go: sets only, not among the newest `keep` sets (never the newest one), not protected.
+ * Fills go (snaps_count of them). Snapshots sorted by createtxg. Returns how many. */
+size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
+                      const struct zb_set_id *protect, size_t protect_count, bool *go);
+
+#endif
