@@ -70,7 +70,9 @@ read_some(struct zb_conn *conn)
         ERR_clear_error();
         int rc = SSL_read_ex(conn->ssl, zb_buf_reserve(&conn->in, room), room, &got);
         if (rc != 1) {
-            failed(conn, rc);
+            if (zb_buf_length(&conn->in) == before || SSL_want(conn->ssl) != SSL_NOTHING) {
+                failed(conn, rc);
+            } /* else it is over, and says so again when what came before was read */
             break;
         }
         zb_buf_added(&conn->in, got);
