@@ -1,0 +1,114 @@
+#include "agent/internal.h"
+#include "agent/must.h"
+#include "agent/position.h"
+
+/* One inventory being made: the datasets one after the other, each in pages. */
+struct fetch {
+    struct zb_agent *a;
+    uint16_t service;
+    uint32_t dataset; /* index of the one that is asked for */
+    uint32_t start;   /* index of the next snapshot asked for */
+    bool cut;         /* the oldest ones were left out */
+    struct zb_inventory inv;
+    void (*cb)(void *ctx, const struct zb_inventory_result *result);
+    void *ctx;
+};
+
+static void
+fetch_end(struct fetch *f, enum zb_rc rc, const char *msg)
+{
+    struct zb_inventory_result result = {.rc = rc, .msg = msg, .inventory = &f->inv};
+    f->cb(f->ctx, &result);
+    zb_inventory_close(&f->inv);
+    free(f);
+}
+
+static void on_snaps(void *ctx, const struct zb_krep *rep);
+
+static void
+fetch_next(struct fetch *f)
+{
+    if (f->dataset == f->inv.datasets_count) {
+        fetch_end(f, ZB_OK, "");
+        return;
+    }
+    struct zb_kreq req = {.op = ZB_KOP_SNAPS, .count = f->start};
+    zb_strcopy(req.service, sizeof(req.service), f->a->services[f->service].conf.name);
+    zb_strcopy(req.rel, sizeof(req.rel), f->inv.datasets[f->dataset].rel);
+    zb_agent_keeper_call(f->a, &req, on_snaps, f);
+}
+
+static void
+snaps_append(struct zb_inventory_dataset *d, const struct zb_krep *rep)
+{
+    uint32_t count = d->snaps_count + rep->snaps_count;
+    d->guids = zb_must(reallocarray(d->guids, count + 1, sizeof(*d->guids)));
+    d->names = zb_must(reallocarray(d->names, count + 1, sizeof(*d->names)));
+    for (uint32_t i = 0; i < rep->snaps_count; i++) {
+        uint32_t at = d->snaps_count + i;
+        d->guids[at] = rep->snaps[i].guid;
+        zb_strcopy(d->names[at], sizeof(d->names[at]), rep->snaps[i].name);
+    }
+    d->snaps_count = count;
+}
+
+static void
+on_snaps(void *ctx, const struct zb_krep *rep)
+{
+    struct fetch *f = ctx;
+    if (rep->rc != ZB_OK) {
+        fetch_end(f, (enum zb_rc)rep->rc, rep->msg);
+        return;
+    }
+    struct zb_inventory_dataset *d = &f->inv.datasets[f->dataset];
+    if (rep->count > ZB_STEPS_MAX && !f->cut) {
+        f->cut = true; /* again, the newest ones only */
+        f->start = rep->count - ZB_STEPS_MAX;
+        fetch_next(f);
+        return;
+    }
+    if (d->snaps_count + rep->snaps_count > 2 * ZB_STEPS_MAX) {
+        fetch_end(f, ZB_E_LIMIT, "snapshots are made faster than they can be listed");
+        return;
+    }
+    snaps_append(d, rep);
+    f->start += rep->snaps_count;
+    if (rep->snaps_count == 0 || f->start >= rep->count) {
+        f->dataset++;
+        f->start = 0;
+        f->cut = false;
+    }
+    fetch_next(f);
+}
+
+static void
+on_observed(void *ctx, const struct zb_krep *rep)
+{
+    struct fetch *f = ctx;
+    if (rep->rc != ZB_OK) {
+        fetch_end(f, (enum zb_rc)rep->rc, rep->msg);
+        return;
+    }
+    f->inv.datasets_count = rep->datasets_count;
+    f->inv.datasets = zb_must_alloc(rep->datasets_count, sizeof(*f->inv.datasets));
+    for (uint32_t i = 0; i < rep->datasets_count; i++) {
+        const struct zb_kdataset *from = &rep->datasets[i];
+        struct zb_inventory_dataset *d = &f->inv.datasets[i];
+        zb_strcopy(d->uuid, sizeof(d->uuid), from->uuid);
+        zb_strcopy(d->rel, sizeof(d->rel), from->rel);
+        zb_strcopy(d->newest, sizeof(d->newest), from->newest);
+        zb_strcopy(d->token, sizeof(d->token), from->token);
+    }
+    fetch_next(f);
+}
+
+void
+zb_inventory_fetch(struct zb_agent *a, uint16_t service,
+                   void (*cb)(void *ctx, const struct zb_inventory_result *result), void *ctx)
+{
+    struct fetch *f = zb_must_alloc(1, sizeof(*f));
+    struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
+    *f = (struct fetch){.a = a, .service = service, .cb = cb, .ctx = ctx};
+    zb_strcopy(req.service, sizeof(req.service), a->services[service].conf.name);
+    zb_agent_keeper_call(a, &req, on_observed, f);
+}

@@ -1,0 +1,385 @@
+#include "agent/position.h"
+
+#include "agent/internal.h"
+#include "agent/must.h"
+
+#define KNOWN_MAX 8     /* newest manifests of a service in memory */
+#define SEARCHED_MAX 256 /* manifests of the history that are compared with the disk */
+
+struct known {
+    struct zb_set_ref ref;
+    struct zb_manifest m;
+};
+
+struct zb_position_service {
+    bool loaded;
+    uint32_t generation; /* of what is known: a search's result holds for one */
+    uint32_t known_count;
+    struct known known[KNOWN_MAX]; /* newest first */
+    struct zb_manifest other;      /* the last one read from the history for somebody */
+    bool searched;
+    uint64_t searched_key; /* what the last search on disk was about, and its result */
+    struct zb_set_ref searched_result;
+};
+
+struct zb_positions {
+    struct zb_position_service services[ZB_SERVICES_MAX];
+};
+
+struct zb_positions *
+zb_positions_new(void)
+{
+    return zb_must_alloc(1, sizeof(struct zb_positions));
+}
+
+void
+zb_positions_free(struct zb_positions *p)
+{
+    for (size_t i = 0; p != NULL && i < ZB_SERVICES_MAX; i++) {
+        struct zb_position_service *s = &p->services[i];
+        for (uint32_t k = 0; k < s->known_count; k++) {
+            zb_manifest_close(&s->known[k].m);
+        }
+        zb_manifest_close(&s->other);
+    }
+    free(p);
+}
+
+static const char *
+name_of(const struct zb_agent *a, uint16_t service)
+{
+    return a->services[service].conf.name;
+}
+
+/* Takes m; keeps the newest KNOWN_MAX. */
+static void
+known_insert(struct zb_position_service *s, struct zb_manifest *m)
+{
+    uint32_t at = 0;
+    while (at < s->known_count && zb_set_id_cmp(s->known[at].m.id, m->id) > 0) {
+        at++;
+    }
+    if (at < s->known_count && zb_set_id_cmp(s->known[at].m.id, m->id) == 0) {
+        zb_manifest_close(&s->known[at].m);
+    } else if (at == KNOWN_MAX) {
+        zb_manifest_close(m);
+        return;
+    } else {
+        if (s->known_count == KNOWN_MAX) {
+            zb_manifest_close(&s->known[--s->known_count].m);
+        }
+        memmove(&s->known[at + 1], &s->known[at], (s->known_count - at) * sizeof(s->known[0]));
+        s->known_count++;
+    }
+    s->known[at].m = *m;
+    zb_manifest_ref(m, &s->known[at].ref);
+    s->generation++;
+}
+
+static void
+history_failed(const struct zb_agent *a, uint16_t service, const struct zb_err *err)
+{
+    zb_log_error("%s: sets in the history: %s", name_of(a, service), err->msg);
+}
+
+/* The state of a service, with what the history knows. */
+static struct zb_position_service *
+state_of(struct zb_agent *a, uint16_t service)
+{
+    struct zb_position_service *s = &a->positions->services[service];
+    struct zb_history_set *sets = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+    if (s->loaded) {
+        return s;
+    }
+    s->loaded = true;
+    if (zb_history_sets_list(a->history, name_of(a, service), KNOWN_MAX, &sets, &count, &err) !=
+        ZB_OK) {
+        history_failed(a, service, &err);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct zb_manifest m = {0};
+        if (zb_history_set_get(a->history, name_of(a, service), sets[i].ref.id, &m, &err) ==
+            ZB_OK) {
+            known_insert(s, &m);
+        } else {
+            history_failed(a, service, &err);
+        }
+    }
+    free(sets);
+    return s;
+}
+
+void
+zb_position_know(struct zb_agent *a, uint16_t service, const struct zb_manifest *m)
+{
+    struct zb_manifest copy = {0};
+    struct zb_err err;
+    if (zb_manifest_copy(&copy, m, &err) != ZB_OK) {
+        abort();
+    }
+    known_insert(state_of(a, service), &copy);
+}
+
+void
+zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_manifest *m)
+{
+    struct zb_err err;
+    if (zb_history_set_put(a->history, name_of(a, service), m, &err) != ZB_OK) {
+        history_failed(a, service, &err);
+    }
+}
+
+const struct zb_manifest *
+zb_position_manifest(struct zb_agent *a, uint16_t service, struct zb_set_id id)
+{
+    struct zb_position_service *s = state_of(a, service);
+    struct zb_manifest m = {0};
+    struct zb_err err;
+    for (uint32_t i = 0; i < s->known_count; i++) {
+        if (zb_set_id_cmp(s->known[i].m.id, id) == 0) {
+            return &s->known[i].m;
+        }
+    }
+    if (zb_set_id_cmp(s->other.id, id) == 0 && s->other.entries_count > 0) {
+        return &s->other;
+    }
+    if (zb_history_set_get(a->history, name_of(a, service), id, &m, &err) != ZB_OK) {
+        return NULL;
+    }
+    zb_manifest_close(&s->other);
+    s->other = m;
+    return &s->other;
+}
+
+void
+zb_position_prune(struct zb_agent *a, uint16_t service, struct zb_set_id id)
+{
+    struct zb_position_service *s = state_of(a, service);
+    struct zb_err err;
+    while (s->known_count > 0 && zb_set_id_cmp(s->known[s->known_count - 1].m.id, id) < 0) {
+        zb_manifest_close(&s->known[--s->known_count].m);
+    }
+    if (zb_history_sets_prune(a->history, name_of(a, service), id, &err) != ZB_OK) {
+        history_failed(a, service, &err);
+    }
+}
+
+static const struct zb_kdataset *
+observed_find(const struct zb_krep *observed, const struct zb_manifest_entry *e)
+{
+    const struct zb_kdataset *there = NULL;
+    for (uint32_t i = 0; i < observed->datasets_count; i++) {
+        const struct zb_kdataset *d = &observed->datasets[i];
+        if (strcmp(d->uuid, e->uuid) == 0) {
+            return d;
+        }
+        if (strcmp(d->rel, e->rel) == 0) {
+            there = d;
+        }
+    }
+    return there;
+}
+
+bool
+zb_position_is_newest(const struct zb_krep *observed, const struct zb_manifest *m)
+{
+    for (uint32_t i = 0; i < m->entries_count; i++) {
+        const struct zb_kdataset *d = observed_find(observed, &m->entries[i]);
+        if (d == NULL || d->newest_guid != m->entries[i].guid) {
+            return false;
+        }
+    }
+    return m->entries_count > 0;
+}
+
+/* --- search on disk --- */
+
+struct search {
+    struct zb_agent *a;
+    uint16_t service;
+    uint64_t key;
+    void (*cb)(void *ctx, const struct zb_set_ref *newest);
+    void *ctx;
+};
+
+static uint64_t
+hash_add(uint64_t h, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    for (size_t i = 0; i < size; i++) {
+        h = (h ^ p[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+    }
+    return h;
+}
+
+/* What the result of a search depends on; equal keys, equal results. */
+static uint64_t
+search_key(const struct zb_position_service *s, const struct zb_krep *observed)
+{
+    uint64_t h = hash_add(UINT64_C(0xcbf29ce484222325), &s->generation, sizeof(s->generation));
+    for (uint32_t i = 0; i < observed->datasets_count; i++) {
+        const struct zb_kdataset *d = &observed->datasets[i];
+        h = hash_add(h, d->rel, strlen(d->rel) + 1);
+        h = hash_add(h, &d->newest_guid, sizeof(d->newest_guid));
+    }
+    return h;
+}
+
+struct sets {
+    struct zb_history_set *items;
+    uint32_t count;
+};
+
+static bool
+is_known(const void *ctx, struct zb_set_id id)
+{
+    const struct sets *sets = ctx;
+    for (uint32_t i = 0; i < sets->count; i++) {
+        if (zb_set_id_cmp(sets->items[i].ref.id, id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The newest known set that the inventory holds. */
+static struct zb_set_ref
+newest_of_known(struct zb_agent *a, uint16_t service, const struct zb_inventory *inv,
+                const struct sets *sets)
+{
+    for (uint32_t i = 0; i < sets->count; i++) {
+        const struct zb_manifest *m = zb_position_manifest(a, service, sets->items[i].ref.id);
+        if (m != NULL && zb_inventory_holds(inv, m)) {
+            return sets->items[i].ref;
+        }
+    }
+    return (struct zb_set_ref){0};
+}
+
+static void
+on_searched(void *ctx, const struct zb_inventory_result *result)
+{
+    struct search *q = ctx;
+    struct zb_position_service *s = state_of(q->a, q->service);
+    struct zb_set_ref newest = {0};
+    struct sets sets = {0};
+    struct zb_manifest m = {0};
+    struct zb_err err;
+    if (result->rc != ZB_OK) {
+        zb_log_warning("%s: list of snapshots: %s", name_of(q->a, q->service), result->msg);
+        q->cb(q->ctx, NULL);
+        free(q);
+        return;
+    }
+    if (zb_history_sets_list(q->a->history, name_of(q->a, q->service), SEARCHED_MAX, &sets.items,
+                             &sets.count, &err) != ZB_OK) {
+        history_failed(q->a, q->service, &err);
+    }
+    newest = newest_of_known(q->a, q->service, result->inventory, &sets);
+    if (zb_inventory_rebuild(result->inventory, is_known, &sets, &m)) {
+        if (zb_set_id_cmp(m.id, newest.id) > 0) {
+            zb_manifest_ref(&m, &newest);
+            zb_position_store(q->a, q->service, &m);
+            zb_position_know(q->a, q->service, &m);
+        }
+        zb_manifest_close(&m);
+    }
+    free(sets.items);
+    s->searched = true;
+    s->searched_key = q->key;
+    s->searched_result = newest;
+    q->cb(q->ctx, &newest);
+    free(q);
+}
+
+static bool
+has_snapshots(const struct zb_krep *observed)
+{
+    for (uint32_t i = 0; i < observed->datasets_count; i++) {
+        if (observed->datasets[i].newest_guid != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
+                 void (*cb)(void *ctx, const struct zb_set_ref *newest), void *ctx)
+{
+    struct zb_position_service *s = state_of(a, service);
+    struct zb_set_ref none = {0};
+    if (!has_snapshots(observed)) {
+        cb(ctx, &none);
+        return;
+    }
+    for (uint32_t i = 0; i < s->known_count; i++) {
+        if (zb_position_is_newest(observed, &s->known[i].m)) {
+            cb(ctx, &s->known[i].ref);
+            return;
+        }
+    }
+    uint64_t key = search_key(s, observed);
+    if (s->searched && s->searched_key == key) {
+        cb(ctx, &s->searched_result);
+        return;
+    }
+    struct search *q = zb_must_alloc(1, sizeof(*q));
+    *q = (struct search){.a = a, .service = service, .key = key, .cb = cb, .ctx = ctx};
+    zb_inventory_fetch(a, service, on_searched, q);
+}
+
+/* --- is a set held, as re-read --- */
+
+struct check {
+    struct zb_agent *a;
+    uint16_t service;
+    struct zb_manifest m;
+    void (*cb)(void *ctx, bool held);
+    void *ctx;
+};
+
+static void
+check_end(struct check *c, bool held)
+{
+    c->cb(c->ctx, held);
+    zb_manifest_close(&c->m);
+    free(c);
+}
+
+static void
+on_checked(void *ctx, const struct zb_inventory_result *result)
+{
+    struct check *c = ctx;
+    check_end(c, result->rc == ZB_OK && zb_inventory_holds(result->inventory, &c->m));
+}
+
+static void
+on_check_observed(void *ctx, const struct zb_krep *rep)
+{
+    struct check *c = ctx;
+    if (rep->rc != ZB_OK) {
+        check_end(c, false);
+    } else if (zb_position_is_newest(rep, &c->m)) {
+        check_end(c, true);
+    } else {
+        zb_inventory_fetch(c->a, c->service, on_checked, c);
+    }
+}
+
+void
+zb_position_check(struct zb_agent *a, uint16_t service, const struct zb_manifest *m,
+                  void (*cb)(void *ctx, bool held), void *ctx)
+{
+    struct check *c = zb_must_alloc(1, sizeof(*c));
+    struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
+    struct zb_err err;
+    *c = (struct check){.a = a, .service = service, .cb = cb, .ctx = ctx};
+    if (zb_manifest_copy(&c->m, m, &err) != ZB_OK) {
+        abort();
+    }
+    zb_strcopy(req.service, sizeof(req.service), name_of(a, service));
+    zb_agent_keeper_call(a, &req, on_check_observed, c);
+}

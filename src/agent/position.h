@@ -1,0 +1,53 @@
+/*
+ * Which set this node holds whole. Manifests of sets are kept in the history, the newest ones in memory too;
+ * what is on disk decides, by guid. When a set's manifest is not known (history lost, or a crash before
+ * it was written), it is rebuilt from the names of the snapshots on disk.
+ */
+#ifndef ZB_AGENT_POSITION_H
+#define ZB_AGENT_POSITION_H
+
+#include "agent/agent.h"
+#include "agent/inventory.h"
+
+struct zb_positions;
+
+struct zb_positions *zb_positions_new(void);
+void zb_positions_free(struct zb_positions *p);
+
+/* Takes a copy into memory; durable with zb_position_store. */
+void zb_position_know(struct zb_agent *a, uint16_t service, const struct zb_manifest *m);
+/* Writes it to the history; a failure is logged: the set can be rebuilt from the disk. */
+void zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_manifest *m);
+/* From memory, else from the history; NULL when it is not known. Valid until the next call of a function
+ * of this file that gives or takes a manifest. */
+const struct zb_manifest *zb_position_manifest(struct zb_agent *a, uint16_t service,
+                                               struct zb_set_id id);
+
+/* The newest set that is held whole: none {0} when there is none, NULL when the disk could not be asked.
+ * observed: the keeper's answer to OBSERVE, borrowed for the call. cb may come before this returns. */
+void zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
+                      void (*cb)(void *ctx, const struct zb_set_ref *newest), void *ctx);
+
+/* Every dataset with all its snapshots, by OBSERVE and SNAPS. cb gets ZB_OK and the inventory, which it may
+ * take (leaving zeros behind), or the code and sentence of what failed; from the loop. */
+struct zb_inventory_result {
+    enum zb_rc rc;
+    const char *msg;
+    struct zb_inventory *inventory;
+};
+void zb_inventory_fetch(struct zb_agent *a, uint16_t service,
+                        void (*cb)(void *ctx, const struct zb_inventory_result *result), void *ctx);
+
+/* Whether every dataset of m has m's snapshot here, as the keeper re-reads it now. From the loop. */
+void zb_position_check(struct zb_agent *a, uint16_t service, const struct zb_manifest *m,
+                       void (*cb)(void *ctx, bool held), void *ctx);
+
+/* Forgets the sets below id in memory and history. */
+void zb_position_prune(struct zb_agent *a, uint16_t service, struct zb_set_id id);
+
+/* --- pure --- */
+
+/* The newest snapshot of each dataset of m is m's. */
+bool zb_position_is_newest(const struct zb_krep *observed, const struct zb_manifest *m);
+
+#endif
