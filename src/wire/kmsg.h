@@ -14,6 +14,8 @@
 
 #include "base/types.h"
 
+#define ZB_KMSG_VERSION 1u /* of this protocol, in HELLO; both processes are one program file */
+
 enum zb_kop {
     ZB_KOP_HELLO = 1,
     ZB_KOP_DEFINE,
