@@ -2,43 +2,13 @@
 
 #include <string.h>
 
-#include "wire/codec.h"
+#include "wire/fields.h"
+#include "wire/manifest.h"
 
 #define TEXT_MAX (64u << 10)
 
-/* A field f of struct t; what differs by kind follows. */
-#define FIELD(k, t, f, ...)                                                                        \
-    {                                                                                              \
-        .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
-        .size = sizeof(((struct t *)0)->f), .count_offset = ZB_FIELD_NO_COUNT, __VA_ARGS__         \
-    }
-#define INT(t, f) FIELD(ZB_FIELD_INT, t, f, .max = 0)
-#define INT_UPTO(t, f, m) FIELD(ZB_FIELD_INT, t, f, .max = m)
-#define BOOL(t, f) INT_UPTO(t, f, 1)
-#define STRING(t, f, v) FIELD(ZB_FIELD_STRING, t, f, .valid = v)
-#define BYTES(t, f) FIELD(ZB_FIELD_BYTES, t, f, .max = 0)
-#define TEXT(t, f) FIELD(ZB_FIELD_TEXT, t, f, .max = TEXT_MAX)
-#define STRUCT(t, f, s) FIELD(ZB_FIELD_STRUCT, t, f, .shape = &(s))
 #define MANIFEST(t, f)                                                                             \
-    FIELD(ZB_FIELD_STRUCT, t, f, .shape = &manifest_shape, .check = manifest_check)
-/* Elements with their number in field n. */
-#define COUNTED(k, t, f, n, m, s)                                                                  \
-    {                                                                                              \
-        .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
-        .count_offset = offsetof(struct t, n), .max = m, .shape = &(s)                             \
-    }
-#define LIST(t, f, n, m, s) COUNTED(ZB_FIELD_LIST, t, f, n, m, s)
-#define ARRAY(t, f, n, m, s) COUNTED(ZB_FIELD_ARRAY, t, f, n, m, s)
-#define SHAPE(f, s)                                                                                \
-    {                                                                                              \
-        .fields = f, .fields_count = sizeof(f) / sizeof((f)[0]), .size = s                         \
-    }
-
-static bool
-manifest_check(const void *s)
-{
-    return zb_manifest_valid(s);
-}
+    FIELD(ZB_FIELD_STRUCT, t, f, .shape = &zb_wire_manifest_shape, .check = zb_wire_manifest_check)
 
 /* What a resume token is made of: hexadecimal numbers and dashes (dsl_dataset.c:
  * "%u-%llx-%llx-%s"). */
@@ -48,34 +18,11 @@ token_valid(const char *s)
     return s[strspn(s, "0123456789abcdef-")] == '\0';
 }
 
-static const struct zb_field set_id_fields[] = {
-    INT(zb_set_id, term),
-    INT(zb_set_id, seq),
-};
-static const struct zb_shape set_id_shape = SHAPE(set_id_fields, sizeof(struct zb_set_id));
-
 static const struct zb_field set_ref_fields[] = {
-    STRUCT(zb_set_ref, id, set_id_shape),
+    STRUCT(zb_set_ref, id, zb_wire_set_id_shape),
     BYTES(zb_set_ref, digest),
 };
 static const struct zb_shape set_ref_shape = SHAPE(set_ref_fields, sizeof(struct zb_set_ref));
-
-static const struct zb_field wall_fields[] = {INT(zb_wall, s)};
-static const struct zb_shape wall_shape = SHAPE(wall_fields, sizeof(struct zb_wall));
-
-static const struct zb_field entry_fields[] = {
-    STRING(zb_manifest_entry, uuid, zb_uuid_valid),
-    STRING(zb_manifest_entry, rel, zb_rel_valid),
-    INT(zb_manifest_entry, guid),
-};
-static const struct zb_shape entry_shape = SHAPE(entry_fields, sizeof(struct zb_manifest_entry));
-
-static const struct zb_field manifest_fields[] = {
-    STRUCT(zb_manifest, id, set_id_shape),
-    STRUCT(zb_manifest, time, wall_shape),
-    LIST(zb_manifest, entries, entries_count, ZB_DATASETS_MAX, entry_shape),
-};
-static const struct zb_shape manifest_shape = SHAPE(manifest_fields, sizeof(struct zb_manifest));
 
 static const struct zb_field node_name_fields[] = {
     {.name = "name",
@@ -144,9 +91,9 @@ static const struct zb_field kreq_fields[] = {
     STRING(zb_kreq, uuid, zb_uuid_valid),
     STRING(zb_kreq, snap, zb_snap_name_valid),
     STRING(zb_kreq, token, token_valid),
-    TEXT(zb_kreq, text),
+    TEXT(zb_kreq, text, TEXT_MAX),
     MANIFEST(zb_kreq, manifest),
-    ARRAY(zb_kreq, protect, protect_count, ZB_MEMBERS_MAX + 1, set_id_shape),
+    ARRAY(zb_kreq, protect, protect_count, ZB_MEMBERS_MAX + 1, zb_wire_set_id_shape),
 };
 static const struct zb_shape kreq_shape = SHAPE(kreq_fields, sizeof(struct zb_kreq));
 
@@ -174,7 +121,7 @@ static const struct zb_field krep_fields[] = {
     STRING(zb_krep, msg, NULL),
     STRING(zb_krep, hint, NULL),
     STRUCT(zb_krep, record, record_shape),
-    TEXT(zb_krep, text),
+    TEXT(zb_krep, text, TEXT_MAX),
     MANIFEST(zb_krep, manifest),
     LIST(zb_krep, datasets, datasets_count, ZB_DATASETS_MAX, dataset_shape),
     LIST(zb_krep, snaps, snaps_count, ZB_STEPS_MAX, snap_shape),
