@@ -18,7 +18,7 @@
 
 #include "base/types.h"
 
-#define ZB_HISTORY_EVENTS_MAX 100000 /* older ones are deleted, 1000 at most per append */
+#define ZB_HISTORY_EVENTS_MAX 100000 /* older ones are deleted now and then, 1000 at a time */
 
 struct zb_history;
 
