@@ -80,6 +80,29 @@ on_error(cfg_t *cfg, const char *fmt, va_list args)
 }
 
 static int
+given_twice(const struct zb_conf_key *key, const cfg_t *cfg, const char *title)
+{
+    (void)zb_err_set(current->err, ZB_E_FORMAT, "%s is given twice", key->name);
+    return fail(cfg, title);
+}
+
+/* A list is told again and again while it grows, and not at all where it is empty. Given twice it
+ * begins anew: then it does not begin with what is known of it. */
+static bool
+list_grew(const struct zb_conf_key *key, const char *const *values, size_t count)
+{
+    struct zb_conf_values known;
+
+    zb_conf_key_values(key, current->base, &known);
+    for (size_t i = 0; i < known.count; i++) {
+        if (i >= count || strcmp(values[i], known.items[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int
 on_key(cfg_t *cfg, cfg_opt_t *opt)
 {
     const struct zb_conf_grammar *g = current->grammar;
@@ -88,14 +111,13 @@ on_key(cfg_t *cfg, cfg_opt_t *opt)
     const char *values[ZB_MEMBERS_MAX + 1];
     size_t count = cfg_opt_size(opt);
 
-    if ((current->seen & bit) != 0) {
-        (void)zb_err_set(current->err, ZB_E_FORMAT, "%s is given twice", key->name);
-        return fail(cfg, cfg->title);
-    }
-    current->seen |= bit;
     for (size_t i = 0; i < count && i < sizeof values / sizeof values[0]; i++) {
         values[i] = cfg_opt_getnstr(opt, (unsigned)i);
     }
+    if (key->kind == ZB_CONF_NAMES ? !list_grew(key, values, count) : (current->seen & bit) != 0) {
+        return given_twice(key, cfg, cfg->title);
+    }
+    current->seen |= bit;
     if (zb_conf_key_set(key, values, count, current->base, current->err) != ZB_OK) {
         return fail(cfg, cfg->title);
     }
@@ -105,11 +127,19 @@ on_key(cfg_t *cfg, cfg_opt_t *opt)
 static int
 on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
-    const cfg_t *section = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    const struct zb_conf_grammar *g = current->grammar;
+    cfg_t *section = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
     uint32_t seen = current->seen;
 
+    for (size_t i = 0; i < g->keys_count; i++) {
+        struct zb_conf_values known;
+        zb_conf_key_values(&g->keys[i], current->base, &known);
+        if (g->keys[i].kind == ZB_CONF_NAMES && cfg_size(section, g->keys[i].name) != known.count) {
+            return given_twice(&g->keys[i], cfg, section->title);
+        }
+    }
     current->seen = 0;
-    if (current->grammar->end(current->ctx, section->title, seen, current->err) != ZB_OK) {
+    if (g->end(current->ctx, section->title, seen, current->err) != ZB_OK) {
         return fail(cfg, section->title);
     }
     return 0;

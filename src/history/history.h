@@ -142,7 +142,7 @@ enum zb_history_phase { ZB_HISTORY_BEGIN = 1, ZB_HISTORY_END, ZB_HISTORY_ABORT }
 
 struct zb_history_step {
     uint64_t term;
-    uint8_t step; /* 1..9 */
+    uint8_t step; /* 1..9 (asserted) */
     enum zb_history_phase phase;
     char note[256];
     struct zb_wall time;

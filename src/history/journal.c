@@ -1,5 +1,7 @@
 #include "history/history.h"
 
+#include <assert.h>
+
 #include "history/statement.h"
 
 static const char *const phase_words[] = {
@@ -15,6 +17,7 @@ zb_history_journal_append(struct zb_history *h, const char *service,
 {
     struct zb_statement s = zb_statement_begin(h, ZB_SQL_JOURNAL_APPEND);
 
+    assert(step->step >= 1 && step->step <= 9);
     zb_statement_text(&s, service, ZB_SERVICE_NAME_SIZE);
     zb_statement_u64(&s, step->term);
     zb_statement_u64(&s, step->step);
