@@ -179,23 +179,120 @@ cfg_make(const struct zb_conf_grammar *g, const char *name)
     return cfg;
 }
 
-/* Bounds, and what libconfuse would do that we do not want. */
-static enum zb_rc
-text_check(const char *text, const char *name, struct zb_err *err)
+static int
+line_of(const char *text, const char *at)
 {
-    const char *variable = strstr(text, "${");
     int line = 1;
 
-    if (strlen(text) > ZB_CONF_TEXT_MAX) {
-        return zb_err_set(err, ZB_E_LIMIT, "%s: longer than %u bytes", name, ZB_CONF_TEXT_MAX);
-    }
-    if (variable == NULL) {
-        return ZB_OK;
-    }
-    for (const char *p = text; p < variable; p++) {
+    for (const char *p = text; p < at; p++) {
         line += *p == '\n';
     }
-    return zb_err_set(err, ZB_E_FORMAT, "%s:%d: variables (${...}) are not used here", name, line);
+    return line;
+}
+
+/* Blanks from p to before end; lines stay lines. */
+static char *
+blank(char *p, const char *end)
+{
+    for (; p < end; p++) {
+        if (*p != '\n') {
+            *p = ' ';
+        }
+    }
+    return p;
+}
+
+/* The first thing that has no end, and what it is. */
+struct open_end {
+    const char *at; /* NULL: everything ends */
+    const char *what;
+};
+
+/* Behind the quoted string that begins at p, or NULL. */
+static char *
+skip_quoted(char *p)
+{
+    char quote = *p++;
+
+    while (*p != '\0' && *p != quote) {
+        p += *p == '\\' && p[1] != '\0' ? 2 : 1;
+    }
+    return *p == quote ? p + 1 : NULL;
+}
+
+/* Behind the comment that begins at p and is blanked, or NULL. */
+static char *
+skip_comment(char *p)
+{
+    const char *end = p + strcspn(p, "\n");
+
+    if (p[1] == '*') {
+        end = strstr(p + 2, "*/");
+        if (end == NULL) {
+            return NULL;
+        }
+        end += 2;
+    }
+    return blank(p, end);
+}
+
+/* Blanks comments, whose lines libconfuse counts twice, and semicolons. What has no end is found
+ * here: at the end of the text libconfuse takes comments and sections as closed. */
+static struct open_end
+text_normalize(char *p)
+{
+    const char *brace = NULL; /* the outermost open one */
+    unsigned depth = 0;
+
+    while (*p != '\0') {
+        char *begin = p++;
+        if (*begin == '"' || *begin == '\'') {
+            p = skip_quoted(begin);
+        } else if (*begin == '#' || (*begin == '/' && (*p == '/' || *p == '*'))) {
+            p = skip_comment(begin);
+        } else if (*begin == ';') {
+            *begin = ' ';
+        } else if (*begin == '{') {
+            brace = depth++ == 0 ? begin : brace;
+        } else if (*begin == '}') {
+            depth -= depth > 0; /* one too many is libconfuse's to report */
+        }
+        if (p == NULL) {
+            return (struct open_end){begin, *begin == '/' ? "comment" : "string"};
+        }
+    }
+    return (struct open_end){depth > 0 ? brace : NULL, "'{'"};
+}
+
+/* A copy of the text that libconfuse reads as we mean it; the caller frees it. */
+static enum zb_rc
+text_prepare(const char *text, const char *name, char **prepared, struct zb_err *err)
+{
+    size_t length = strnlen(text, ZB_CONF_TEXT_MAX + 1);
+
+    if (length > ZB_CONF_TEXT_MAX) {
+        return zb_err_set(err, ZB_E_LIMIT, "%s: longer than %u bytes", name, ZB_CONF_TEXT_MAX);
+    }
+    char *copy = calloc(1, length + 2);
+    if (copy == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "%s: out of memory", name);
+    }
+    memcpy(copy, text, length);
+    copy[length] = '\n'; /* so that it is not empty, which fmemopen refuses */
+    struct open_end open_end = text_normalize(copy);
+    const char *variable = strstr(copy, "${");
+    if (open_end.at != NULL) {
+        (void)zb_err_set(err, ZB_E_FORMAT, "%s:%d: %s without its end", name,
+                         line_of(copy, open_end.at), open_end.what);
+    } else if (variable != NULL) {
+        (void)zb_err_set(err, ZB_E_FORMAT, "%s:%d: variables (${...}) are not used here", name,
+                         line_of(copy, variable));
+    } else {
+        *prepared = copy;
+        return ZB_OK;
+    }
+    free(copy);
+    return err->rc;
 }
 
 enum zb_rc
@@ -206,7 +303,8 @@ zb_conf_parse(const struct zb_conf_grammar *grammar, const char *text, const cha
     struct parse parse = {.grammar = grammar, .base = base, .ctx = ctx, .err = &found};
     cfg_t *cfg = NULL;
     FILE *file = NULL;
-    enum zb_rc rc = text_check(text, name, err);
+    char *prepared = NULL;
+    enum zb_rc rc = text_prepare(text, name, &prepared, err);
 
     if (rc != ZB_OK) {
         return rc;
@@ -216,8 +314,7 @@ zb_conf_parse(const struct zb_conf_grammar *grammar, const char *text, const cha
     if (cfg == NULL) {
         goto out;
     }
-    /* The stream is only read; one byte more, the NUL, makes it work for an empty text. */
-    file = fmemopen((void *)(uintptr_t)text, strlen(text) + 1, "r");
+    file = fmemopen(prepared, strlen(prepared), "r");
     if (file == NULL) {
         goto out;
     }
@@ -241,5 +338,6 @@ out:
     if (cfg != NULL) {
         (void)cfg_free(cfg);
     }
+    free(prepared);
     return rc;
 }
