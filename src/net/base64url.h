@@ -9,12 +9,13 @@
 #include <stdint.h>
 
 /* Characters for size bytes, without NUL. */
-#define ZB_BASE64URL_LENGTH(size) (((size) * 4 + 2) / 3)
+#define ZB_BASE64URL_LENGTH(size) (((size)*4 + 2) / 3)
 
 /* text of ZB_BASE64URL_LENGTH(size) + 1. */
 void zb_base64url_encode(const uint8_t *bytes, size_t size, char *text);
-/* Decodes length characters into bytes of size; *used is how many. False for other characters, left-over
- * bits that are not zero, an impossible length or more than size bytes. */
-bool zb_base64url_decode(const char *text, size_t length, uint8_t *bytes, size_t size, size_t *used);
+/* Decodes length characters into bytes of size; *used is how many. False for other characters,
+ * left-over bits that are not zero, an impossible length or more than size bytes. */
+bool zb_base64url_decode(const char *text, size_t length, uint8_t *bytes, size_t size,
+                         size_t *used);
 
 #endif

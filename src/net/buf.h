@@ -38,7 +38,8 @@ void zb_buf_append(struct zb_buf *buf, const void *bytes, size_t size);
 void zb_buf_consume(struct zb_buf *buf, size_t size);
 void zb_buf_close(struct zb_buf *buf);
 
-/* Appends a frame with the JSON as payload. ZB_E_LIMIT above payload_max bytes: nothing is appended. */
+/* Appends a frame with the JSON as payload. ZB_E_LIMIT above payload_max bytes: nothing is
+ * appended. */
 enum zb_rc zb_buf_json(struct zb_buf *buf, enum zb_frame_type type, const json_t *json,
                        size_t payload_max, struct zb_err *err) ZB_CHECKED;
 

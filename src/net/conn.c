@@ -144,7 +144,8 @@ pending_bound(struct zb_net *net)
     struct zb_conn *conn, *oldest = NULL;
     size_t pending = 0;
 
-    TAILQ_FOREACH (conn, &net->conns, link) {
+    TAILQ_FOREACH(conn, &net->conns, link)
+    {
         if (!conn->dialled && conn->state < ZB_CONN_OPEN) {
             oldest = oldest != NULL ? oldest : conn;
             pending++;

@@ -97,8 +97,7 @@ write_some(struct zb_conn *conn)
 {
     bool moved = false;
 
-    while (zb_buf_length(&conn->out) > 0 && !conn->write_blocked &&
-           conn->state != ZB_CONN_DEAD) {
+    while (zb_buf_length(&conn->out) > 0 && !conn->write_blocked && conn->state != ZB_CONN_DEAD) {
         size_t sent = 0;
         ERR_clear_error();
         int rc = SSL_write_ex(conn->ssl, zb_buf_data(&conn->out), zb_buf_length(&conn->out), &sent);
@@ -227,7 +226,8 @@ frames(struct zb_conn *conn)
     return moved;
 }
 
-/* Nothing that comes now is of interest; when the last words left, say so and wait for the close. */
+/* Nothing that comes now is of interest; when the last words left, say so and wait for the close.
+ */
 static void
 linger(struct zb_conn *conn)
 {

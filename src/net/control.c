@@ -10,7 +10,8 @@ older_doom(struct zb_conn *conn)
 {
     struct zb_conn *other;
 
-    TAILQ_FOREACH (other, &conn->net->conns, link) {
+    TAILQ_FOREACH(other, &conn->net->conns, link)
+    {
         if (other->peer == conn->peer && other->opened && other->nonce != conn->nonce) {
             zb_conn_doom(other, "%s was restarted", conn->peer->conf.name);
         }
@@ -142,7 +143,8 @@ zb_control_redial(struct zb_net *net, uint64_t now_ms)
 {
     struct zb_peer *peer;
 
-    TAILQ_FOREACH (peer, &net->peers, link) {
+    TAILQ_FOREACH(peer, &net->peers, link)
+    {
         if (!peer->removed && peer->control == NULL && peer->dialling == NULL &&
             now_ms >= peer->redial_at_ms && strcmp(net->node, peer->conf.name) < 0) {
             dial(net, peer);

@@ -75,7 +75,8 @@ server_right(struct zb_conn *conn)
                         want->name);
         return false;
     }
-    if (want->fingerprint[0] != '\0' && strcmp(conn->tls_peer.fingerprint, want->fingerprint) != 0) {
+    if (want->fingerprint[0] != '\0' &&
+        strcmp(conn->tls_peer.fingerprint, want->fingerprint) != 0) {
         zb_hello_refuse(conn, "the certificate of %s is not the pinned one", want->name);
         return false;
     }
@@ -148,7 +149,8 @@ data_accepted(const struct zb_net *net, const struct zb_peer *peer)
     const struct zb_conn *conn;
     size_t count = 0;
 
-    TAILQ_FOREACH (conn, &net->conns, link) {
+    TAILQ_FOREACH(conn, &net->conns, link)
+    {
         count += conn->peer == peer && conn->kind == ZB_CONN_DATA && !conn->dialled &&
                  conn->state == ZB_CONN_OPEN;
     }
@@ -172,7 +174,8 @@ peer_admit(struct zb_conn *conn, const struct hello *hello)
         return NULL;
     }
     if (hello->kind == ZB_CONN_CONTROL && strcmp(hello->node, net->node) > 0) {
-        zb_hello_refuse(conn, "%s must not dial %s: the smaller name dials", hello->node, net->node);
+        zb_hello_refuse(conn, "%s must not dial %s: the smaller name dials", hello->node,
+                        net->node);
         return NULL;
     }
     if (hello->kind == ZB_CONN_DATA && data_accepted(net, peer) >= ZB_NET_DATA_IN_MAX) {

@@ -1,5 +1,6 @@
 /*
- * What the files of net share: one net, its peers, connections and streams. All on the loop's thread.
+ * What the files of net share: one net, its peers, connections and streams. All on the loop's
+ * thread.
  *
  *   net.c        new, free, peers table, messages out, the tick (deadlines, redial)
  *   conn.c       life of a connection: dial, accept, close, what to poll for, whose turn it is
@@ -10,11 +11,11 @@
  *   stream_io.c  streams as a data connection sees them: frames, pipes
  *   join.c       join requests as they come in (token.c, join_client.c: see join.h)
  *
- * Callbacks come only out of the loop: what an API function finds to do is marked on the connection,
- * which is then woken (zb_conn_wake) and served by the idle handle in the same turn of the loop. That
- * is also what puts several small frames into one TLS record. A connection is never freed under a
- * caller: zb_conn_doom marks it, zb_conn_finish (loop only) tells and closes it, the memory goes in the
- * close callback of its handle, in a later phase of the loop.
+ * Callbacks come only out of the loop: what an API function finds to do is marked on the
+ * connection, which is then woken (zb_conn_wake) and served by the idle handle in the same turn of
+ * the loop. That is also what puts several small frames into one TLS record. A connection is never
+ * freed under a caller: zb_conn_doom marks it, zb_conn_finish (loop only) tells and closes it, the
+ * memory goes in the close callback of its handle, in a later phase of the loop.
  */
 #ifndef ZB_NET_INTERNAL_H
 #define ZB_NET_INTERNAL_H
@@ -27,21 +28,22 @@
 #include "net/tls.h"
 
 #define ZB_NET_TICK_MS 100
-#define ZB_NET_LINGER_MS 1000            /* an error frame's time to arrive before the close */
-#define ZB_NET_REFUSAL_QUIET_MS 60000    /* the same refusal is told once in this time */
-#define ZB_NET_REFUSALS 16               /* remembered for that */
-#define ZB_NET_DATA_IN_MAX (2 * ZB_NET_DATA_CONNS_MAX) /* accepted from a peer; dying ones count */
-#define ZB_NET_READ_SIZE (256u << 10)    /* input buffer; grows to a frame of ZB_WIRE_FRAME_MAX */
-#define ZB_NET_TURN_MAX 8                /* rounds of I/O of one connection before the others' turn */
+#define ZB_NET_LINGER_MS 1000         /* an error frame's time to arrive before the close */
+#define ZB_NET_REFUSAL_QUIET_MS 60000 /* the same refusal is told once in this time */
+#define ZB_NET_REFUSALS 16            /* remembered for that */
+#define ZB_NET_DATA_IN_MAX (2 * ZB_NET_DATA_CONNS_MAX) /* accepted from a peer; dying ones count   \
+                                                        */
+#define ZB_NET_READ_SIZE (256u << 10) /* input buffer; grows to a frame of ZB_WIRE_FRAME_MAX */
+#define ZB_NET_TURN_MAX 8             /* rounds of I/O of one connection before the others' turn */
 
 enum zb_conn_state {
     ZB_CONN_CONNECTING, /* TCP; dialled ones only */
     ZB_CONN_HANDSHAKE,  /* TLS */
     ZB_CONN_HELLO,      /* the other side's hello, or its join request, is to come */
     ZB_CONN_OPEN,
-    ZB_CONN_JOINING,    /* the request is with the agent */
-    ZB_CONN_LINGER,     /* last words are leaving; input is thrown away */
-    ZB_CONN_DEAD,       /* zb_conn_finish is due */
+    ZB_CONN_JOINING, /* the request is with the agent */
+    ZB_CONN_LINGER,  /* last words are leaving; input is thrown away */
+    ZB_CONN_DEAD,    /* zb_conn_finish is due */
 };
 
 enum zb_conn_kind {
@@ -59,34 +61,35 @@ struct zb_conn {
     enum zb_conn_state state;
     enum zb_conn_kind kind;
     bool dialled;
-    bool queued;              /* on net->work */
-    bool swallow;             /* data, accepted: replied early, the rest until END is dropped */
-    bool opened;              /* has been OPEN */
-    bool tls_good;            /* handshake done, no fatal error since: may say goodbye */
-    bool read_due;            /* there may be something to read */
-    bool write_blocked;       /* the socket takes no more */
+    bool queued;        /* on net->work */
+    bool swallow;       /* data, accepted: replied early, the rest until END is dropped */
+    bool opened;        /* has been OPEN */
+    bool tls_good;      /* handshake done, no fatal error since: may say goodbye */
+    bool read_due;      /* there may be something to read */
+    bool write_blocked; /* the socket takes no more */
     uv_poll_t poll;
     int fd;
-    int events;               /* polled for */
+    int events; /* polled for */
     SSL *ssl;
     struct zb_tls_peer tls_peer;
     struct zb_buf in;
-    size_t in_need;           /* bytes that the first frame needs in `in`; 0 not known */
+    size_t in_need; /* bytes that the first frame needs in `in`; 0 not known */
     struct zb_buf out;
-    size_t data_left;         /* bytes of the current DATA frame still to come */
-    uint64_t rekey_bytes;     /* sent since the last key update */
-    uint64_t id;              /* of its join request */
-    uint64_t nonce;           /* the peer's */
-    uint64_t deadline_ms;     /* until OPEN, and of JOINING and LINGER */
-    uint64_t rx_ms;           /* last byte received */
-    uint64_t io_ms;           /* last byte moved in either direction */
-    uint64_t ping_ms;         /* last ping sent */
-    uint64_t ping_us;         /* the same for the round trip; 0: none under way */
+    size_t data_left;     /* bytes of the current DATA frame still to come */
+    uint64_t rekey_bytes; /* sent since the last key update */
+    uint64_t id;          /* of its join request */
+    uint64_t nonce;       /* the peer's */
+    uint64_t deadline_ms; /* until OPEN, and of JOINING and LINGER */
+    uint64_t rx_ms;       /* last byte received */
+    uint64_t io_ms;       /* last byte moved in either direction */
+    uint64_t ping_ms;     /* last ping sent */
+    uint64_t ping_us;     /* the same for the round trip; 0: none under way */
     char address[ZB_ADDRESS_SIZE];
     char reason[ZB_NET_REASON_SIZE]; /* why it is dead */
 };
 
-/* One end of a pipe in the loop. Memory of its own: it outlives its stream by the close callback. */
+/* One end of a pipe in the loop. Memory of its own: it outlives its stream by the close callback.
+ */
 struct zb_pipe {
     uv_poll_t poll;
     int fd;
@@ -103,17 +106,17 @@ struct zb_stream {
     struct zb_conn *conn;
     struct zb_stream_callbacks callbacks;
     bool sender;
-    bool waiting;        /* sender: on peer->waiting */
-    bool lost;           /* its last callback is running */
-    bool accepted;       /* receiver: callbacks are there */
-    bool chosen;         /* receiver: sink or discard was chosen */
-    bool ended;          /* END sent or received */
-    bool drain;          /* sender: on_drain is owed */
+    bool waiting;  /* sender: on peer->waiting */
+    bool lost;     /* its last callback is running */
+    bool accepted; /* receiver: callbacks are there */
+    bool chosen;   /* receiver: sink or discard was chosen */
+    bool ended;    /* END sent or received */
+    bool drain;    /* sender: on_drain is owed */
     struct zb_pipe *pipe;
     struct zb_buf early; /* sender, waiting for a connection: what will go out first */
     struct zb_buf end;   /* sender: the END frame, when zb_stream_finish came */
     uint64_t bytes;
-    uint64_t start_ms;   /* got its connection */
+    uint64_t start_ms; /* got its connection */
 };
 
 TAILQ_HEAD(zb_stream_list, zb_stream);
@@ -125,7 +128,7 @@ struct zb_peer {
     struct zb_conn *control;  /* open */
     struct zb_conn *dialling; /* control, under way */
     uint64_t redial_at_ms;
-    uint32_t redial_ms;       /* last wait; 0 none yet */
+    uint32_t redial_ms; /* last wait; 0 none yet */
     uint64_t nonce;
     uint64_t up_ms;
     uint32_t rtt_us;
@@ -156,9 +159,9 @@ struct zb_net {
     uv_timer_t tick;
     uint64_t tick_ms;
     uv_idle_t idle;
-    bool streams_due;   /* waiting streams want connections */
+    bool streams_due; /* waiting streams want connections */
     bool closing;
-    size_t handles;     /* not closed yet; the last one frees a closing net */
+    size_t handles; /* not closed yet; the last one frees a closing net */
     uint64_t last_id;
     TAILQ_HEAD(, zb_conn) conns;
     TAILQ_HEAD(, zb_conn) work;

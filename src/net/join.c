@@ -81,7 +81,8 @@ joining_find(struct zb_net *net, uint64_t join_id)
 {
     struct zb_conn *conn;
 
-    TAILQ_FOREACH (conn, &net->conns, link) {
+    TAILQ_FOREACH(conn, &net->conns, link)
+    {
         if (conn->state == ZB_CONN_JOINING && conn->id == join_id) {
             return conn;
         }

@@ -19,17 +19,17 @@
 #include "base/types.h"
 #include "net/pki.h"
 
-#define ZB_TOKEN_ID_SIZE 17      /* 16 lower hex digits, NUL */
+#define ZB_TOKEN_ID_SIZE 17 /* 16 lower hex digits, NUL */
 #define ZB_TOKEN_SECRET_SIZE 32
 #define ZB_TOKEN_VERIFIER_SIZE 32
-#define ZB_TOKEN_TEXT_SIZE 1024  /* a token's text with NUL */
+#define ZB_TOKEN_TEXT_SIZE 1024 /* a token's text with NUL */
 #define ZB_CLUSTER_NAME_SIZE ZB_NODE_NAME_SIZE
 #define ZB_JOIN_TIMEOUT_MS 10000
 
 /* A token taken apart. Holds the secret: wipe with zb_token_close. */
 struct zb_token {
     char cluster_id[ZB_UUID_SIZE];
-    char address[ZB_ADDRESS_SIZE];             /* of the issuing node */
+    char address[ZB_ADDRESS_SIZE]; /* of the issuing node */
     char ca_fingerprint[ZB_FINGERPRINT_SIZE];
     char id[ZB_TOKEN_ID_SIZE];
     uint8_t secret[ZB_TOKEN_SECRET_SIZE];
@@ -65,13 +65,13 @@ void zb_token_close(struct zb_token *token);
 /* A request as it came in: well formed (names and address valid, CSR checked with zb_pki_csr_check
  * for this node name), but nothing is proved yet. */
 struct zb_join_request {
-    uint64_t id;                            /* of this connection: zb_net_join_reply */
-    char from[ZB_ADDRESS_SIZE];             /* where it came from */
+    uint64_t id;                /* of this connection: zb_net_join_reply */
+    char from[ZB_ADDRESS_SIZE]; /* where it came from */
     char token_id[ZB_TOKEN_ID_SIZE];
     char node[ZB_NODE_NAME_SIZE];
-    char address[ZB_ADDRESS_SIZE];          /* where the new node will listen */
-    const char *csr_pem;                    /* borrowed: valid during the callback */
-    uint8_t binding[ZB_JOIN_BINDING_SIZE];  /* TLS exporter of the connection */
+    char address[ZB_ADDRESS_SIZE];         /* where the new node will listen */
+    const char *csr_pem;                   /* borrowed: valid during the callback */
+    uint8_t binding[ZB_JOIN_BINDING_SIZE]; /* TLS exporter of the connection */
     uint8_t proof[ZB_JOIN_PROOF_SIZE];
 };
 
@@ -106,9 +106,9 @@ void zb_join_result_close(struct zb_join_result *result);
 struct zb_join_ask {
     const struct zb_token *token;
     const char *node;
-    const char *address;  /* where this node will listen */
-    struct zb_pem key;    /* stays here */
-    uint32_t timeout_ms;  /* for all of it; 0 is ZB_JOIN_TIMEOUT_MS */
+    const char *address; /* where this node will listen */
+    struct zb_pem key;   /* stays here */
+    uint32_t timeout_ms; /* for all of it; 0 is ZB_JOIN_TIMEOUT_MS */
 };
 
 /* Makes the CSR, connects to the token's address and asks. Blocks up to the timeout. *result (zero

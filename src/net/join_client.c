@@ -114,9 +114,9 @@ request_frame(struct joiner *j, struct zb_buf *frame, struct zb_err *err)
     zb_tls_binding(j->ssl, request.binding);
     zb_join_request_sign(&request, j->ask->token);
     zb_hex_format(request.proof, sizeof request.proof, proof);
-    json_t *json = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "join", 1, "id", request.token_id,
-                             "node", request.node, "address", request.address, "csr", j->csr_pem,
-                             "proof", proof);
+    json_t *json =
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "join", 1, "id", request.token_id, "node",
+                  request.node, "address", request.address, "csr", j->csr_pem, "proof", proof);
     if (json == NULL) {
         abort(); /* out of memory */
     }
@@ -237,11 +237,12 @@ result_take(json_t *reply, struct zb_join_result *result)
 
     if (json_unpack(reply, "{s:s, s:s, s:s, s:s, s:o}", "cert", &cert, "ca", &ca, "cluster_id",
                     &cluster_id, "cluster_name", &cluster_name, "nodes", &nodes) != 0 ||
-        !zb_uuid_valid(cluster_id) || !zb_node_name_valid(cluster_name) ||
-        !json_is_array(nodes) || json_array_size(nodes) > ZB_NODES_MAX) {
+        !zb_uuid_valid(cluster_id) || !zb_node_name_valid(cluster_name) || !json_is_array(nodes) ||
+        json_array_size(nodes) > ZB_NODES_MAX) {
         return false;
     }
-    json_array_foreach (nodes, i, node) {
+    json_array_foreach(nodes, i, node)
+    {
         if (!node_take(node, &result->nodes[i])) {
             return false;
         }

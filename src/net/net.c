@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 16
-#define TICK_LATE_MS 1000 /* a tick so late says that the loop was held up, not that peers were silent */
+#define TICK_LATE_MS                                                                               \
+    1000 /* a tick so late says that the loop was held up, not that peers were silent */
 
 void *
 zb_net_alloc(size_t size)
@@ -30,7 +31,8 @@ zb_net_peer_find(const struct zb_net *net, const char *name)
 {
     struct zb_peer *peer;
 
-    TAILQ_FOREACH (peer, &net->peers, link) {
+    TAILQ_FOREACH(peer, &net->peers, link)
+    {
         if (!peer->removed && strcmp(peer->conf.name, name) == 0) {
             return peer;
         }
@@ -81,7 +83,8 @@ peer_sweep(struct zb_net *net, struct zb_peer *peer)
     struct zb_conn *conn;
 
     zb_stream_waiting_lost(peer, net, "the node was removed");
-    TAILQ_FOREACH (conn, &net->conns, link) {
+    TAILQ_FOREACH(conn, &net->conns, link)
+    {
         if (conn->peer == peer) {
             return;
         }
@@ -105,7 +108,8 @@ work(uv_idle_t *idle)
     }
     if (net->streams_due) {
         net->streams_due = false;
-        TAILQ_FOREACH (peer, &net->peers, link) {
+        TAILQ_FOREACH(peer, &net->peers, link)
+        {
             if (!net->closing) {
                 zb_stream_assign(peer, net);
             }
@@ -164,7 +168,8 @@ tick(uv_timer_t *timer)
         (void)uv_poll_start(&net->listener, UV_READABLE, accept_ready);
     }
     if (gap < TICK_LATE_MS) { /* else: read first what waited in the sockets */
-        TAILQ_FOREACH (conn, &net->conns, link) {
+        TAILQ_FOREACH(conn, &net->conns, link)
+        {
             zb_conn_tick(conn, now);
             if (net->closing) {
                 return;
@@ -323,7 +328,8 @@ zb_net_free(struct zb_net *net)
     while ((conn = TAILQ_FIRST(&net->conns)) != NULL) {
         zb_conn_destroy(conn);
     }
-    TAILQ_FOREACH (peer, &net->peers, link) {
+    TAILQ_FOREACH(peer, &net->peers, link)
+    {
         peer->control = peer->dialling = NULL;
         while ((stream = TAILQ_FIRST(&peer->waiting)) != NULL) {
             zb_stream_free(stream);

@@ -30,12 +30,14 @@
 #include "net/pki.h"
 
 #define ZB_NET_VERSION 1
-#define ZB_NET_QUEUE_MAX (8u << 20)        /* queued bytes to a peer; past it the connection is dropped */
-#define ZB_NET_PENDING_MAX 64              /* accepted, no hello yet; past it the oldest is closed */
-#define ZB_NET_DATA_CONNS_MAX 4            /* data connections per peer and direction */
-#define ZB_NET_STREAMS_WAITING_MAX 1024    /* opened, waiting for one of those, per peer; ZB_E_LIMIT */
-#define ZB_STREAM_CHUNK_MAX (256u << 10)   /* payload of a DATA frame; a longer one closes */
-#define ZB_STREAM_BUFFER_MAX (512u << 10)  /* unsent bytes of a stream; past it ZB_E_BUSY */
+#define ZB_NET_QUEUE_MAX (8u << 20) /* queued bytes to a peer; past it the connection is dropped   \
+                                     */
+#define ZB_NET_PENDING_MAX 64       /* accepted, no hello yet; past it the oldest is closed */
+#define ZB_NET_DATA_CONNS_MAX 4     /* data connections per peer and direction */
+#define ZB_NET_STREAMS_WAITING_MAX 1024  /* opened, waiting for one of those, per peer; ZB_E_LIMIT \
+                                          */
+#define ZB_STREAM_CHUNK_MAX (256u << 10) /* payload of a DATA frame; a longer one closes */
+#define ZB_STREAM_BUFFER_MAX (512u << 10) /* unsent bytes of a stream; past it ZB_E_BUSY */
 #define ZB_NET_REASON_SIZE 256
 
 struct zb_net;
@@ -55,8 +57,8 @@ struct zb_net_callbacks {
     /* A stream from peer begins. Must call zb_stream_accept (or zb_stream_abort) before returning;
      * no byte of it is read before zb_stream_pump_to_fd or zb_stream_discard. */
     void (*on_stream)(void *ctx, const char *peer, struct zb_stream *stream, json_t *header);
-    /* Somebody wants to join (join.h): answer with zb_net_join_reply or _refuse, now or later. NULL:
-     * joins are refused. */
+    /* Somebody wants to join (join.h): answer with zb_net_join_reply or _refuse, now or later.
+     * NULL: joins are refused. */
     void (*on_join)(void *ctx, const struct zb_join_request *request);
     /* A connection was refused, by us or by the peer dialled; address is the other side's. The
      * same reason for the same host is told once a minute. */
@@ -79,11 +81,11 @@ struct zb_net_options {
     uv_loop_t *loop;
     const char *node;
     const char *cluster_id;
-    uint64_t nonce;            /* of this start (M5); 0: made here */
+    uint64_t nonce; /* of this start (M5); 0: made here */
     struct zb_pem ca;
     struct zb_pem cert;
     struct zb_pem key;
-    const char *listen;        /* "0.0.0.0:7979", "[::]:7979"; port 0 picks one */
+    const char *listen; /* "0.0.0.0:7979", "[::]:7979"; port 0 picks one */
     struct zb_net_callbacks callbacks;
     void *ctx;
     struct zb_net_timing timing;
@@ -120,11 +122,11 @@ enum zb_rc zb_net_send(struct zb_net *net, const char *peer, json_t *msg,
 
 struct zb_net_peer_status {
     bool up;
-    uint64_t nonce;               /* the peer's, from its last hello; 0: never up */
-    int64_t up_ms;                /* how long it has been up */
-    uint32_t rtt_us;              /* of the last ping; 0 unknown */
+    uint64_t nonce;  /* the peer's, from its last hello; 0: never up */
+    int64_t up_ms;   /* how long it has been up */
+    uint32_t rtt_us; /* of the last ping; 0 unknown */
     size_t queued_bytes;
-    uint32_t streams_out;         /* under way or waiting */
+    uint32_t streams_out; /* under way or waiting */
     uint32_t streams_in;
     char reason[ZB_NET_REASON_SIZE]; /* why it is down or was down last; empty: never was up */
 };
@@ -151,7 +153,8 @@ void zb_net_join_refuse(struct zb_net *net, uint64_t join_id, const char *reason
 struct zb_stream_callbacks {
     void *ctx;
     uint32_t watchdog_ms; /* no byte moved for so long: on_closed; 0 is the net's */
-    /* Sender, after ZB_E_BUSY: half of the buffer is free. May be NULL if zb_stream_write is not used. */
+    /* Sender, after ZB_E_BUSY: half of the buffer is free. May be NULL if zb_stream_write is not
+     * used. */
     void (*on_drain)(void *ctx, struct zb_stream *stream);
     /* Sender: the answer. May come before the end was sent: the receiver does not want more, the
      * source was closed and the connection stays good. */

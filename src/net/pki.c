@@ -89,8 +89,8 @@ zb_pki_key_create(char **key_pem, struct zb_err *err)
 static bool
 name_set(X509_NAME *name, const char *common_name)
 {
-    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                                      (const unsigned char *)common_name, -1, -1, 0) == 1;
+    return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)common_name,
+                                      -1, -1, 0) == 1;
 }
 
 enum zb_rc

@@ -15,10 +15,10 @@
 
 #include "base/types.h"
 
-#define ZB_PKI_PEM_MAX (64u << 10)  /* a PEM text or file; a longer one is refused, ZB_E_LIMIT */
+#define ZB_PKI_PEM_MAX (64u << 10) /* a PEM text or file; a longer one is refused, ZB_E_LIMIT */
 #define ZB_PKI_CA_DAYS (20 * 365)
 #define ZB_PKI_NODE_DAYS (5 * 365)
-#define ZB_FINGERPRINT_SIZE 65      /* SHA-256 of the DER certificate, 64 lower hex digits, NUL */
+#define ZB_FINGERPRINT_SIZE 65 /* SHA-256 of the DER certificate, 64 lower hex digits, NUL */
 
 /* A PEM text and what to call it in errors (its file's path, or "join reply"). Borrowed. */
 struct zb_pem {

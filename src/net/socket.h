@@ -34,9 +34,10 @@ enum zb_rc zb_socket_accept(int listen_fd, int *fd, struct zb_socket_address *fr
 /* Pending error of the socket, as errno; 0 none. */
 int zb_socket_error(int fd);
 /* Where fd is bound. */
-enum zb_rc zb_socket_local(int fd, struct zb_socket_address *address, struct zb_err *err) ZB_CHECKED;
-/* Gives up on unacknowledged bytes after timeout_ms, where the system can (TCP_USER_TIMEOUT). Not for
- * data connections: on Linux it also kills a peer that answers but has no room (tcp(7)). */
+enum zb_rc zb_socket_local(int fd, struct zb_socket_address *address,
+                           struct zb_err *err) ZB_CHECKED;
+/* Gives up on unacknowledged bytes after timeout_ms, where the system can (TCP_USER_TIMEOUT). Not
+ * for data connections: on Linux it also kills a peer that answers but has no room (tcp(7)). */
 void zb_socket_user_timeout(int fd, uint32_t timeout_ms);
 
 #endif

@@ -13,7 +13,8 @@ idle_find(struct zb_net *net, const struct zb_peer *peer)
 {
     struct zb_conn *conn;
 
-    TAILQ_FOREACH (conn, &net->conns, link) {
+    TAILQ_FOREACH(conn, &net->conns, link)
+    {
         if (usable(conn, peer) && conn->state == ZB_CONN_OPEN && conn->stream == NULL) {
             return conn;
         }
@@ -45,7 +46,8 @@ count(struct zb_net *net, const struct zb_peer *peer, size_t *dialling)
     size_t all = 0;
 
     *dialling = 0;
-    TAILQ_FOREACH (conn, &net->conns, link) {
+    TAILQ_FOREACH(conn, &net->conns, link)
+    {
         if (usable(conn, peer)) {
             all++;
             *dialling += conn->state != ZB_CONN_OPEN;

@@ -82,8 +82,8 @@ zb_tls_close(struct zb_tls *tls)
     memset(tls, 0, sizeof *tls);
 }
 
-/* SSL_CTX_cert_verify_callback: the certificate of the chain with the pinned fingerprint is the only
- * one trusted; everything else is checked as always. */
+/* SSL_CTX_cert_verify_callback: the certificate of the chain with the pinned fingerprint is the
+ * only one trusted; everything else is checked as always. */
 static int
 pinned_verify(X509_STORE_CTX *ctx, void *pinned)
 {

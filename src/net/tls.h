@@ -23,8 +23,8 @@ struct zb_tls_peer {
     char fingerprint[ZB_FINGERPRINT_SIZE];
 };
 
-/* Contexts for both directions. *tls zero before, unchanged on errors. ZB_E_FORMAT and the like naming
- * the file. A server context takes clients without a certificate too: they may only join. */
+/* Contexts for both directions. *tls zero before, unchanged on errors. ZB_E_FORMAT and the like
+ * naming the file. A server context takes clients without a certificate too: they may only join. */
 enum zb_rc zb_tls_init(struct zb_tls *tls, struct zb_pem ca, struct zb_pem cert, struct zb_pem key,
                        struct zb_err *err) ZB_CHECKED;
 void zb_tls_close(struct zb_tls *tls);

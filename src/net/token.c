@@ -211,8 +211,8 @@ zb_token_parse(const char *text, struct zb_wall now, struct zb_token *token, str
     return rc;
 }
 
-/* What is signed: a label, the binding of the connection, then the fields, each with its NUL, so that
- * no two requests give the same bytes. Heap; *size is its length. */
+/* What is signed: a label, the binding of the connection, then the fields, each with its NUL, so
+ * that no two requests give the same bytes. Heap; *size is its length. */
 static uint8_t *
 proof_message(const struct zb_join_request *request, size_t *size)
 {

@@ -112,7 +112,8 @@ zb_x509_common_name(const X509_NAME *name, char *buf, size_t size)
         return false;
     }
     unsigned char *text = NULL;
-    int length = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    int length =
+        ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     bool fits = length > 0 && (size_t)length < size && memchr(text, '\0', (size_t)length) == NULL;
     if (fits) {
         memcpy(buf, text, (size_t)length);

@@ -1,6 +1,6 @@
 /*
- * Between PEM texts and OpenSSL's objects, with errors that name the file. For pki*.c, tls.c and the
- * join client; nobody outside net sees OpenSSL.
+ * Between PEM texts and OpenSSL's objects, with errors that name the file. For pki*.c, tls.c and
+ * the join client; nobody outside net sees OpenSSL.
  */
 #ifndef ZB_NET_X509_H
 #define ZB_NET_X509_H
@@ -13,8 +13,8 @@
 /* rc with the phrase and ": " and OpenSSL's first reason in its queue, which is emptied. */
 enum zb_rc zb_x509_err(struct zb_err *err, enum zb_rc rc, const char *phrase);
 
-/* The first certificate, key or request of the text. Owned by the caller. ZB_E_FORMAT naming pem.name,
- * ZB_E_LIMIT. A key with a passphrase is a format error: nobody is there to ask. */
+/* The first certificate, key or request of the text. Owned by the caller. ZB_E_FORMAT naming
+ * pem.name, ZB_E_LIMIT. A key with a passphrase is a format error: nobody is there to ask. */
 enum zb_rc zb_x509_cert_load(struct zb_pem pem, X509 **out, struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_x509_key_load(struct zb_pem pem, EVP_PKEY **out, struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_x509_csr_load(struct zb_pem pem, X509_REQ **out, struct zb_err *err) ZB_CHECKED;

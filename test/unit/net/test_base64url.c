@@ -7,8 +7,13 @@ test_known(void **state)
 {
     static const struct {
         const char *bytes, *text;
-    } known[] = {{"", ""},         {"f", "Zg"},         {"fo", "Zm8"},       {"foo", "Zm9v"},
-                 {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, /* RFC 4648 */
+    } known[] = {{"", ""},
+                 {"f", "Zg"},
+                 {"fo", "Zm8"},
+                 {"foo", "Zm9v"},
+                 {"foob", "Zm9vYg"},
+                 {"fooba", "Zm9vYmE"},
+                 {"foobar", "Zm9vYmFy"}, /* RFC 4648 */
                  {"\xfb\xff\xfe", "-__-"}};
     char text[16];
     uint8_t bytes[16];

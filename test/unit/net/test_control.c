@@ -147,7 +147,8 @@ test_peers_set_checks(void **state)
     pair_close(&w, &a, &b);
 }
 
-/* a and b, started but with whatever the test changed before; waits for both events of a refusal. */
+/* a and b, started but with whatever the test changed before; waits for both events of a refusal.
+ */
 static void
 refused_pair(struct world *w, struct host *a, struct host *b, const char *words)
 {

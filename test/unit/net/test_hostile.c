@@ -2,7 +2,6 @@
  * goes on. */
 #include "world.h"
 
-
 static void
 host_only(struct world *w, struct host *h)
 {
@@ -19,8 +18,9 @@ host_only_close(struct world *w, struct host *h)
     world_close(w);
 }
 
-static const char hello_alfa[] = "{\"hello\":1,\"cluster\":\"" WORLD_CLUSTER "\",\"node\":\"alfa\","
-                                 "\"kind\":\"control\",\"version\":1,\"nonce\":\"00000000000000aa\"}";
+static const char hello_alfa[] =
+    "{\"hello\":1,\"cluster\":\"" WORLD_CLUSTER "\",\"node\":\"alfa\","
+    "\"kind\":\"control\",\"version\":1,\"nonce\":\"00000000000000aa\"}";
 
 /* A raw client with a good certificate as alfa; bravo knows alfa. */
 static void

@@ -55,7 +55,8 @@ token_of(struct host *h, struct zb_token *token)
     struct zb_err err;
     char text[ZB_TOKEN_TEXT_SIZE];
     struct zb_token made = {0};
-    assert_int_equal(zb_pki_cert_info((struct zb_pem){"ca", h->world->ca_cert}, &info, &err), ZB_OK);
+    assert_int_equal(zb_pki_cert_info((struct zb_pem){"ca", h->world->ca_cert}, &info, &err),
+                     ZB_OK);
     zb_strcopy(made.cluster_id, sizeof made.cluster_id, WORLD_CLUSTER);
     zb_strcopy(made.address, sizeof made.address, h->address);
     zb_strcopy(made.ca_fingerprint, sizeof made.ca_fingerprint, info.fingerprint);
@@ -338,21 +339,28 @@ test_bad_requests(void **state)
     zb_hex_format(zero, sizeof zero, proof);
     form_refused("{\"error\":\"x\"}", "only a join request");
     form_refused("{\"join\":1}", "only a join request");
-    (void)snprintf(text, sizeof text,
-                   "{\"join\":2,\"id\":\"0123456789abcdef\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
-                   "\"csr\":\"x\",\"proof\":\"%s\"}", proof);
+    (void)snprintf(
+        text, sizeof text,
+        "{\"join\":2,\"id\":\"0123456789abcdef\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
+        "\"csr\":\"x\",\"proof\":\"%s\"}",
+        proof);
     form_refused(text, "another version");
     (void)snprintf(text, sizeof text,
                    "{\"join\":1,\"id\":\"0123\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
-                   "\"csr\":\"x\",\"proof\":\"%s\"}", proof);
+                   "\"csr\":\"x\",\"proof\":\"%s\"}",
+                   proof);
     form_refused(text, "bad id");
-    (void)snprintf(text, sizeof text,
-                   "{\"join\":1,\"id\":\"0123456789abcdef\",\"node\":\"N!\",\"address\":\"1.2.3.4:5\","
-                   "\"csr\":\"x\",\"proof\":\"%s\"}", proof);
+    (void)snprintf(
+        text, sizeof text,
+        "{\"join\":1,\"id\":\"0123456789abcdef\",\"node\":\"N!\",\"address\":\"1.2.3.4:5\","
+        "\"csr\":\"x\",\"proof\":\"%s\"}",
+        proof);
     form_refused(text, "bad node name");
-    (void)snprintf(text, sizeof text,
-                   "{\"join\":1,\"id\":\"0123456789abcdef\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
-                   "\"csr\":\"x\",\"proof\":\"%s\"}", proof);
+    (void)snprintf(
+        text, sizeof text,
+        "{\"join\":1,\"id\":\"0123456789abcdef\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
+        "\"csr\":\"x\",\"proof\":\"%s\"}",
+        proof);
     form_refused(text, "bad certificate request");
 }
 
@@ -360,14 +368,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join_then_peer),
-        cmocka_unit_test(test_token_once),
-        cmocka_unit_test(test_wrong_secret),
-        cmocka_unit_test(test_expired_at_the_issuer),
-        cmocka_unit_test(test_other_ca_gets_nothing),
-        cmocka_unit_test(test_bad_replies),
-        cmocka_unit_test(test_nobody_there),
-        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_join_then_peer),        cmocka_unit_test(test_token_once),
+        cmocka_unit_test(test_wrong_secret),          cmocka_unit_test(test_expired_at_the_issuer),
+        cmocka_unit_test(test_other_ca_gets_nothing), cmocka_unit_test(test_bad_replies),
+        cmocka_unit_test(test_nobody_there),          cmocka_unit_test(test_bad_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

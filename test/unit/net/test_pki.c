@@ -85,8 +85,7 @@ test_identity(void **state)
     assert_string_equal(err.msg, "node.crt: not a certificate in PEM form");
     assert_int_equal(zb_pki_identity_check(ca, cert, pem("node.key", ""), "vm1", &err),
                      ZB_E_FORMAT);
-    assert_string_equal(err.msg,
-                        "node.key: empty, expected a private key without a passphrase");
+    assert_string_equal(err.msg, "node.key: empty, expected a private key without a passphrase");
     texts_close(&t);
     texts_close(&other);
 }
@@ -108,9 +107,9 @@ test_requests(void **state)
     assert_int_equal(zb_pki_csr_create(pem("key", t.key), "Not A Name", &made, &err), ZB_E_USAGE);
     assert_int_equal(zb_pki_ca_create("Not A Name", &made, &made, &err), ZB_E_USAGE);
     assert_int_equal(zb_pki_sign(ca, ca_key, pem("csr", other.csr), "vm1", &made, &err), ZB_E_AUTH);
-    assert_int_equal(zb_pki_sign(ca, pem("o.key", other.ca_key), pem("csr", t.csr), "vm1", &made,
-                                 &err),
-                     ZB_E_MISMATCH);
+    assert_int_equal(
+        zb_pki_sign(ca, pem("o.key", other.ca_key), pem("csr", t.csr), "vm1", &made, &err),
+        ZB_E_MISMATCH);
     assert_null(made);
     texts_close(&t);
     texts_close(&other);

@@ -7,10 +7,12 @@
 static void
 test_addresses(void **state)
 {
-    static const char *const good[] = {"10.77.0.1:7979", "[fd00::1]:7979", "0.0.0.0:0", "[::]:65535"};
-    static const char *const bad[] = {"",          "10.77.0.1",     "10.77.0.1:",   "10.77.0.1:65536",
-                                      "vm1:7979",  "fd00::1:7979",  "[fd00::1]",    "[10.77.0.1]:1",
-                                      "1.2.3.4:+5", "1.2.3.4: 5",    "[fd00::1]x:1", "[:1"};
+    static const char *const good[] = {"10.77.0.1:7979", "[fd00::1]:7979", "0.0.0.0:0",
+                                       "[::]:65535"};
+    static const char *const bad[] = {
+        "",           "10.77.0.1",    "10.77.0.1:",   "10.77.0.1:65536",
+        "vm1:7979",   "fd00::1:7979", "[fd00::1]",    "[10.77.0.1]:1",
+        "1.2.3.4:+5", "1.2.3.4: 5",   "[fd00::1]x:1", "[:1"};
     struct zb_socket_address address;
     struct zb_err err;
     char text[ZB_ADDRESS_SIZE];

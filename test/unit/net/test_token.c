@@ -88,13 +88,17 @@ test_malformed(void **state)
     parse_fails("zbt1.!!!!", ZB_E_FORMAT);
     parse_fails("zbt1.abcd efgh", ZB_E_FORMAT);
     json_fails("{}");
-    json_fails("{" CLUSTER "\"address\":\"vm1:7979\",\"ca_fp\":\"" FP "\",\"id\":\"0123456789abcdef\","
+    json_fails("{" CLUSTER "\"address\":\"vm1:7979\",\"ca_fp\":\"" FP
+               "\",\"id\":\"0123456789abcdef\","
                "\"secret\":\"" FP "\",\"expires\":9999999999}");
-    json_fails("{" CLUSTER "\"address\":\"1.2.3.4:5\",\"ca_fp\":\"" FP "\",\"id\":\"0123456789abcdeX\","
+    json_fails("{" CLUSTER "\"address\":\"1.2.3.4:5\",\"ca_fp\":\"" FP
+               "\",\"id\":\"0123456789abcdeX\","
                "\"secret\":\"" FP "\",\"expires\":9999999999}");
-    json_fails("{" CLUSTER "\"address\":\"1.2.3.4:5\",\"ca_fp\":\"" FP "\",\"id\":\"0123456789abcdef\","
+    json_fails("{" CLUSTER "\"address\":\"1.2.3.4:5\",\"ca_fp\":\"" FP
+               "\",\"id\":\"0123456789abcdef\","
                "\"secret\":\"" FP "a\",\"expires\":9999999999}");
-    json_fails("{" CLUSTER "\"address\":\"1.2.3.4:5\",\"ca_fp\":\"" FP "\",\"id\":\"0123456789abcdef\","
+    json_fails("{" CLUSTER "\"address\":\"1.2.3.4:5\",\"ca_fp\":\"" FP
+               "\",\"id\":\"0123456789abcdef\","
                "\"secret\":\"" FP "\",\"expires\":9999999999,\"more\":1}");
     char longer[2000];
     memset(longer, 'a', sizeof longer - 1);
@@ -180,8 +184,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_expired),
-        cmocka_unit_test(test_malformed),  cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_malformed),     cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_create_checks), cmocka_unit_test(test_proof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,17 @@ world_step(struct world *w)
 
 /* --- what a host is told --- */
 
+/* True: the test wants the net freed in this callback, and it was. */
+static bool
+freed(struct host *h, enum host_callback callback)
+{
+    if (h == NULL || h->free_in != callback) {
+        return false;
+    }
+    host_stop(h);
+    return true;
+}
+
 static void
 on_peer_up(void *ctx, const char *peer)
 {
@@ -61,6 +72,7 @@ on_peer_down(void *ctx, const char *peer, const char *reason)
     h->downs++;
     assert_int_equal(h->ups, h->downs);
     zb_strcopy(h->down_reason, sizeof h->down_reason, reason);
+    (void)freed(h, HOST_DOWN);
 }
 
 static void
@@ -71,6 +83,7 @@ on_message(void *ctx, const char *peer, json_t *msg)
     h->messages++;
     json_decref(h->message);
     h->message = json_incref(msg);
+    (void)freed(h, HOST_MESSAGE);
 }
 
 static void
@@ -108,6 +121,7 @@ on_reply(void *ctx, struct zb_stream *stream, json_t *reply)
     f->replies++;
     f->reply = json_incref(reply);
     f->stream = NULL;
+    (void)freed(f->host, HOST_REPLY);
 }
 
 static void
@@ -117,6 +131,9 @@ on_end(void *ctx, struct zb_stream *stream, json_t *end)
     struct zb_err err;
     f->ends++;
     f->end = json_incref(end);
+    if (freed(f->host, HOST_END)) {
+        return;
+    }
     json_t *reply = json_pack("{s:b}", "ok", 1);
     assert_int_equal(zb_stream_reply(stream, reply, &err), ZB_OK);
     json_decref(reply);
@@ -131,6 +148,7 @@ on_closed(void *ctx, struct zb_stream *stream, const char *reason)
     f->closes++;
     f->stream = NULL;
     zb_strcopy(f->reason, sizeof f->reason, reason);
+    (void)freed(f->host, HOST_CLOSED);
 }
 
 const struct zb_stream_callbacks flow_callbacks = {
@@ -145,10 +163,14 @@ on_stream(void *ctx, const char *peer, struct zb_stream *stream, json_t *header)
 {
     struct host *h = ctx;
     assert_string_equal(zb_stream_peer(stream), peer);
+    if (freed(h, HOST_STREAM)) {
+        return;
+    }
     assert_true(h->flows_count < HOST_FLOWS_MAX);
     struct flow *f = &h->flows[h->flows_count++];
     memset(f, 0, sizeof *f);
     f->stream = stream;
+    f->host = h;
     f->header = json_incref(header);
     struct zb_stream_callbacks callbacks = flow_callbacks;
     callbacks.ctx = f;

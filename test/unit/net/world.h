@@ -23,9 +23,20 @@ struct world {
     char *ca_key;
 };
 
+enum host_callback {
+    HOST_NONE,
+    HOST_MESSAGE,
+    HOST_DOWN,
+    HOST_STREAM,
+    HOST_END,
+    HOST_REPLY,
+    HOST_CLOSED,
+};
+
 /* A stream as a test sees it, on either side. */
 struct flow {
     struct zb_stream *stream;
+    struct host *host; /* of this side; the sender's may be NULL */
     int replies;
     int ends;
     int closes;
@@ -48,12 +59,13 @@ struct host {
     char *cert;
     struct zb_net_timing timing;
     const char *cluster_id;
+    enum host_callback free_in; /* this callback frees the net */
     int ups;
     int downs;
     int messages;
     int refusals;
     int joins;
-    json_t *message;                 /* the last one */
+    json_t *message; /* the last one */
     char down_reason[256];
     char refused_reason[256];
     void (*on_flow)(struct host *host, struct flow *flow); /* what to do with an accepted stream */
