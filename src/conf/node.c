@@ -26,7 +26,7 @@ group_valid(const char *s)
 }
 
 static const char path_expected[] =
-    "an absolute path without \"..\" and without a slash at its end";
+    "an absolute path other than \"/\", without \"..\" and without a slash at its end";
 
 static const struct zb_conf_key keys[] = {
     {"node", ZB_CONF_STRING, AT(node), .valid = zb_node_name_valid, .required = true,

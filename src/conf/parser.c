@@ -208,13 +208,13 @@ struct open_end {
     const char *what;
 };
 
-/* Behind the quoted string that begins at p, or NULL. */
+/* Behind the quoted string that begins at p, or NULL; no value has more than one line. */
 static char *
 skip_quoted(char *p)
 {
     char quote = *p++;
 
-    while (*p != '\0' && *p != quote) {
+    while (*p != '\0' && *p != '\n' && *p != quote) {
         p += *p == '\\' && p[1] != '\0' ? 2 : 1;
     }
     return *p == quote ? p + 1 : NULL;

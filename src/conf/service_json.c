@@ -48,28 +48,36 @@ zb_conf_service_to_json(const struct zb_conf_service *service, char **text, stru
     return ZB_OK;
 }
 
-/* The value as texts: a string is one, an array of strings any number. */
+/* An array of strings; more than ZB_MEMBERS_MAX of them are counted and refused by the key. */
+static enum zb_rc
+names_take(const struct zb_conf_key *key, const json_t *value, void *base, struct zb_err *err)
+{
+    const char *texts[ZB_MEMBERS_MAX];
+    size_t count = json_array_size(value);
+    bool strings = json_is_array(value);
+
+    for (size_t i = 0; i < count && i < ZB_MEMBERS_MAX; i++) {
+        texts[i] = json_string_value(json_array_get(value, i));
+        strings = strings && texts[i] != NULL;
+    }
+    if (!strings) {
+        return zb_err_set(err, ZB_E_FORMAT, "%s: expected an array of strings", key->name);
+    }
+    return zb_conf_key_set(key, texts, count, base, err);
+}
+
 static enum zb_rc
 value_take(const struct zb_conf_key *key, const json_t *value, void *base, struct zb_err *err)
 {
-    const char *texts[ZB_MEMBERS_MAX + 1] = {0};
-    size_t count = 1;
+    const char *text = json_string_value(value);
 
-    if (key->kind != ZB_CONF_NAMES) {
-        texts[0] = json_string_value(value);
-    } else if (json_is_array(value)) {
-        count = json_array_size(value);
+    if (key->kind == ZB_CONF_NAMES) {
+        return names_take(key, value, base, err);
     }
-    for (size_t i = 0; json_is_array(value) && i < count && i <= ZB_MEMBERS_MAX; i++) {
-        texts[i] = json_string_value(json_array_get(value, i));
+    if (text == NULL) {
+        return zb_err_set(err, ZB_E_FORMAT, "%s: expected a string", key->name);
     }
-    for (size_t i = 0; i < count && i <= ZB_MEMBERS_MAX; i++) {
-        if (texts[i] == NULL) {
-            return zb_err_set(err, ZB_E_FORMAT, "%s: expected %s", key->name,
-                              key->kind == ZB_CONF_NAMES ? "an array of strings" : "a string");
-        }
-    }
-    return zb_conf_key_set(key, texts, count, base, err);
+    return zb_conf_key_set(key, &text, 1, base, err);
 }
 
 static enum zb_rc

@@ -24,7 +24,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"leader", ZB_CONF_STRING, AT(leader), .valid = zb_node_name_valid, .required = true,
      .expected = "the name of a member"},
     {"mountpoint", ZB_CONF_STRING, AT(mountpoint), .valid = zb_conf_path_valid, .required = true,
-     .expected = "an absolute path without \"..\" and without a slash at its end, not \"/\""},
+     .expected =
+         "an absolute path other than \"/\", without \"..\" and without a slash at its end"},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
     {"keep", ZB_CONF_COUNT, AT(keep_count), .min = 2, .max = 10000,
