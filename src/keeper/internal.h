@@ -38,6 +38,7 @@ enum zb_keeper_claim {
 struct zb_keeper_service {
     char name[ZB_SERVICE_NAME_SIZE];
     unsigned claims[ZB_CLAIM_COUNT];  /* [lock] */
+    unsigned drains;                  /* [lock] operations that wait for receives to end */
     bool defined;                     /* [lock] */
     bool recorded;                    /* [lock] a record file exists */
     bool settled;                     /* [lock] looked after since the start: settle.c */
@@ -82,7 +83,6 @@ struct zb_keeper_job {
     enum zb_keeper_claim claim;
     uint64_t generation;               /* of the engine that asked */
     struct zb_mono drain_deadline;
-    bool running;                      /* [lock] */
     bool canceled;                     /* [lock] */
     int transfer_fd;                   /* [lock] the kernel's end of a transfer; -1 none */
 };
@@ -122,6 +122,7 @@ struct zb_keeper {
     int wake_fd;                                       /* eventfd: something is in done */
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
+    bool stuck; /* workers did not end: nothing is freed */
 
     /* engine.c; the loop's alone but for generation [lock] */
     uint64_t generation;
@@ -307,6 +308,14 @@ enum zb_rc zb_keeper_service_stop(const struct zb_keeper *k, const char *service
 enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *service,
                                    const struct zb_conf_service *conf, bool *alive,
                                    struct zb_err *err) ZB_CHECKED;
+
+/* ---- op_tree.c ---- */
+
+/* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the job's reply. */
+enum zb_rc zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job,
+                                      struct zb_err *err) ZB_CHECKED;
+/* The same behind an operation that succeeded: the record always, the rest if it can be seen. */
+void zb_keeper_observation_add(struct zb_keeper *k, struct zb_keeper_job *job);
 
 /* ---- operations ---- */
 

@@ -70,14 +70,14 @@ set_format(const struct zb_set_ref *ref, char *out, size_t size)
 }
 
 static void
-suspects_format(const char (*suspects)[ZB_NODE_NAME_SIZE], char *buf, size_t *used)
+suspects_format(const char *suspects, char *buf, size_t *used)
 {
     bool any = false;
 
-    for (size_t i = 0; i < ZB_MEMBERS_MAX + 1; i++) {
-        if (suspects[i][0] != '\0') {
+    for (size_t i = 0; i < ZB_MEMBERS_MAX + 1; i++, suspects += ZB_NODE_NAME_SIZE) {
+        if (suspects[0] != '\0') {
             append(buf, used, any ? "," : "");
-            append(buf, used, suspects[i]);
+            append(buf, used, suspects);
             any = true;
         }
     }

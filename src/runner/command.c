@@ -88,7 +88,13 @@ log_open(const struct zb_runner *r, int *log_fd, struct zb_err *err)
 static enum zb_rc
 command_alive(const struct zb_runner *r, bool *alive, struct zb_err *err)
 {
-    return zb_os_cgroup_populated(r->service, alive, err);
+    enum zb_rc rc = zb_os_cgroup_populated(r->service, alive, err);
+
+    if (rc == ZB_E_UNSUPPORTED) { /* without groups nothing was ever started */
+        *alive = false;
+        return ZB_OK;
+    }
+    return rc;
 }
 
 /* Runs check or stop to its end in the control group, and ends what it leaves there. */
@@ -278,6 +284,16 @@ stop_command_run(const struct zb_runner *r, struct zb_mono deadline)
     }
 }
 
+/* Whether the commands' group still has processes; one that cannot be asked is none. */
+static bool
+group_left(const char *group)
+{
+    struct zb_err err;
+    bool populated = false;
+
+    return zb_os_cgroup_populated(group, &populated, &err) == ZB_OK && populated;
+}
+
 static enum zb_rc
 command_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
 {
@@ -285,10 +301,14 @@ command_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
     struct zb_mono hard = zb_runner_after((uint64_t)timeout_ms * 3 / 4);
     struct zb_mono deadline = zb_runner_after(timeout_ms);
     char group[GROUP_SIZE];
-    bool alive;
+    bool alive = false;
     enum zb_rc rc = command_alive(r, &alive, err);
 
-    if (rc == ZB_OK && alive && zb_runner_declared(r->stop)) {
+    control_group(r, group);
+    if (rc != ZB_OK || (!alive && !group_left(group))) {
+        return rc;
+    }
+    if (alive && zb_runner_declared(r->stop)) {
         stop_command_run(r, half);
     }
     if (rc == ZB_OK && alive) {
@@ -304,7 +324,6 @@ command_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
             rc = zb_os_cgroup_wait_empty(r->service, deadline, err);
         }
     }
-    control_group(r, group);
     if (rc == ZB_OK) {
         rc = zb_os_cgroup_kill(group, err);
     }

@@ -171,6 +171,9 @@ systemd_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
     bool alive;
     enum zb_rc rc = unit_ask(r, &state, err);
 
+    if (rc == ZB_E_NOTFOUND || rc == ZB_E_UNSUPPORTED) {
+        return ZB_OK;
+    }
     if (rc == ZB_OK) {
         rc = systemctl(r, stop, hard, output, sizeof(output), &status, err);
     }
@@ -201,6 +204,10 @@ systemd_alive(const struct zb_runner *r, bool *alive, struct zb_err *err)
     struct unit_state state;
     enum zb_rc rc = unit_ask(r, &state, err);
 
+    if (rc == ZB_E_NOTFOUND || rc == ZB_E_UNSUPPORTED) { /* what is not there does not run */
+        *alive = false;
+        return ZB_OK;
+    }
     return rc == ZB_OK ? unit_alive(&state, alive, err) : rc;
 }
 

@@ -1,0 +1,262 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/be.h"
+#include "base/log.h"
+#include "keeper/internal.h"
+
+#define STACK_BYTES (1u << 20)
+
+struct zb_keeper_job *
+zb_keeper_job_new(void)
+{
+    struct zb_keeper_job *job = calloc(1, sizeof(*job));
+
+    if (job != NULL) {
+        job->transfer_fd = -1;
+    }
+    return job;
+}
+
+void
+zb_keeper_job_free(struct zb_keeper_job *job)
+{
+    zb_kreq_close(&job->req);
+    zb_krep_close(&job->rep);
+    free(job);
+}
+
+void
+zb_keeper_list_add(struct zb_keeper_list *list, struct zb_keeper_job *job)
+{
+    job->next = NULL;
+    if (list->tail != NULL) {
+        list->tail->next = job;
+    } else {
+        list->head = job;
+    }
+    list->tail = job;
+}
+
+void
+zb_keeper_list_remove(struct zb_keeper_list *list, struct zb_keeper_job *job)
+{
+    struct zb_keeper_job *before = NULL;
+
+    for (struct zb_keeper_job *j = list->head; j != NULL; before = j, j = j->next) {
+        if (j == job) {
+            *(before != NULL ? &before->next : &list->head) = job->next;
+            if (list->tail == job) {
+                list->tail = before;
+            }
+            job->next = NULL;
+            return;
+        }
+    }
+}
+
+void
+zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err)
+{
+    rep->rc = (uint32_t)rc;
+    if (rc != ZB_OK) {
+        rep->sys_errno = err->sys_errno;
+        (void)snprintf(rep->msg, sizeof(rep->msg), "%s", err->msg);
+        (void)snprintf(rep->hint, sizeof(rep->hint), "%s", err->hint);
+    }
+}
+
+/* The message behind its length; NULL without memory. */
+static struct zb_keeper_out *
+out_new(const struct zb_krep *rep, struct zb_err *err)
+{
+    struct zb_keeper_out *out = malloc(sizeof(*out) + 4 + ZB_KMSG_MAX);
+    struct zb_keeper_out *fitted;
+    size_t used = 0;
+
+    if (out == NULL) {
+        (void)zb_err_sys(err, ENOMEM, "reply");
+        return NULL;
+    }
+    if (zb_krep_encode(rep, out->bytes + 4, ZB_KMSG_MAX, &used, err) != ZB_OK) {
+        free(out);
+        return NULL;
+    }
+    zb_be32_put(out->bytes, (uint32_t)used);
+    fitted = realloc(out, sizeof(*out) + 4 + used);
+    out = fitted != NULL ? fitted : out;
+    out->next = NULL;
+    out->sent = 0;
+    out->size = 4 + used;
+    return out;
+}
+
+void
+zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_krep *rep, int fd)
+{
+    const uint64_t one = 1;
+    struct zb_err err;
+    struct zb_keeper_out *out = out_new(rep, &err);
+
+    if (out == NULL && err.rc != ZB_E_NOMEM) {
+        /* Too large or with a name that kmsg.h does not carry: the outcome at least is told. */
+        struct zb_krep small = {.id = rep->id, .op = rep->op};
+        zb_keeper_outcome(&small, err.rc, &err);
+        out = out_new(&small, &err);
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    if (out == NULL) {
+        k->out_lost = true;
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+    } else {
+        out->fd = fd;
+        out->generation = generation;
+        *(k->done_tail != NULL ? &k->done_tail->next : &k->done_head) = out;
+        k->done_tail = out;
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    (void)!write(k->wake_fd, &one, sizeof(one));
+}
+
+void
+zb_keeper_job_cancel(struct zb_keeper_job *job)
+{
+    job->canceled = true;
+    if (job->transfer_fd >= 0) {
+        (void)shutdown(job->transfer_fd, SHUT_RDWR);
+    }
+}
+
+void
+zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job)
+{
+    struct zb_err err = {0};
+    enum zb_rc rc = ZB_OK;
+    bool settle;
+
+    (void)pthread_mutex_lock(&k->lock);
+    settle = job->op->wants_settled && !job->service->settled;
+    (void)pthread_mutex_unlock(&k->lock);
+    if (settle) {
+        rc = zb_keeper_settle(k, job->service, &err);
+    }
+    if (rc == ZB_OK) {
+        rc = job->op->handler(k, job, &err);
+    }
+    if (rc != ZB_OK) {
+        zb_log(rc == ZB_E_CANCELED || rc == ZB_E_CLOSED ? ZB_LOG_DEBUG : ZB_LOG_WARNING,
+               "%s %s: %s: %s", zb_kop_word(job->req.op), job->req.service, zb_rc_word(rc),
+               err.msg);
+    }
+    job->rep.id = job->req.id;
+    job->rep.op = job->req.op;
+    zb_keeper_outcome(&job->rep, rc, &err);
+}
+
+/* The first waiting job that may begin: transfers leave workers for the rest. Caller holds lock. */
+static struct zb_keeper_job *
+job_take(struct zb_keeper *k)
+{
+    struct zb_keeper_job *job = k->waiting.head;
+
+    while (job != NULL && job->op->transfer && k->transfers_count >= ZB_KEEPER_TRANSFERS_MAX) {
+        job = job->next;
+    }
+    if (job != NULL) {
+        zb_keeper_list_remove(&k->waiting, job);
+        zb_keeper_list_add(&k->active, job);
+        k->transfers_count += job->op->transfer ? 1 : 0;
+    }
+    return job;
+}
+
+static void
+job_finish(struct zb_keeper *k, struct zb_keeper_job *job)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    zb_keeper_list_remove(&k->active, job);
+    k->transfers_count -= job->op->transfer ? 1 : 0;
+    k->jobs_count--;
+    zb_keeper_unclaim(job);
+    (void)pthread_cond_broadcast(&k->work); /* a transfer that waited for a place, or the end */
+    (void)pthread_mutex_unlock(&k->lock);
+    /* After the claim is back: the engine may ask for the next operation at once. */
+    zb_keeper_reply(k, job->generation, &job->rep, -1);
+    zb_keeper_job_free(job);
+}
+
+static void *
+worker(void *arg)
+{
+    struct zb_keeper *k = arg;
+
+    for (;;) {
+        struct zb_keeper_job *job;
+
+        (void)pthread_mutex_lock(&k->lock);
+        while ((job = job_take(k)) == NULL && !k->ending) {
+            (void)pthread_cond_wait(&k->work, &k->lock);
+        }
+        (void)pthread_mutex_unlock(&k->lock);
+        if (job == NULL) {
+            return NULL;
+        }
+        zb_keeper_job_run(k, job);
+        job_finish(k, job);
+    }
+}
+
+enum zb_rc
+zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err)
+{
+    pthread_attr_t attr;
+    int e = pthread_attr_init(&attr);
+
+    if (e == 0) {
+        e = pthread_attr_setstacksize(&attr, STACK_BYTES);
+    }
+    while (e == 0 && k->threads_count < ZB_KEEPER_JOBS_MAX) {
+        e = pthread_create(&k->threads[k->threads_count], &attr, worker, k);
+        k->threads_count += e == 0 ? 1 : 0;
+    }
+    (void)pthread_attr_destroy(&attr);
+    return e == 0 ? ZB_OK : zb_err_sys(err, e, "start workers");
+}
+
+bool
+zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
+{
+    bool ended;
+
+    (void)pthread_mutex_lock(&k->lock);
+    k->ending = true;
+    (void)pthread_cond_broadcast(&k->work);
+    for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {
+        if (j->op->transfer) {
+            zb_keeper_job_cancel(j);
+        }
+    }
+    while ((k->active.head != NULL || k->waiting.head != NULL) &&
+           zb_mono_now().ms < deadline.ms) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 100000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&k->work, &k->lock, &until);
+    }
+    ended = k->active.head == NULL && k->waiting.head == NULL;
+    (void)pthread_mutex_unlock(&k->lock);
+    for (uint32_t i = 0; ended && i < k->threads_count; i++) {
+        (void)pthread_join(k->threads[i], NULL);
+    }
+    return ended;
+}

@@ -1,0 +1,154 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "keeper/internal.h"
+
+/* ---- RELEASE ---- */
+
+/* S2: proven at the moment of the release, not only when it was sealed. */
+static enum zb_rc
+release_prove(const struct zb_keeper_job *job, const struct zb_keeper_view *view,
+              const struct zb_keeper_facts *facts, struct zb_err *err)
+{
+    enum zb_rc rc = zb_rules_idle(facts, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_tree_free_prove(view, err);
+    }
+    return rc == ZB_OK ? zb_rules_tree_equal(&job->req.manifest, facts, err) : rc;
+}
+
+enum zb_rc
+zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_record next;
+    struct zb_keeper_facts facts;
+    bool again = false;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    zb_keeper_record_copy(k, job->service, &next);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_rules_release(&next, &job->req, &facts, &again, err);
+    }
+    if (rc == ZB_OK && !again) {
+        rc = release_prove(job, &view, &facts, err);
+        if (rc == ZB_OK) {
+            rc = zb_rules_released(&next, &job->req, err);
+        }
+        if (rc == ZB_OK) {
+            rc = zb_keeper_record_change(k, job->service, &next, err);
+        }
+        if (rc == ZB_OK) {
+            zb_keeper_stage_set(k, job->service, ZB_STAGE_REST);
+        }
+    }
+    zb_keeper_view_close(&view);
+    if (rc == ZB_OK) {
+        zb_keeper_observation_add(k, job);
+    }
+    return rc;
+}
+
+/* ---- GRANT ---- */
+
+enum zb_rc
+zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_record next;
+    struct zb_keeper_facts facts;
+    bool again = false;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    zb_keeper_record_copy(k, job->service, &next);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_rules_grant(&next, &job->req, &facts, &again, err);
+    }
+    zb_keeper_view_close(&view);
+    if (rc == ZB_OK && !again) {
+        rc = zb_rules_granted(&next, &job->req, err);
+        if (rc == ZB_OK) {
+            rc = zb_keeper_record_change(k, job->service, &next, err);
+        }
+        if (rc == ZB_OK) {
+            zb_keeper_stage_set(k, job->service, ZB_STAGE_REST); /* what was sealed is over */
+        }
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_observation_add(k, job); /* M2: the position is read after the grant */
+    }
+    return rc;
+}
+
+/* ---- LEARN ---- */
+
+/* Values that only a leader has are cleared when somebody else leads. A failure is put right by the next start, and
+ * by each receive for its dataset. */
+static void
+follower_rest(struct zb_keeper *k, struct zb_keeper_service *s)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_err err;
+    enum zb_rc rc = zb_keeper_view_open(k, s->name, &view, &err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_rest_set_all(&view, &err);
+    }
+    zb_keeper_view_close(&view);
+    s->rested = rc == ZB_OK;
+    if (rc != ZB_OK) {
+        zb_log_warning("%s: properties at rest: %s", s->name, err.msg);
+    }
+}
+
+enum zb_rc
+zb_keeper_op_learn(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_service *s = job->service;
+    struct zb_keeper_record next;
+    enum zb_keeper_stage stage;
+    bool known = false;
+    enum zb_rc rc;
+
+    zb_keeper_record_copy(k, s, &next);
+    rc = zb_rules_learn(&next, &job->req, &known, err);
+    if (rc == ZB_E_MISMATCH) {
+        zb_log_error("%s: %s", s->name, err->msg);
+    }
+    if (rc == ZB_OK && !known && job->claim != ZB_CLAIM_WRITE) {
+        return zb_err_set(err, ZB_E_BUSY, "the record changed meanwhile");
+    }
+    if (rc != ZB_OK || known) {
+        job->rep.record = next.rec;
+        return rc;
+    }
+    zb_rules_learned(&next, &job->req);
+    rc = zb_keeper_record_change(k, s, &next, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    stage = s->stage;
+    (void)pthread_mutex_unlock(&k->lock);
+    if (stage != ZB_STAGE_REST) {
+        /* Somebody leads a higher term: nothing more is written under the old one, asked to or not. */
+        zb_log_error("%s: %s leads term %llu, this node gives up term %llu", s->name,
+                     job->req.node, (unsigned long long)job->req.term,
+                     (unsigned long long)next.rec.established_term);
+        rc = zb_keeper_demote(k, s, &job->conf, job->conf.stop_timeout_ms, err);
+    } else if (!s->rested && strcmp(job->req.node, k->conf->node) != 0) {
+        follower_rest(k, s);
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_observation_add(k, job);
+    }
+    return rc;
+}

@@ -1,0 +1,208 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "keeper/internal.h"
+
+/* ---- PROMOTE ---- */
+
+/* Partial receives go before anything is mounted (G12). The rule is asked first without the beginnings of datasets
+ * that no set holds yet, so that a refusal changes nothing. */
+static enum zb_rc
+partials_abort(struct zb_keeper *k, const char *service, struct zb_keeper_view *view,
+               struct zb_err *err)
+{
+    bool any = false;
+    enum zb_rc rc = ZB_OK;
+
+    for (uint32_t i = view->count; i-- > 0 && rc == ZB_OK;) {
+        if (view->props[i]->token[0] != '\0' || view->props[i]->inconsistent) {
+            rc = zb_zfs_receive_abort(view->props[i]->name, err);
+            any = true;
+        }
+    }
+    if (rc == ZB_OK && any) {
+        zb_keeper_view_close(view);
+        rc = zb_keeper_view_open(k, service, view, err);
+    }
+    return rc;
+}
+
+/* The facts without datasets whose first receive never ended; kept: room for view->count of them. */
+static void
+complete_only(const struct zb_keeper_view *view, struct zb_kdataset *kept,
+              struct zb_keeper_facts *facts)
+{
+    facts->datasets = kept;
+    facts->datasets_count = 0;
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (!view->props[i]->inconsistent) {
+            kept[facts->datasets_count++] = view->datasets[i];
+        }
+    }
+}
+
+static enum zb_rc
+promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
+              const struct zb_keeper_record *r, struct zb_err *err)
+{
+    struct zb_keeper_facts facts;
+    struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
+    enum zb_rc rc = kept != NULL ? ZB_OK : zb_err_set(err, ZB_E_NOMEM, "no memory to promote");
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_facts(k, job->service, &job->conf, view, true, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        complete_only(view, kept, &facts);
+        rc = zb_rules_promote(r, &job->req, &facts, err);
+    }
+    free(kept);
+    if (rc == ZB_OK) {
+        rc = partials_abort(k, job->req.service, view, err);
+    }
+    return rc;
+}
+
+/* After the record: S0 values, declared values, mounts, proof. Nothing stays mounted on an error. */
+static enum zb_rc
+promote_mount(const struct zb_keeper_view *view, const struct zb_kreq *req,
+              const struct zb_conf_service *conf, struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_rest_set_all(view, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_declared_set(view->dataset, conf, req->term, err);
+    }
+    return rc == ZB_OK ? zb_keeper_tree_mount(view, conf, err) : rc;
+}
+
+enum zb_rc
+zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_service *s = job->service;
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_record next;
+    bool remount = (job->req.flags & ZB_KF_REMOUNT) != 0;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    zb_keeper_record_copy(k, s, &next);
+    if (rc == ZB_OK) {
+        rc = promote_check(k, job, &view, &next, err);
+    }
+    if (rc == ZB_OK && !remount) { /* M7: recorded before anything can be written */
+        zb_rules_promoted(&next, &job->req, k->conf->node, k->boot_id, view.pool_guid);
+        rc = zb_keeper_record_change(k, s, &next, err);
+    }
+    if (rc != ZB_OK) {
+        goto out;
+    }
+    s->rested = false;
+    rc = promote_mount(&view, &job->req, &job->conf, err);
+    if (rc == ZB_OK) {
+        zb_keeper_stage_set(k, s, ZB_STAGE_MOUNTED);
+        zb_keeper_observation_add(k, job);
+    } else {
+        /* The probe may have written: what was sealed is so no more. Another term, or another set. */
+        zb_keeper_stage_set(k, s, remount ? ZB_STAGE_UNMOUNTED : ZB_STAGE_REST);
+    }
+out:
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+/* ---- SEAL ---- */
+
+/* Mounts again what the failed seal has unmounted. */
+static void
+seal_undo(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view)
+{
+    struct zb_err err;
+
+    if (zb_keeper_tree_mount(view, &job->conf, &err) == ZB_OK) {
+        zb_keeper_stage_set(k, job->service, ZB_STAGE_MOUNTED);
+        job->rep.flags |= ZB_KF_REMOUNTED;
+    } else {
+        zb_log_error("%s: not mounted again after a failed seal: %s", job->req.service, err.msg);
+    }
+}
+
+/* Unmounted; now the proofs. ZB_E_HELD: put it back. ZB_E_MISMATCH: it stays unmounted. */
+static enum zb_rc
+seal_prove(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *before,
+           struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_facts facts;
+    enum zb_rc rc = zb_keeper_tree_free_prove(before, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_rules_tree_equal(&job->req.manifest, &facts, err);
+    }
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_service *s = job->service;
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_record r;
+    struct zb_keeper_facts facts;
+    struct zb_mono deadline = {zb_mono_now().ms + (job->req.timeout_ms != 0
+                                                       ? job->req.timeout_ms
+                                                       : ZB_KEEPER_UMOUNT_MS)};
+    bool was_mounted;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    zb_keeper_record_copy(k, s, &r);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_facts(k, s, &job->conf, &view, true, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_rules_seal(&r, &job->req, &facts, err);
+    }
+    if (rc != ZB_OK) {
+        goto out;
+    }
+    was_mounted = facts.stage == ZB_STAGE_MOUNTED;
+    zb_keeper_stage_set(k, s, ZB_STAGE_UNMOUNTED);
+    rc = zb_keeper_tree_umount(view.dataset, deadline, err);
+    if (rc == ZB_OK) {
+        rc = seal_prove(k, job, &view, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_manifest_copy(&s->sealed, &job->req.manifest, err);
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_stage_set(k, s, ZB_STAGE_SEALED);
+        zb_keeper_observation_add(k, job);
+    } else if (was_mounted && rc != ZB_E_MISMATCH) {
+        seal_undo(k, job, &view);
+    }
+out:
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+/* ---- DEMOTE ---- */
+
+enum zb_rc
+zb_keeper_op_demote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    uint32_t timeout_ms =
+        job->req.timeout_ms != 0 ? job->req.timeout_ms : job->conf.stop_timeout_ms;
+    enum zb_rc rc = zb_keeper_demote(k, job->service, &job->conf, timeout_ms, err);
+
+    if (rc == ZB_OK) {
+        zb_keeper_observation_add(k, job);
+    }
+    return rc;
+}

@@ -1,0 +1,336 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "keeper/internal.h"
+
+#define PRUNE_MAX 256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
+#define PRUNE_BATCH 64
+
+/* ---- SNAPSHOT ---- */
+
+/* The highest seq of the term among the snapshots of the tree; looked for once per term and keeper's life. */
+static enum zb_rc
+last_seq_find(struct zb_keeper_service *s, const struct zb_keeper_view *view, uint64_t term,
+              struct zb_err *err)
+{
+    bool any = false;
+    uint64_t last = 0;
+
+    if (s->last_term == term) {
+        return ZB_OK;
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        struct zb_zfs_snaps list = {0};
+        enum zb_rc rc = zb_zfs_snaps_list(view->props[i]->name, &list, err);
+
+        if (rc != ZB_OK) {
+            return rc;
+        }
+        for (size_t j = 0; j < list.count; j++) {
+            struct zb_set_id id;
+            if (zb_set_name_parse(list.snaps[j].name, &id, NULL) && id.term == term) {
+                last = !any || id.seq > last ? id.seq : last;
+                any = true;
+            }
+        }
+        zb_zfs_snaps_close(&list);
+    }
+    s->last_term = term;
+    s->last_seq = last;
+    s->last_any = any;
+    return ZB_OK;
+}
+
+/* Whether this dataset has a snapshot of another tool that is newer than the base set. */
+static enum zb_rc
+foreign_find(const struct zb_zfs_props *props, struct zb_set_id base, bool *foreign,
+             struct zb_err *err)
+{
+    struct zb_zfs_snaps list = {0};
+    struct zb_set_id id;
+    enum zb_rc rc;
+
+    if (props->newest[0] == '\0' ||
+        (zb_set_name_parse(props->newest, &id, NULL) && zb_set_id_cmp(id, base) == 0)) {
+        return ZB_OK; /* the usual case, without a list */
+    }
+    rc = zb_zfs_snaps_list(props->name, &list, err);
+    for (size_t i = list.count; rc == ZB_OK && i-- > 0;) {
+        if (!zb_set_name_parse(list.snaps[i].name, &id, NULL)) {
+            *foreign = true;
+            break;
+        }
+        if (!zb_set_id_is_none(base) && zb_set_id_cmp(id, base) <= 0) {
+            break;
+        }
+    }
+    zb_zfs_snaps_close(&list);
+    return rc;
+}
+
+/* A dataset that somebody made below the leading tree is mounted where `zfs create` put it, read-only as it
+ * inherits that. Here it becomes one of the tree: marks, values at rest, mounted read-write. */
+static enum zb_rc
+newcomer_take(struct zb_keeper *k, const struct zb_keeper_job *job,
+              const struct zb_keeper_view *view, uint32_t i, bool mount, struct zb_err *err)
+{
+    const char *name = view->props[i]->name;
+    struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
+    char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
+    char uuid[ZB_UUID_SIZE];
+    struct zb_keeper_mark mark = {.service = job->req.service, .node = k->conf->node,
+                                  .uuid = uuid, .cluster = "", .pool_guid = view->pool_guid};
+    struct zb_err later;
+    enum zb_rc rc;
+
+    zb_uuid_new(uuid);
+    rc = zb_keeper_adopt(view->props[i], &mark, false, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    /* In the set from now on. That it cannot be mounted well is said, but keeps no set from being made. */
+    rc = zb_keeper_tree_umount(name, deadline, &later);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_rest_set(view->props[i], false, &later);
+    }
+    if (rc == ZB_OK && mount) {
+        (void)snprintf(dir, sizeof(dir), "%s/%s", job->conf.mountpoint, view->datasets[i].rel);
+        rc = zb_os_mount(name, dir, ZB_OS_MOUNT_RW, &later);
+    }
+    if (rc != ZB_OK) {
+        zb_log_warning("new dataset %s: %s", name, later.msg);
+    } else {
+        zb_log_info("new dataset %s belongs to %s now", name, job->req.service);
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+newcomers_take(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
+               bool mount, struct zb_err *err)
+{
+    bool any = false;
+    enum zb_rc rc = ZB_OK;
+
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
+        if (!view->datasets[i].marked || view->datasets[i].uuid[0] == '\0') {
+            rc = newcomer_take(k, job, view, i, mount, err);
+            any = true;
+        }
+    }
+    if (rc == ZB_OK && any) {
+        zb_keeper_view_close(view);
+        rc = zb_keeper_view_open(k, job->req.service, view, err);
+    }
+    return rc;
+}
+
+/* Takes the snapshots and re-reads their guids into the manifest. */
+static enum zb_rc
+set_take(const struct zb_keeper_view *view, struct zb_set_id id, struct zb_wall time,
+         struct zb_manifest *m, struct zb_err *err)
+{
+    char set[ZB_SNAP_NAME_SIZE];
+    char(*names)[ZB_DATASET_NAME_SIZE] = calloc(view->count, sizeof(*names));
+    const char **list = calloc(view->count, sizeof(*list));
+    uint64_t *guids = calloc(view->count, sizeof(*guids));
+    enum zb_rc rc = ZB_OK;
+
+    if (names == NULL || list == NULL || guids == NULL) {
+        rc = zb_err_sys(err, ENOMEM, "snapshot");
+        goto out;
+    }
+    zb_set_name_format(id, time, set);
+    for (uint32_t i = 0; i < view->count; i++) {
+        if ((size_t)snprintf(names[i], sizeof(names[i]), "%s@%s", view->props[i]->name, set) >=
+            sizeof(names[i])) {
+            rc = zb_err_set(err, ZB_E_LIMIT, "name of %s is too long", view->props[i]->name);
+            goto out;
+        }
+        list[i] = names[i];
+    }
+    rc = zb_manifest_init(m, view->count, err);
+    if (rc == ZB_OK) {
+        rc = zb_zfs_snapshot(list, view->count, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_guids(list, view->count, guids, err);
+    }
+    if (rc != ZB_OK) {
+        goto out;
+    }
+    m->id = id;
+    m->time = time;
+    for (uint32_t i = 0; i < view->count; i++) {
+        zb_strcopy(m->entries[i].uuid, ZB_UUID_SIZE, view->datasets[i].uuid);
+        zb_strcopy(m->entries[i].rel, ZB_REL_SIZE, view->datasets[i].rel);
+        m->entries[i].guid = guids[i];
+    }
+    zb_manifest_sort(m);
+out:
+    free(names);
+    free(list);
+    free(guids);
+    return rc;
+}
+
+/* Everything that may say no, before anything changes. */
+static enum zb_rc
+snapshot_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
+               struct zb_keeper_facts *facts, struct zb_err *err)
+{
+    struct zb_keeper_service *s = job->service;
+    struct zb_keeper_record r;
+    enum zb_rc rc;
+
+    if (view->count == 0) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", view->dataset);
+    }
+    zb_keeper_record_copy(k, s, &r);
+    rc = zb_keeper_facts(k, s, &job->conf, view, false, facts, err);
+    if (rc == ZB_OK && facts->stage == ZB_STAGE_MOUNTED &&
+        view->datasets[0].mount != ZB_MOUNT_RW) {
+        /* By hand: what is written from now on nobody here knows of. */
+        zb_keeper_stage_set(k, s, ZB_STAGE_REST);
+        facts->stage = ZB_STAGE_REST;
+    }
+    if (rc == ZB_OK) {
+        rc = last_seq_find(s, view, job->req.term, err);
+    }
+    return rc == ZB_OK ? zb_rules_snapshot(&r, &job->req, facts, s->last_any, s->last_seq, err)
+                       : rc;
+}
+
+enum zb_rc
+zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_service *s = job->service;
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_facts facts;
+    struct zb_set_id base = {job->req.base_term, job->req.base_seq};
+    struct zb_set_id id = {job->req.term, job->req.seq};
+    bool foreign = false;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    if (rc == ZB_OK) {
+        rc = snapshot_check(k, job, &view, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        rc = newcomers_take(k, job, &view, facts.stage == ZB_STAGE_MOUNTED, err);
+    }
+    if (rc == ZB_OK && (job->req.flags & ZB_KF_SYNC) != 0) {
+        rc = zb_keeper_tree_sync(view.dataset, err);
+    }
+    for (uint32_t i = 0; i < view.count && rc == ZB_OK; i++) {
+        rc = foreign_find(view.props[i], base, &foreign, err);
+    }
+    if (rc == ZB_OK) {
+        if (facts.stage == ZB_STAGE_SEALED) {
+            zb_keeper_stage_set(k, s, ZB_STAGE_UNMOUNTED); /* the sealed set is not the newest any more */
+        }
+        /* Used up even if it cannot be read back: the set may exist. */
+        s->last_any = true;
+        s->last_seq = id.seq;
+        rc = set_take(&view, id, (struct zb_wall){job->req.time_s}, &job->rep.manifest, err);
+    }
+    job->rep.foreign = foreign;
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+/* ---- PRUNE ---- */
+
+/* Destroys a batch; without those that refuse, if some do. */
+static enum zb_rc
+batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_err *err)
+{
+    int errnos[PRUNE_BATCH] = {0};
+    size_t left = 0;
+    enum zb_rc rc = zb_zfs_snaps_destroy(names, count, errnos, err);
+
+    if (rc == ZB_OK) {
+        *destroyed += (uint32_t)count;
+    }
+    if (rc != ZB_E_HELD) {
+        return rc;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (errnos[i] == 0) {
+            names[left++] = names[i];
+        }
+    }
+    if (left == 0 || left == count) {
+        return ZB_OK; /* held or cloned: they stay, and are looked at again next time */
+    }
+    rc = zb_zfs_snaps_destroy(names, left, NULL, err);
+    if (rc == ZB_OK) {
+        *destroyed += (uint32_t)left;
+    }
+    return rc == ZB_E_HELD ? ZB_OK : rc;
+}
+
+/* The snapshots of one dataset that the rule lets go, oldest first. */
+static enum zb_rc
+dataset_prune(const char *dataset, const struct zb_kreq *req, uint32_t *destroyed,
+              struct zb_err *err)
+{
+    struct zb_zfs_snaps list = {0};
+    struct zb_ksnap *snaps = NULL;
+    bool *go = NULL;
+    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
+    const char *batch[PRUNE_BATCH];
+    size_t n = 0;
+    enum zb_rc rc = zb_zfs_snaps_list(dataset, &list, err);
+
+    if (rc != ZB_OK || list.count == 0) {
+        goto out;
+    }
+    snaps = calloc(list.count, sizeof(*snaps));
+    go = calloc(list.count, sizeof(*go));
+    if (snaps == NULL || go == NULL) {
+        rc = zb_err_sys(err, ENOMEM, "prune");
+        goto out;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        /* A name that does not fit is not a set's. */
+        (void)snprintf(snaps[i].name, sizeof(snaps[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
+                       list.snaps[i].name);
+    }
+    (void)zb_rules_prune(snaps, list.count, req->count, req->protect, req->protect_count, go);
+    for (size_t i = 0; i <= list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
+        if (n == PRUNE_BATCH || (i == list.count && n > 0)) {
+            rc = batch_destroy(batch, n, destroyed, err);
+            n = 0;
+        }
+        if (i < list.count && go[i]) {
+            (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, snaps[i].name);
+            batch[n] = names[n];
+            n++;
+        }
+    }
+out:
+    free(snaps);
+    free(go);
+    zb_zfs_snaps_close(&list);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    uint32_t destroyed = 0;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
+        if (view.datasets[i].marked) { /* S9, G15 */
+            rc = dataset_prune(view.props[i]->name, &job->req, &destroyed, err);
+        }
+    }
+    job->rep.count = destroyed;
+    zb_keeper_view_close(&view);
+    return rc;
+}

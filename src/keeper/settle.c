@@ -1,0 +1,259 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "keeper/internal.h"
+#include "runner/runner.h"
+
+/* ---- giving up a tree ---- */
+
+enum zb_rc
+zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
+                 const struct zb_conf_service *conf, uint32_t timeout_ms, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    char dataset[ZB_DATASET_NAME_SIZE];
+    struct zb_mono deadline;
+    enum zb_rc rc = zb_keeper_dataset_name(k, s->name, "", dataset, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_service_stop(k, s->name, conf, timeout_ms, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    /* From here on this node does not lead, however far the unmounting comes. */
+    zb_keeper_stage_set(k, s, ZB_STAGE_REST);
+    s->rested = false;
+    deadline.ms = zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS;
+    rc = zb_keeper_tree_sync(dataset, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_tree_umount(dataset, deadline, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_view_open(k, s->name, &view, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    rc = zb_keeper_tree_free_prove(&view, err);
+    if (rc == ZB_E_MISMATCH) {
+        rc = ZB_OK; /* a newer bookmark: unmounted all the same, and not to be handed over */
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_rest_set_all(&view, err);
+        s->rested = rc == ZB_OK;
+    }
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+/* ---- mounts that were there before this keeper ---- */
+
+static bool
+all_mounted_rw(const struct zb_keeper_view *view)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->datasets[i].mount != ZB_MOUNT_RW) {
+            return false;
+        }
+    }
+    return view->count > 0;
+}
+
+static bool
+any_mounted(const struct zb_keeper_view *view, uint32_t least)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->datasets[i].mount >= least) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A tree mounted read-write that this life has not mounted goes on by M12, or is given up. */
+static enum zb_rc
+mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper_view *view,
+              struct zb_err *err)
+{
+    struct zb_keeper_record r;
+    enum zb_keeper_stage stage;
+    enum zb_rc rc;
+
+    (void)pthread_mutex_lock(&k->lock);
+    stage = s->stage;
+    (void)pthread_mutex_unlock(&k->lock);
+    if (stage != ZB_STAGE_REST || !any_mounted(view, ZB_MOUNT_RW)) {
+        return ZB_OK;
+    }
+    zb_keeper_record_copy(k, s, &r);
+    if (!s->damaged && s->defined && all_mounted_rw(view) &&
+        zb_rules_continues(&r, k->conf->node, k->boot_id, view->pool_guid)) {
+        zb_log_info("%s goes on: mounted read-write under term %llu since before this start",
+                    s->name, (unsigned long long)r.rec.established_term);
+        zb_keeper_stage_set(k, s, ZB_STAGE_MOUNTED);
+        return ZB_OK;
+    }
+    zb_log_warning("%s is mounted read-write and may not be: stopping and unmounting it", s->name);
+    rc = zb_keeper_demote(k, s, s->defined ? &s->conf : NULL,
+                          s->defined ? s->conf.stop_timeout_ms : ZB_KEEPER_STOP_MS, err);
+    zb_keeper_view_close(view);
+    return rc == ZB_OK ? zb_keeper_view_open(k, s->name, view, err) : rc;
+}
+
+/* ---- intent logs ---- */
+
+struct replay {
+    const struct zb_keeper_view *view;
+    enum zb_rc *rcs;
+    struct zb_err *errs;
+};
+
+static void
+replay_one(void *ctx, size_t i)
+{
+    struct replay *r = ctx;
+
+    r->rcs[i] = zb_os_replay(r->view->props[i]->name, &r->errs[i]);
+}
+
+/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone (G6). */
+static enum zb_rc
+logs_replay(const struct zb_keeper_view *view, struct zb_err *err)
+{
+    struct replay r = {.view = view};
+    enum zb_rc rc = ZB_OK;
+
+    r.rcs = calloc(view->count, sizeof(*r.rcs));
+    r.errs = calloc(view->count, sizeof(*r.errs));
+    if (r.rcs == NULL || r.errs == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "no memory to replay intent logs");
+        goto out;
+    }
+    zb_keeper_parallel(view->count, replay_one, &r);
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
+        /* Mounted by somebody: then its log was replayed. A receive that never completed has none. */
+        if (r.rcs[i] != ZB_OK && r.rcs[i] != ZB_E_EXISTS && !view->props[i]->inconsistent) {
+            *err = r.errs[i];
+            rc = zb_err_wrap(err, "replay the intent log");
+        }
+    }
+out:
+    free(r.rcs);
+    free(r.errs);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_record r;
+    enum zb_keeper_stage stage;
+    enum zb_rc rc = zb_keeper_view_open(k, s->name, &view, err);
+
+    if (rc == ZB_OK) {
+        rc = mounts_settle(k, s, &view, err);
+    }
+    if (rc != ZB_OK) {
+        goto out;
+    }
+    zb_keeper_record_copy(k, s, &r);
+    (void)pthread_mutex_lock(&k->lock);
+    stage = s->stage;
+    (void)pthread_mutex_unlock(&k->lock);
+    if (stage == ZB_STAGE_REST && view.count > 0 && zb_rules_may_have_led(&r, view.led)) {
+        rc = logs_replay(&view, err);
+    }
+    if (rc == ZB_OK && !s->rested && stage == ZB_STAGE_REST) {
+        rc = zb_keeper_rest_set_all(&view, err);
+        s->rested = rc == ZB_OK;
+    }
+    if (rc == ZB_OK) {
+        (void)pthread_mutex_lock(&k->lock);
+        s->settled = true;
+        (void)pthread_mutex_unlock(&k->lock);
+    }
+out:
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+/* ---- the start ---- */
+
+/* Services whose record is lost but whose tree is mounted read-write are found by its mark. */
+static void
+unknown_mounts_add(struct zb_keeper *k, const struct zb_os_mounts *mounts)
+{
+    size_t root_size = strlen(k->conf->root);
+
+    for (size_t i = 0; i < mounts->count; i++) {
+        const struct zb_os_mount_entry *e = &mounts->entries[i];
+        char name[ZB_DATASET_NAME_SIZE];
+        char dataset[ZB_DATASET_NAME_SIZE];
+        struct zb_zfs_props props = {0};
+        struct zb_err err;
+        const char *mark;
+
+        if (e->readonly || e->dataset[root_size] != '/') {
+            continue;
+        }
+        zb_strcopy(name, sizeof(name), e->dataset + root_size + 1);
+        name[strcspn(name, "/@")] = '\0';
+        if (!zb_service_name_valid(name) || zb_keeper_service_find(k, name, false) != NULL ||
+            zb_keeper_dataset_name(k, name, "", dataset, &err) != ZB_OK ||
+            zb_zfs_props_get(dataset, &props, &err) != ZB_OK) {
+            continue;
+        }
+        mark = zb_zfs_props_local(&props, "zbaton:service");
+        if (mark != NULL && strcmp(mark, name) == 0) {
+            zb_log_error("%s carries the mark of service %s, but there is no record of it here",
+                         dataset, name);
+            (void)zb_keeper_service_find(k, name, true);
+        }
+        zb_zfs_props_close(&props);
+    }
+}
+
+static enum zb_rc
+service_start_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    enum zb_rc rc = zb_keeper_view_open(k, s->name, &view, err);
+
+    if (rc == ZB_OK) {
+        rc = mounts_settle(k, s, &view, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_rest_set_all(&view, err);
+        s->rested = rc == ZB_OK && s->stage == ZB_STAGE_REST;
+    }
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+void
+zb_keeper_start_settle(struct zb_keeper *k)
+{
+    struct zb_os_mounts mounts = {0};
+    enum zb_zfs_pool_state state = zb_zfs_pool_state(k->conf->root);
+    struct zb_err err;
+
+    if (state != ZB_ZFS_POOL_ONLINE && state != ZB_ZFS_POOL_DEGRADED) {
+        /* Each service is settled by its first operation, when the pool answers. */
+        zb_log_error("the pool of %s is %s", k->conf->root, zb_zfs_pool_state_word(state));
+        return;
+    }
+    if (zb_os_mounts_read(k->conf->root, &mounts, &err) == ZB_OK) {
+        unknown_mounts_add(k, &mounts);
+        zb_os_mounts_close(&mounts);
+    } else {
+        zb_log_error("%s", err.msg);
+    }
+    for (uint32_t i = 0; i < k->services_count; i++) {
+        if (service_start_settle(k, k->services[i], &err) != ZB_OK) {
+            zb_log_error("%s: %s", k->services[i]->name, err.msg);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keeper/internal.h"
+
+enum zb_rc
+zb_keeper_dataset_name(const struct zb_keeper *k, const char *service, const char *rel, char *buf,
+                       struct zb_err *err)
+{
+    int n;
+
+    if (!zb_service_name_valid(service) || !zb_rel_valid(rel)) {
+        return zb_err_set(err, ZB_E_USAGE, "not the name of a dataset: %.60s/%.160s", service, rel);
+    }
+    n = snprintf(buf, ZB_DATASET_NAME_SIZE, "%s/%s%s%s", k->conf->root, service,
+                 rel[0] != '\0' ? "/" : "", rel);
+    if (n >= ZB_DATASET_NAME_SIZE || !zb_dataset_name_valid(buf)) {
+        return zb_err_set(err, ZB_E_LIMIT, "name of dataset %.60s/%.160s is too long", service,
+                          rel);
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+pool_check(const char *root, struct zb_err *err)
+{
+    enum zb_zfs_pool_state state = zb_zfs_pool_state(root);
+
+    if (state == ZB_ZFS_POOL_ABSENT) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "the pool of %s is not imported", root);
+    }
+    if (state != ZB_ZFS_POOL_ONLINE && state != ZB_ZFS_POOL_DEGRADED) {
+        return zb_err_set(err, ZB_E_SUSPENDED, "the pool of %s is %s", root,
+                          zb_zfs_pool_state_word(state));
+    }
+    return ZB_OK;
+}
+
+bool
+zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, const char *node,
+                    uint64_t pool_guid)
+{
+    char text[24];
+    const char *s = zb_zfs_props_local(props, "zbaton:service");
+    const char *n = zb_zfs_props_local(props, "zbaton:node");
+    const char *p = zb_zfs_props_local(props, "zbaton:pool");
+
+    (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)pool_guid);
+    return s != NULL && n != NULL && p != NULL && strcmp(s, service) == 0 &&
+           strcmp(n, node) == 0 && strcmp(p, text) == 0;
+}
+
+static uint32_t
+mount_state(const struct zb_os_mounts *mounts, const char *dataset)
+{
+    uint32_t state = ZB_MOUNT_NONE;
+
+    for (size_t i = 0; i < mounts->count; i++) {
+        if (strcmp(mounts->entries[i].dataset, dataset) == 0) {
+            if (!mounts->entries[i].readonly) {
+                return ZB_MOUNT_RW;
+            }
+            state = ZB_MOUNT_RO;
+        }
+    }
+    return state;
+}
+
+static enum zb_rc
+dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
+             const struct zb_zfs_props *p, struct zb_kdataset *d, struct zb_err *err)
+{
+    const char *rel = p->name + strlen(view->dataset);
+    const char *uuid = zb_zfs_props_local(p, "zbaton:uuid");
+
+    rel += *rel == '/' ? 1 : 0;
+    if (strlen(rel) >= sizeof(d->rel) || !zb_rel_valid(rel)) {
+        return zb_err_set(err, ZB_E_LIMIT, "name of dataset %s is too long, or has unusual "
+                          "characters", p->name);
+    }
+    if (strlen(p->newest) >= sizeof(d->newest)) {
+        return zb_err_set(err, ZB_E_LIMIT, "name of snapshot %s is longer than %d bytes",
+                          p->newest, ZB_SNAP_NAME_SIZE - 1);
+    }
+    zb_strcopy(d->rel, sizeof(d->rel), rel);
+    if (uuid != NULL && zb_uuid_valid(uuid)) {
+        zb_strcopy(d->uuid, sizeof(d->uuid), uuid);
+    }
+    d->guid = p->guid;
+    d->mount = mount_state(&view->mounts, p->name);
+    d->readonly_on = p->readonly_on;
+    d->marked = zb_keeper_is_marked(p, service, k->conf->node, view->pool_guid);
+    d->written_bytes = p->written_bytes;
+    d->used_bytes = p->used_bytes;
+    zb_strcopy(d->newest, sizeof(d->newest), p->newest);
+    d->newest_guid = p->newest_guid;
+    if (strlen(p->token) < sizeof(d->token)) { /* a longer one is not resumed, but thrown away */
+        zb_strcopy(d->token, sizeof(d->token), p->token);
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+datasets_fill(const struct zb_keeper *k, const char *service, struct zb_keeper_view *view,
+              struct zb_err *err)
+{
+    size_t count = view->tree.count;
+
+    view->datasets = calloc(count + 1, sizeof(*view->datasets));
+    view->props = calloc(count + 1, sizeof(*view->props));
+    if (view->datasets == NULL || view->props == NULL) {
+        return zb_err_sys(err, ENOMEM, "observe %s", view->dataset);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct zb_zfs_props *p = &view->tree.datasets[i];
+        const char *led = zb_zfs_props_local(p, "zbaton:led");
+        enum zb_rc rc;
+
+        if (p->type != ZB_ZFS_FILESYSTEM) {
+            zb_strcopy(view->volume, sizeof(view->volume), p->name);
+            continue;
+        }
+        rc = dataset_fill(k, service, view, p, &view->datasets[view->count], err);
+        if (rc != ZB_OK) {
+            return rc;
+        }
+        view->led = view->led || led != NULL;
+        view->props[view->count++] = p;
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_keeper_view_open(const struct zb_keeper *k, const char *service, struct zb_keeper_view *view,
+                    struct zb_err *err)
+{
+    enum zb_rc rc;
+
+    *view = (struct zb_keeper_view){0};
+    rc = zb_keeper_dataset_name(k, service, "", view->dataset, err);
+    if (rc == ZB_OK) {
+        rc = pool_check(k->conf->root, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_pool_guid(k->conf->root, &view->pool_guid, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_os_mounts_read(view->dataset, &view->mounts, err);
+    }
+    if (rc != ZB_OK) {
+        goto out;
+    }
+    rc = zb_zfs_tree_observe(view->dataset, &view->tree, err);
+    if (rc == ZB_E_NOTFOUND) {
+        rc = ZB_OK;
+    } else if (rc == ZB_OK) {
+        rc = datasets_fill(k, service, view, err);
+    }
+out:
+    if (rc != ZB_OK) {
+        zb_keeper_view_close(view);
+    }
+    return rc;
+}
+
+void
+zb_keeper_view_close(struct zb_keeper_view *view)
+{
+    zb_zfs_tree_close(&view->tree);
+    zb_os_mounts_close(&view->mounts);
+    free(view->datasets);
+    free(view->props);
+    *view = (struct zb_keeper_view){0};
+}
+
+const struct zb_kdataset *
+zb_keeper_view_find(const struct zb_keeper_view *view, const char *rel)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (strcmp(view->datasets[i].rel, rel) == 0) {
+            return &view->datasets[i];
+        }
+    }
+    return NULL;
+}
+
+enum zb_rc
+zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
+                const struct zb_conf_service *conf, const struct zb_keeper_view *view, bool runs,
+                struct zb_keeper_facts *facts, struct zb_err *err)
+{
+    struct zb_keeper_facts f = {.self = k->conf->node, .sealed = &s->sealed};
+    enum zb_rc rc = ZB_OK;
+
+    if (view != NULL) {
+        f.datasets_count = view->count;
+        f.datasets = view->datasets;
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    f.stage = s->stage;
+    (void)pthread_mutex_unlock(&k->lock);
+    if (runs) {
+        rc = zb_keeper_service_alive(k, s->name, conf, &f.running, err);
+    }
+    if (rc == ZB_OK) {
+        *facts = f;
+    }
+    return rc;
+}
