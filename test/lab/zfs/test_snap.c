@@ -1,0 +1,168 @@
+#include "zfs_test.h"
+
+#include <errno.h>
+
+static void
+snapshot_is_all_or_nothing(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    const char *const all[] = {"zta/t/web@s1", "zta/t/web/a@s1"};
+    const char *const one_taken[] = {"zta/t/web@s2", "zta/t/web/a@s1"};
+    const char *const two_pools[] = {"zta/t/web@s2", "ztb/t@s2"};
+    make_copy("zta/t/web");
+    make_copy("zta/t/web/a");
+    ok(zb_zfs_snapshot(all, 2, &err));
+    assert_int_equal(sh_number("zfs get -Hp -o value createtxg zta/t/web@s1"),
+                     sh_number("zfs get -Hp -o value createtxg zta/t/web/a@s1"));
+    fails(ZB_E_EXISTS, zb_zfs_snapshot(one_taken, 2, &err));
+    assert_contains(err.msg, "zta/t/web/a@s1");
+    assert_false(exists("zta/t/web@s2"));
+    fails(ZB_E_USAGE, zb_zfs_snapshot(two_pools, 2, &err));
+    fails(ZB_E_NOTFOUND, zb_zfs_snapshot((const char *const[]){"zta/t/no@s"}, 1, &err));
+}
+
+static void
+snapshots_one_after_the_other(void **state)
+{
+    (void)state;
+    make_copy("zta/t/web");
+    for (int i = 0; i < 5; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "zta/t/web@s%d", i);
+        snapshot(name);
+    }
+}
+
+static void
+destroy_is_all_or_nothing(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    int errnos[3] = {-1, -1, -1};
+    const char *const names[] = {"zta/t/web@a", "zta/t/web@b", "zta/t/web@c"};
+    make_copy("zta/t/web");
+    sh("zfs snapshot zta/t/web@a && zfs snapshot zta/t/web@b && zfs snapshot zta/t/web@c"
+       " && zfs hold keep zta/t/web@b && zfs clone zta/t/web@c zta/t/clone");
+    fails(ZB_E_HELD, zb_zfs_snaps_destroy(names, 3, errnos, &err));
+    assert_int_equal(errnos[0], 0);
+    assert_int_equal(errnos[1], EBUSY);
+    assert_int_equal(errnos[2], EEXIST);
+    assert_true(exists("zta/t/web@a"));
+    sh("zfs release keep zta/t/web@b && zfs destroy zta/t/clone && zfs destroy zta/t/web@a");
+    ok(zb_zfs_snaps_destroy(names, 3, errnos, &err));
+    assert_int_equal(errnos[1], 0);
+    assert_false(exists("zta/t/web@b"));
+    assert_false(exists("zta/t/web@c"));
+}
+
+static void
+holds(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    struct zb_zfs_names tags = {0};
+    const char *const both[] = {"zta/t/web@a", "zta/t/web@b"};
+    const char *const gone[] = {"zta/t/web@a", "zta/t/web@gone"};
+    make_copy("zta/t/web");
+    snapshot("zta/t/web@a");
+    snapshot("zta/t/web@b");
+    ok(zb_zfs_hold(both, 1, "zbaton:base", &err));
+    ok(zb_zfs_hold(both, 2, "zbaton:base", &err));
+    ok(zb_zfs_hold(both, 2, "zbaton:base", &err));
+    fails(ZB_E_HELD, zb_zfs_snaps_destroy(both, 2, NULL, &err));
+    ok(zb_zfs_holds_list("zta/t/web@b", &tags, &err));
+    assert_int_equal(tags.count, 1);
+    assert_string_equal(tags.names[0], "zbaton:base");
+    zb_zfs_names_close(&tags);
+    fails(ZB_E_NOTFOUND, zb_zfs_hold(gone, 2, "other", &err));
+    ok(zb_zfs_holds_list("zta/t/web@a", &tags, &err));
+    assert_int_equal(tags.count, 1);
+    zb_zfs_names_close(&tags);
+    ok(zb_zfs_release(both, 2, "zbaton:base", &err));
+    ok(zb_zfs_release(both, 2, "zbaton:base", &err));
+    ok(zb_zfs_release(gone, 2, "zbaton:base", &err));
+    ok(zb_zfs_snaps_destroy(both, 2, NULL, &err));
+}
+
+static void
+bookmarks(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    const char *const marks[] = {"zta/t/web#m", "zta/t/web#gone"};
+    make_copy("zta/t/web");
+    snapshot("zta/t/web@a");
+    snapshot("zta/t/web@b");
+    ok(zb_zfs_bookmark("zta/t/web@a", "zta/t/web#m", &err));
+    ok(zb_zfs_bookmark("zta/t/web@a", "zta/t/web#m", &err));
+    fails(ZB_E_EXISTS, zb_zfs_bookmark("zta/t/web@b", "zta/t/web#m", &err));
+    fails(ZB_E_NOTFOUND, zb_zfs_bookmark("zta/t/web@no", "zta/t/web#n", &err));
+    ok(zb_zfs_bookmarks_destroy(marks, 2, &err));
+    ok(zb_zfs_bookmarks_destroy(marks, 2, &err));
+    sh("! zfs list -t bookmark zta/t/web#m 2>/dev/null");
+}
+
+static void
+rollback_only_to_the_newest(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    make_mounted("zta/t/web", "/zt/web");
+    write_file("/zt/web/kept", "kept");
+    snapshot("zta/t/web@a");
+    write_file("/zt/web/later", "later");
+    snapshot("zta/t/web@b");
+    write_file("/zt/web/lost", "lost");
+    ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+    fails(ZB_E_REFUSED, zb_zfs_rollback_to("zta/t/web", "zta/t/web@a", &err));
+    assert_contains(err.msg, "@b is newer");
+    fails(ZB_E_USAGE, zb_zfs_rollback_to("zta/t/web", "zta/t@a", &err));
+    ok(zb_zfs_rollback_to("zta/t/web", "zta/t/web@b", &err));
+    assert_int_equal(written_of("zta/t/web"), 0);
+    ok(zb_os_mount("zta/t/web", "/zt/web", 0, &err));
+    sh("test -e /zt/web/later -a ! -e /zt/web/lost");
+    ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+    /* A bookmark of a snapshot that is gone blocks too, and is named. */
+    ok(zb_zfs_bookmark("zta/t/web@b", "zta/t/web#cursor", &err));
+    ok(zb_zfs_snaps_destroy((const char *const[]){"zta/t/web@b"}, 1, NULL, &err));
+    fails(ZB_E_REFUSED, zb_zfs_rollback_to("zta/t/web", "zta/t/web@a", &err));
+    assert_contains(err.msg, "#cursor is newer");
+    fails(ZB_E_NOTFOUND, zb_zfs_rollback_to("zta/t/none", "zta/t/none@a", &err));
+}
+
+static void
+rollback_is_held_off_by_an_open_zvol_or_mount(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    make_mounted("zta/t/web", "/zt/web");
+    snapshot("zta/t/web@a");
+    write_file("/zt/web/f", "f");
+    fails(ZB_E_HELD, zb_zfs_rollback_to("zta/t/web", "zta/t/web@a", &err));
+    sh("test -e /zt/web/f");
+    ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+}
+
+static void
+rename_takes_children_along(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    make_copy("zta/t/web");
+    make_copy("zta/t/web/a");
+    make_copy("zta/t/.rescue");
+    make_copy("zta/t/taken");
+    snapshot("zta/t/web/a@s");
+    uint64_t guid = guid_of("zta/t/web/a@s");
+    ok(zb_zfs_rename("zta/t/web", "zta/t/.rescue/web-3", &err));
+    assert_int_equal(guid_of("zta/t/.rescue/web-3/a@s"), guid);
+    assert_false(exists("zta/t/web"));
+    fails(ZB_E_EXISTS, zb_zfs_rename("zta/t/.rescue/web-3", "zta/t/taken", &err));
+    fails(ZB_E_NOTFOUND, zb_zfs_rename("zta/t/web", "zta/t/x", &err));
+}
+
+TESTS(snap, TEST(snapshot_is_all_or_nothing), TEST(snapshots_one_after_the_other),
+      TEST(destroy_is_all_or_nothing), TEST(holds), TEST(bookmarks),
+      TEST(rollback_only_to_the_newest), TEST(rollback_is_held_off_by_an_open_zvol_or_mount),
+      TEST(rename_takes_children_along));
