@@ -44,7 +44,7 @@ zb_wire_manifest_decode(const uint8_t *buf, size_t size, struct zb_manifest *out
 {
     enum zb_rc rc = zb_codec_decode(&zb_wire_manifest_shape, buf, size, out, err);
     if (rc == ZB_OK && !zb_manifest_valid(out)) {
-        zb_manifest_close(out);
+        zb_codec_close(&zb_wire_manifest_shape, out);
         rc = zb_err_set(err, ZB_E_FORMAT, "not a valid manifest");
     }
     return rc;
