@@ -144,8 +144,7 @@ pending_bound(struct zb_net *net)
     struct zb_conn *conn, *oldest = NULL;
     size_t pending = 0;
 
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (!conn->dialled && conn->state < ZB_CONN_OPEN) {
             oldest = oldest != NULL ? oldest : conn;
             pending++;

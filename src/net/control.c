@@ -10,8 +10,7 @@ older_doom(struct zb_conn *conn)
 {
     struct zb_conn *other;
 
-    TAILQ_FOREACH(other, &conn->net->conns, link)
-    {
+    for (other = TAILQ_FIRST(&conn->net->conns); other != NULL; other = TAILQ_NEXT(other, link)) {
         if (other->peer == conn->peer && other->opened && other->nonce != conn->nonce) {
             zb_conn_doom(other, "%s was restarted", conn->peer->conf.name);
         }
@@ -143,8 +142,7 @@ zb_control_redial(struct zb_net *net, uint64_t now_ms)
 {
     struct zb_peer *peer;
 
-    TAILQ_FOREACH(peer, &net->peers, link)
-    {
+    for (peer = TAILQ_FIRST(&net->peers); peer != NULL; peer = TAILQ_NEXT(peer, link)) {
         if (!peer->removed && peer->control == NULL && peer->dialling == NULL &&
             now_ms >= peer->redial_at_ms && strcmp(net->node, peer->conf.name) < 0) {
             dial(net, peer);

@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/be.h"
+#include "net/x509.h"
+
 struct hello {
     const char *cluster;
     const char *node;
@@ -94,10 +97,12 @@ zb_hello_begin(struct zb_conn *conn)
 static bool
 nonce_parse(const char *text, uint64_t *nonce)
 {
-    if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
+    uint8_t bytes[8];
+    if (!zb_hex_parse(text, bytes, sizeof bytes)) {
         return false;
     }
-    return sscanf(text, "%16" SCNx64, nonce) == 1;
+    *nonce = zb_be64_get(bytes);
+    return true;
 }
 
 static bool
@@ -149,8 +154,7 @@ data_accepted(const struct zb_net *net, const struct zb_peer *peer)
     const struct zb_conn *conn;
     size_t count = 0;
 
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         count += conn->peer == peer && conn->kind == ZB_CONN_DATA && !conn->dialled &&
                  conn->state == ZB_CONN_OPEN;
     }
@@ -204,7 +208,7 @@ static void
 printable_copy(char *to, size_t size, const char *from)
 {
     size_t i = 0;
-    for (; from[i] != '\0' && i < size - 1; i++) {
+    for (; i < size - 1 && from[i] != '\0'; i++) {
         to[i] = isprint((unsigned char)from[i]) ? from[i] : '?';
     }
     to[i] = '\0';

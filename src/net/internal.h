@@ -31,10 +31,10 @@
 #define ZB_NET_LINGER_MS 1000         /* an error frame's time to arrive before the close */
 #define ZB_NET_REFUSAL_QUIET_MS 60000 /* the same refusal is told once in this time */
 #define ZB_NET_REFUSALS 16            /* remembered for that */
-#define ZB_NET_DATA_IN_MAX (2 * ZB_NET_DATA_CONNS_MAX) /* accepted from a peer; dying ones count   \
-                                                        */
 #define ZB_NET_READ_SIZE (256u << 10) /* input buffer; grows to a frame of ZB_WIRE_FRAME_MAX */
-#define ZB_NET_TURN_MAX 8             /* rounds of I/O of one connection before the others' turn */
+#define ZB_NET_TURN_MAX 8             /* rounds of I/O of a connection before the others' turn */
+/* Accepted data connections of a peer; those that die count. */
+#define ZB_NET_DATA_IN_MAX (2 * ZB_NET_DATA_CONNS_MAX)
 
 enum zb_conn_state {
     ZB_CONN_CONNECTING, /* TCP; dialled ones only */
@@ -88,6 +88,8 @@ struct zb_conn {
     char reason[ZB_NET_REASON_SIZE]; /* why it is dead */
 };
 
+TAILQ_HEAD(zb_conn_list, zb_conn);
+
 /* One end of a pipe in the loop. Memory of its own: it outlives its stream by the close callback.
  */
 struct zb_pipe {
@@ -137,6 +139,8 @@ struct zb_peer {
     size_t waiting_count;
 };
 
+TAILQ_HEAD(zb_peer_list, zb_peer);
+
 struct zb_refusal {
     char host[ZB_ADDRESS_SIZE];
     char reason[ZB_NET_REASON_SIZE];
@@ -163,10 +167,10 @@ struct zb_net {
     bool closing;
     size_t handles; /* not closed yet; the last one frees a closing net */
     uint64_t last_id;
-    TAILQ_HEAD(, zb_conn) conns;
-    TAILQ_HEAD(, zb_conn) work;
+    struct zb_conn_list conns;
+    struct zb_conn_list work;
     size_t work_count;
-    TAILQ_HEAD(, zb_peer) peers;
+    struct zb_peer_list peers;
     struct zb_refusal refusals[ZB_NET_REFUSALS];
 };
 

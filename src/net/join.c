@@ -81,8 +81,7 @@ joining_find(struct zb_net *net, uint64_t join_id)
 {
     struct zb_conn *conn;
 
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (conn->state == ZB_CONN_JOINING && conn->id == join_id) {
             return conn;
         }

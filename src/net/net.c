@@ -31,8 +31,7 @@ zb_net_peer_find(const struct zb_net *net, const char *name)
 {
     struct zb_peer *peer;
 
-    TAILQ_FOREACH(peer, &net->peers, link)
-    {
+    for (peer = TAILQ_FIRST(&net->peers); peer != NULL; peer = TAILQ_NEXT(peer, link)) {
         if (!peer->removed && strcmp(peer->conf.name, name) == 0) {
             return peer;
         }
@@ -83,8 +82,7 @@ peer_sweep(struct zb_net *net, struct zb_peer *peer)
     struct zb_conn *conn;
 
     zb_stream_waiting_lost(peer, net, "the node was removed");
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (conn->peer == peer) {
             return;
         }
@@ -108,8 +106,7 @@ work(uv_idle_t *idle)
     }
     if (net->streams_due) {
         net->streams_due = false;
-        TAILQ_FOREACH(peer, &net->peers, link)
-        {
+        for (peer = TAILQ_FIRST(&net->peers); peer != NULL; peer = TAILQ_NEXT(peer, link)) {
             if (!net->closing) {
                 zb_stream_assign(peer, net);
             }
@@ -168,8 +165,7 @@ tick(uv_timer_t *timer)
         (void)uv_poll_start(&net->listener, UV_READABLE, accept_ready);
     }
     if (gap < TICK_LATE_MS) { /* else: read first what waited in the sockets */
-        TAILQ_FOREACH(conn, &net->conns, link)
-        {
+        for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
             zb_conn_tick(conn, now);
             if (net->closing) {
                 return;
@@ -328,8 +324,7 @@ zb_net_free(struct zb_net *net)
     while ((conn = TAILQ_FIRST(&net->conns)) != NULL) {
         zb_conn_destroy(conn);
     }
-    TAILQ_FOREACH(peer, &net->peers, link)
-    {
+    for (peer = TAILQ_FIRST(&net->peers); peer != NULL; peer = TAILQ_NEXT(peer, link)) {
         peer->control = peer->dialling = NULL;
         while ((stream = TAILQ_FIRST(&peer->waiting)) != NULL) {
             zb_stream_free(stream);

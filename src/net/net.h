@@ -30,15 +30,19 @@
 #include "net/pki.h"
 
 #define ZB_NET_VERSION 1
-#define ZB_NET_QUEUE_MAX (8u << 20) /* queued bytes to a peer; past it the connection is dropped   \
-                                     */
-#define ZB_NET_PENDING_MAX 64       /* accepted, no hello yet; past it the oldest is closed */
-#define ZB_NET_DATA_CONNS_MAX 4     /* data connections per peer and direction */
-#define ZB_NET_STREAMS_WAITING_MAX 1024  /* opened, waiting for one of those, per peer; ZB_E_LIMIT \
-                                          */
-#define ZB_STREAM_CHUNK_MAX (256u << 10) /* payload of a DATA frame; a longer one closes */
-#define ZB_STREAM_BUFFER_MAX (512u << 10) /* unsent bytes of a stream; past it ZB_E_BUSY */
 #define ZB_NET_REASON_SIZE 256
+/* Queued bytes to a peer; past it the connection is dropped. */
+#define ZB_NET_QUEUE_MAX (8u << 20)
+/* Accepted connections without a hello; past it the oldest is closed. */
+#define ZB_NET_PENDING_MAX 64
+/* Data connections per peer and direction; more streams wait ... */
+#define ZB_NET_DATA_CONNS_MAX 4
+/* ... and past so many per peer are refused, ZB_E_LIMIT. */
+#define ZB_NET_STREAMS_WAITING_MAX 1024
+/* Payload of a DATA frame; a longer one closes the connection. */
+#define ZB_STREAM_CHUNK_MAX (256u << 10)
+/* Unsent bytes of a stream; past it zb_stream_write says ZB_E_BUSY. */
+#define ZB_STREAM_BUFFER_MAX (512u << 10)
 
 struct zb_net;
 struct zb_stream;

@@ -34,8 +34,7 @@ peer_doom(struct zb_net *net, struct zb_peer *peer, bool dialled_only, const cha
 {
     struct zb_conn *conn;
 
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (conn->peer == peer && (conn->dialled || !dialled_only)) {
             zb_conn_doom(conn, "%s", reason);
         }
@@ -48,8 +47,7 @@ unpinned_doom(struct zb_net *net, struct zb_peer *peer)
 {
     struct zb_conn *conn;
 
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (conn->peer == peer && peer->conf.fingerprint[0] != '\0' && conn->opened &&
             strcmp(conn->tls_peer.fingerprint, peer->conf.fingerprint) != 0) {
             zb_conn_doom(conn, "its certificate is not the pinned one any more");
@@ -102,8 +100,7 @@ zb_net_peers_set(struct zb_net *net, const struct zb_net_peer *peers, size_t cou
     if (rc != ZB_OK) {
         return rc;
     }
-    TAILQ_FOREACH(peer, &net->peers, link)
-    {
+    for (peer = TAILQ_FIRST(&net->peers); peer != NULL; peer = TAILQ_NEXT(peer, link)) {
         if (!peer->removed && !listed(peers, count, peer->conf.name)) {
             peer->removed = true;
             peer_doom(net, peer, false, "the node was removed");
@@ -140,8 +137,7 @@ zb_net_peer_status(const struct zb_net *net, const char *name, struct zb_net_pee
     }
     zb_strcopy(out->reason, sizeof out->reason, peer->reason);
     out->streams_out = (uint32_t)peer->waiting_count;
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (conn->peer == peer && conn->stream != NULL) {
             *(conn->dialled ? &out->streams_out : &out->streams_in) += 1;
         }

@@ -55,8 +55,8 @@ enum zb_rc
 zb_socket_address_parse(const char *text, struct zb_socket_address *address, struct zb_err *err)
 {
     char host[ZB_ADDRESS_SIZE];
-    bool v6;
-    long port;
+    bool v6 = false;
+    long port = 0;
     struct sockaddr_in in = {.sin_family = AF_INET};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
 
@@ -99,7 +99,7 @@ zb_socket_address_format(const struct zb_socket_address *address, char *buf)
 bool
 zb_socket_address_valid(const char *text)
 {
-    struct zb_socket_address address;
+    struct zb_socket_address address = {0};
     struct zb_err err;
     char canonical[ZB_ADDRESS_SIZE];
 

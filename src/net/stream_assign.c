@@ -13,8 +13,7 @@ idle_find(struct zb_net *net, const struct zb_peer *peer)
 {
     struct zb_conn *conn;
 
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (usable(conn, peer) && conn->state == ZB_CONN_OPEN && conn->stream == NULL) {
             return conn;
         }
@@ -46,8 +45,7 @@ count(struct zb_net *net, const struct zb_peer *peer, size_t *dialling)
     size_t all = 0;
 
     *dialling = 0;
-    TAILQ_FOREACH(conn, &net->conns, link)
-    {
+    for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
         if (usable(conn, peer)) {
             all++;
             *dialling += conn->state != ZB_CONN_OPEN;

@@ -56,7 +56,7 @@ not_loaded(struct zb_err *err, struct zb_pem pem, const char *what)
 enum zb_rc
 zb_x509_cert_load(struct zb_pem pem, X509 **out, struct zb_err *err)
 {
-    BIO *bio;
+    BIO *bio = NULL;
     enum zb_rc rc = text_bio(pem, &bio, err);
     if (rc != ZB_OK) {
         return rc;
@@ -73,7 +73,7 @@ zb_x509_cert_load(struct zb_pem pem, X509 **out, struct zb_err *err)
 enum zb_rc
 zb_x509_key_load(struct zb_pem pem, EVP_PKEY **out, struct zb_err *err)
 {
-    BIO *bio;
+    BIO *bio = NULL;
     enum zb_rc rc = text_bio(pem, &bio, err);
     if (rc != ZB_OK) {
         return rc;
@@ -90,7 +90,7 @@ zb_x509_key_load(struct zb_pem pem, EVP_PKEY **out, struct zb_err *err)
 enum zb_rc
 zb_x509_csr_load(struct zb_pem pem, X509_REQ **out, struct zb_err *err)
 {
-    BIO *bio;
+    BIO *bio = NULL;
     enum zb_rc rc = text_bio(pem, &bio, err);
     if (rc != ZB_OK) {
         return rc;
