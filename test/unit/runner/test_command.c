@@ -1,0 +1,239 @@
+/* The command runner with real processes in real groups; skipped where cgroup2 cannot be written. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/cgroup.h"
+#include "runner/runner.h"
+
+static char dir[] = "/tmp/zb-runner-XXXXXX";
+static char service[64];
+static bool usable;
+
+static void
+program_make(const char *name, const char *text)
+{
+    char path[256];
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static int
+setup(void **state)
+{
+    struct zb_err err;
+    int fd = -1;
+    (void)state;
+
+    (void)snprintf(service, sizeof(service), "unit-test-%d", (int)getpid());
+    usable = geteuid() == 0 && zb_os_cgroup_open(service, &fd, &err) == ZB_OK;
+    if (!usable) {
+        print_message("skipped: no cgroup2 hierarchy that can be written here\n");
+        return 0;
+    }
+    (void)close(fd);
+    assert_non_null(mkdtemp(dir));
+    program_make("foreground", "#!/bin/sh\necho up; exec sleep 1000\n");
+    program_make("daemon", "#!/bin/sh\nsetsid sleep 1000 </dev/null >/dev/null 2>&1 &\n");
+    program_make("fails", "#!/bin/sh\necho no such thing >&2; exit 3\n");
+    program_make("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1000; done\n");
+    program_make("yes", "#!/bin/sh\nexit 0\n");
+    program_make("no", "#!/bin/sh\nexit 1\n");
+    program_make("hangs", "#!/bin/sh\nsleep 1000\n");
+    program_make("environment", "#!/bin/sh\necho \"$ZBATON_SERVICE|$ZBATON_MOUNTPOINT|$1|$2\"\n");
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    char command[128];
+    (void)state;
+
+    if (usable) {
+        zb_os_cgroup_remove(service);
+        (void)snprintf(command, sizeof(command), "rm -r %s", dir);
+        assert_int_equal(system(command), 0);
+    }
+    return 0;
+}
+
+static struct zb_runner
+runner(const char *start, const char *check)
+{
+    if (!usable) {
+        skip();
+    }
+    return (struct zb_runner){.kind = ZB_RUNNER_COMMAND, .service = service,
+                              .mountpoint = "/srv/web", .commands_dir = dir, .run_dir = dir,
+                              .start = start, .check = check};
+}
+
+static bool
+alive(const struct zb_runner *r)
+{
+    struct zb_err err;
+    bool is = false;
+
+    assert_int_equal(zb_runner_alive(r, &is, &err), ZB_OK);
+    return is;
+}
+
+static void
+stop(const struct zb_runner *r)
+{
+    struct zb_err err = {0};
+
+    assert_int_equal(zb_runner_stop(r, 4000, &err), ZB_OK);
+    assert_false(alive(r));
+}
+
+static char *
+log_text(void)
+{
+    static char text[4096];
+    char path[256];
+    FILE *f;
+    size_t n;
+
+    (void)snprintf(path, sizeof(path), "%s/%s.log", dir, service);
+    f = fopen(path, "re");
+    assert_non_null(f);
+    n = fread(text, 1, sizeof(text) - 1, f);
+    text[n] = '\0';
+    (void)fclose(f);
+    return text;
+}
+
+static void
+test_foreground(void **state)
+{
+    struct zb_runner r = runner("foreground", "yes");
+    struct zb_err err = {0};
+    bool running = false;
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK);
+    assert_true(alive(&r));
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK); /* again: nothing new */
+    assert_int_equal(zb_runner_check(&r, 5000, &running, &err), ZB_OK);
+    assert_true(running);
+    assert_non_null(strstr(log_text(), "up"));
+    stop(&r);
+    assert_int_equal(zb_runner_check(&r, 5000, &running, &err), ZB_OK);
+    assert_false(running);
+    stop(&r); /* not running is fine */
+}
+
+static void
+test_daemon(void **state)
+{
+    struct zb_runner r = runner("daemon", NULL);
+    struct zb_err err = {0};
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK);
+    assert_true(alive(&r)); /* its own session, another parent: still in the group */
+    stop(&r);
+}
+
+static void
+test_failed_start(void **state)
+{
+    struct zb_runner r = runner("fails", NULL);
+    struct zb_err err = {0};
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_E_FAILED);
+    assert_non_null(strstr(err.msg, "exit status 3"));
+    assert_non_null(strstr(err.hint, service));
+    assert_non_null(strstr(log_text(), "no such thing"));
+    assert_false(alive(&r));
+    r.start = "missing";
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_E_NOTFOUND);
+    r.start = "";
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_E_USAGE);
+}
+
+/* A service that never gets healthy is not left half started. */
+static void
+test_unhealthy_start(void **state)
+{
+    struct zb_runner r = runner("foreground", "no");
+    struct zb_err err = {0};
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 900, &err), ZB_E_TIMEOUT);
+    assert_false(alive(&r));
+    r.check = "hangs";
+    assert_int_equal(zb_runner_start(&r, 600, &err), ZB_E_TIMEOUT);
+    assert_false(alive(&r));
+}
+
+static void
+test_hanging_check(void **state)
+{
+    struct zb_runner r = runner("foreground", NULL);
+    struct zb_err err = {0};
+    bool running = true;
+    char group[80];
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK);
+    r.check = "hangs";
+    assert_int_equal(zb_runner_check(&r, 300, &running, &err), ZB_OK);
+    assert_false(running);
+    (void)snprintf(group, sizeof(group), "%s.ctl", service);
+    assert_int_equal(zb_os_cgroup_wait_empty(group, (struct zb_mono){zb_mono_now().ms + 5000},
+                                             &err), ZB_OK);
+    stop(&r);
+}
+
+static void
+test_kill(void **state)
+{
+    struct zb_runner r = runner("stubborn", NULL);
+    struct zb_err err = {0};
+    int64_t begin;
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK);
+    begin = zb_mono_now().ms;
+    assert_int_equal(zb_runner_stop(&r, 1200, &err), ZB_OK);
+    assert_true(zb_mono_now().ms - begin >= 900); /* KILL at 3/4 of the time */
+    assert_false(alive(&r));
+}
+
+static void
+test_environment(void **state)
+{
+    struct zb_runner r = runner("environment 'a b' \"c\"", NULL);
+    struct zb_err err = {0};
+    char wanted[128];
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK);
+    (void)snprintf(wanted, sizeof(wanted), "%s|/srv/web|a b|c", service);
+    assert_non_null(strstr(log_text(), wanted));
+    stop(&r);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_foreground),      cmocka_unit_test(test_daemon),
+        cmocka_unit_test(test_failed_start),    cmocka_unit_test(test_unhealthy_start),
+        cmocka_unit_test(test_hanging_check),   cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_environment),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
