@@ -1,6 +1,7 @@
 /*
  * Every bound of zbaton in one place, and what happens past it.
- * Past a limit: an input is refused with ZB_E_LIMIT and the name of the limit; nothing is cut short.
+ * Past a limit: an input is refused with ZB_E_LIMIT and the name of the limit; nothing is cut
+ * short.
  */
 #ifndef ZB_BASE_LIMITS_H
 #define ZB_BASE_LIMITS_H
@@ -22,10 +23,10 @@
 #define ZB_CONF_TEXT_MAX (512u << 10) /* bytes of a configuration file */
 #define ZB_STEPS_MAX 4096             /* snapshots sent one after the other to catch up */
 
-#define ZB_WIRE_FRAME_MAX (1u << 20)  /* payload of a peer frame; a longer one closes the connection */
-#define ZB_WIRE_HELLO_MAX (16u << 10) /* payload of a frame before the hello was accepted */
-#define ZB_KMSG_MAX (512u << 10)      /* a keeper message; a longer one ends the engine */
+#define ZB_WIRE_FRAME_MAX (1u << 20)   /* payload of a peer frame; a longer one closes the peer */
+#define ZB_WIRE_HELLO_MAX (16u << 10)  /* payload of a frame before the hello was accepted */
+#define ZB_KMSG_MAX (512u << 10)       /* a keeper message; a longer one ends the engine */
 #define ZB_CONTROL_LINE_MAX (4u << 20) /* a line on the control socket */
-#define ZB_KEEPER_JOBS_MAX 64         /* keeper operations under way at once; more wait in order */
+#define ZB_KEEPER_JOBS_MAX 64          /* keeper operations under way at once; more wait in order */
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * Log lines to stderr (with syslog priority prefixes "<6>" when the journal reads it). One line per
- * event (control characters become spaces), no secret is ever logged. Thread safe after zb_log_init.
+ * event (control characters become spaces), no secret is ever logged. Thread safe after
+ * zb_log_init.
  */
 #ifndef ZB_BASE_LOG_H
 #define ZB_BASE_LOG_H

@@ -70,7 +70,8 @@ void zb_manifest_sort(struct zb_manifest *m);
 /* SHA-256 over id, and per entry uuid, rel, guid (sorted: asserted), cut to 16 bytes. Not over
  * time. Aborts when libcrypto has no memory. */
 void zb_manifest_ref(const struct zb_manifest *m, struct zb_set_ref *ref);
-/* What the struct promises and valid names, every uuid and guid present: for manifests of others. */
+/* What the struct promises and valid names, every uuid and guid present: for manifests of others.
+ */
 bool zb_manifest_valid(const struct zb_manifest *m);
 const struct zb_manifest_entry *zb_manifest_find(const struct zb_manifest *m, const char *rel);
 
@@ -102,7 +103,8 @@ uint64_t zb_random_u64(void); /* never 0 */
 /* Random uuid (version 4) in text; buf of ZB_UUID_SIZE. */
 void zb_uuid_new(char *buf);
 
-/* Copies a string and asserts that nothing was cut: for buffers that are sized for their content. */
+/* Copies a string and asserts that nothing was cut: for buffers that are sized for their content.
+ */
 void zb_strcopy(char *to, size_t size, const char *from);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * Messages between engine and keeper over a SOCK_STREAM socketpair, each behind a 4-byte big-endian
- * length (at most ZB_KMSG_MAX, checked before anything is read into memory): one request shape, one reply
- * shape, table-driven encoding, every length bounded. Pure: no I/O, no clock; allocation only of
- * the arrays of a decoded reply. Both sides treat the other's bytes as hostile: a message that does
- * not decode ends the engine (the keeper starts it again) or the keeper's trust in it.
+ * length (at most ZB_KMSG_MAX, checked before anything is read into memory): one request shape, one
+ * reply shape, table-driven encoding, every length bounded. Pure: no I/O, no clock; allocation only
+ * of the arrays of a decoded reply. Both sides treat the other's bytes as hostile: a message that
+ * does not decode ends the engine (the keeper starts it again) or the keeper's trust in it.
  *
  * An operation is answered exactly once, by a reply with its id. File descriptors travel with
  * SCM_RIGHTS: SEND and RECEIVE are answered twice: first with `more` set and the engine's end of a
@@ -40,6 +40,7 @@ enum zb_kop {
     ZB_KOP_LAST = ZB_KOP_PRUNE,
 };
 
+/* clang-format off: it would reflow the columns */
 /* What each operation does, in the keeper's words, with the fields of the request it reads and of
  * the reply it fills (besides rc, sys_errno, msg, hint). "refuses" means ZB_E_REFUSED and nothing
  * changed, unless another code is named.
@@ -52,9 +53,9 @@ enum zb_kop {
  * OBSERVE    service -> record, datasets, running, flags. Never changes anything, except that the
  *            first OBSERVE of a service after the keeper's start replays intent logs (G6) of a tree
  *            this node may have led, unless it is still mounted from before (M12).
- * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
- *            createtxg order from that index on; count: how many there are in all.
- * CREATE     service. Leader-to-be: makes the dataset tree root where it does not exist yet (with
+ * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of
+ * one dataset in createtxg order from that index on; count: how many there are in all. CREATE
+ * service. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:
  *            zbaton:* properties, a uuid per dataset, S0 values. Values it changes are remembered
  *            (zbaton:prior:<property>) so that UNADOPT can put them back. Refuses when the dataset
@@ -67,51 +68,49 @@ enum zb_kop {
  *            node is the established leader of `term` (record), seq is higher than every set of
  *            that term here, and either the tree is mounted by this keeper's life or it is sealed.
  *            With ZB_KF_SYNC: syncfs of every mounted dataset first (the seal's order).
- *            -> manifest; foreign: 1 when any dataset has a snapshot, newer than `base_seq`/`base_term`'s
- *            set, that is not a zbaton set.
- * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), token (resume).
- *            from_guid must be a snapshot or bookmark of the same dataset. Re-reads the guid of snap
- *            before it sends. -> fd (read end), then the end: bytes.
- * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender). Before the pipe is handed
- *            over: term equals the learned term of the record and is not below the granted one; the
- *            sender is that term's leader; this node does not lead, the dataset is not mounted; on
- *            an incremental the newest snapshot's guid equals from_guid and written = 0 (else
- *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
- *            no partial receive in the way (one that leads elsewhere is aborted). The begin record is
- *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
- *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (write end), then the end.
- * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end. That operation is answered.
- * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
- *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
- *            the tree is mounted read-write here. -> elapsed_ms; CHECK -> running 0/1.
- * SEAL       service, term, manifest (the final set). Unmounts every dataset in parallel, not by force, not
- *            lazily; then proves: newest snapshot is the final set's, written = 0, nothing holds
- *            the dataset (zfs.check.rollback). Holders are named in msg with pid, command and mount
- *            namespace (ZB_E_HELD); on any failure what was unmounted is mounted again and -> flags says
- *            ZB_KF_REMOUNTED. written != 0: ZB_E_MISMATCH, tree stays unmounted and unreleased (take
- *            another SNAPSHOT, SEAL again).
- * RELEASE    service, term (the next one), node (target), manifest. Holder's grant (M1). Refuses unless sealed
- *            with exactly this manifest, proven again now. Durable before the reply. Never withdrawn.
- *            The same release asked again is answered with OK again, unless a higher term was granted.
- * GRANT      service, term, node (candidate), nonce (candidate's), version (voters version).
- *            M2: refuses while mounted or running here; refuses a term not above every term granted, unless
- *            equal in term and node; then durable. Receives are ended first. -> record.
- * LEARN      service, term, node (established leader), manifest (fork, may be empty). Raises the learned term,
- *            suspects become {leader}. Refuses a lower term than granted or learned, and the same term with
- *            another leader (ZB_E_MISMATCH: split brain, reported loudly).
- * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and nothing
- *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
- *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
- *            the tree must be one that this node led last, or new. ZB_KF_REMOUNT: after an aborted
+ *            -> manifest; foreign: 1 when any dataset has a snapshot, newer than
+ * `base_seq`/`base_term`'s set, that is not a zbaton set. SEND       service, rel, snap (name),
+ * guid (of snap), from_guid (0: full stream), token (resume). from_guid must be a snapshot or
+ * bookmark of the same dataset. Re-reads the guid of snap before it sends. -> fd (read end), then
+ * the end: bytes. RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender). Before
+ * the pipe is handed over: term equals the learned term of the record and is not below the granted
+ * one; the sender is that term's leader; this node does not lead, the dataset is not mounted; on an
+ * incremental the newest snapshot's guid equals from_guid and written = 0 (else ZB_E_DIVERGED with
+ * what was seen); a full stream only where the dataset does not exist; no partial receive in the
+ * way (one that leads elsewhere is aborted). The begin record is checked against toguid/fromguid
+ * before the kernel sees it. Afterwards the guid is re-read from the pool: -> guid; ZB_E_MISMATCH
+ * if it differs. -> fd (write end), then the end. CANCEL     target: id of a SEND or RECEIVE whose
+ * kernel call shall end. That operation is answered. START STOP CHECK  service, timeout_ms: the
+ * runner. STOP is done when no process of the service is left (TERM, then KILL at 3/4 of the time);
+ * ZB_E_TIMEOUT otherwise.  START refuses unless the tree is mounted read-write here. -> elapsed_ms;
+ * CHECK -> running 0/1. SEAL       service, term, manifest (the final set). Unmounts every dataset
+ * in parallel, not by force, not lazily; then proves: newest snapshot is the final set's, written =
+ * 0, nothing holds the dataset (zfs.check.rollback). Holders are named in msg with pid, command and
+ * mount namespace (ZB_E_HELD); on any failure what was unmounted is mounted again and -> flags says
+ *            ZB_KF_REMOUNTED. written != 0: ZB_E_MISMATCH, tree stays unmounted and unreleased
+ * (take another SNAPSHOT, SEAL again). RELEASE    service, term (the next one), node (target),
+ * manifest. Holder's grant (M1). Refuses unless sealed with exactly this manifest, proven again
+ * now. Durable before the reply. Never withdrawn. The same release asked again is answered with OK
+ * again, unless a higher term was granted. GRANT      service, term, node (candidate), nonce
+ * (candidate's), version (voters version). M2: refuses while mounted or running here; refuses a
+ * term not above every term granted, unless equal in term and node; then durable. Receives are
+ * ended first. -> record. LEARN      service, term, node (established leader), manifest (fork, may
+ * be empty). Raises the learned term, suspects become {leader}. Refuses a lower term than granted
+ * or learned, and the same term with another leader (ZB_E_MISMATCH: split brain, reported loudly).
+ * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and
+ * nothing higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
+ *            guid by guid, written = 0; without it (restart of the last established leader, first
+ * leader) the tree must be one that this node led last, or new. ZB_KF_REMOUNT: after an aborted
  *            move, same term, only if this very keeper life sealed it and has not released.
  *            Order: durable record -> declared properties (mountpoint, quotas), read back -> mount
- *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each dataset).
- *            On a failure after the record everything is unmounted again. -> record.
- * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
- * PRUNE      service, count (keep the newest N sets), protect: set ids that must stay. Destroys, in
- *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
+ *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each
+ * dataset). On a failure after the record everything is unmounted again. -> record. DEMOTE service,
+ * timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change. PRUNE
+ * service, count (keep the newest N sets), protect: set ids that must stay. Destroys, in batches,
+ * only zbaton sets older than the newest N, not held, not cloned, not protected.
  *            -> count destroyed.
  */
+/* clang-format on */
 
 #define ZB_KF_UNMOUNT 0x01u   /* CREATE: may unmount a dataset that is mounted */
 #define ZB_KF_SYNC 0x02u      /* SNAPSHOT: syncfs first */
@@ -122,33 +121,33 @@ enum zb_kop {
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */
 struct zb_record {
-    uint64_t granted_term;                 /* highest term granted; 0 none */
+    uint64_t granted_term; /* highest term granted; 0 none */
     char granted_to[ZB_NODE_NAME_SIZE];
-    uint64_t learned_term;                 /* highest term known to be established */
+    uint64_t learned_term; /* highest term known to be established */
     char learned_leader[ZB_NODE_NAME_SIZE];
-    uint64_t established_term;             /* highest term in which this node led; 0 never */
-    uint64_t released_term;                /* term given away by release; 0 none */
+    uint64_t established_term; /* highest term in which this node led; 0 never */
+    uint64_t released_term;    /* term given away by release; 0 none */
     char released_to[ZB_NODE_NAME_SIZE];
     struct zb_set_ref released_set;
     char suspects[ZB_MEMBERS_MAX + 1][ZB_NODE_NAME_SIZE]; /* M3; unused ones empty */
-    uint64_t version;                      /* of the declaration stored by DEFINE */
+    uint64_t version;                                     /* of the declaration stored by DEFINE */
 };
 
 enum zb_mount_state { ZB_MOUNT_NONE = 0, ZB_MOUNT_RO = 1, ZB_MOUNT_RW = 2 };
 
 /* A dataset as observed. */
 struct zb_kdataset {
-    char uuid[ZB_UUID_SIZE];        /* zbaton:uuid, source local; else empty */
+    char uuid[ZB_UUID_SIZE]; /* zbaton:uuid, source local; else empty */
     char rel[ZB_REL_SIZE];
-    uint64_t guid;                  /* of the file system itself */
-    uint32_t mount;                 /* enum zb_mount_state */
-    uint32_t readonly_on;           /* property readonly=on */
-    uint32_t marked;                /* zbaton:* local, with this node and this pool's guid */
-    uint64_t written_bytes;         /* since the newest snapshot */
+    uint64_t guid;          /* of the file system itself */
+    uint32_t mount;         /* enum zb_mount_state */
+    uint32_t readonly_on;   /* property readonly=on */
+    uint32_t marked;        /* zbaton:* local, with this node and this pool's guid */
+    uint64_t written_bytes; /* since the newest snapshot */
     uint64_t used_bytes;
     char newest[ZB_SNAP_NAME_SIZE]; /* newest snapshot of any tool, or empty */
     uint64_t newest_guid;
-    char token[1024];               /* receive_resume_token or empty */
+    char token[1024]; /* receive_resume_token or empty */
 };
 
 struct zb_ksnap {
@@ -158,8 +157,8 @@ struct zb_ksnap {
 };
 
 struct zb_kreq {
-    uint64_t id;                       /* chosen by the engine, never reused in its life, never 0 */
-    uint32_t op;                       /* enum zb_kop */
+    uint64_t id; /* chosen by the engine, never reused in its life, never 0 */
+    uint32_t op; /* enum zb_kop */
     uint32_t flags;
     uint32_t timeout_ms;
     uint32_t count;
@@ -179,8 +178,8 @@ struct zb_kreq {
     char uuid[ZB_UUID_SIZE];
     char snap[ZB_SNAP_NAME_SIZE];
     char token[1024];
-    char *text;                        /* owned, at most 64 KiB; empty is decoded as NULL */
-    struct zb_manifest manifest;       /* owned */
+    char *text;                  /* owned, at most 64 KiB; empty is decoded as NULL */
+    struct zb_manifest manifest; /* owned */
     uint32_t protect_count;
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
 };
@@ -188,13 +187,14 @@ struct zb_kreq {
 struct zb_krep {
     uint64_t id;
     uint32_t op;
-    uint32_t rc;                       /* enum zb_rc */
+    uint32_t rc; /* enum zb_rc */
     int32_t sys_errno;
-    uint32_t more;                     /* 1: another reply with this id follows; a descriptor is attached */
+    uint32_t more; /* 1: another reply with this id follows; a descriptor is attached */
     uint32_t flags;
-    uint32_t running;                  /* of the runner: 0 stopped, 1 running */
-    uint32_t mounted_here;             /* 1: tree mounted read-write by this keeper's life or continued by M12 */
-    uint32_t sealed;                   /* 1: sealed in this keeper's life, not released */
+    uint32_t running; /* of the runner: 0 stopped, 1 running */
+    uint32_t
+        mounted_here; /* 1: tree mounted read-write by this keeper's life or continued by M12 */
+    uint32_t sealed;  /* 1: sealed in this keeper's life, not released */
     uint32_t foreign;
     uint32_t count;
     uint32_t elapsed_ms;
@@ -209,12 +209,12 @@ struct zb_krep {
     char msg[512];
     char hint[256];
     struct zb_record record;
-    char *text;                        /* owned, at most 64 KiB; empty is decoded as NULL */
-    struct zb_manifest manifest;       /* owned */
+    char *text;                  /* owned, at most 64 KiB; empty is decoded as NULL */
+    struct zb_manifest manifest; /* owned */
     uint32_t datasets_count;
-    struct zb_kdataset *datasets;      /* owned */
+    struct zb_kdataset *datasets; /* owned */
     uint32_t snaps_count;
-    struct zb_ksnap *snaps;            /* owned */
+    struct zb_ksnap *snaps; /* owned */
 };
 
 /* Encodes into buf of size bytes; *used is the length. ZB_E_LIMIT when it does not fit. */
@@ -222,8 +222,9 @@ enum zb_rc zb_kreq_encode(const struct zb_kreq *req, uint8_t *buf, size_t size, 
                           struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_krep_encode(const struct zb_krep *rep, uint8_t *buf, size_t size, size_t *used,
                           struct zb_err *err) ZB_CHECKED;
-/* Decodes a whole message: all of it or ZB_E_FORMAT, ZB_E_LIMIT, ZB_E_NOMEM with *out closed. Checks lengths,
- * NUL-terminated strings, valid names (zb_*_valid where the field is not empty) and op. */
+/* Decodes a whole message: all of it or ZB_E_FORMAT, ZB_E_LIMIT, ZB_E_NOMEM with *out closed.
+ * Checks lengths, NUL-terminated strings, valid names (zb_*_valid where the field is not empty) and
+ * op. */
 enum zb_rc zb_kreq_decode(const uint8_t *buf, size_t size, struct zb_kreq *out,
                           struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_krep_decode(const uint8_t *buf, size_t size, struct zb_krep *out,
