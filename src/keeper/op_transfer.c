@@ -196,6 +196,35 @@ partial_settle(const struct zb_kreq *req, const struct zb_zfs_props *props, bool
     return zb_zfs_receive_abort(props->name, err);
 }
 
+/* Whether d is a copy that shares its newest snapshot with the sender and belongs to nobody yet. */
+static bool
+is_adoptable(const struct zb_kreq *req, const struct zb_kdataset *d,
+             const struct zb_zfs_props *props)
+{
+    return (req->flags & ZB_KF_ADOPT) != 0 && req->from_guid != 0 && d->uuid[0] == '\0' &&
+           !d->marked && d->newest_guid == req->from_guid && d->written_bytes == 0 &&
+           zb_zfs_props_local(props, "zbaton:service") == NULL;
+}
+
+static enum zb_rc
+copy_adopt(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keeper_view *view,
+           const struct zb_kdataset *d, struct zb_err *err)
+{
+    struct zb_keeper_mark mark = {.service = req->service,
+                                  .node = k->conf->node,
+                                  .uuid = req->uuid,
+                                  .cluster = "",
+                                  .pool_guid = view->pool_guid};
+    enum zb_rc rc =
+        zb_keeper_adopt(view->props[d - view->datasets], &mark, d->rel[0] == '\0', err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    zb_keeper_view_close(view);
+    return zb_keeper_view_open(k, req->service, view, err);
+}
+
 /* All that is decided before the engine gets its end. */
 static enum zb_rc
 receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
@@ -225,6 +254,13 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     d = zb_keeper_view_find(view, job->req.rel);
     if (d != NULL && view->props[d - view->datasets]->inconsistent) {
         d = NULL; /* the beginning of this very full stream */
+    }
+    if (d != NULL && is_adoptable(&job->req, d, view->props[d - view->datasets])) {
+        rc = copy_adopt(k, &job->req, view, d, err);
+        d = rc == ZB_OK ? zb_keeper_view_find(view, job->req.rel) : NULL;
+        if (rc != ZB_OK) {
+            return rc;
+        }
     }
     rc = zb_rules_receive_dataset(&job->req, d, err);
     if (rc == ZB_OK && d != NULL) {

@@ -117,6 +117,8 @@ enum zb_kop {
 #define ZB_KF_PLANNED 0x04u   /* PROMOTE: after a release */
 #define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back */
 #define ZB_KF_REMOUNTED 0x10u /* reply of SEAL */
+#define ZB_KF_ADOPT 0x40u     /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its
+                               * newest snapshot, is marked with uuid first */
 #define ZB_KF_DRY_RUN 0x20u   /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */
