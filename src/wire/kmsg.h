@@ -40,7 +40,7 @@ enum zb_kop {
     ZB_KOP_LAST = ZB_KOP_PRUNE,
 };
 
-/* clang-format off: it would reflow the columns */
+/* clang-format off */
 /* What each operation does, in the keeper's words, with the fields of the request it reads and of
  * the reply it fills (besides rc, sys_errno, msg, hint). "refuses" means ZB_E_REFUSED and nothing
  * changed, unless another code is named.
@@ -53,9 +53,9 @@ enum zb_kop {
  * OBSERVE    service -> record, datasets, running, flags. Never changes anything, except that the
  *            first OBSERVE of a service after the keeper's start replays intent logs (G6) of a tree
  *            this node may have led, unless it is still mounted from before (M12).
- * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of
- * one dataset in createtxg order from that index on; count: how many there are in all. CREATE
- * service. Leader-to-be: makes the dataset tree root where it does not exist yet (with
+ * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
+ *            createtxg order from that index on; count: how many there are in all.
+ * CREATE     service. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:
  *            zbaton:* properties, a uuid per dataset, S0 values. Values it changes are remembered
  *            (zbaton:prior:<property>) so that UNADOPT can put them back. Refuses when the dataset
@@ -68,46 +68,49 @@ enum zb_kop {
  *            node is the established leader of `term` (record), seq is higher than every set of
  *            that term here, and either the tree is mounted by this keeper's life or it is sealed.
  *            With ZB_KF_SYNC: syncfs of every mounted dataset first (the seal's order).
- *            -> manifest; foreign: 1 when any dataset has a snapshot, newer than
- * `base_seq`/`base_term`'s set, that is not a zbaton set. SEND       service, rel, snap (name),
- * guid (of snap), from_guid (0: full stream), token (resume). from_guid must be a snapshot or
- * bookmark of the same dataset. Re-reads the guid of snap before it sends. -> fd (read end), then
- * the end: bytes. RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender). Before
- * the pipe is handed over: term equals the learned term of the record and is not below the granted
- * one; the sender is that term's leader; this node does not lead, the dataset is not mounted; on an
- * incremental the newest snapshot's guid equals from_guid and written = 0 (else ZB_E_DIVERGED with
- * what was seen); a full stream only where the dataset does not exist; no partial receive in the
- * way (one that leads elsewhere is aborted). The begin record is checked against toguid/fromguid
- * before the kernel sees it. Afterwards the guid is re-read from the pool: -> guid; ZB_E_MISMATCH
- * if it differs. -> fd (write end), then the end. CANCEL     target: id of a SEND or RECEIVE whose
- * kernel call shall end. That operation is answered. START STOP CHECK  service, timeout_ms: the
- * runner. STOP is done when no process of the service is left (TERM, then KILL at 3/4 of the time);
- * ZB_E_TIMEOUT otherwise.  START refuses unless the tree is mounted read-write here. -> elapsed_ms;
- * CHECK -> running 0/1. SEAL       service, term, manifest (the final set). Unmounts every dataset
- * in parallel, not by force, not lazily; then proves: newest snapshot is the final set's, written =
- * 0, nothing holds the dataset (zfs.check.rollback). Holders are named in msg with pid, command and
- * mount namespace (ZB_E_HELD); on any failure what was unmounted is mounted again and -> flags says
- *            ZB_KF_REMOUNTED. written != 0: ZB_E_MISMATCH, tree stays unmounted and unreleased
- * (take another SNAPSHOT, SEAL again). RELEASE    service, term (the next one), node (target),
- * manifest. Holder's grant (M1). Refuses unless sealed with exactly this manifest, proven again
- * now. Durable before the reply. Never withdrawn. The same release asked again is answered with OK
- * again, unless a higher term was granted. GRANT      service, term, node (candidate), nonce
- * (candidate's), version (voters version). M2: refuses while mounted or running here; refuses a
- * term not above every term granted, unless equal in term and node; then durable. Receives are
- * ended first. -> record. LEARN      service, term, node (established leader), manifest (fork, may
- * be empty). Raises the learned term, suspects become {leader}. Refuses a lower term than granted
- * or learned, and the same term with another leader (ZB_E_MISMATCH: split brain, reported loudly).
- * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and
- * nothing higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
- *            guid by guid, written = 0; without it (restart of the last established leader, first
- * leader) the tree must be one that this node led last, or new. ZB_KF_REMOUNT: after an aborted
+ *            -> manifest; foreign: 1 when any dataset has a snapshot, newer than `base_seq`/`base_term`'s
+ *            set, that is not a zbaton set.
+ * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), token (resume).
+ *            from_guid must be a snapshot or bookmark of the same dataset. Re-reads the guid of snap
+ *            before it sends. -> fd (read end), then the end: bytes.
+ * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender). Before the pipe is handed
+ *            over: term equals the learned term of the record and is not below the granted one; the
+ *            sender is that term's leader; this node does not lead, the dataset is not mounted; on
+ *            an incremental the newest snapshot's guid equals from_guid and written = 0 (else
+ *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
+ *            no partial receive in the way (one that leads elsewhere is aborted). The begin record is
+ *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
+ *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (write end), then the end.
+ * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end. That operation is answered.
+ * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
+ *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
+ *            the tree is mounted read-write here. -> elapsed_ms; CHECK -> running 0/1.
+ * SEAL       service, term, manifest (the final set). Unmounts every dataset in parallel, not by force, not
+ *            lazily; then proves: newest snapshot is the final set's, written = 0, nothing holds
+ *            the dataset (zfs.check.rollback). Holders are named in msg with pid, command and mount
+ *            namespace (ZB_E_HELD); on any failure what was unmounted is mounted again and -> flags says
+ *            ZB_KF_REMOUNTED. written != 0: ZB_E_MISMATCH, tree stays unmounted and unreleased (take
+ *            another SNAPSHOT, SEAL again).
+ * RELEASE    service, term (the next one), node (target), manifest. Holder's grant (M1). Refuses unless sealed
+ *            with exactly this manifest, proven again now. Durable before the reply. Never withdrawn.
+ *            The same release asked again is answered with OK again, unless a higher term was granted.
+ * GRANT      service, term, node (candidate), nonce (candidate's), version (voters version).
+ *            M2: refuses while mounted or running here; refuses a term not above every term granted, unless
+ *            equal in term and node; then durable. Receives are ended first. -> record.
+ * LEARN      service, term, node (established leader), manifest (fork, may be empty). Raises the learned term,
+ *            suspects become {leader}. Refuses a lower term than granted or learned, and the same term with
+ *            another leader (ZB_E_MISMATCH: split brain, reported loudly).
+ * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and nothing
+ *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
+ *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
+ *            the tree must be one that this node led last, or new. ZB_KF_REMOUNT: after an aborted
  *            move, same term, only if this very keeper life sealed it and has not released.
  *            Order: durable record -> declared properties (mountpoint, quotas), read back -> mount
- *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each
- * dataset). On a failure after the record everything is unmounted again. -> record. DEMOTE service,
- * timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change. PRUNE
- * service, count (keep the newest N sets), protect: set ids that must stay. Destroys, in batches,
- * only zbaton sets older than the newest N, not held, not cloned, not protected.
+ *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each dataset).
+ *            On a failure after the record everything is unmounted again. -> record.
+ * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
+ * PRUNE      service, count (keep the newest N sets), protect: set ids that must stay. Destroys, in
+ *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
  *            -> count destroyed.
  */
 /* clang-format on */
