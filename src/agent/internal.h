@@ -9,16 +9,16 @@
 #include "agent/agent.h"
 
 struct zb_agent_pki {
-    char *ca_crt;  /* PEM; owned */
+    char *ca_crt; /* PEM; owned */
     char *node_crt;
     char *node_key;
-    char *ca_key;  /* NULL unless the cluster's CA lives on this node */
+    char *ca_key; /* NULL unless the cluster's CA lives on this node */
 };
 
 struct zb_agent {
     const struct zb_conf_node *conf; /* borrowed for the life of the process */
     uv_loop_t loop;
-    bool stopping;                   /* the loop is being ended */
+    bool stopping; /* the loop is being ended */
 
     char cluster_name[ZB_NODE_NAME_SIZE];
     char cluster_id[ZB_UUID_SIZE];
@@ -41,16 +41,18 @@ struct zb_agent {
     struct zb_net *net;
     struct zb_core *core;
 
-    struct zb_keeper_client *keeper;  /* keeper.c */
-    struct zb_drive *drive;           /* drive.c */
-    struct zb_positions *positions;   /* position.c */
-    struct zb_ships *ships;           /* ship.c */
-    struct zb_lands *lands;           /* land.c */
+    struct zb_keeper_client *keeper;         /* keeper.c */
+    struct zb_drive *drive;                  /* drive.c */
+    struct zb_memo *memo;                    /* memo.c */
+    struct zb_applied *applied;              /* apply.c */
+    struct zb_positions *positions;          /* position.c */
+    struct zb_ships *ships;                  /* ship.c */
+    struct zb_lands *lands;                  /* land.c */
     struct zb_agent_subscriber *subscribers; /* event.c */
 
-    struct zb_config_state *config;   /* config.c */
-    struct zb_control *control;       /* control.c */
-    struct zb_member_state *member;   /* member.c */
+    struct zb_config_state *config; /* config.c */
+    struct zb_control *control;     /* control.c */
+    struct zb_member_state *member; /* member.c */
 };
 
 /* --- event.c --- */
@@ -58,7 +60,7 @@ struct zb_agent {
 /* Who wants every event from now on (`events -f`). Embedded in the caller's struct, linked while
  * subscribed; the texts given to on_event are borrowed. on_event may unsubscribe itself. */
 struct zb_agent_event_view {
-    int64_t id;          /* of the history; 0 when it could not be written */
+    int64_t id; /* of the history; 0 when it could not be written */
     struct zb_wall time;
     uint32_t level;      /* 4 warning, 6 information */
     const char *service; /* may be "" */
@@ -75,6 +77,14 @@ struct zb_agent_subscriber {
 void zb_agent_subscribe(struct zb_agent *a, struct zb_agent_subscriber *s);
 /* Nothing happens when s is not subscribed. */
 void zb_agent_unsubscribe(struct zb_agent *a, struct zb_agent_subscriber *s);
+
+/* Tells the subscribers; memo.c. */
+void zb_agent_event_publish(struct zb_agent *a, const struct zb_history_event *event, int64_t id);
+
+/* --- memo.c --- */
+
+/* Writes what was gathered for the history now: before reading what may just have happened. */
+void zb_agent_flush(struct zb_agent *a);
 
 /* --- agent.c --- */
 

@@ -1,6 +1,6 @@
 /*
- * What one node has of a service: its datasets with the guids of all their snapshots. Plain data; made from the
- * keeper's answers (position.c) or from a follower's (ship_inventory.c).
+ * What one node has of a service: its datasets with the guids of all their snapshots. Plain data;
+ * made from the keeper's answers (position.c) or from a follower's (ship_inventory.c).
  */
 #ifndef ZB_AGENT_INVENTORY_H
 #define ZB_AGENT_INVENTORY_H
@@ -10,10 +10,10 @@
 struct zb_inventory_dataset {
     char uuid[ZB_UUID_SIZE];
     char rel[ZB_REL_SIZE];
-    char newest[ZB_SNAP_NAME_SIZE]; /* newest snapshot of any tool, or "" */
-    char token[1024];               /* receive_resume_token or "" */
-    uint32_t snaps_count;           /* at most ZB_STEPS_MAX, the newest ones */
-    uint64_t *guids;                /* oldest first; owned */
+    char newest[ZB_SNAP_NAME_SIZE];   /* newest snapshot of any tool, or "" */
+    char token[1024];                 /* receive_resume_token or "" */
+    uint32_t snaps_count;             /* at most ZB_STEPS_MAX, the newest ones */
+    uint64_t *guids;                  /* oldest first; owned */
     char (*names)[ZB_SNAP_NAME_SIZE]; /* of the same; owned; NULL for another node's */
 };
 
@@ -31,8 +31,8 @@ int64_t zb_inventory_snap_find(const struct zb_inventory_dataset *d, uint64_t gu
 /* Every dataset of m is there with the snapshot of m. */
 bool zb_inventory_holds(const struct zb_inventory *inv, const struct zb_manifest *m);
 /* The newest set of which every dataset of the tree has a snapshot, by name, as a manifest; sets
- * for which skip (may be NULL) is true are passed over. False when there is none (*m untouched) or a
- * dataset has no uuid. Only for an inventory with names. *m is owned by the caller. */
+ * for which skip (may be NULL) is true are passed over. False when there is none (*m untouched) or
+ * a dataset has no uuid. Only for an inventory with names. *m is owned by the caller. */
 bool zb_inventory_rebuild(const struct zb_inventory *inv,
                           bool (*skip)(const void *ctx, struct zb_set_id id), const void *ctx,
                           struct zb_manifest *m);

@@ -1,11 +1,11 @@
 /*
- * JSON as the peers write it, and reading it strictly. Integers that need all 64 bits (terms, guids,
- * nonces) travel as decimal strings, since JSON numbers are exact only to 2^53 elsewhere and to 2^63
- * here; reading accepts numbers too. Sets are {"term","seq","digest"} or null.
+ * JSON as the peers write it, and reading it strictly. Integers that need all 64 bits (terms,
+ * guids, nonces) travel as decimal strings, since JSON numbers are exact only to 2^53 elsewhere and
+ * to 2^63 here; reading accepts numbers too. Sets are {"term","seq","digest"} or null.
  *
  * Making JSON cannot fail (out of memory is fail-stop). Reading goes through a reader that
- * remembers the first key that was missing or wrong, so that a decoder checks once, at its end; what
- * a failed read returns is zero.
+ * remembers the first key that was missing or wrong, so that a decoder checks once, at its end;
+ * what a failed read returns is zero.
  */
 #ifndef ZB_AGENT_JSON_H
 #define ZB_AGENT_JSON_H

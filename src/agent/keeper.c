@@ -15,7 +15,7 @@
 struct pending {
     uint64_t id;
     uint32_t op;
-    bool piped; /* its pipe was given out */
+    bool piped;    /* its pipe was given out */
     enum zb_rc rc; /* of one that was never sent */
     const char *why;
     struct zb_keeper_call call;
@@ -351,14 +351,6 @@ on_handle_closed(uv_handle_t *handle)
     }
 }
 
-static void
-list_free(struct list *l)
-{
-    while (l->head != NULL) {
-        free(list_take(l, &l->head));
-    }
-}
-
 void
 zb_keeper_client_free(struct zb_keeper_client *c)
 {
@@ -367,8 +359,11 @@ zb_keeper_client_free(struct zb_keeper_client *c)
     }
     c->lost = true;
     c->told = true;
-    list_free(&c->pending);
-    list_free(&c->failed);
+    (void)snprintf(c->why, sizeof(c->why), "zbatond is ending");
+    while (c->pending.head != NULL || c->failed.head != NULL) {
+        struct list *l = c->pending.head != NULL ? &c->pending : &c->failed;
+        answer_failure(list_take(l, &l->head), ZB_E_CLOSED, c->why);
+    }
     while (c->out_head != NULL) {
         struct out *o = c->out_head;
         c->out_head = o->next;

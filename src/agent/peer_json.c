@@ -17,7 +17,7 @@ uint8_t
 zb_peer_names_find(const struct zb_peer_names *names, const char *name)
 {
     for (uint32_t i = 0; i < names->count; i++) {
-        if (names->nodes[i].present && strcmp(names->nodes[i].name, name) == 0) {
+        if (strcmp(names->nodes[i].name, name) == 0) {
             return (uint8_t)i;
         }
     }
@@ -146,9 +146,8 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
                     struct zb_core_msg *msg, struct zb_err *err)
 {
     struct zb_json_reader r = zb_json_read(json);
-    struct zb_core_msg got = {.granted_to = ZB_NODE_NONE,
-                              .learned_leader = ZB_NODE_NONE,
-                              .released_to = ZB_NODE_NONE};
+    struct zb_core_msg got = {
+        .granted_to = ZB_NODE_NONE, .learned_leader = ZB_NODE_NONE, .released_to = ZB_NODE_NONE};
     char name[ZB_SERVICE_NAME_SIZE];
     const char *unknown = NULL;
     zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);

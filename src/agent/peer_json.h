@@ -1,7 +1,7 @@
 /*
- * Messages between cores as JSON and back: {"t":"core", "service", "kind", ...}. Nodes are numbers of this
- * process in the core and names on the wire. Everything read is hostile: types, bounds, enums and
- * names are checked, and a message is taken whole or not at all.
+ * Messages between cores as JSON and back: {"t":"core", "service", "kind", ...}. Nodes are numbers
+ * of this process in the core and names on the wire. Everything read is hostile: types, bounds,
+ * enums and names are checked, and a message is taken whole or not at all.
  */
 #ifndef ZB_AGENT_PEER_JSON_H
 #define ZB_AGENT_PEER_JSON_H
@@ -14,7 +14,7 @@ struct zb_peer_names {
     uint32_t count;
 };
 
-/* ZB_NODE_NONE when no present node has this name. */
+/* ZB_NODE_NONE when no node ever had this name; one that was removed is found. */
 uint8_t zb_peer_names_find(const struct zb_peer_names *names, const char *name);
 
 /* New object; numbers must be of names or ZB_NODE_NONE. */
@@ -24,8 +24,7 @@ json_t *zb_peer_core_encode(const struct zb_peer_names *names, const char *servi
 /* service of ZB_SERVICE_NAME_SIZE. A holder or leader whose name is not known (a removed node)
  * becomes ZB_NODE_NONE, since it is told for information; an unknown suspect refuses the message
  * (ZB_E_NOTFOUND), since M3 must not lose one. ZB_E_FORMAT names the key. */
-enum zb_rc zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json,
-                               char *service, struct zb_core_msg *msg,
-                               struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char *service,
+                               struct zb_core_msg *msg, struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -1,9 +1,10 @@
 #include "agent/position.h"
 
 #include "agent/internal.h"
+#include "agent/memo.h"
 #include "agent/must.h"
 
-#define KNOWN_MAX 8     /* newest manifests of a service in memory */
+#define KNOWN_MAX 8      /* newest manifests of a service in memory */
 #define SEARCHED_MAX 256 /* manifests of the history that are compared with the disk */
 
 struct known {
@@ -125,10 +126,7 @@ zb_position_know(struct zb_agent *a, uint16_t service, const struct zb_manifest 
 void
 zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_manifest *m)
 {
-    struct zb_err err;
-    if (zb_history_set_put(a->history, name_of(a, service), m, &err) != ZB_OK) {
-        history_failed(a, service, &err);
-    }
+    zb_memo_set(a, name_of(a, service), m);
 }
 
 const struct zb_manifest *
@@ -145,6 +143,7 @@ zb_position_manifest(struct zb_agent *a, uint16_t service, struct zb_set_id id)
     if (zb_set_id_cmp(s->other.id, id) == 0 && s->other.entries_count > 0) {
         return &s->other;
     }
+    zb_agent_flush(a);
     if (zb_history_set_get(a->history, name_of(a, service), id, &m, &err) != ZB_OK) {
         return NULL;
     }
@@ -157,13 +156,10 @@ void
 zb_position_prune(struct zb_agent *a, uint16_t service, struct zb_set_id id)
 {
     struct zb_position_service *s = state_of(a, service);
-    struct zb_err err;
     while (s->known_count > 0 && zb_set_id_cmp(s->known[s->known_count - 1].m.id, id) < 0) {
         zb_manifest_close(&s->known[--s->known_count].m);
     }
-    if (zb_history_sets_prune(a->history, name_of(a, service), id, &err) != ZB_OK) {
-        history_failed(a, service, &err);
-    }
+    zb_memo_prune(a, name_of(a, service), id);
 }
 
 static const struct zb_kdataset *
@@ -273,6 +269,7 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
         free(q);
         return;
     }
+    zb_agent_flush(q->a);
     if (zb_history_sets_list(q->a->history, name_of(q->a, q->service), SEARCHED_MAX, &sets.items,
                              &sets.count, &err) != ZB_OK) {
         history_failed(q->a, q->service, &err);

@@ -1,7 +1,7 @@
 /*
- * Which set this node holds whole. Manifests of sets are kept in the history, the newest ones in memory too;
- * what is on disk decides, by guid. When a set's manifest is not known (history lost, or a crash before
- * it was written), it is rebuilt from the names of the snapshots on disk.
+ * Which set this node holds whole. Manifests of sets are kept in the history, the newest ones in
+ * memory too; what is on disk decides, by guid. When a set's manifest is not known (history lost,
+ * or a crash before it was written), it is rebuilt from the names of the snapshots on disk.
  */
 #ifndef ZB_AGENT_POSITION_H
 #define ZB_AGENT_POSITION_H
@@ -16,20 +16,22 @@ void zb_positions_free(struct zb_positions *p);
 
 /* Takes a copy into memory; durable with zb_position_store. */
 void zb_position_know(struct zb_agent *a, uint16_t service, const struct zb_manifest *m);
-/* Writes it to the history; a failure is logged: the set can be rebuilt from the disk. */
+/* Writes it to the history (memo.h): a lost one can be rebuilt from the disk. */
 void zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_manifest *m);
-/* From memory, else from the history; NULL when it is not known. Valid until the next call of a function
- * of this file that gives or takes a manifest. */
+/* From memory, else from the history; NULL when it is not known. Valid until the next call of a
+ * function of this file that gives or takes a manifest. */
 const struct zb_manifest *zb_position_manifest(struct zb_agent *a, uint16_t service,
                                                struct zb_set_id id);
 
-/* The newest set that is held whole: none {0} when there is none, NULL when the disk could not be asked.
- * observed: the keeper's answer to OBSERVE, borrowed for the call. cb may come before this returns. */
+/* The newest set that is held whole: none {0} when there is none, NULL when the disk could not be
+ * asked. observed: the keeper's answer to OBSERVE, borrowed for the call. cb may come before this
+ * returns. */
 void zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
                       void (*cb)(void *ctx, const struct zb_set_ref *newest), void *ctx);
 
-/* Every dataset with all its snapshots, by OBSERVE and SNAPS. cb gets ZB_OK and the inventory, which it may
- * take (leaving zeros behind), or the code and sentence of what failed; from the loop. */
+/* Every dataset with all its snapshots, by OBSERVE and SNAPS. cb gets ZB_OK and the inventory,
+ * which it may take (leaving zeros behind), or the code and sentence of what failed; from the loop.
+ */
 struct zb_inventory_result {
     enum zb_rc rc;
     const char *msg;
@@ -38,7 +40,8 @@ struct zb_inventory_result {
 void zb_inventory_fetch(struct zb_agent *a, uint16_t service,
                         void (*cb)(void *ctx, const struct zb_inventory_result *result), void *ctx);
 
-/* Whether every dataset of m has m's snapshot here, as the keeper re-reads it now. From the loop. */
+/* Whether every dataset of m has m's snapshot here, as the keeper re-reads it now. From the loop.
+ */
 void zb_position_check(struct zb_agent *a, uint16_t service, const struct zb_manifest *m,
                        void (*cb)(void *ctx, bool held), void *ctx);
 

@@ -25,8 +25,8 @@ place_cmp(const void *a, const void *b)
     return left->guid < right->guid ? -1 : left->guid > right->guid;
 }
 
-/* Where the newest of the peer's snapshots that own has too stands in own's list: -1 none. *behind is how
- * many of the peer's are newer than that one. */
+/* Where the newest of the peer's snapshots that own has too stands in own's list: -1 none. *behind
+ * is how many of the peer's are newer than that one. */
 static int64_t
 newest_common(const struct zb_inventory_dataset *own, const struct zb_inventory_dataset *peer,
               uint32_t *behind)
@@ -40,8 +40,7 @@ newest_common(const struct zb_inventory_dataset *own, const struct zb_inventory_
     *behind = 0;
     for (uint32_t i = peer->snaps_count; i > 0 && found < 0; i--) {
         struct place key = {.guid = peer->guids[i - 1]};
-        const struct place *p =
-            bsearch(&key, places, own->snaps_count, sizeof(*places), place_cmp);
+        const struct place *p = bsearch(&key, places, own->snaps_count, sizeof(*places), place_cmp);
         if (p != NULL) {
             found = p->index;
         } else {
@@ -133,8 +132,8 @@ static bool
 is_below(const char *rel, const char *parent)
 {
     size_t length = strlen(parent);
-    return rel[0] != '\0' && (length == 0 || (strncmp(rel, parent, length) == 0 &&
-                                              rel[length] == '/'));
+    return rel[0] != '\0' &&
+           (length == 0 || (strncmp(rel, parent, length) == 0 && rel[length] == '/'));
 }
 
 /* A dataset that is made by a full stream waits for its nearest ancestor that is made too. */
@@ -194,8 +193,7 @@ sets_same_datasets(const struct zb_manifest *a, const struct zb_manifest *b)
 }
 
 bool
-zb_ship_plan_fast(const struct zb_manifest *const *sets, uint32_t count,
-                  struct zb_ship_plan *plan)
+zb_ship_plan_fast(const struct zb_manifest *const *sets, uint32_t count, struct zb_ship_plan *plan)
 {
     const struct zb_manifest *base = sets[0];
     for (uint32_t k = 1; k < count; k++) {

@@ -1,9 +1,10 @@
 /*
- * Which streams bring a follower to hold a set whole: pure, from the leader's list of snapshots, the
- * follower's and the set's manifest. Snapshots are matched by guid, never by name. Every snapshot of
- * the leader in between travels, those of other tools too, one increment each; a dataset that is not there
- * starts with a full stream of its oldest snapshot. Nothing on the follower is ever rolled back or
- * overwritten: what does not continue from a common snapshot is ZB_E_DIVERGED.
+ * Which streams bring a follower to hold a set whole: pure, from the leader's list of snapshots,
+ * the follower's and the set's manifest. Snapshots are matched by guid, never by name. Every
+ * snapshot of the leader in between travels, those of other tools too, one increment each; a
+ * dataset that is not there starts with a full stream of its oldest snapshot. Nothing on the
+ * follower is ever rolled back or overwritten: what does not continue from a common snapshot is
+ * ZB_E_DIVERGED.
  */
 #ifndef ZB_AGENT_SHIP_PLAN_H
 #define ZB_AGENT_SHIP_PLAN_H
@@ -32,21 +33,23 @@ struct zb_ship_chain {
 };
 
 struct zb_ship_plan {
-    uint32_t chains_count; /* datasets that hold the set already have none */
+    uint32_t chains_count;        /* datasets that hold the set already have none */
     struct zb_ship_chain *chains; /* owned; parents before children */
     uint32_t steps_total;
 };
 
 void zb_ship_plan_close(struct zb_ship_plan *plan);
 
-/* ZB_E_NOTFOUND: own has no longer the set's snapshot of a dataset. ZB_E_DIVERGED: the follower's dataset
- * has no common snapshot, or has newer ones beside the leader's line; the sentence names it. own with names. */
+/* ZB_E_NOTFOUND: own has no longer the set's snapshot of a dataset. ZB_E_DIVERGED: the follower's
+ * dataset has no common snapshot, or has newer ones beside the leader's line; the sentence names
+ * it. own with names. */
 enum zb_rc zb_ship_plan_make(const struct zb_manifest *m, const struct zb_inventory *own,
                              const struct zb_inventory *peer, struct zb_ship_plan *plan,
                              struct zb_err *err) ZB_CHECKED;
 
-/* The steady state: the follower holds sets[0] whole and nothing newer, and nothing but sets[1] to sets[count-1]
- * was made since. False (plan untouched) when a dataset came or went between them. count >= 2. */
+/* The steady state: the follower holds sets[0] whole and nothing newer, and nothing but sets[1] to
+ * sets[count-1] was made since. False (plan untouched) when a dataset came or went between them.
+ * count >= 2. */
 bool zb_ship_plan_fast(const struct zb_manifest *const *sets, uint32_t count,
                        struct zb_ship_plan *plan);
 

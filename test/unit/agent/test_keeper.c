@@ -198,8 +198,7 @@ a_message_may_come_byte_by_byte(void **state)
     struct world *w = *state;
     uint64_t id = ask(w, ZB_KOP_OBSERVE);
     uint8_t buf[8192];
-    size_t size =
-        reply_encode(&(struct zb_krep){.id = id, .op = ZB_KOP_OBSERVE}, buf, sizeof(buf));
+    size_t size = reply_encode(&(struct zb_krep){.id = id, .op = ZB_KOP_OBSERVE}, buf, sizeof(buf));
     for (size_t i = 0; i < size; i++) {
         assert_int_equal(w->replies, 0);
         bytes_send(w, buf + i, 1, -1);

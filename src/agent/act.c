@@ -1,0 +1,307 @@
+#include "agent/drive.h"
+#include "agent/internal.h"
+#include "agent/must.h"
+#include "agent/peer_json.h"
+#include "agent/position.h"
+#include "agent/ship.h"
+
+/* An operation at the keeper for the core. */
+struct op {
+    struct zb_agent *a;
+    uint16_t service;
+    uint64_t action_id;
+    enum zb_act_kind kind;
+    struct zb_core_result result; /* of the operation, while the disk is looked at after it */
+    struct zb_core_obs obs;
+};
+
+/* What fills the request beyond service, term, node and time; the manifest it needs. */
+enum needs {
+    NEEDS_NOTHING = 0,
+    NEEDS_MANIFEST, /* of action.set: without it nothing is asked */
+    LIKES_MANIFEST, /* of action.set, where it is known */
+};
+
+static const struct act_op {
+    enum zb_kop op;
+    enum needs needs;
+    bool looks; /* the disk is looked at afterwards: the result carries obs */
+} ops[] = {
+    [ZB_ACT_OBSERVE] = {ZB_KOP_OBSERVE},
+    [ZB_ACT_CREATE] = {ZB_KOP_CREATE, .looks = true},
+    [ZB_ACT_GRANT] = {ZB_KOP_GRANT, .looks = true},
+    [ZB_ACT_LEARN] = {ZB_KOP_LEARN, LIKES_MANIFEST, .looks = true},
+    [ZB_ACT_PROMOTE] = {ZB_KOP_PROMOTE, LIKES_MANIFEST, .looks = true},
+    [ZB_ACT_START] = {ZB_KOP_START},
+    [ZB_ACT_STOP] = {ZB_KOP_STOP},
+    [ZB_ACT_CHECK] = {ZB_KOP_CHECK},
+    [ZB_ACT_SNAPSHOT] = {ZB_KOP_SNAPSHOT},
+    [ZB_ACT_SEAL] = {ZB_KOP_SEAL, NEEDS_MANIFEST, .looks = true},
+    [ZB_ACT_RELEASE] = {ZB_KOP_RELEASE, NEEDS_MANIFEST, .looks = true},
+    [ZB_ACT_DEMOTE] = {ZB_KOP_DEMOTE, .looks = true},
+    [ZB_ACT_PRUNE] = {ZB_KOP_PRUNE},
+};
+#define OPS_COUNT (sizeof(ops) / sizeof(ops[0]))
+
+/* --- what was observed --- */
+
+static void
+obs_datasets(const struct zb_krep *observed, struct zb_core_obs *obs)
+{
+    bool written = false;
+    obs->exists = observed->datasets_count > 0;
+    for (uint32_t i = 0; i < observed->datasets_count; i++) {
+        const struct zb_kdataset *d = &observed->datasets[i];
+        obs->mounted = obs->mounted || d->mount != ZB_MOUNT_NONE;
+        obs->mounted_rw = obs->mounted_rw || d->mount == ZB_MOUNT_RW;
+        obs->written_bytes += d->written_bytes;
+        /* Without any snapshot there is nothing that it could have changed from. */
+        written = written || (d->written_bytes != 0 && d->newest[0] != '\0');
+        obs->foreign =
+            obs->foreign || (d->newest[0] != '\0' && !zb_set_name_parse(d->newest, NULL, NULL));
+    }
+    obs->modified = written && !obs->mounted;
+}
+
+void
+zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct zb_core_obs *obs)
+{
+    struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
+    const struct zb_record *r = &observed->record;
+    *obs = (struct zb_core_obs){0};
+    obs_datasets(observed, obs);
+    obs->mounted_here = observed->mounted_here != 0;
+    obs->sealed = observed->sealed != 0;
+    obs->running = observed->running != 0;
+    obs->granted_term = r->granted_term;
+    obs->granted_to = zb_peer_names_find(&names, r->granted_to);
+    obs->learned_term = r->learned_term;
+    obs->learned_leader = zb_peer_names_find(&names, r->learned_leader);
+    obs->established_term = r->established_term;
+    obs->released_term = r->released_term;
+    obs->released_to = zb_peer_names_find(&names, r->released_to);
+    obs->released_set = r->released_set;
+    for (size_t i = 0; i < sizeof(r->suspects) / sizeof(r->suspects[0]); i++) {
+        uint8_t node = zb_peer_names_find(&names, r->suspects[i]);
+        if (r->suspects[i][0] != '\0' && node == ZB_NODE_NONE) {
+            obs->suspects_unknown = true;
+        } else if (r->suspects[i][0] != '\0') {
+            obs->suspects |= UINT32_C(1) << node;
+        }
+    }
+}
+
+/* --- answers --- */
+
+static void
+op_end(struct op *op)
+{
+    zb_drive_done(op->a, op->service, op->action_id, &op->result);
+    free(op);
+}
+
+static void
+on_position(void *ctx, const struct zb_set_ref *newest)
+{
+    struct op *op = ctx;
+    if (newest != NULL) {
+        op->result.obs_valid = true;
+        op->result.obs = op->obs;
+        op->result.obs.newest = *newest;
+    } else if (op->kind == ZB_ACT_OBSERVE) {
+        op->result.rc = ZB_E_FAILED;
+        (void)snprintf(op->result.text, sizeof(op->result.text),
+                       "the snapshots on disk cannot be listed");
+    }
+    op_end(op);
+}
+
+/* After an operation: obs for its result, whatever became of it. */
+static void
+on_looked(void *ctx, const struct zb_krep *rep)
+{
+    struct op *op = ctx;
+    if (rep->rc != ZB_OK) {
+        op_end(op);
+        return;
+    }
+    zb_act_obs(op->a, rep, &op->obs);
+    zb_position_find(op->a, op->service, rep, on_position, op);
+}
+
+static void
+result_fill(struct zb_core_result *result, const struct zb_krep *rep)
+{
+    result->rc = (enum zb_rc)rep->rc;
+    result->remounted = (rep->flags & ZB_KF_REMOUNTED) != 0;
+    result->running = rep->running != 0;
+    result->elapsed_ms = rep->elapsed_ms;
+    if (rep->hint[0] != '\0') {
+        (void)snprintf(result->text, sizeof(result->text), "%.150s (%.100s)", rep->msg, rep->hint);
+    } else {
+        (void)snprintf(result->text, sizeof(result->text), "%.255s", rep->msg);
+    }
+}
+
+/* The set is known before the core hears of it, and written down after. */
+static void
+snapshot_done(struct op *op, const struct zb_krep *rep)
+{
+    struct zb_agent *a = op->a;
+    uint16_t service = op->service;
+    if (rep->rc != ZB_OK || !zb_manifest_valid(&rep->manifest)) {
+        if (rep->rc == ZB_OK) {
+            op->result.rc = ZB_E_FORMAT;
+        }
+        op_end(op);
+        return;
+    }
+    zb_manifest_ref(&rep->manifest, &op->result.set);
+    zb_position_know(a, service, &rep->manifest);
+    zb_ship_set_made(a, service, &op->result.set, rep->foreign != 0);
+    zb_position_store(a, service, &rep->manifest);
+    op_end(op);
+}
+
+static void
+on_reply(void *ctx, const struct zb_krep *rep)
+{
+    struct op *op = ctx;
+    result_fill(&op->result, rep);
+    if (op->kind == ZB_ACT_SNAPSHOT) {
+        snapshot_done(op, rep);
+    } else if (op->kind == ZB_ACT_OBSERVE) {
+        on_looked(op, rep);
+    } else if (ops[op->kind].looks && rep->rc == ZB_OK && rep->pool_guid != 0) {
+        on_looked(op, rep); /* the keeper looked already */
+    } else if (ops[op->kind].looks) {
+        struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
+        zb_strcopy(req.service, sizeof(req.service), op->a->services[op->service].conf.name);
+        zb_agent_keeper_call(op->a, &req, on_looked, op);
+    } else {
+        op_end(op);
+    }
+}
+
+/* --- requests --- */
+
+static void
+request_protect(const struct zb_action *action, struct zb_kreq *req)
+{
+    req->count = action->keep_count;
+    req->protect_count = action->protect_count;
+    for (uint32_t i = 0; i < action->protect_count; i++) {
+        req->protect[i] = action->protect[i];
+    }
+}
+
+static void
+request_snapshot(struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req)
+{
+    struct zb_core_view view;
+    zb_core_view(a->core, action->service, &view);
+    req->seq = action->set.id.seq;
+    req->flags = action->final ? ZB_KF_SYNC : 0;
+    req->base_term = view.obs.newest.id.term;
+    req->base_seq = view.obs.newest.id.seq;
+}
+
+static void
+request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req)
+{
+    const struct zb_agent_service *s = &a->services[action->service];
+    req->op = ops[action->kind].op;
+    zb_strcopy(req->service, sizeof(req->service), s->conf.name);
+    req->term = action->term;
+    req->nonce = action->nonce;
+    req->version = s->version;
+    req->time_s = zb_wall_now().s;
+    req->timeout_ms = (uint32_t)action->timeout_ms;
+    if (action->node < a->nodes_count) {
+        zb_strcopy(req->node, sizeof(req->node), a->nodes[action->node].name);
+    }
+    if (action->kind == ZB_ACT_SNAPSHOT) {
+        request_snapshot(a, action, req);
+    } else if (action->kind == ZB_ACT_PRUNE) {
+        request_protect(action, req);
+    } else if (action->kind == ZB_ACT_CREATE) {
+        zb_strcopy(req->uuid, sizeof(req->uuid), a->cluster_id);
+    } else if (action->kind == ZB_ACT_PROMOTE) {
+        req->flags = ((action->flags & ZB_PROMOTE_PLANNED) != 0 ? ZB_KF_PLANNED : 0) |
+                     ((action->flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
+    }
+}
+
+/* The manifest that action.set names, borrowed into req; false when it is needed and not known
+ * here. */
+static bool
+request_manifest(struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req)
+{
+    bool needed = ops[action->kind].needs == NEEDS_MANIFEST ||
+                  (action->kind == ZB_ACT_PROMOTE && (action->flags & ZB_PROMOTE_PLANNED) != 0);
+    const struct zb_manifest *m = NULL;
+    struct zb_set_ref ref;
+    if (ops[action->kind].needs == NEEDS_NOTHING) {
+        return true;
+    }
+    if (!zb_set_id_is_none(action->set.id)) {
+        m = zb_position_manifest(a, action->service, action->set.id);
+    }
+    if (m != NULL) {
+        zb_manifest_ref(m, &ref);
+        if (zb_set_ref_equal(&ref, &action->set)) {
+            req->manifest = *m;
+            return true;
+        }
+    }
+    return !needed;
+}
+
+/* Manifests below the newest ones kept are of no use once their snapshots are gone. */
+static void
+prune_known(struct zb_agent *a, const struct zb_action *action)
+{
+    struct zb_history_set *sets = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+    zb_agent_flush(a);
+    if (zb_history_sets_list(a->history, a->services[action->service].conf.name, action->keep_count,
+                             &sets, &count, &err) != ZB_OK ||
+        count < action->keep_count) {
+        free(sets);
+        return;
+    }
+    struct zb_set_id oldest = sets[count - 1].ref.id;
+    for (uint32_t i = 0; i < action->protect_count; i++) {
+        if (zb_set_id_cmp(action->protect[i], oldest) < 0) {
+            oldest = action->protect[i];
+        }
+    }
+    free(sets);
+    zb_position_prune(a, action->service, oldest);
+}
+
+bool
+zb_act_start(struct zb_agent *a, const struct zb_action *action)
+{
+    if (action->kind >= OPS_COUNT || ops[action->kind].op == 0) {
+        return false;
+    }
+    struct zb_kreq req = {0};
+    struct op *op = zb_must_alloc(1, sizeof(*op));
+    *op = (struct op){
+        .a = a, .service = action->service, .action_id = action->id, .kind = action->kind};
+    request_fill(a, action, &req);
+    if (!request_manifest(a, action, &req)) {
+        op->result.rc = ZB_E_NOTFOUND;
+        (void)snprintf(op->result.text, sizeof(op->result.text),
+                       "the manifest of the set is not known on this node");
+        op_end(op);
+        return true;
+    }
+    zb_agent_keeper_call(a, &req, on_reply, op);
+    if (action->kind == ZB_ACT_PRUNE) {
+        prune_known(a, action);
+    }
+    return true;
+}

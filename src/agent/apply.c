@@ -1,0 +1,332 @@
+#include "agent/apply.h"
+
+#include "agent/drive.h"
+#include "agent/internal.h"
+#include "agent/memo.h"
+#include "agent/must.h"
+#include "agent/peer_json.h"
+
+#define RETRY_MS 5000 /* a declaration that the keeper did not take is given again */
+
+struct zb_applied {
+    struct zb_agent *a;
+    uv_timer_t timer;
+    bool failed[ZB_SERVICES_MAX]; /* to be given again */
+    struct zb_set_ref positions[ZB_SERVICES_MAX][ZB_NODES_MAX];
+};
+
+static void on_timer(uv_timer_t *timer);
+
+struct zb_applied *
+zb_applied_new(struct zb_agent *a)
+{
+    struct zb_applied *p = zb_must_alloc(1, sizeof(*p));
+    p->a = a;
+    p->timer.data = p;
+    (void)uv_timer_init(&a->loop, &p->timer);
+    return p;
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void
+zb_applied_free(struct zb_agent *a)
+{
+    if (a->applied != NULL) {
+        uv_close((uv_handle_t *)&a->applied->timer, on_closed);
+        a->applied = NULL;
+    }
+}
+
+uint8_t
+zb_agent_self(const struct zb_agent *a)
+{
+    return a->self;
+}
+
+uint8_t
+zb_agent_node_find(const struct zb_agent *a, const char *name)
+{
+    struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
+    uint8_t node = zb_peer_names_find(&names, name);
+    return node != ZB_NODE_NONE && a->nodes[node].present ? node : ZB_NODE_NONE;
+}
+
+uint16_t
+zb_agent_service_find(const struct zb_agent *a, const char *name)
+{
+    for (uint32_t i = 0; i < a->services_count; i++) {
+        if (a->services[i].present && strcmp(a->services[i].conf.name, name) == 0) {
+            return (uint16_t)i;
+        }
+    }
+    return ZB_SERVICE_NONE;
+}
+
+/* --- nodes --- */
+
+/* The number of a name, a new one if it has none; ZB_NODE_NONE when there are too many. */
+static uint8_t
+node_slot(struct zb_agent *a, const char *name)
+{
+    struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
+    uint8_t node = zb_peer_names_find(&names, name);
+    if (node != ZB_NODE_NONE) {
+        return node;
+    }
+    if (a->nodes_count == ZB_NODES_MAX) {
+        zb_agent_event(a, ZB_LOG_ERROR, "", "A-nodes-limit",
+                       "no number is left for node %s until zbatond is restarted", name);
+        return ZB_NODE_NONE;
+    }
+    node = (uint8_t)a->nodes_count++;
+    zb_strcopy(a->nodes[node].name, sizeof(a->nodes[node].name), name);
+    return node;
+}
+
+static void
+peers_set(struct zb_agent *a)
+{
+    struct zb_net_peer peers[ZB_NODES_MAX];
+    struct zb_err err;
+    size_t count = 0;
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        if (!a->nodes[i].present || i == a->self) {
+            continue;
+        }
+        struct zb_net_peer *p = &peers[count++];
+        zb_strcopy(p->name, sizeof(p->name), a->nodes[i].name);
+        zb_strcopy(p->address, sizeof(p->address), a->nodes[i].address);
+        zb_strcopy(p->fingerprint, sizeof(p->fingerprint), a->nodes[i].fingerprint);
+    }
+    if (zb_net_peers_set(a->net, peers, count, &err) != ZB_OK) {
+        zb_agent_event(a, ZB_LOG_ERROR, "", "A-peers", "peers: %s", err.msg);
+    }
+}
+
+void
+zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size_t count)
+{
+    bool named[ZB_NODES_MAX] = {false};
+    named[a->self] = true;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t n = node_slot(a, nodes[i].name);
+        if (n == ZB_NODE_NONE) {
+            continue;
+        }
+        struct zb_agent_node *to = &a->nodes[n];
+        named[n] = true;
+        to->present = true;
+        zb_strcopy(to->address, sizeof(to->address), nodes[i].address);
+        zb_strcopy(to->fingerprint, sizeof(to->fingerprint), nodes[i].fingerprint);
+        zb_strcopy(to->version, sizeof(to->version), nodes[i].version);
+    }
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        a->nodes[i].present = a->nodes[i].present && named[i];
+    }
+    peers_set(a);
+}
+
+/* --- services --- */
+
+/* A member that is no node (any more) keeps its voice: it counts as unreachable. */
+static void
+members_add(struct zb_agent *a, const struct zb_conf_names *names, bool backup,
+            struct zb_core_conf *conf)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        conf->members[conf->members_count] = node_slot(a, names->items[i]);
+        conf->backup[conf->members_count] = backup;
+        conf->members_count++;
+    }
+}
+
+static void
+core_configure(struct zb_agent *a, uint16_t service)
+{
+    const struct zb_agent_service *s = &a->services[service];
+    const struct zb_conf_service *from = &s->conf;
+    struct zb_event event = {.kind = ZB_EV_CONFIG, .service = service};
+    struct zb_core_conf *conf = &event.u.conf;
+    members_add(a, &from->members, false, conf);
+    members_add(a, &from->backups, true, conf);
+    conf->first_leader =
+        node_slot(a, from->leader[0] != '\0' ? from->leader : from->members.items[0]);
+    conf->version = s->version;
+    conf->interval_ms = from->interval_ms;
+    conf->keep_count = from->keep_count;
+    conf->start_timeout_ms = from->start_timeout_ms;
+    conf->stop_timeout_ms = from->stop_timeout_ms;
+    zb_drive_event(a, &event);
+}
+
+/* Where the members stood when this node last heard of them. */
+static void
+positions_load(struct zb_agent *a, uint16_t service)
+{
+    struct zb_history_position *items = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+    if (zb_history_positions_list(a->history, a->services[service].conf.name, ZB_NODES_MAX, &items,
+                                  &count, &err) != ZB_OK) {
+        zb_log_error("positions in the history: %s", err.msg);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t node = zb_agent_node_find(a, items[i].node);
+        struct zb_event event = {
+            .kind = ZB_EV_PEER_POSITION, .service = service, .node = node, .u.set = items[i].set};
+        if (node != ZB_NODE_NONE && node != a->self) {
+            a->applied->positions[service][node] = items[i].set;
+            zb_drive_event(a, &event);
+        }
+    }
+    free(items);
+}
+
+struct define {
+    struct zb_agent *a;
+    uint16_t service;
+    uint64_t version;
+    bool first; /* of this process */
+};
+
+static void
+on_defined(void *ctx, const struct zb_krep *rep)
+{
+    struct define d = *(struct define *)ctx;
+    struct zb_agent *a = d.a;
+    const struct zb_agent_service *s = &a->services[d.service];
+    free(ctx);
+    if (!s->present || s->version != d.version || a->stopping) {
+        return; /* another one is on its way */
+    }
+    if (rep->rc != ZB_OK) {
+        zb_agent_event(a, ZB_LOG_WARNING, s->conf.name, "A-define",
+                       "the declaration could not be put in force: %s", rep->msg);
+        a->applied->failed[d.service] = true;
+        (void)uv_timer_start(&a->applied->timer, on_timer, RETRY_MS, 0);
+        return;
+    }
+    core_configure(a, d.service);
+    if (d.first) {
+        positions_load(a, d.service);
+    }
+}
+
+static void
+define(struct zb_agent *a, uint16_t service, bool first)
+{
+    const struct zb_agent_service *s = &a->services[service];
+    struct define *d = zb_must_alloc(1, sizeof(*d));
+    struct zb_kreq req = {.op = ZB_KOP_DEFINE, .version = s->version};
+    struct zb_err err;
+    *d = (struct define){.a = a, .service = service, .version = s->version, .first = first};
+    zb_strcopy(req.service, sizeof(req.service), s->conf.name);
+    if (zb_conf_service_to_json(&s->conf, &req.text, &err) != ZB_OK) {
+        abort(); /* only for want of memory */
+    }
+    zb_agent_keeper_call(a, &req, on_defined, d);
+    free(req.text);
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    struct zb_applied *p = timer->data;
+    for (uint32_t i = 0; i < p->a->services_count; i++) {
+        if (p->failed[i] && p->a->services[i].present) {
+            p->failed[i] = false;
+            define(p->a, (uint16_t)i, true);
+        }
+    }
+}
+
+static void
+on_undefined(void *ctx, const struct zb_krep *rep)
+{
+    (void)ctx;
+    if (rep->rc != ZB_OK) {
+        zb_log_info("a withdrawn declaration stays with the keeper: %s", rep->msg);
+    }
+}
+
+static void
+service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
+{
+    struct zb_kreq req = {.op = ZB_KOP_DEFINE, .version = version};
+    zb_strcopy(req.service, sizeof(req.service), a->services[service].conf.name);
+    a->services[service].present = false;
+    a->applied->failed[service] = false;
+    zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_REMOVE, .service = service});
+    zb_drive_commands_drop(a, service, ZB_E_NOTFOUND, "the service was withdrawn");
+    zb_agent_keeper_call(a, &req, on_undefined, NULL);
+}
+
+/* The number of a name, declared now or before; a new one; ZB_SERVICE_NONE when there are too many.
+ */
+static uint16_t
+service_slot(struct zb_agent *a, const char *name)
+{
+    for (uint32_t i = 0; i < a->services_count; i++) {
+        if (strcmp(a->services[i].conf.name, name) == 0) {
+            return (uint16_t)i;
+        }
+    }
+    if (a->services_count == ZB_SERVICES_MAX) {
+        zb_agent_event(a, ZB_LOG_ERROR, name, "A-services-limit",
+                       "no number is left for this service until zbatond is restarted");
+        return ZB_SERVICE_NONE;
+    }
+    return (uint16_t)a->services_count++;
+}
+
+static void
+service_put(struct zb_agent *a, const struct zb_conf_service *conf, uint64_t version)
+{
+    uint16_t n = service_slot(a, conf->name);
+    if (n == ZB_SERVICE_NONE) {
+        return;
+    }
+    struct zb_agent_service *s = &a->services[n];
+    bool first = !s->present;
+    if (s->present && s->version == version) {
+        return;
+    }
+    s->present = true;
+    s->version = version;
+    s->conf = *conf;
+    define(a, n, first);
+}
+
+void
+zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *services,
+                        uint64_t version)
+{
+    for (uint32_t i = 0; i < a->services_count; i++) {
+        if (a->services[i].present &&
+            zb_conf_services_find(services, a->services[i].conf.name) == NULL) {
+            service_remove(a, (uint16_t)i, version);
+        }
+    }
+    for (uint32_t i = 0; i < services->count; i++) {
+        service_put(a, &services->items[i], version);
+    }
+}
+
+void
+zb_apply_position(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_set_ref *set)
+{
+    struct zb_set_ref *known = &a->applied->positions[service][node];
+    struct zb_history_position position = {.set = *set, .updated = zb_wall_now()};
+    if (zb_set_ref_equal(known, set) || zb_set_id_is_none(set->id)) {
+        return;
+    }
+    *known = *set;
+    zb_strcopy(position.node, sizeof(position.node), a->nodes[node].name);
+    zb_memo_position(a, a->services[service].conf.name, &position);
+}

@@ -1,0 +1,375 @@
+#include "agent/drive.h"
+
+#include "agent/internal.h"
+#include "agent/member.h"
+#include "agent/memo.h"
+#include "agent/must.h"
+#include "agent/peer_json.h"
+#include "agent/ship.h"
+
+struct queued {
+    struct zb_event event;
+    struct queued *next;
+};
+
+struct command {
+    uint64_t id;
+    uint16_t service;
+    char who[128];
+    void (*on_step)(void *ctx, const struct zb_action *step);
+    void (*on_reply)(void *ctx, const struct zb_action *reply);
+    void *ctx;
+    struct command *next;
+};
+
+struct zb_drive {
+    struct zb_agent *a;
+    uv_timer_t wake;
+    bool stepping;
+    struct queued *head; /* events that wait for the plan under way */
+    struct queued **tail;
+    uint64_t next_command;
+    struct command *commands;
+    void *core_mem;
+    struct zb_plan plan;
+};
+
+static void
+on_wake(uv_timer_t *timer)
+{
+    struct zb_drive *d = timer->data;
+    zb_drive_event(d->a, &(struct zb_event){.kind = ZB_EV_TICK});
+}
+
+struct zb_drive *
+zb_drive_new(struct zb_agent *a)
+{
+    struct zb_drive *d = zb_must_alloc(1, sizeof(*d));
+    struct zb_core_options options = {.self = a->self,
+                                      .services_max = ZB_SERVICES_MAX,
+                                      .seed = zb_random_u64(),
+                                      .nonce = a->nonce};
+    d->a = a;
+    d->tail = &d->head;
+    d->core_mem = zb_must_alloc(1, zb_core_size(ZB_SERVICES_MAX));
+    a->core = zb_core_init(d->core_mem, &options);
+    d->wake.data = d;
+    (void)uv_timer_init(&a->loop, &d->wake);
+    return d;
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    struct zb_drive *d = handle->data;
+    while (d->head != NULL) {
+        struct queued *q = d->head;
+        d->head = q->next;
+        free(q);
+    }
+    free(d->core_mem);
+    free(d);
+}
+
+void
+zb_drive_free(struct zb_agent *a)
+{
+    struct zb_drive *d = a->drive;
+    if (d == NULL) {
+        return;
+    }
+    while (d->commands != NULL) {
+        zb_drive_commands_drop(a, d->commands->service, ZB_E_CLOSED, "zbatond is ending");
+    }
+    uv_close((uv_handle_t *)&d->wake, on_closed);
+    a->drive = NULL;
+}
+
+/* --- commands --- */
+
+static struct command **
+command_find(struct zb_drive *d, uint64_t id)
+{
+    struct command **at = &d->commands;
+    while (*at != NULL && (*at)->id != id) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+static void
+command_end(struct command **at, const struct zb_action *reply)
+{
+    struct command *c = *at;
+    *at = c->next;
+    c->on_reply(c->ctx, reply);
+    free(c);
+}
+
+void
+zb_drive_commands_drop(struct zb_agent *a, uint16_t service, enum zb_rc rc, const char *text)
+{
+    struct command **at = &a->drive->commands;
+    struct zb_action reply = {
+        .kind = ZB_ACT_REPLY, .service = service, .rc = rc, .rule = "A-command-dropped"};
+    (void)snprintf(reply.text, sizeof(reply.text), "%s", text);
+    while (*at != NULL) {
+        if ((*at)->service == service) {
+            command_end(at, &reply);
+            at = &a->drive->commands; /* the callback may have started another */
+        } else {
+            at = &(*at)->next;
+        }
+    }
+}
+
+void
+zb_agent_command_start(struct zb_agent *a, const struct zb_agent_command *command)
+{
+    struct zb_drive *d = a->drive;
+    struct command *c = zb_must_alloc(1, sizeof(*c));
+    *c = (struct command){.id = ++d->next_command,
+                          .service = command->service,
+                          .on_step = command->on_step,
+                          .on_reply = command->on_reply,
+                          .ctx = command->ctx,
+                          .next = d->commands};
+    (void)snprintf(c->who, sizeof(c->who), "%s", command->who);
+    d->commands = c;
+    struct zb_event event = {.kind = ZB_EV_COMMAND, .service = command->service};
+    event.u.command.kind = command->kind;
+    event.u.command.id = c->id;
+    event.u.command.node = command->node;
+    event.u.command.dry_run = command->dry_run;
+    zb_drive_event(a, &event);
+}
+
+/* --- actions --- */
+
+static const char *
+service_name(const struct zb_agent *a, uint16_t service)
+{
+    return a->services[service].conf.name;
+}
+
+static void
+act_message(struct zb_agent *a, const struct zb_action *action)
+{
+    struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
+    struct zb_err err;
+    json_t *msg = zb_peer_core_encode(&names, service_name(a, action->service), &action->msg);
+    if (zb_net_send(a->net, a->nodes[action->node].name, msg, &err) != ZB_OK) {
+        zb_log_debug("message to %s: %s", a->nodes[action->node].name, err.msg);
+    }
+    json_decref(msg);
+}
+
+static void
+act_step(struct zb_agent *a, const struct zb_action *action)
+{
+    static const enum zb_history_phase phases[] = {[ZB_STEP_BEGIN] = ZB_HISTORY_BEGIN,
+                                                   [ZB_STEP_END] = ZB_HISTORY_END,
+                                                   [ZB_STEP_FAIL] = ZB_HISTORY_ABORT};
+    struct zb_history_step step = {.term = action->term,
+                                   .step = action->step,
+                                   .phase = phases[action->phase],
+                                   .time = zb_wall_now()};
+    (void)snprintf(step.note, sizeof(step.note), "%s", action->text);
+    zb_memo_step(a, service_name(a, action->service), &step);
+    struct command *c = *command_find(a->drive, action->command_id);
+    if (c != NULL && c->on_step != NULL) {
+        c->on_step(c->ctx, action);
+    }
+}
+
+static void
+act_reply(struct zb_agent *a, const struct zb_action *action)
+{
+    struct command **at = command_find(a->drive, action->command_id);
+    if (*at != NULL) {
+        command_end(at, action);
+    }
+}
+
+static void
+act_note(struct zb_agent *a, const struct zb_action *action)
+{
+    const char *node = action->node < a->nodes_count ? a->nodes[action->node].name : "";
+    zb_agent_event(a, action->level, service_name(a, action->service), action->rule, "%s%s%s", node,
+                   node[0] != '\0' ? ": " : "", action->text);
+}
+
+static void
+act_term(struct zb_agent *a, const struct zb_action *action)
+{
+    const struct command *c = *command_find(a->drive, action->command_id);
+    zb_lineage_term(a, action, c != NULL ? c->who : "");
+}
+
+static void
+action_start(struct zb_agent *a, const struct zb_action *action)
+{
+    switch (action->kind) {
+    case ZB_ACT_SHIP:
+        zb_ship_start(a, action);
+        break;
+    case ZB_ACT_SHIP_CANCEL:
+        zb_ship_cancel(a, action->target_id);
+        break;
+    case ZB_ACT_MESSAGE:
+        act_message(a, action);
+        break;
+    case ZB_ACT_STEP:
+        act_step(a, action);
+        break;
+    case ZB_ACT_REPLY:
+        act_reply(a, action);
+        break;
+    case ZB_ACT_NOTE:
+        act_note(a, action);
+        break;
+    case ZB_ACT_TERM:
+        act_term(a, action);
+        break;
+    default:
+        if (!zb_act_start(a, action)) {
+            abort(); /* the core orders what nobody carries out */
+        }
+        break;
+    }
+}
+
+/* --- events --- */
+
+static void
+step_run(struct zb_drive *d, struct zb_event *event)
+{
+    event->now = zb_mono_now();
+    event->wall = zb_wall_now();
+    zb_core_step(d->a->core, event, &d->plan);
+    for (uint32_t i = 0; i < d->plan.actions_count && !d->a->stopping; i++) {
+        action_start(d->a, &d->plan.actions[i]);
+    }
+}
+
+void
+zb_drive_event(struct zb_agent *a, struct zb_event *event)
+{
+    struct zb_drive *d = a->drive;
+    if (d == NULL || a->stopping) {
+        return;
+    }
+    if (d->stepping) {
+        struct queued *q = zb_must_alloc(1, sizeof(*q));
+        q->event = *event;
+        *d->tail = q;
+        d->tail = &q->next;
+        return;
+    }
+    d->stepping = true;
+    step_run(d, event);
+    while (d->head != NULL && !a->stopping) {
+        struct queued *q = d->head;
+        d->head = q->next;
+        if (d->head == NULL) {
+            d->tail = &d->head;
+        }
+        step_run(d, &q->event);
+        free(q);
+    }
+    d->stepping = false;
+    /* At least a moment, so that a core that wants to be woken at once does not starve the loop. */
+    int64_t wait_ms = d->plan.wake.ms - zb_mono_now().ms;
+    (void)uv_timer_start(&d->wake, on_wake, wait_ms > 1 ? (uint64_t)wait_ms : 1, 0);
+}
+
+void
+zb_drive_done(struct zb_agent *a, uint16_t service, uint64_t action_id,
+              const struct zb_core_result *result)
+{
+    struct zb_event event = {.kind = ZB_EV_DONE, .service = service};
+    event.u.done.action_id = action_id;
+    event.u.done.result = *result;
+    zb_drive_event(a, &event);
+}
+
+/* --- peers --- */
+
+void
+zb_drive_peer_up(struct zb_agent *a, const char *peer)
+{
+    uint8_t node = zb_agent_node_find(a, peer);
+    if (node == ZB_NODE_NONE || a->nodes[node].up) {
+        return;
+    }
+    a->nodes[node].up = true;
+    zb_agent_event(a, ZB_LOG_INFO, "", "A-peer-up", "%s is reachable", peer);
+    zb_config_peer_up(a, node);
+    zb_member_peer_up(a, node);
+    zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = node});
+}
+
+void
+zb_drive_peer_down(struct zb_agent *a, const char *peer, const char *reason)
+{
+    struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
+    uint8_t node = zb_peer_names_find(&names, peer); /* also one that was just removed */
+    if (node == ZB_NODE_NONE || !a->nodes[node].up) {
+        return;
+    }
+    a->nodes[node].up = false;
+    zb_agent_event(a, ZB_LOG_WARNING, "", "A-peer-down", "%s is not reachable: %s", peer, reason);
+    zb_control_peer_down(a, node);
+    zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_DOWN, .node = node});
+    zb_ship_peer_down(a, node);
+    zb_land_peer_down(a, node);
+}
+
+static void
+core_message(struct zb_agent *a, uint8_t node, const json_t *msg)
+{
+    struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
+    struct zb_event event = {.kind = ZB_EV_MESSAGE, .node = node};
+    char service[ZB_SERVICE_NAME_SIZE];
+    struct zb_err err;
+    if (zb_peer_core_decode(&names, msg, service, &event.u.msg, &err) != ZB_OK) {
+        zb_log_warning("message of %s dropped: %s", a->nodes[node].name, err.msg);
+        return;
+    }
+    event.service = zb_agent_service_find(a, service);
+    if (event.service == ZB_SERVICE_NONE) {
+        return; /* not declared here yet: the configuration comes, then reports again */
+    }
+    if (event.u.msg.kind == ZB_MSG_REPORT) {
+        zb_apply_position(a, event.service, node, &event.u.msg.set);
+    }
+    zb_drive_event(a, &event);
+}
+
+void
+zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
+{
+    static const struct {
+        const char *type; /* with a '.' at its end: everything that starts so */
+        void (*handler)(struct zb_agent *a, uint8_t node, const json_t *msg);
+    } handlers[] = {
+        {"core", core_message},         {"core.term", zb_lineage_message},
+        {"ship.ack", zb_ship_message},  {"ship.inventory", zb_ship_message},
+        {"ship.ask", zb_land_message},  {"ship.set", zb_land_message},
+        {"config.", zb_config_message}, {"cmd.", zb_control_message},
+        {"node.", zb_member_message},
+    };
+    uint8_t node = zb_agent_node_find(a, peer);
+    const char *type = json_string_value(json_object_get(msg, "t"));
+    size_t count =
+        node != ZB_NODE_NONE && type != NULL ? sizeof(handlers) / sizeof(handlers[0]) : 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(handlers[i].type);
+        bool prefix = handlers[i].type[length - 1] == '.';
+        if (strncmp(type, handlers[i].type, length) == 0 && (prefix || type[length] == '\0')) {
+            handlers[i].handler(a, node, msg);
+            return;
+        }
+    }
+    zb_log_debug("message of %s of an unknown kind", peer);
+}

@@ -1,0 +1,54 @@
+/*
+ * The core's hands: events go in one at a time (what arises while a plan is carried out waits in
+ * line), plans come out and are carried out in order. Every action that is answered is answered
+ * once, with zb_drive_done.
+ */
+#ifndef ZB_AGENT_DRIVE_H
+#define ZB_AGENT_DRIVE_H
+
+#include "agent/agent.h"
+
+struct zb_drive;
+
+/* Needs the keeper's HELLO (nonce). */
+struct zb_drive *zb_drive_new(struct zb_agent *a);
+/* Drops what is under way; commands that wait are answered with ZB_E_CLOSED. The memory goes when
+ * the loop has run its closing handles. NULL is fine. */
+void zb_drive_free(struct zb_agent *a);
+
+/* Gives an event to the core; its times are filled in here. */
+void zb_drive_event(struct zb_agent *a, struct zb_event *event);
+/* The result of an action. */
+void zb_drive_done(struct zb_agent *a, uint16_t service, uint64_t action_id,
+                   const struct zb_core_result *result);
+/* Answers the commands that wait on a service that is no more. */
+void zb_drive_commands_drop(struct zb_agent *a, uint16_t service, enum zb_rc rc, const char *text);
+
+/* Callbacks of net: control connections and their messages. */
+void zb_drive_peer_up(struct zb_agent *a, const char *peer);
+void zb_drive_peer_down(struct zb_agent *a, const char *peer, const char *reason);
+void zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg);
+
+/* --- act.c: keeper operations --- */
+
+/* Starts an action that the keeper carries out; false when kind is none of these. */
+bool zb_act_start(struct zb_agent *a, const struct zb_action *action);
+/* What the keeper's record and disk look like, in the core's words; newest is left to the caller.
+ * Pure. */
+void zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct zb_core_obs *obs);
+
+/* --- lineage.c: terms --- */
+
+/* A term began or ended its making here: into the history, and told to every peer. who may be "".
+ */
+void zb_lineage_term(struct zb_agent *a, const struct zb_action *action, const char *who);
+/* {"t":"core.term"} of a peer. */
+void zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+
+/* --- apply.c --- */
+
+/* A peer's newest set, as told by its report: remembered for the next start when it changed. */
+void zb_apply_position(struct zb_agent *a, uint16_t service, uint8_t node,
+                       const struct zb_set_ref *set);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * What the files of the receiving side share: land.c (sets: manifest, completeness,
+ * acknowledgement), land_stream.c (streams into the keeper), land_inventory.c (what a leader asks
+ * about this node).
+ */
+#ifndef ZB_AGENT_LAND_INTERNAL_H
+#define ZB_AGENT_LAND_INTERNAL_H
+
+#include "agent/internal.h"
+#include "agent/inventory.h"
+#include "agent/ship.h"
+
+#define ZB_LAND_RECVS_MAX 1024 /* streams accepted and not ended; more are refused */
+
+/* A set on its way from a leader. At most one per service. */
+struct zb_landing {
+    struct zb_landing *next;
+    uint16_t service;
+    uint8_t node;
+    uint64_t ship;
+    uint64_t term;
+    bool announced; /* manifest and streams_total are known */
+    bool checking;
+    uint32_t streams_total;
+    uint32_t streams_done;
+    struct zb_manifest manifest;
+    uint32_t seen_count; /* newest snapshot received per dataset, as the keeper re-read it */
+    struct {
+        char uuid[ZB_UUID_SIZE];
+        uint64_t guid;
+    } seen[ZB_DATASETS_MAX];
+};
+
+struct zb_land_recv;
+
+struct zb_lands {
+    struct zb_agent *a;
+    struct zb_landing *landings;
+    uint32_t recvs_count;
+    struct zb_land_recv *recvs;
+    struct zb_land_inventory *inventories; /* answers that are being sent */
+};
+
+/* land.c. This node follows `node` in `term`; *why says why not. */
+bool zb_land_is_leader(const struct zb_agent *a, uint16_t service, uint8_t node, uint64_t term,
+                       const char **why);
+/* A snapshot of a dataset was received and re-read. */
+void zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t ship,
+                      uint64_t term, const char *uuid, uint64_t guid);
+
+/* land_stream.c. Drops streams without waiting: at the end of the process. */
+void zb_land_recvs_free(struct zb_lands *lands);
+
+/* land_inventory.c. {"t":"ship.ask"} */
+void zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg);
+void zb_land_inventories_free(struct zb_lands *lands, uint8_t node); /* ZB_NODE_NONE: of all */
+
+#endif

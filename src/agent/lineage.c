@@ -1,0 +1,73 @@
+#include "agent/drive.h"
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/memo.h"
+#include "agent/peer_json.h"
+
+static const enum zb_history_reason reasons[] = {[ZB_TERM_FIRST] = ZB_HISTORY_INIT,
+                                                 [ZB_TERM_MOVE] = ZB_HISTORY_MOVE,
+                                                 [ZB_TERM_RESTART] = ZB_HISTORY_RESTART};
+
+static json_t *
+term_json(const char *service, const struct zb_history_term *t)
+{
+    json_t *msg = zb_json_new("core.term");
+    zb_json_put(msg, "service", zb_json_text(service));
+    zb_json_put(msg, "term", zb_json_u64(t->term));
+    zb_json_put(msg, "leader", zb_json_text(t->leader));
+    zb_json_put(msg, "fork", zb_json_set(&t->fork));
+    zb_json_put(msg, "reason", zb_json_int(t->reason));
+    zb_json_put(msg, "who", zb_json_text(t->who));
+    zb_json_put(msg, "started", zb_json_int(t->started.s));
+    zb_json_put(msg, "down_ms", zb_json_int(t->down_ms));
+    zb_json_put(msg, "own_ms", zb_json_int(t->own_ms));
+    return msg;
+}
+
+void
+zb_lineage_term(struct zb_agent *a, const struct zb_action *action, const char *who)
+{
+    const char *service = a->services[action->service].conf.name;
+    struct zb_history_term t = {.term = action->term,
+                                .fork = action->set,
+                                .reason = reasons[action->reason],
+                                .started = zb_wall_now(),
+                                .down_ms = action->down_ms,
+                                .own_ms = action->own_ms};
+    zb_strcopy(t.leader, sizeof(t.leader), a->nodes[action->node].name);
+    (void)snprintf(t.who, sizeof(t.who), "%s", who);
+    zb_memo_term(a, service, &t);
+    json_t *msg = term_json(service, &t);
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        struct zb_err err;
+        if (i != a->self && a->nodes[i].up &&
+            zb_net_send(a->net, a->nodes[i].name, msg, &err) != ZB_OK) {
+            zb_log_info("term %s of %s: %s", a->nodes[i].name, service, err.msg);
+        }
+    }
+    json_decref(msg);
+}
+
+void
+zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg)
+{
+    struct zb_json_reader r = zb_json_read(msg);
+    struct zb_history_term t = {0};
+    char service[ZB_SERVICE_NAME_SIZE];
+    zb_json_read_name(&r, "service", service, sizeof(service), zb_service_name_valid);
+    t.term = zb_json_read_u64(&r, "term");
+    zb_json_read_name(&r, "leader", t.leader, sizeof(t.leader), zb_node_name_valid);
+    zb_json_read_set(&r, "fork", &t.fork);
+    t.reason = (enum zb_history_reason)zb_json_read_int(&r, "reason", ZB_HISTORY_INIT,
+                                                        ZB_HISTORY_FAILOVER);
+    zb_json_read_text(&r, "who", t.who, sizeof(t.who));
+    t.started.s = zb_json_read_int(&r, "started", 0, INT64_C(253402300799));
+    t.down_ms = (uint32_t)zb_json_read_int(&r, "down_ms", 0, UINT32_MAX);
+    t.own_ms = (uint32_t)zb_json_read_int(&r, "own_ms", 0, UINT32_MAX);
+    if (r.bad != NULL || t.term == 0 || zb_agent_service_find(a, service) == ZB_SERVICE_NONE) {
+        zb_log_warning("term told by %s dropped: %s", a->nodes[node].name,
+                       r.bad != NULL ? r.bad : "service");
+        return;
+    }
+    zb_memo_term(a, service, &t);
+}

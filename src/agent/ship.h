@@ -1,0 +1,56 @@
+/*
+ * Sets from the leader to its followers. ship.c is the sender's side (ZB_ACT_SHIP), land.c the
+ * receiver's.
+ *
+ * For one set the leader sends {"t":"ship.set"} with the manifest and the number of streams on the
+ * control connection and, at the same time, the streams on data connections; the follower answers
+ * each stream and, when all of them are in and its own keeper re-read every guid of the manifest,
+ * {"t":"ship.ack"}. In the steady state that is one round trip. Otherwise {"t":"ship.ask"} comes
+ * first, answered by "ship.inventory" messages, one per dataset.
+ *
+ *   ship.set        service ship term manifest streams
+ *   ship.ack        service ship rc msg set|null
+ *   ship.ask        service ship
+ *   ship.inventory  service ship rc msg index count uuid rel newest token guids[]
+ *   stream header   {"t":"ship.stream"} service ship term uuid rel snap guid from_guid token adopt
+ *   stream end      rc
+ *   stream reply    rc msg guid
+ */
+#ifndef ZB_AGENT_SHIP_H
+#define ZB_AGENT_SHIP_H
+
+#include "agent/agent.h"
+
+#define ZB_SHIP_ANSWER_MS 60000 /* for an inventory, and between the last stream and the ack */
+
+/* --- ship.c --- */
+
+struct zb_ships *zb_ships_new(struct zb_agent *a);
+/* Drops everything without a word to the core. NULL is fine. */
+void zb_ships_free(struct zb_agent *a);
+
+/* One SHIP per service and node is under way; another waits for its end. Answered with
+ * zb_drive_done. */
+void zb_ship_start(struct zb_agent *a, const struct zb_action *action);
+void zb_ship_cancel(struct zb_agent *a, uint64_t action_id);
+/* Everything to this node ends with ZB_E_CLOSED. */
+void zb_ship_peer_down(struct zb_agent *a, uint8_t node);
+/* "ship.ack" and "ship.inventory". */
+void zb_ship_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+/* This node made a set; foreign: snapshots of other tools lie between it and the one before. What
+ * the fast path is planned from. */
+void zb_ship_set_made(struct zb_agent *a, uint16_t service, const struct zb_set_ref *set,
+                      bool foreign);
+
+/* --- land.c --- */
+
+struct zb_lands *zb_lands_new(struct zb_agent *a);
+void zb_lands_free(struct zb_agent *a);
+
+/* net's on_stream. */
+void zb_land_stream(struct zb_agent *a, const char *peer, struct zb_stream *stream, json_t *header);
+/* "ship.set" and "ship.ask". */
+void zb_land_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+void zb_land_peer_down(struct zb_agent *a, uint8_t node);
+
+#endif
