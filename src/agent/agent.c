@@ -152,21 +152,6 @@ privileged_part(struct run *run, struct zb_err *err)
 
 /* --- afterwards --- */
 
-void
-zb_agent_stop(struct zb_agent *a)
-{
-    a->stopping = true;
-    uv_stop(&a->loop);
-}
-
-void
-zb_agent_keeper_call(struct zb_agent *a, struct zb_kreq *req,
-                     void (*cb)(void *ctx, const struct zb_krep *rep), void *ctx)
-{
-    (void)zb_keeper_client_call(a->keeper, req,
-                                &(struct zb_keeper_call){.on_reply = cb, .ctx = ctx});
-}
-
 static void
 on_signal(uv_signal_t *handle, int number)
 {

@@ -1,6 +1,7 @@
 #include "agent/drive.h"
 
 #include "agent/internal.h"
+#include "agent/keeper.h"
 #include "agent/member.h"
 #include "agent/memo.h"
 #include "agent/must.h"
@@ -83,6 +84,23 @@ zb_drive_free(struct zb_agent *a)
     }
     uv_close((uv_handle_t *)&d->wake, on_closed);
     a->drive = NULL;
+}
+
+/* --- the process --- */
+
+void
+zb_agent_stop(struct zb_agent *a)
+{
+    a->stopping = true;
+    uv_stop(&a->loop);
+}
+
+void
+zb_agent_keeper_call(struct zb_agent *a, struct zb_kreq *req,
+                     void (*cb)(void *ctx, const struct zb_krep *rep), void *ctx)
+{
+    (void)zb_keeper_client_call(a->keeper, req,
+                                &(struct zb_keeper_call){.on_reply = cb, .ctx = ctx});
 }
 
 /* --- commands --- */

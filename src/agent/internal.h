@@ -86,7 +86,7 @@ void zb_agent_event_publish(struct zb_agent *a, const struct zb_history_event *e
 /* Writes what was gathered for the history now: before reading what may just have happened. */
 void zb_agent_flush(struct zb_agent *a);
 
-/* --- agent.c --- */
+/* --- drive.c --- */
 
 /* Ends the loop; zb_agent_run then returns. Safe from any callback. */
 void zb_agent_stop(struct zb_agent *a);

@@ -15,8 +15,8 @@ struct world {
     int keeper; /* the other end */
     char lost[128];
     int replies;
-    uint64_t reply_ids[8];
-    enum zb_rc rcs[8];
+    uint64_t reply_ids[128];
+    enum zb_rc rcs[128];
     int pipes;
     int pipe_fd;
     bool ask_again; /* the callback asks once more */
@@ -36,6 +36,7 @@ static void
 on_reply(void *ctx, const struct zb_krep *rep)
 {
     struct world *w = ctx;
+    assert_true(w->replies < 128);
     w->reply_ids[w->replies] = rep->id;
     w->rcs[w->replies++] = (enum zb_rc)rep->rc;
     if (w->ask_again) {
