@@ -297,10 +297,6 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- op_run.c ---- */
 
-struct zb_runner;
-/* The runner of a definition; conf NULL: one that can only end what is in the service's group. */
-void zb_keeper_runner(const struct zb_keeper *k, const char *service,
-                      const struct zb_conf_service *conf, struct zb_runner *r);
 /* Stops what is declared and whatever else is in the service's group. */
 enum zb_rc zb_keeper_service_stop(const struct zb_keeper *k, const char *service,
                                   const struct zb_conf_service *conf, uint32_t timeout_ms,

@@ -1,20 +1,31 @@
-#include <string.h>
+#include <stdio.h>
 
 #include "keeper/internal.h"
 #include "runner/runner.h"
 
-void
-zb_keeper_runner(const struct zb_keeper *k, const char *service,
-                 const struct zb_conf_service *conf, struct zb_runner *r)
+/* A runner and the name of its group: "<node>.<service>", for more than one node may be on a host (a
+ * demonstration with pools on files). */
+struct own_runner {
+    struct zb_runner r;
+    char group[ZB_NODE_NAME_SIZE + ZB_SERVICE_NAME_SIZE];
+};
+
+/* The runner of a definition; conf NULL: one that can only end what is in the service's group. */
+static void
+runner_fill(const struct zb_keeper *k, const char *service, const struct zb_conf_service *conf,
+            struct own_runner *own)
 {
     static const enum zb_runner_kind kinds[] = {
         [ZB_CONF_RUNNER_NONE] = ZB_RUNNER_NONE,
         [ZB_CONF_RUNNER_COMMAND] = ZB_RUNNER_COMMAND,
         [ZB_CONF_RUNNER_SYSTEMD] = ZB_RUNNER_SYSTEMD,
     };
+    struct zb_runner *r = &own->r;
 
+    (void)snprintf(own->group, sizeof(own->group), "%s.%s", k->conf->node, service);
     *r = (struct zb_runner){.kind = ZB_RUNNER_COMMAND,
                             .service = service,
+                            .group = own->group,
                             .commands_dir = k->conf->commands_dir,
                             .run_dir = k->conf->run_dir};
     if (conf != NULL) {
@@ -32,15 +43,15 @@ zb_keeper_service_stop(const struct zb_keeper *k, const char *service,
                        const struct zb_conf_service *conf, uint32_t timeout_ms,
                        struct zb_err *err)
 {
-    struct zb_runner r;
+    struct own_runner own;
     enum zb_rc rc = ZB_OK;
 
-    zb_keeper_runner(k, service, conf, &r);
-    rc = zb_runner_stop(&r, timeout_ms, err);
-    if (rc == ZB_OK && r.kind != ZB_RUNNER_COMMAND) {
+    runner_fill(k, service, conf, &own);
+    rc = zb_runner_stop(&own.r, timeout_ms, err);
+    if (rc == ZB_OK && own.r.kind != ZB_RUNNER_COMMAND) {
         /* It may have been started under an earlier declaration. */
-        zb_keeper_runner(k, service, NULL, &r);
-        rc = zb_runner_stop(&r, timeout_ms, err);
+        runner_fill(k, service, NULL, &own);
+        rc = zb_runner_stop(&own.r, timeout_ms, err);
     }
     return rc;
 }
@@ -49,15 +60,15 @@ enum zb_rc
 zb_keeper_service_alive(const struct zb_keeper *k, const char *service,
                         const struct zb_conf_service *conf, bool *alive, struct zb_err *err)
 {
-    struct zb_runner r;
+    struct own_runner own;
     bool group_alive = false;
     enum zb_rc rc;
 
-    zb_keeper_runner(k, service, conf, &r);
-    rc = zb_runner_alive(&r, alive, err);
-    if (rc == ZB_OK && !*alive && r.kind != ZB_RUNNER_COMMAND) {
-        zb_keeper_runner(k, service, NULL, &r);
-        rc = zb_runner_alive(&r, &group_alive, err);
+    runner_fill(k, service, conf, &own);
+    rc = zb_runner_alive(&own.r, alive, err);
+    if (rc == ZB_OK && !*alive && own.r.kind != ZB_RUNNER_COMMAND) {
+        runner_fill(k, service, NULL, &own);
+        rc = zb_runner_alive(&own.r, &group_alive, err);
         *alive = group_alive;
     }
     return rc;
@@ -75,7 +86,7 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_mono begin = zb_mono_now();
     struct zb_keeper_view view = {0};
     struct zb_keeper_facts facts;
-    struct zb_runner r;
+    struct own_runner own;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc == ZB_OK) {
@@ -85,11 +96,11 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
         rc = zb_rules_start(&facts, err);
     }
     if (rc == ZB_OK) {
-        zb_keeper_runner(k, job->req.service, &job->conf, &r);
-        rc = zb_runner_start(&r, timeout_of(job, job->conf.start_timeout_ms), err);
+        runner_fill(k, job->req.service, &job->conf, &own);
+        rc = zb_runner_start(&own.r, timeout_of(job, job->conf.start_timeout_ms), err);
     }
     zb_keeper_view_close(&view);
-    job->rep.running = rc == ZB_OK && r.kind != ZB_RUNNER_NONE;
+    job->rep.running = rc == ZB_OK && job->conf.runner != ZB_CONF_RUNNER_NONE;
     job->rep.elapsed_ms = (uint32_t)(zb_mono_now().ms - begin.ms);
     return rc;
 }
@@ -109,12 +120,12 @@ enum zb_rc
 zb_keeper_op_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     struct zb_mono begin = zb_mono_now();
-    struct zb_runner r;
+    struct own_runner own;
     bool running = false;
     enum zb_rc rc;
 
-    zb_keeper_runner(k, job->req.service, &job->conf, &r);
-    rc = zb_runner_check(&r, timeout_of(job, job->conf.start_timeout_ms), &running, err);
+    runner_fill(k, job->req.service, &job->conf, &own);
+    rc = zb_runner_check(&own.r, timeout_of(job, job->conf.start_timeout_ms), &running, err);
     job->rep.running = running;
     job->rep.elapsed_ms = (uint32_t)(zb_mono_now().ms - begin.ms);
     return rc;

@@ -324,7 +324,7 @@ create_plan(const struct zb_keeper_view *view, char **text, struct zb_err *err)
         (void)snprintf(plan, TEXT_MAX, "zfs create %s\n", view->dataset);
     }
     for (size_t i = view->mounts.count; i-- > 0 && used < TEXT_MAX;) {
-        used += (size_t)snprintf(plan + used, TEXT_MAX - used, "umount %s\n",
+        used += (size_t)snprintf(plan + used, TEXT_MAX - used, "zfs unmount %s\n",
                                  view->mounts.entries[i].dir);
     }
     for (uint32_t i = 0; i < view->count; i++) {

@@ -14,7 +14,7 @@
 
 #define CHECK_STEP_MS 200        /* between two checks while a service starts */
 #define KILL_WAIT_MS 2000        /* after a failed start, for what was killed to be gone */
-#define GROUP_SIZE (ZB_SERVICE_NAME_SIZE + 8)
+#define GROUP_SIZE (ZB_RUNNER_GROUP_MAX + 8)
 
 /* Everything one exec of a declared command line needs; lives on the stack of the call. */
 struct command {
@@ -28,11 +28,11 @@ struct command {
 
 static char env_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/* The group of the check and stop commands; no service is named so ('.' is not in their alphabet). */
+/* The group of the check and stop commands. */
 static void
 control_group(const struct zb_runner *r, char *group)
 {
-    (void)snprintf(group, GROUP_SIZE, "%s.ctl", r->service);
+    (void)snprintf(group, GROUP_SIZE, "%.*s.ctl", ZB_RUNNER_GROUP_MAX, r->group);
 }
 
 static enum zb_rc
@@ -88,7 +88,7 @@ log_open(const struct zb_runner *r, int *log_fd, struct zb_err *err)
 static enum zb_rc
 command_alive(const struct zb_runner *r, bool *alive, struct zb_err *err)
 {
-    enum zb_rc rc = zb_os_cgroup_populated(r->service, alive, err);
+    enum zb_rc rc = zb_os_cgroup_populated(r->group, alive, err);
 
     if (rc == ZB_E_UNSUPPORTED) { /* without groups nothing was ever started */
         *alive = false;
@@ -220,8 +220,8 @@ failed_start_clear(const struct zb_runner *r)
 {
     struct zb_err err;
 
-    if (zb_os_cgroup_kill(r->service, &err) != ZB_OK ||
-        zb_os_cgroup_wait_empty(r->service, zb_runner_after(KILL_WAIT_MS), &err) != ZB_OK) {
+    if (zb_os_cgroup_kill(r->group, &err) != ZB_OK ||
+        zb_os_cgroup_wait_empty(r->group, zb_runner_after(KILL_WAIT_MS), &err) != ZB_OK) {
         zb_log_warning("%s: after a failed start: %s", r->service, err.msg);
     }
 }
@@ -248,7 +248,7 @@ command_start(const struct zb_runner *r, struct zb_mono deadline, struct zb_err 
     }
     if (!alive) {
         struct zb_mono settled = zb_runner_after(ZB_RUNNER_SETTLE_MS);
-        spec.group = r->service;
+        spec.group = r->group;
         spec.output_fd = log_fd;
         rc = zb_os_spawn(&spec, &child, err);
         if (rc == ZB_OK) {
@@ -279,7 +279,7 @@ stop_command_run(const struct zb_runner *r, struct zb_mono deadline)
     } else if (status != 0) {
         zb_os_status_text(status, text);
         zb_log_warning("%s: stop command ended with %s", r->service, text);
-    } else if (zb_os_cgroup_wait_empty(r->service, deadline, &err) != ZB_OK) {
+    } else if (zb_os_cgroup_wait_empty(r->group, deadline, &err) != ZB_OK) {
         zb_log_info("%s: processes are left after the stop command", r->service);
     }
 }
@@ -312,16 +312,16 @@ command_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
         stop_command_run(r, half);
     }
     if (rc == ZB_OK && alive) {
-        rc = zb_os_cgroup_signal(r->service, SIGTERM, err);
+        rc = zb_os_cgroup_signal(r->group, SIGTERM, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_os_cgroup_wait_empty(r->service, hard, err);
+        rc = zb_os_cgroup_wait_empty(r->group, hard, err);
     }
     if (rc == ZB_E_TIMEOUT) {
         zb_log_warning("%s: not stopped by TERM, killing what is left", r->service);
-        rc = zb_os_cgroup_kill(r->service, err);
+        rc = zb_os_cgroup_kill(r->group, err);
         if (rc == ZB_OK) {
-            rc = zb_os_cgroup_wait_empty(r->service, deadline, err);
+            rc = zb_os_cgroup_wait_empty(r->group, deadline, err);
         }
     }
     if (rc == ZB_OK) {
@@ -332,7 +332,7 @@ command_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
     }
     zb_os_children_reap();
     if (rc == ZB_OK) {
-        zb_os_cgroup_remove(r->service);
+        zb_os_cgroup_remove(r->group);
         zb_os_cgroup_remove(group);
     }
     return rc;

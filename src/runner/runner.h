@@ -3,8 +3,8 @@
  * unit. It refuses shells, paths, programs that others than root can change, and units that start at
  * boot by themselves. It knows nothing of terms, mounts or ZFS: the keeper asks it only when it may.
  *
- * Everything a command starts is in the process group <service> (os/cgroup.h), its check and stop commands in
- * <service>.ctl: STOP is done when both are empty. The groups are outside the daemon's own unit, so a
+ * Everything a command starts is in the process group <group> (os/cgroup.h), its check and stop commands in
+ * <group>.ctl: STOP is done when both are empty. The groups are outside the daemon's own unit, so a
  * restart of zbatond stops nothing, and the next keeper finds the service by its group.
  *
  * Every function blocks up to its timeout (worker threads only) and is thread safe; the caller sees to it that
@@ -15,6 +15,7 @@
 
 #include "base/types.h"
 
+#define ZB_RUNNER_GROUP_MAX 128
 #define ZB_RUNNER_WORDS_MAX 64            /* words of a command line; more: ZB_E_LIMIT */
 #define ZB_RUNNER_LINE_MAX 4096           /* bytes of a command line */
 #define ZB_RUNNER_LOG_MAX_BYTES (8 << 20) /* a service's log is cut when a start or check finds it longer */
@@ -30,6 +31,7 @@ enum zb_runner_kind {
 struct zb_runner {
     enum zb_runner_kind kind;
     const char *service;
+    const char *group;        /* COMMAND: process group (os/cgroup.h), of at most ZB_RUNNER_GROUP_MAX bytes */
     const char *mountpoint;   /* ZBATON_MOUNTPOINT */
     const char *commands_dir; /* COMMAND: where its programs are; of root, writable by root alone */
     const char *run_dir;      /* COMMAND: <run_dir>/<service>.log */

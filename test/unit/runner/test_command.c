@@ -72,7 +72,7 @@ runner(const char *start, const char *check)
     if (!usable) {
         skip();
     }
-    return (struct zb_runner){.kind = ZB_RUNNER_COMMAND, .service = service,
+    return (struct zb_runner){.kind = ZB_RUNNER_COMMAND, .service = service, .group = service,
                               .mountpoint = "/srv/web", .commands_dir = dir, .run_dir = dir,
                               .start = start, .check = check};
 }
