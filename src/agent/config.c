@@ -2,9 +2,11 @@
 
 #include <inttypes.h>
 
+#include "agent/adopt.h"
 #include "agent/config_internal.h"
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/member.h"
 #include "agent/must.h"
 #include "agent/peer.h"
 #include "base/log.h"
@@ -81,6 +83,7 @@ zb_config_commit_here(struct zb_agent *a, const struct zb_config_doc *doc, struc
         zb_config_doc_close(&copy);
         return rc;
     }
+    zb_adopt_leave(a, &c->committed.services, &copy.services);
     zb_config_doc_close(&c->committed);
     c->committed = copy;
     zb_agent_event(a, ZB_LOG_INFO, "", "CFG-committed", "configuration %" PRIu64 " is in force",
@@ -310,6 +313,7 @@ zb_config_message(struct zb_agent *a, uint8_t node, const json_t *msg)
 void
 zb_config_peer_up(struct zb_agent *a, uint8_t node)
 {
+    zb_member_peer_up(a, node);
     have_send(a, node);
     zb_config_change_peer_up(a, node);
 }

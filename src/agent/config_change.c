@@ -62,11 +62,9 @@ finish_stale(struct zb_agent *a)
 static void
 decided(struct zb_agent *a)
 {
-    struct zb_config_proposal *p = proposal_of(a);
-    bool own = p->best.version == 0;
     struct zb_err err;
 
-    if (zb_config_commit_here(a, value_of(p), &err) != ZB_OK) {
+    if (zb_config_commit_here(a, value_of(proposal_of(a)), &err) != ZB_OK) {
         finish_error(a, &err);
         return;
     }
@@ -75,11 +73,7 @@ decided(struct zb_agent *a)
             zb_peer_send(a, i, zb_config_commit_message(a));
         }
     }
-    if (own) {
-        finish(a, ZB_OK, NULL);
-    } else {
-        finish_stale(a);
-    }
+    zb_config_change_overtaken(a);
 }
 
 static void
@@ -91,7 +85,7 @@ propose_send(struct zb_agent *a, uint8_t node)
     struct zb_err err;
 
     if (zb_config_doc_format(value_of(p), &text, hash, &err) != ZB_OK) {
-        return; /* checked at the start: cannot be */
+        return; /* cannot be: it was formatted before */
     }
     json_t *msg = zb_json_new("config.propose");
     zb_json_put(msg, "version", zb_json_u64(p->round.version));
@@ -420,9 +414,10 @@ zb_config_change(struct zb_agent *a, const struct zb_config_change *change)
 void
 zb_config_change_close(struct zb_agent *a)
 {
-    struct zb_config_proposal *p = proposal_of(a);
+    struct zb_err err;
 
-    zb_config_doc_close(&p->own);
-    zb_config_doc_close(&p->best);
-    memset(p, 0, sizeof *p);
+    if (proposal_of(a)->active) {
+        zb_err_set(&err, ZB_E_CLOSED, "zbatond is ending");
+        finish(a, err.rc, &err);
+    }
 }

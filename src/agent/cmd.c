@@ -1,0 +1,87 @@
+/*
+ * The table of commands, and the small ones.
+ */
+#include <inttypes.h>
+
+#include "agent/config.h"
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/must.h"
+#include "agent/member.h"
+#include "agent/request.h"
+
+const struct zb_command *
+zb_command_find(const char *name)
+{
+    static const struct zb_command commands[] = {
+        {"ping", false, zb_cmd_ping},
+        {"status", false, zb_cmd_status},
+        {"node.list", false, zb_cmd_node_list},
+        {"token.create", false, zb_cmd_token_create},
+        {"token.list", false, zb_cmd_token_list},
+        {"token.revoke", false, zb_cmd_token_revoke},
+        {"config.show", false, zb_cmd_config_show},
+        {"apply", false, zb_cmd_apply},
+        {"adopt.plan", true, zb_cmd_adopt_plan},
+        {"snapshot", true, zb_cmd_snapshot},
+        {"sync", true, zb_cmd_sync},
+        {"move", true, zb_cmd_move},
+        {"history", false, zb_cmd_history},
+        {"events", false, zb_cmd_events},
+    };
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+void
+zb_cmd_ping(struct zb_request *r)
+{
+    const struct zb_agent *a = r->a;
+    json_t *data = zb_must(json_object());
+
+    zb_json_put(data, "node", zb_json_text(a->nodes[a->self].name));
+    zb_json_put(data, "version", zb_json_text(ZB_VERSION));
+    zb_json_put(data, "cluster", zb_json_text(a->cluster_name));
+    zb_request_done(r, data);
+}
+
+void
+zb_cmd_node_list(struct zb_request *r)
+{
+    const struct zb_agent *a = r->a;
+    json_t *data = zb_must(json_object());
+    json_t *nodes = zb_json_array_new();
+
+    for (uint8_t i = 0; i < a->nodes_count; i++) {
+        const struct zb_agent_node *n = &a->nodes[i];
+        if (!n->present) {
+            continue;
+        }
+        bool self = i == a->self;
+        json_t *node = zb_must(json_object());
+        zb_json_put(node, "name", zb_json_text(n->name));
+        zb_json_put(node, "address", zb_json_text(n->address));
+        zb_json_put(node, "up", zb_json_bool(self || n->up));
+        zb_json_put(node, "self", zb_json_bool(self));
+        zb_json_put(node, "version", zb_json_text(self ? ZB_VERSION : zb_member_version(a, i)));
+        zb_json_append(nodes, node);
+    }
+    zb_json_put(data, "nodes", nodes);
+    zb_request_done(r, data);
+}
+
+void
+zb_cmd_config_show(struct zb_request *r)
+{
+    const struct zb_config_doc *doc = zb_config_current(r->a);
+    json_t *data = zb_must(json_object());
+
+    zb_json_put(data, "version", zb_json_int((int64_t)doc->version));
+    zb_json_put(data, "text", zb_json_text(doc->text));
+    zb_request_done(r, data);
+}

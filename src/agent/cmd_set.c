@@ -1,0 +1,91 @@
+/*
+ * snapshot, sync: one set now.
+ */
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/must.h"
+#include "agent/request.h"
+
+struct set_command {
+    struct zb_request *r;
+    uint16_t service;
+    struct zb_mono begun;
+    bool sync;
+};
+
+/* Reachable members that hold the set. */
+static json_t *
+followers_json(const struct zb_agent *a, uint16_t service, struct zb_set_id id)
+{
+    struct zb_core_view view;
+    json_t *names = zb_json_array_new();
+
+    zb_core_view(a->core, service, &view);
+    for (uint8_t n = 0; n < a->nodes_count; n++) {
+        const struct zb_core_peer_view *p = &view.peers[n];
+        if (n != a->self && a->nodes[n].present && p->up && p->known &&
+            zb_set_id_cmp(p->report.set.id, id) >= 0) {
+            zb_json_append(names, zb_json_text(a->nodes[n].name));
+        }
+    }
+    return names;
+}
+
+static void
+on_reply(void *ctx, const struct zb_action *reply)
+{
+    struct set_command *c = ctx;
+    struct zb_request *r = c->r;
+    struct zb_set_id id = reply->set.id;
+    struct zb_err err;
+
+    if (reply->rc != ZB_OK) {
+        zb_err_set(&err, reply->rc, "%s", reply->text);
+        zb_request_fail(r, &err, reply->rule);
+        free(c);
+        return;
+    }
+    json_t *data = zb_must(json_object());
+    json_t *set = zb_must(json_object());
+    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
+    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
+    zb_json_put(data, "set", set);
+    zb_json_put(data, "elapsed_ms", zb_json_int(zb_mono_now().ms - c->begun.ms));
+    if (c->sync) {
+        zb_json_put(data, "followers", followers_json(r->a, c->service, id));
+    }
+    zb_request_done(r, data);
+    free(c);
+}
+
+static void
+set_run(struct zb_request *r, enum zb_cmd_kind kind)
+{
+    uint16_t service = zb_request_service(r);
+
+    if (service == ZB_SERVICE_NONE || !zb_forward_to_leader(r, service)) {
+        return;
+    }
+    struct set_command *c = zb_must_alloc(1, sizeof *c);
+    *c = (struct set_command){
+        .r = r, .service = service, .begun = zb_mono_now(), .sync = kind == ZB_CMD_SYNC};
+    struct zb_agent_command command = {.kind = kind,
+                                       .service = service,
+                                       .node = ZB_NODE_NONE,
+                                       .who = r->who,
+                                       .on_reply = on_reply,
+                                       .ctx = c};
+    zb_agent_command_start(r->a, &command);
+}
+
+void
+zb_cmd_snapshot(struct zb_request *r)
+{
+    set_run(r, ZB_CMD_SNAPSHOT);
+}
+
+void
+zb_cmd_sync(struct zb_request *r)
+{
+    set_run(r, ZB_CMD_SYNC);
+}

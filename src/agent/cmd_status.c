@@ -1,0 +1,398 @@
+/*
+ * status: what this node knows of every service, in the words of zbaton(8).
+ */
+#include <inttypes.h>
+
+#include "agent/config.h"
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/must.h"
+#include "agent/position.h"
+#include "agent/request.h"
+
+#define SILENT_MS 30000 /* reports come every 10 s */
+
+/* One member of one service, as seen from here. */
+struct look {
+    struct zb_agent *a;
+    uint16_t service;
+    const struct zb_core_view *view;
+    uint8_t node; /* ZB_NODE_NONE: no such node (yet) */
+    bool self;
+    bool leads;
+    bool heard; /* role and the rest are known */
+    enum zb_role role;
+    bool running;
+    bool modified;
+    struct zb_set_ref set;
+    char note[256];
+};
+
+static void
+look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_core_view *view,
+        const char *name)
+{
+    *l = (struct look){.a = a, .service = service, .view = view};
+    l->node = zb_agent_node_find(a, name);
+    l->self = l->node == a->self;
+    l->leads = l->node != ZB_NODE_NONE && l->node == view->leader;
+    if (l->self) {
+        l->heard = true;
+        l->role = view->role;
+        l->running = view->obs.running;
+        l->modified = view->obs.modified;
+        l->set = view->obs.newest;
+    } else if (l->node != ZB_NODE_NONE && view->peers[l->node].known) {
+        const struct zb_core_msg *report = &view->peers[l->node].report;
+        l->heard = true;
+        l->role = report->role;
+        l->running = report->running;
+        l->modified = report->modified;
+        l->set = report->set;
+    }
+}
+
+static bool
+role_moves(enum zb_role role)
+{
+    return role == ZB_ROLE_PRESYNC || role == ZB_ROLE_STOPPING || role == ZB_ROLE_SEALING ||
+           role == ZB_ROLE_RELEASING || role == ZB_ROLE_RELEASED;
+}
+
+static const char *
+leader_state(struct look *l)
+{
+    const struct zb_core_view *view = l->view;
+
+    if (role_moves(l->role)) {
+        if (l->self && view->step > 0) {
+            (void)snprintf(l->note, sizeof l->note, "step %u of 9", view->step);
+        } else {
+            (void)snprintf(l->note, sizeof l->note, "%s", zb_role_word(l->role));
+        }
+        return "moving";
+    }
+    if (l->role == ZB_ROLE_LEADING) {
+        if (!l->running && l->self) {
+            (void)snprintf(l->note, sizeof l->note, "%s", view->why);
+        }
+        return l->running ? "running" : "stopped";
+    }
+    if (l->self) {
+        (void)snprintf(l->note, sizeof l->note, "%s", view->why);
+    }
+    return l->role == ZB_ROLE_DEMOTING ? "stopping" : "starting";
+}
+
+/* "62% 00:00:09" of a SHIP from here; false when none is under way. */
+static bool
+ship_note(struct look *l)
+{
+    struct zb_agent_ship_view ship;
+    uint64_t id = l->node == ZB_NODE_NONE ? 0 : l->view->peers[l->node].ship_id;
+
+    if (id == 0 || !zb_agent_ship_view(l->a, id, &ship)) {
+        return false;
+    }
+    if (ship.bytes_total == 0 || ship.bytes_done == 0 || ship.bytes_done > ship.bytes_total) {
+        return true;
+    }
+    double part = (double)ship.bytes_done / (double)ship.bytes_total;
+    int64_t left_s = (int64_t)((double)ship.elapsed_ms * (1 - part) / part / 1000);
+    (void)snprintf(l->note, sizeof l->note, "%d%% %02" PRId64 ":%02" PRId64 ":%02" PRId64,
+                   (int)(part * 100), left_s / 3600, left_s / 60 % 60, left_s % 60);
+    return true;
+}
+
+/* The leader's newest set, where it is known here. */
+static bool
+leader_set(const struct look *l, struct zb_set_ref *set)
+{
+    const struct zb_core_view *view = l->view;
+
+    if (view->leader == l->a->self) {
+        *set = view->obs.newest;
+        return true;
+    }
+    if (view->leader < ZB_NODES_MAX && view->peers[view->leader].known) {
+        *set = view->peers[view->leader].report.set;
+        return true;
+    }
+    return false;
+}
+
+static const char *
+follower_state(struct look *l)
+{
+    struct zb_set_ref newest;
+
+    if (l->modified) {
+        (void)snprintf(l->note, sizeof l->note, "changed by itself: receives nothing");
+        return "modified";
+    }
+    if (ship_note(l)) {
+        return "receiving";
+    }
+    if (l->role != ZB_ROLE_FOLLOWER) {
+        if (l->self) {
+            (void)snprintf(l->note, sizeof l->note, "%s", l->view->why);
+        }
+        return zb_role_word(l->role);
+    }
+    if (!leader_set(l, &newest)) {
+        return "waiting";
+    }
+    return zb_set_id_cmp(l->set.id, newest.id) >= 0 ? "current" : "behind";
+}
+
+static const char *
+state_of(struct look *l)
+{
+    if (l->node == ZB_NODE_NONE) {
+        return "unknown";
+    }
+    const struct zb_core_peer_view *p = &l->view->peers[l->node];
+    int64_t silent_ms = zb_mono_now().ms - p->report_at.ms;
+    if (!l->self && (!p->up || (p->known && silent_ms > SILENT_MS))) {
+        if (p->known) {
+            (void)snprintf(l->note, sizeof l->note, "last heard of %" PRId64 " s ago",
+                           silent_ms / 1000);
+        }
+        return "unreachable";
+    }
+    if (!l->heard) {
+        (void)snprintf(l->note, sizeof l->note, "has not reported yet");
+        return "waiting";
+    }
+    return l->leads ? leader_state(l) : follower_state(l);
+}
+
+/* --- JSON --- */
+
+static void
+set_put(const struct look *l, json_t *member, struct zb_wall now)
+{
+    json_t *null = json_null();
+    json_t *rpo = null;
+    json_t *set = null;
+    char time[24];
+
+    if (!zb_set_id_is_none(l->set.id)) {
+        const struct zb_manifest *m = zb_position_manifest(l->a, l->service, l->set.id);
+        set = zb_must(json_object());
+        zb_json_put(set, "term", zb_json_int((int64_t)l->set.id.term));
+        zb_json_put(set, "seq", zb_json_int((int64_t)l->set.id.seq));
+        if (m != NULL) {
+            zb_wall_format(m->time, time);
+            zb_json_put(set, "time", zb_json_text(time));
+        } else {
+            zb_json_put(set, "time", null);
+        }
+        if (m != NULL && !l->leads) {
+            rpo = zb_json_int(now.s > m->time.s ? now.s - m->time.s : 0);
+        }
+    }
+    zb_json_put(member, "newest_set", set);
+    zb_json_put(member, "rpo_s", rpo);
+}
+
+static json_t *
+behind_json(const struct look *l, const char *state)
+{
+    struct zb_agent_ship_view ship;
+
+    if (strcmp(state, "current") == 0) {
+        return zb_json_int(0);
+    }
+    if (strcmp(state, "receiving") == 0 &&
+        zb_agent_ship_view(l->a, l->view->peers[l->node].ship_id, &ship) &&
+        ship.bytes_total >= ship.bytes_done && ship.bytes_total > 0) {
+        return zb_json_int((int64_t)(ship.bytes_total - ship.bytes_done));
+    }
+    return zb_must(json_null());
+}
+
+static json_t *
+member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
+{
+    const char *state = state_of(l);
+    json_t *member = zb_must(json_object());
+    uint64_t term = l->leads ? l->view->term : l->set.id.term;
+
+    zb_json_put(member, "node", zb_json_text(name));
+    zb_json_put(member, "role", zb_json_text(l->leads ? "leader" : backup ? "backup" : "follower"));
+    zb_json_put(member, "state", zb_json_text(state));
+    zb_json_put(member, "term", zb_json_int((int64_t)term));
+    set_put(l, member, now);
+    zb_json_put(member, "behind_bytes", behind_json(l, state));
+    zb_json_put(member, "note", zb_json_text(l->note));
+    return member;
+}
+
+struct report {
+    struct zb_agent *a;
+    struct zb_wall now;
+    json_t *warnings;
+};
+
+static void warn(struct report *report, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void
+warn(struct report *report, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    zb_json_append(report->warnings, zb_json_text(text));
+}
+
+static void
+member_add(struct report *report, json_t *members, const struct zb_core_view *view,
+           uint16_t service, const char *name)
+{
+    struct look l;
+    const struct zb_conf_service *conf = &report->a->services[service].conf;
+    bool backup = false;
+
+    for (uint32_t i = 0; i < conf->backups.count; i++) {
+        backup = backup || strcmp(conf->backups.items[i], name) == 0;
+    }
+    look_at(&l, report->a, service, view, name);
+    json_t *member = member_json(&l, name, backup, report->now);
+    if (l.leads) { /* the leader stands first */
+        if (json_array_insert_new(members, 0, member) != 0) {
+            abort();
+        }
+    } else {
+        zb_json_append(members, member);
+    }
+    if (l.heard && l.modified) {
+        warn(report,
+             "%s: the copy on %s was changed there; it receives nothing until that is undone",
+             conf->name, name);
+    }
+}
+
+static json_t *
+service_json(struct report *report, uint16_t service)
+{
+    struct zb_agent *a = report->a;
+    const struct zb_conf_service *conf = &a->services[service].conf;
+    json_t *members = zb_json_array_new();
+    json_t *object = zb_must(json_object());
+    struct zb_core_view view;
+
+    zb_core_view(a->core, service, &view);
+    for (uint32_t i = 0; i < conf->members.count; i++) {
+        member_add(report, members, &view, service, conf->members.items[i]);
+    }
+    for (uint32_t i = 0; i < conf->backups.count; i++) {
+        member_add(report, members, &view, service, conf->backups.items[i]);
+    }
+    bool led = view.leader < a->nodes_count;
+    zb_json_put(object, "name", zb_json_text(conf->name));
+    zb_json_put(object, "leader",
+                led ? zb_json_text(a->nodes[view.leader].name) : zb_must(json_null()));
+    zb_json_put(object, "term", zb_json_int((int64_t)view.term));
+    zb_json_put(object, "state",
+                led ? zb_must(json_copy(json_object_get(json_array_get(members, 0), "state")))
+                    : zb_json_text("not led"));
+    zb_json_put(object, "members", members);
+    if (!led) {
+        warn(report, "%s: nobody leads: %s", conf->name, view.why);
+    }
+    if (view.obs.foreign) {
+        warn(report, "%s: a snapshot of another tool is newer than the newest set here",
+             conf->name);
+    }
+    if (view.obs.suspects_unknown) {
+        warn(report, "%s: a node that may have led is no longer known", conf->name);
+    }
+    return object;
+}
+
+/* The services asked for, or all. */
+static enum zb_rc
+services_json(struct zb_request *r, struct report *report, json_t *services, struct zb_err *err)
+{
+    const json_t *wanted = json_object_get(r->args, "services");
+    size_t i;
+    json_t *item;
+
+    json_array_foreach(wanted, i, item)
+    {
+        const char *name = json_string_value(item);
+        uint16_t service = name == NULL ? ZB_SERVICE_NONE : zb_agent_service_find(r->a, name);
+        if (service == ZB_SERVICE_NONE) {
+            zb_err_set(err, ZB_E_NOTFOUND, "no service '%.64s' is declared",
+                       name == NULL ? "" : name);
+            return zb_err_hint(err, "zbaton config show");
+        }
+        zb_json_append(services, service_json(report, service));
+    }
+    const struct zb_conf_services *all = &zb_config_current(r->a)->services; /* sorted by name */
+    for (uint32_t s = 0; json_array_size(wanted) == 0 && s < all->count; s++) {
+        uint16_t service = zb_agent_service_find(r->a, all->items[s].name);
+        if (service != ZB_SERVICE_NONE) {
+            zb_json_append(services, service_json(report, service));
+        }
+    }
+    return ZB_OK;
+}
+
+static json_t *
+cluster_json(struct report *report)
+{
+    const struct zb_agent *a = report->a;
+    json_t *cluster = zb_must(json_object());
+    unsigned up = 0, nodes = 0;
+
+    for (uint8_t i = 0; i < a->nodes_count; i++) {
+        struct zb_net_peer_status status = {0};
+        if (!a->nodes[i].present) {
+            continue;
+        }
+        nodes++;
+        if (i == a->self || a->nodes[i].up) {
+            up++;
+            continue;
+        }
+        (void)zb_net_peer_status(a->net, a->nodes[i].name, &status);
+        warn(report, "%s is not reachable%s%s", a->nodes[i].name,
+             status.reason[0] == '\0' ? "" : ": ", status.reason);
+    }
+    zb_json_put(cluster, "name", zb_json_text(a->cluster_name));
+    zb_json_put(cluster, "id", zb_json_text(a->cluster_id));
+    zb_json_put(cluster, "nodes_up", zb_json_int(up));
+    zb_json_put(cluster, "nodes", zb_json_int(nodes));
+    return cluster;
+}
+
+void
+zb_cmd_status(struct zb_request *r)
+{
+    struct report report = {.a = r->a, .now = zb_wall_now(), .warnings = zb_json_array_new()};
+    json_t *services = zb_json_array_new();
+    json_t *data = zb_must(json_object());
+    struct zb_err err;
+    char time[24];
+
+    if (services_json(r, &report, services, &err) != ZB_OK) {
+        json_decref(services);
+        json_decref(report.warnings);
+        json_decref(data);
+        zb_request_fail(r, &err, NULL);
+        return;
+    }
+    zb_wall_format(report.now, time);
+    zb_json_put(data, "cluster", cluster_json(&report));
+    zb_json_put(data, "authority", zb_json_text("manual"));
+    zb_json_put(data, "time", zb_json_text(time));
+    zb_json_put(data, "node", zb_json_text(r->a->nodes[r->a->self].name));
+    zb_json_put(data, "services", services);
+    zb_json_put(data, "warnings", report.warnings);
+    zb_request_done(r, data);
+}

@@ -1,0 +1,112 @@
+/*
+ * A command under way: it came over the control socket of this node, or from a node that passed it
+ * on. Its handler may answer at once or later, exactly once, with zb_request_done or
+ * zb_request_fail, whatever became of who asked.
+ */
+#ifndef ZB_AGENT_REQUEST_H
+#define ZB_AGENT_REQUEST_H
+
+#include "agent/agent.h"
+
+#define ZB_REQUESTS_MAX 256 /* under way on this node; more are refused with ZB_E_BUSY */
+
+struct zb_request {
+    struct zb_agent *a;
+    const struct zb_command *command;
+    json_t *args;   /* always an object; owned */
+    char who[128];  /* "root@vm1" */
+    bool from_peer; /* passed on by another node */
+    bool gone;      /* nobody listens any more */
+    /* Set by a handler that only ends with its listener (events -f); must end the request. */
+    void (*on_gone)(struct zb_request *r);
+    void *ctx;                /* of the handler */
+    struct zb_client *client; /* control.c; NULL: from_peer or gone */
+    uint8_t peer;             /* forward.c */
+    uint64_t peer_id;
+    struct zb_request *next;
+};
+
+/* How an action of the core is told: {"type":"progress", ...}. Takes line. */
+void zb_request_progress(struct zb_request *r, json_t *line);
+/* Ends the request with data (taken). */
+void zb_request_done(struct zb_request *r, json_t *data);
+/* Ends it with an error; rule may be NULL. */
+void zb_request_fail(struct zb_request *r, const struct zb_err *err, const char *rule);
+
+/* --- arguments: "" or `otherwise` when absent --- */
+
+const char *zb_request_text(const struct zb_request *r, const char *name);
+bool zb_request_bool(const struct zb_request *r, const char *name);
+int64_t zb_request_int(const struct zb_request *r, const char *name, int64_t otherwise);
+/* The service of args.service. Not declared: the request is failed, ZB_SERVICE_NONE. */
+uint16_t zb_request_service(struct zb_request *r);
+
+/* --- commands --- */
+
+struct zb_command {
+    const char *name;
+    bool from_peer; /* may be passed on by another node */
+    void (*run)(struct zb_request *r);
+};
+/* NULL when there is none. */
+const struct zb_command *zb_command_find(const char *name);
+
+void zb_cmd_ping(struct zb_request *r);
+void zb_cmd_status(struct zb_request *r);
+void zb_cmd_node_list(struct zb_request *r);
+void zb_cmd_token_create(struct zb_request *r);
+void zb_cmd_token_list(struct zb_request *r);
+void zb_cmd_token_revoke(struct zb_request *r);
+void zb_cmd_config_show(struct zb_request *r);
+void zb_cmd_apply(struct zb_request *r);
+void zb_cmd_adopt_plan(struct zb_request *r);
+void zb_cmd_snapshot(struct zb_request *r);
+void zb_cmd_sync(struct zb_request *r);
+void zb_cmd_move(struct zb_request *r);
+void zb_cmd_history(struct zb_request *r);
+void zb_cmd_events(struct zb_request *r);
+
+/* --- control.c --- */
+
+/* New request, counted; NULL when ZB_REQUESTS_MAX are under way. args (may be NULL) is borrowed. */
+struct zb_request *zb_request_new(struct zb_agent *a, const struct zb_command *command,
+                                  const json_t *args, const char *who);
+/* The listener is gone: output is dropped from now on. */
+void zb_request_orphan(struct zb_request *r);
+/* Every request under way, for the caller's `same`. */
+void zb_request_each(struct zb_agent *a, void (*visit)(struct zb_request *r, uint8_t node),
+                     uint8_t node);
+/* {"type":"result", "rc", "word", "error", "hint", "rule"}. */
+json_t *zb_result_error(const struct zb_err *err, const char *rule);
+
+/* --- forward.c: commands for another node --- */
+
+struct zb_forwards;
+
+struct zb_forwards *zb_forwards_new(void);
+void zb_forwards_free(struct zb_forwards *f);
+
+/* A command carried out by `node`. on_progress may be NULL; on_result exactly once:
+ * {"type":"result",...} as on the control socket; also when the node goes down (ZB_E_CLOSED). Both
+ * borrowed. */
+struct zb_forward_ask {
+    uint8_t node;
+    const char *cmd;
+    const json_t *args;
+    const char *who;
+    void (*on_progress)(void *ctx, json_t *line);
+    void (*on_result)(void *ctx, json_t *result);
+    void *ctx;
+};
+void zb_forward_start(struct zb_agent *a, const struct zb_forward_ask *ask);
+/* Passes a whole request on and its answers back. */
+void zb_forward_request(struct zb_request *r, uint8_t node);
+/* The node that must carry out a command on a service that must be led: this one: true. Otherwise
+ * the request is passed on to the leader, or failed when nobody leads; false. */
+bool zb_forward_to_leader(struct zb_request *r, uint16_t service);
+void zb_forward_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+void zb_forward_peer_down(struct zb_agent *a, uint8_t node);
+/* Output of a request that came from a peer. */
+void zb_forward_answer(struct zb_request *r, json_t *line, bool last);
+
+#endif
