@@ -2,10 +2,10 @@
 
 #include <unistd.h>
 
+#include "agent/files.h"
 #include "cmd/table.h"
 #include "conf/node.h"
 
-#define SOCKET_NAME "control.sock"
 #define RUN_DIR "/run/zbaton" /* where there is no configuration file to say another */
 
 static void
@@ -48,7 +48,7 @@ socket_path(const struct zb_cli *cli, char *path, size_t size, struct zb_err *er
         }
         dir = conf.run_dir;
     }
-    if ((size_t)snprintf(path, size, "%s/" SOCKET_NAME, dir) >= size) {
+    if ((size_t)snprintf(path, size, "%s/" ZB_FILE_CONTROL, dir) >= size) {
         return zb_err_set(err, ZB_E_LIMIT, "%s: path too long", dir);
     }
     return ZB_OK;

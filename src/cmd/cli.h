@@ -44,8 +44,8 @@ struct zb_cli_command {
     const char *name;     /* "status", "token create" */
     const char *operands; /* "SERVICE NODE" */
     const char *summary;
-    uint32_t options;     /* ZB_OPT_BITs it takes ... */
-    uint32_t required;    /* ... and of these the ones that must be given */
+    uint32_t options;  /* ZB_OPT_BITs it takes ... */
+    uint32_t required; /* ... and of these the ones that must be given */
     int operands_min;
     int operands_max;
     int (*run)(struct zb_cli *cli);
@@ -54,12 +54,12 @@ struct zb_cli_command {
 struct zb_cli {
     const struct zb_cli_command *command;
     const char *conf_path;
-    bool conf_given;       /* -f: the file must be there */
-    const char *socket;    /* -s, or NULL */
+    bool conf_given;                      /* -f: the file must be there */
+    const char *socket;                   /* -s, or NULL */
     const char *values[ZB_OPTIONS_COUNT]; /* NULL: not given; "" for an option without a value */
     int operands_count;
     char **operands;
-    struct zb_show show;   /* stdout */
+    struct zb_show show; /* stdout */
 };
 
 static inline bool

@@ -167,7 +167,7 @@ zb_client_call(const struct zb_client_call *call, json_t **data, struct zb_err *
     reader.buf = zb_cmd_realloc(NULL, reader.size);
     rc = request_send(reader.fd, call, err);
     while (rc == ZB_OK && !done) {
-        const char *line;
+        const char *line = NULL;
         rc = line_read(&reader, &line, err);
         if (rc == ZB_OK) {
             rc = line_take(call, line, &done, data, err);

@@ -215,8 +215,8 @@ zb_run_token_create(struct zb_cli *cli)
         fprintf(stderr, "zbaton token create: --lifetime wants a time as 90s, 30m, 24h or 7d\n");
         return zb_rc_exit(ZB_E_USAGE);
     }
-    return simple_call(cli, "token.create", json_pack("{s:I}", "lifetime_s", (json_int_t)lifetime_s),
-                       show_token);
+    return simple_call(cli, "token.create",
+                       json_pack("{s:I}", "lifetime_s", (json_int_t)lifetime_s), show_token);
 }
 
 int

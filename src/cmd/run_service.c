@@ -20,7 +20,8 @@ zb_run_status(struct zb_cli *cli)
     for (int i = 0; i < cli->operands_count; i++) {
         json_array_append_new(services, json_string(cli->operands[i]));
     }
-    struct zb_client_call call = {.cmd = "status", .args = json_pack("{s:o}", "services", services)};
+    struct zb_client_call call = {.cmd = "status",
+                                  .args = json_pack("{s:o}", "services", services)};
     enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
     if (rc == ZB_OK && zb_cli_has(cli, ZB_OPT_JSON)) {
         zb_cli_json(cli, data);
@@ -84,12 +85,12 @@ zb_run_move(struct zb_cli *cli)
     json_t *data = NULL;
     struct zb_err err;
     int code;
-    struct zb_client_call call = {
-        .cmd = "move",
-        .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0], "node", cli->operands[1],
-                          "dry_run", zb_cli_has(cli, ZB_OPT_DRY_RUN)),
-        .on_progress = move_progress,
-        .ctx = &m};
+    struct zb_client_call call = {.cmd = "move",
+                                  .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0],
+                                                    "node", cli->operands[1], "dry_run",
+                                                    zb_cli_has(cli, ZB_OPT_DRY_RUN)),
+                                  .on_progress = move_progress,
+                                  .ctx = &m};
     enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
 
     zb_show_move_end(&m.progress);
@@ -176,9 +177,9 @@ zb_run_history(struct zb_cli *cli)
     if (!count_option(cli, &count)) {
         return zb_rc_exit(ZB_E_USAGE);
     }
-    struct zb_client_call call = {.cmd = "history",
-                                  .args = json_pack("{s:s, s:I}", "service", cli->operands[0],
-                                                    "count", (json_int_t)count)};
+    struct zb_client_call call = {
+        .cmd = "history",
+        .args = json_pack("{s:s, s:I}", "service", cli->operands[0], "count", (json_int_t)count)};
     if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
         return zb_cli_fail(cli, &err);
     }
@@ -218,13 +219,13 @@ zb_run_events(struct zb_cli *cli)
     if (!count_option(cli, &count)) {
         return zb_rc_exit(ZB_E_USAGE);
     }
-    struct zb_client_call call = {
-        .cmd = "events",
-        .args = json_pack("{s:I, s:b, s:s}", "count", (json_int_t)count, "follow",
-                          zb_cli_has(cli, ZB_OPT_FOLLOW), "service",
-                          cli->operands_count > 0 ? cli->operands[0] : ""),
-        .on_progress = event_progress,
-        .ctx = cli};
+    struct zb_client_call call = {.cmd = "events",
+                                  .args =
+                                      json_pack("{s:I, s:b, s:s}", "count", (json_int_t)count,
+                                                "follow", zb_cli_has(cli, ZB_OPT_FOLLOW), "service",
+                                                cli->operands_count > 0 ? cli->operands[0] : ""),
+                                  .on_progress = event_progress,
+                                  .ctx = cli};
     if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
         return zb_cli_fail(cli, &err);
     }

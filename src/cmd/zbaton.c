@@ -10,9 +10,9 @@
 /* An option's place in both forms; the same letter may mean another thing in another command. */
 static const struct option_form {
     enum zb_option_id id;
-    char letter;         /* 0: long form only */
-    const char *name;    /* NULL: short form only */
-    const char *value;   /* what to call its value; NULL: it takes none */
+    char letter;       /* 0: long form only */
+    const char *name;  /* NULL: short form only */
+    const char *value; /* what to call its value; NULL: it takes none */
     const char *summary;
 } option_forms[] = {
     {ZB_OPT_SCRIPTED, 'H', NULL, NULL, "no header, one tab between fields"},
@@ -83,8 +83,9 @@ usage(FILE *out)
 static void
 usage_command(FILE *out, const struct zb_cli_command *command)
 {
-    fprintf(out, "usage: zbaton %s%s%s%s\n", command->name, command->options == 0 ? "" : " [OPTION...]",
-            command->operands[0] == '\0' ? "" : " ", command->operands);
+    fprintf(out, "usage: zbaton %s%s%s%s\n", command->name,
+            command->options == 0 ? "" : " [OPTION...]", command->operands[0] == '\0' ? "" : " ",
+            command->operands);
     for (size_t i = 0; i < FORMS_COUNT; i++) {
         const struct option_form *form = &option_forms[i];
         char left[48];
@@ -155,9 +156,9 @@ forms_collect(const struct zb_cli_command *command, char *letters, struct option
             }
         }
         if (form->name != NULL) {
-            *longs++ = (struct option){form->name,
-                                       form->value == NULL ? no_argument : required_argument, NULL,
-                                       256 + (int)i};
+            *longs++ =
+                (struct option){form->name, form->value == NULL ? no_argument : required_argument,
+                                NULL, 256 + (int)i};
         }
     }
     *letters = '\0';
@@ -202,8 +203,11 @@ operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
     cli->operands_count = argc - optind;
     if (cli->operands_count < cli->command->operands_min ||
         cli->operands_count > cli->command->operands_max) {
-        *exit_code = usage_error(cli->command, cli->operands_count < cli->command->operands_min
-                                                   ? "operand missing" : "too many operands", "");
+        *exit_code =
+            usage_error(cli->command,
+                        cli->operands_count < cli->command->operands_min ? "operand missing"
+                                                                         : "too many operands",
+                        "");
         return false;
     }
     return true;
