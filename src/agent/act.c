@@ -48,6 +48,7 @@ static const struct act_op {
 static void
 obs_datasets(const struct zb_krep *observed, struct zb_core_obs *obs)
 {
+    struct zb_set_id id;
     bool written = false;
     obs->exists = observed->datasets_count > 0;
     for (uint32_t i = 0; i < observed->datasets_count; i++) {
@@ -58,7 +59,7 @@ obs_datasets(const struct zb_krep *observed, struct zb_core_obs *obs)
         /* Without any snapshot there is nothing that it could have changed from. */
         written = written || (d->written_bytes != 0 && d->newest[0] != '\0');
         obs->foreign =
-            obs->foreign || (d->newest[0] != '\0' && !zb_set_name_parse(d->newest, NULL, NULL));
+            obs->foreign || (d->newest[0] != '\0' && !zb_set_name_parse(d->newest, &id, NULL));
     }
     obs->modified = written && !obs->mounted;
 }

@@ -212,9 +212,8 @@ act_reply(struct zb_agent *a, const struct zb_action *action)
 static void
 act_note(struct zb_agent *a, const struct zb_action *action)
 {
-    const char *node = action->node < a->nodes_count ? a->nodes[action->node].name : "";
-    zb_agent_event(a, action->level, service_name(a, action->service), action->rule, "%s%s%s", node,
-                   node[0] != '\0' ? ": " : "", action->text);
+    zb_agent_event(a, action->level, service_name(a, action->service), action->rule, "%s",
+                   action->text);
 }
 
 static void

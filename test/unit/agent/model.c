@@ -1,0 +1,460 @@
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/be.h"
+#include "model.h"
+
+#define HEADER_SIZE 16 /* of a stream: guid, from_guid */
+
+struct model_receive {
+    struct model *m;
+    struct model_receive *next;
+    uv_poll_t poll;
+    int fd;
+    struct zb_kreq req;
+    size_t size;
+    uint8_t header[HEADER_SIZE];
+};
+
+static uint64_t next_guid = 1000;
+
+/* --- replies --- */
+
+static void
+reply_send(struct model *m, const struct zb_krep *rep, int fd)
+{
+    static uint8_t buf[4 + ZB_KMSG_MAX];
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct zb_err err;
+    size_t used = 0;
+    assert_int_equal(zb_krep_encode(rep, buf + 4, ZB_KMSG_MAX, &used, &err), ZB_OK);
+    zb_be32_put(buf, (uint32_t)used);
+    struct iovec iov = {.iov_base = buf, .iov_len = used + 4};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd >= 0) {
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+    }
+    assert_int_equal(sendmsg(m->fd, &msg, MSG_NOSIGNAL), iov.iov_len);
+}
+
+static void
+refuse(struct zb_krep *rep, enum zb_rc rc, const char *msg)
+{
+    rep->rc = rc;
+    (void)snprintf(rep->msg, sizeof(rep->msg), "%s", msg);
+}
+
+/* --- datasets --- */
+
+struct model_dataset *
+model_dataset_add(struct model *m, const char *uuid, const char *rel)
+{
+    assert_true(m->datasets_count < MODEL_DATASETS);
+    struct model_dataset *d = &m->datasets[m->datasets_count++];
+    memset(d, 0, sizeof(*d));
+    zb_strcopy(d->uuid, sizeof(d->uuid), uuid);
+    zb_strcopy(d->rel, sizeof(d->rel), rel);
+    return d;
+}
+
+void
+model_snap_add(struct model_dataset *d, const char *name, uint64_t guid)
+{
+    assert_true(d->snaps_count < MODEL_SNAPS);
+    struct zb_ksnap *s = &d->snaps[d->snaps_count++];
+    *s = (struct zb_ksnap){.guid = guid, .createtxg = d->snaps_count};
+    zb_strcopy(s->name, sizeof(s->name), name);
+}
+
+static struct model_dataset *
+find(struct model *m, const char *rel)
+{
+    for (uint32_t i = 0; i < m->datasets_count; i++) {
+        if (strcmp(m->datasets[i].rel, rel) == 0) {
+            return &m->datasets[i];
+        }
+    }
+    return NULL;
+}
+
+const struct model_dataset *
+model_dataset_find(const struct model *m, const char *rel)
+{
+    return find((struct model *)(uintptr_t)m, rel);
+}
+
+static uint64_t
+newest_of(const struct model_dataset *d)
+{
+    return d != NULL && d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].guid : 0;
+}
+
+uint64_t
+model_newest(const struct model *m, const char *rel)
+{
+    return newest_of(model_dataset_find(m, rel));
+}
+
+static void
+observe(struct model *m, struct zb_krep *rep)
+{
+    rep->record = m->record;
+    rep->running = m->running;
+    rep->mounted_here = m->mounted;
+    rep->sealed = m->sealed;
+    rep->pool_guid = 77;
+    rep->datasets_count = m->datasets_count;
+    rep->datasets = calloc(MODEL_DATASETS, sizeof(*rep->datasets));
+    for (uint32_t i = 0; i < m->datasets_count; i++) {
+        const struct model_dataset *d = &m->datasets[i];
+        struct zb_kdataset *to = &rep->datasets[i];
+        zb_strcopy(to->uuid, sizeof(to->uuid), d->uuid);
+        zb_strcopy(to->rel, sizeof(to->rel), d->rel);
+        to->guid = i + 1;
+        to->mount = m->mounted ? ZB_MOUNT_RW : ZB_MOUNT_NONE;
+        to->marked = d->uuid[0] != '\0';
+        to->written_bytes = m->mounted && m->written ? 512 : 0;
+        if (d->snaps_count > 0) {
+            zb_strcopy(to->newest, sizeof(to->newest), d->snaps[d->snaps_count - 1].name);
+            to->newest_guid = newest_of(d);
+        }
+    }
+}
+
+static void
+snaps(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    const struct model_dataset *d = find(m, req->rel);
+    if (d == NULL) {
+        refuse(rep, ZB_E_NOTFOUND, "no such dataset");
+        return;
+    }
+    rep->count = d->snaps_count;
+    rep->snaps_count = d->snaps_count > req->count ? d->snaps_count - req->count : 0;
+    rep->snaps_count = rep->snaps_count > 5 ? 5 : rep->snaps_count; /* in pages */
+    rep->snaps = calloc(6, sizeof(*rep->snaps));
+    for (uint32_t i = 0; i < rep->snaps_count; i++) {
+        rep->snaps[i] = d->snaps[req->count + i];
+    }
+}
+
+static void
+snapshot(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    char name[ZB_SNAP_NAME_SIZE];
+    struct zb_err err;
+    struct zb_manifest *out = &rep->manifest;
+    struct zb_set_id id;
+    assert_int_equal(zb_manifest_init(out, m->datasets_count, &err), ZB_OK);
+    out->id = (struct zb_set_id){.term = req->term, .seq = req->seq};
+    out->time.s = req->time_s;
+    zb_set_name_format(out->id, out->time, name);
+    for (uint32_t i = 0; i < m->datasets_count; i++) {
+        struct model_dataset *d = &m->datasets[i];
+        if (d->snaps_count > 0 &&
+            !zb_set_name_parse(d->snaps[d->snaps_count - 1].name, &id, NULL)) {
+            rep->foreign = 1;
+        }
+        model_snap_add(d, name, ++next_guid);
+        zb_strcopy(out->entries[i].uuid, ZB_UUID_SIZE, d->uuid);
+        zb_strcopy(out->entries[i].rel, ZB_REL_SIZE, d->rel);
+        out->entries[i].guid = next_guid;
+    }
+    zb_manifest_sort(out);
+    m->written = false;
+}
+
+/* --- streams --- */
+
+static void
+send_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    const struct model_dataset *d = find(m, req->rel);
+    static uint8_t zeros[1 << 16];
+    uint8_t header[HEADER_SIZE];
+    int fds[2];
+    bool has = d != NULL && req->from_guid == 0;
+    bool has_to = false;
+    for (uint32_t i = 0; d != NULL && i < d->snaps_count; i++) {
+        has = has || d->snaps[i].guid == req->from_guid;
+        has_to =
+            has_to || (d->snaps[i].guid == req->guid && strcmp(d->snaps[i].name, req->snap) == 0);
+    }
+    if (!has || !has_to) {
+        refuse(rep, ZB_E_NOTFOUND, "no such snapshot");
+        return;
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    zb_be64_put(header, req->guid);
+    zb_be64_put(header + 8, req->from_guid);
+    assert_int_equal(write(fds[0], header, sizeof(header)), sizeof(header));
+    assert_true(m->payload_bytes <= sizeof(zeros));
+    assert_int_equal(write(fds[0], zeros, m->payload_bytes), m->payload_bytes);
+    reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+static void
+on_receive_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void
+receive_end(struct model_receive *v)
+{
+    struct model *m = v->m;
+    struct zb_krep rep = {.id = v->req.id, .op = v->req.op};
+    struct model_dataset *d = find(m, v->req.rel);
+    if (v->size < HEADER_SIZE || zb_be64_get(v->header) != v->req.guid ||
+        zb_be64_get(v->header + 8) != v->req.from_guid) {
+        refuse(&rep, ZB_E_CLOSED, "the stream is cut");
+    } else {
+        if (d == NULL) {
+            d = model_dataset_add(m, v->req.uuid, v->req.rel);
+        }
+        model_snap_add(d, v->req.snap, v->req.guid);
+        rep.guid = newest_of(d);
+    }
+    reply_send(m, &rep, -1);
+    for (struct model_receive **at = &m->receives; *at != NULL; at = &(*at)->next) {
+        if (*at == v) {
+            *at = v->next;
+            break;
+        }
+    }
+    (void)uv_poll_stop(&v->poll);
+    (void)close(v->fd);
+    uv_close((uv_handle_t *)&v->poll, on_receive_closed);
+}
+
+static void
+on_receive_readable(uv_poll_t *poll, int status, int events)
+{
+    struct model_receive *v = poll->data;
+    uint8_t buf[4096];
+    ssize_t n = recv(v->fd, buf, sizeof(buf), MSG_DONTWAIT);
+    (void)status;
+    (void)events;
+    if (n < 0 && errno == EAGAIN) {
+        return;
+    }
+    if (n <= 0) {
+        receive_end(v);
+        return;
+    }
+    for (ssize_t i = 0; i < n && v->size + (size_t)i < HEADER_SIZE; i++) {
+        v->header[v->size + (size_t)i] = buf[i];
+    }
+    v->size += (size_t)n;
+}
+
+/* False: refused, in rep. */
+static bool
+receive_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    struct model_dataset *d = find(m, req->rel);
+    int fds[2];
+    if (m->receive_fails_once != ZB_OK) {
+        refuse(rep, m->receive_fails_once, "told to fail");
+        m->receive_fails_once = ZB_OK;
+        return false;
+    }
+    if (d != NULL && d->uuid[0] == '\0' && (req->flags & ZB_KF_ADOPT) != 0 &&
+        newest_of(d) == req->from_guid) {
+        zb_strcopy(d->uuid, sizeof(d->uuid), req->uuid);
+    }
+    if (req->term != m->record.learned_term || strcmp(req->node, m->record.learned_leader) != 0) {
+        refuse(rep, ZB_E_REFUSED, "not the leader");
+        return false;
+    }
+    if (newest_of(d) != req->from_guid || (d != NULL && strcmp(d->uuid, req->uuid) != 0)) {
+        refuse(rep, ZB_E_DIVERGED, "not the base");
+        return false;
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    struct model_receive *v = calloc(1, sizeof(*v));
+    *v = (struct model_receive){.m = m, .next = m->receives, .fd = fds[0], .req = *req};
+    m->receives = v;
+    v->poll.data = v;
+    assert_int_equal(uv_poll_init(m->poll.loop, &v->poll, v->fd), 0);
+    assert_int_equal(uv_poll_start(&v->poll, UV_READABLE | UV_DISCONNECT, on_receive_readable), 0);
+    reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
+    (void)close(fds[1]);
+    return true;
+}
+
+/* --- leading --- */
+
+static void
+learned(struct model *m, uint64_t term, const char *leader)
+{
+    m->record.learned_term = term;
+    zb_strcopy(m->record.learned_leader, ZB_NODE_NAME_SIZE, leader);
+    memset(m->record.suspects, 0, sizeof(m->record.suspects));
+    zb_strcopy(m->record.suspects[0], ZB_NODE_NAME_SIZE, leader);
+}
+
+static void
+granted(struct model *m, const struct zb_kreq *req)
+{
+    m->record.granted_term = req->term;
+    zb_strcopy(m->record.granted_to, ZB_NODE_NAME_SIZE, req->node);
+}
+
+static void
+lead(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    switch (req->op) {
+    case ZB_KOP_CREATE:
+        if (m->datasets_count == 0) {
+            (void)model_dataset_add(m, "00000000-0000-4000-8000-000000000001", "");
+            (void)model_dataset_add(m, "00000000-0000-4000-8000-000000000002", "log");
+        }
+        break;
+    case ZB_KOP_GRANT:
+        if (req->term <= m->record.granted_term && strcmp(req->node, m->record.granted_to) != 0) {
+            refuse(rep, ZB_E_STALE, "granted before");
+            return;
+        }
+        granted(m, req);
+        break;
+    case ZB_KOP_LEARN:
+        learned(m, req->term, req->node);
+        break;
+    case ZB_KOP_PROMOTE:
+        m->record.established_term = req->term;
+        learned(m, req->term, m->node);
+        m->mounted = true;
+        m->sealed = false;
+        break;
+    case ZB_KOP_SEAL:
+        m->mounted = false;
+        m->sealed = true;
+        break;
+    case ZB_KOP_RELEASE:
+        assert_true(m->sealed && !m->running);
+        granted(m, req);
+        m->record.released_term = req->term;
+        zb_strcopy(m->record.released_to, ZB_NODE_NAME_SIZE, req->node);
+        zb_manifest_ref(&req->manifest, &m->record.released_set);
+        m->sealed = false;
+        break;
+    default: /* DEMOTE */
+        m->mounted = false;
+        m->running = false;
+        break;
+    }
+    observe(m, rep);
+}
+
+static void
+request(struct model *m, const struct zb_kreq *req)
+{
+    struct zb_krep rep = {.id = req->id, .op = req->op};
+    m->ops[req->op]++;
+    switch (req->op) {
+    case ZB_KOP_DEFINE:
+    case ZB_KOP_CANCEL:
+    case ZB_KOP_PRUNE:
+        break;
+    case ZB_KOP_OBSERVE:
+        observe(m, &rep);
+        break;
+    case ZB_KOP_SNAPS:
+        snaps(m, req, &rep);
+        break;
+    case ZB_KOP_SNAPSHOT:
+        snapshot(m, req, &rep);
+        break;
+    case ZB_KOP_SEND:
+        send_start(m, req, &rep);
+        break;
+    case ZB_KOP_RECEIVE:
+        if (receive_start(m, req, &rep)) {
+            return;
+        }
+        break;
+    case ZB_KOP_START:
+    case ZB_KOP_STOP:
+        m->running = req->op == ZB_KOP_START;
+        rep.elapsed_ms = 7;
+        break;
+    case ZB_KOP_CHECK:
+        rep.running = m->running;
+        break;
+    default:
+        lead(m, req, &rep);
+        break;
+    }
+    reply_send(m, &rep, -1);
+    zb_krep_close(&rep);
+}
+
+static void
+on_request(uv_poll_t *poll, int status, int events)
+{
+    struct model *m = poll->data;
+    static uint8_t buf[ZB_KMSG_MAX];
+    uint8_t length[4];
+    struct zb_kreq req = {0};
+    struct zb_err err;
+    (void)status;
+    (void)events;
+    ssize_t n = recv(m->fd, length, sizeof(length), MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0) {
+        return;
+    }
+    if (n < 4) {
+        (void)uv_poll_stop(poll);
+        return;
+    }
+    /* Requests are small here: the rest is in the socket already or comes at once. */
+    (void)fcntl(m->fd, F_SETFL, 0);
+    assert_int_equal(recv(m->fd, length, 4, MSG_WAITALL), 4);
+    size_t size = zb_be32_get(length);
+    assert_true(size <= sizeof(buf));
+    assert_int_equal(recv(m->fd, buf, size, MSG_WAITALL), size);
+    assert_int_equal(zb_kreq_decode(buf, size, &req, &err), ZB_OK);
+    request(m, &req);
+    zb_kreq_close(&req);
+}
+
+void
+model_init(struct model *m, uv_loop_t *loop, const char *node, int fd)
+{
+    zb_strcopy(m->node, sizeof(m->node), node);
+    m->fd = fd;
+    m->payload_bytes = 3000;
+    m->poll.data = m;
+    assert_int_equal(uv_poll_init(loop, &m->poll, fd), 0);
+    assert_int_equal(uv_poll_start(&m->poll, UV_READABLE, on_request), 0);
+}
+
+void
+model_close(struct model *m)
+{
+    while (m->receives != NULL) {
+        struct model_receive *v = m->receives;
+        m->receives = v->next;
+        (void)uv_poll_stop(&v->poll);
+        (void)close(v->fd);
+        uv_close((uv_handle_t *)&v->poll, on_receive_closed);
+    }
+    (void)uv_poll_stop(&m->poll);
+    (void)close(m->fd);
+    uv_close((uv_handle_t *)&m->poll, NULL);
+}

@@ -1,0 +1,50 @@
+/*
+ * A keeper with one service whose ZFS is a list of guids in memory: enough of wire/kmsg.h for two
+ * engines to lead, follow and hand over. It checks what the real one checks before a receive, and
+ * runs on the engine's loop.
+ */
+#ifndef ZB_TEST_AGENT_MODEL_H
+#define ZB_TEST_AGENT_MODEL_H
+
+#include <uv.h>
+
+#include "wire/kmsg.h"
+
+#define MODEL_DATASETS 4
+#define MODEL_SNAPS 64
+
+struct model_dataset {
+    char uuid[ZB_UUID_SIZE];
+    char rel[ZB_REL_SIZE];
+    uint32_t snaps_count;
+    struct zb_ksnap snaps[MODEL_SNAPS];
+};
+
+struct model_receive;
+
+struct model {
+    uv_poll_t poll;
+    int fd;
+    char node[ZB_NODE_NAME_SIZE];
+    bool mounted;
+    bool sealed;
+    bool running;
+    bool written; /* since the newest set */
+    struct zb_record record;
+    uint32_t datasets_count;
+    struct model_dataset datasets[MODEL_DATASETS];
+    struct model_receive *receives;
+    uint64_t ops[ZB_KOP_LAST + 1]; /* how often each was asked */
+    enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
+    size_t payload_bytes;          /* of each stream, beside its header */
+};
+
+/* fd: the keeper's end. */
+void model_init(struct model *m, uv_loop_t *loop, const char *node, int fd);
+void model_close(struct model *m);
+struct model_dataset *model_dataset_add(struct model *m, const char *uuid, const char *rel);
+void model_snap_add(struct model_dataset *d, const char *name, uint64_t guid);
+const struct model_dataset *model_dataset_find(const struct model *m, const char *rel);
+uint64_t model_newest(const struct model *m, const char *rel); /* 0: none */
+
+#endif
