@@ -180,7 +180,7 @@ read_bytes(struct reader *r, size_t size, const uint8_t **bytes, struct zb_err *
 static enum zb_rc
 read_u32(struct reader *r, uint32_t *value, struct zb_err *err)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     enum zb_rc rc = read_bytes(r, 4, &bytes, err);
     if (rc == ZB_OK) {
         *value = zb_be32_get(bytes);
@@ -191,7 +191,7 @@ read_u32(struct reader *r, uint32_t *value, struct zb_err *err)
 static enum zb_rc
 read_int(struct reader *r, const struct zb_field *field, void *s, struct zb_err *err)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     enum zb_rc rc = read_bytes(r, field->size, &bytes, err);
     if (rc != ZB_OK) {
         return rc;
@@ -214,7 +214,7 @@ read_int(struct reader *r, const struct zb_field *field, void *s, struct zb_err 
 static enum zb_rc
 read_string(struct reader *r, size_t bound, const char **text, uint32_t *length, struct zb_err *err)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     enum zb_rc rc = read_u32(r, length, err);
     if (rc != ZB_OK) {
         return rc;
@@ -331,7 +331,7 @@ read_nested(struct reader *r, const struct zb_field *field, void *s, struct zb_e
 static enum zb_rc
 read_field(struct reader *r, const struct zb_field *field, void *s, struct zb_err *err)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     enum zb_rc rc;
 
     switch (field->kind) {
