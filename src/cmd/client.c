@@ -45,7 +45,7 @@ socket_connect(const char *path, int *fd, struct zb_err *err)
 static enum zb_rc
 request_send(int fd, const struct zb_client_call *call, struct zb_err *err)
 {
-    json_t *request = json_pack("{s:i, s:s, s:O?}", "v", 1, "cmd", call->cmd, "args", call->args);
+    json_t *request = json_pack("{s:i, s:s, s:O*}", "v", 1, "cmd", call->cmd, "args", call->args);
     char *text = request == NULL ? NULL : json_dumps(request, JSON_COMPACT);
     enum zb_rc rc = ZB_OK;
 

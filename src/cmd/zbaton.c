@@ -182,7 +182,7 @@ operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
     int c;
 
     forms_collect(cli->command, letters, longs);
-    optind = 1;
+    optind = 0; /* getopt(3): start anew, options may follow operands here */
     while ((c = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
         const struct option_form *form = form_find(cli->command, c);
         if (form == NULL) {

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""Engines of several nodes on this host, without ZFS: init, token, join, apply, what a lost quorum says.
+
+Runs as root in a mount namespace of its own, where zfs(8) is a script that remembers names and the keeper
+is fake_keeper. Arguments: the folders of zbaton, zbatond and of fake_keeper.
+"""
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+SKIP = 77
+DEADLINE_S = 60
+
+FAKE_ZFS = """#!/bin/sh
+for last; do :; done
+case $1 in
+list) grep -qxF "$last" "$ZFS_NAMES" || { echo "cannot open '$last': dataset does not exist" >&2; exit 1; }; echo "$last" ;;
+create) echo "$last" >>"$ZFS_NAMES" ;;
+destroy) grep -vxF "$last" "$ZFS_NAMES" >"$ZFS_NAMES.new"; mv "$ZFS_NAMES.new" "$ZFS_NAMES" ;;
+get) case "$*" in *canmount*) echo off ;; *) echo none ;; esac ;;
+esac
+"""
+
+
+def port_free():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, condition):
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+
+
+class Node:
+    def __init__(self, base, name, programs, fake_keeper):
+        self.name = name
+        self.dir = base / name
+        self.dir.mkdir(mode=0o755)
+        self.address = f"127.0.0.1:{port_free()}"
+        self.root = f"pool/{name}"
+        self.conf = self.dir / "zbatond.conf"
+        self.programs = programs
+        self.fake_keeper = fake_keeper
+        self.process = None
+        self.conf.write_text(
+            f'node = "{name}"\nroot = "{self.root}"\nlisten = "{self.address}"\n'
+            f'state-dir = "{self.dir}/state"\nrun-dir = "{self.dir}/run"\n')
+
+    def zbaton(self, *args, code=0, text=""):
+        done = subprocess.run([self.programs / "zbaton", "-f", self.conf, *args], input=text,
+                              capture_output=True, text=True, timeout=DEADLINE_S)
+        if done.returncode != code:
+            raise AssertionError(f"{self.name}: zbaton {' '.join(args)}: exit {done.returncode}, wanted {code}\n"
+                                 f"{done.stdout}{done.stderr}\n{self.log()}")
+        return done.stdout + done.stderr
+
+    def json(self, *args):
+        return json.loads(self.zbaton(*args, "-j"))
+
+    def setup_options(self):
+        return ["--node", self.name, "--root", self.root, "--listen", self.address]
+
+    def start(self):
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen([self.fake_keeper, self.programs / "zbatond", self.conf],
+                                            stdout=log, stderr=log)
+        wait_for(f"{self.name} answers", self.answers)
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self.process.returncode}\n{self.log()}")
+        return subprocess.run([self.programs / "zbaton", "-f", self.conf, "status"],
+                              capture_output=True).returncode == 0
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def log(self):
+        path = self.dir / "log"
+        return path.read_text() if path.exists() else ""
+
+    def nodes_up(self):
+        return self.json("status")["cluster"]["nodes_up"]
+
+    def version(self):
+        return self.json("config", "show")["version"]
+
+
+SERVICES = """service web {{
+    members = {{{members}}}
+    leader = "{leader}"
+    mountpoint = "/srv/web"
+    interval = "30s"
+}}
+"""
+
+
+def services(members, leader):
+    return SERVICES.format(members=", ".join(f'"{m}"' for m in members), leader=leader)
+
+
+def check_init(a):
+    out = a.zbaton("init", "--cluster", "test", *a.setup_options())
+    assert "first node" in out and "ca.key" in out, out
+    engine = a.dir / "state" / "engine"
+    assert engine.stat().st_mode & 0o777 == 0o700, oct(engine.stat().st_mode)
+    assert engine.owner() == "_zbaton", engine.owner()
+    assert (a.dir / "state" / "ca.key").stat().st_mode & 0o777 == 0o600
+    a.zbaton("init", "--cluster", "test", *a.setup_options(), code=3)
+
+
+def check_failed_init_leaves_nothing(base, programs, fake_keeper):
+    n = Node(base, "vm9", programs, fake_keeper)
+    n.root = "nopool/x"
+    n.conf.write_text(n.conf.read_text().replace("pool/vm9", "nopool/x"))
+    n.zbaton("init", "--cluster", "test", *n.setup_options(), code=1)
+    assert not (n.dir / "state").exists()
+
+
+def check_join(first, new):
+    token = first.zbaton("token", "create", "-H").strip()
+    new.zbaton("join", token, *new.setup_options())
+    new.start()
+    wait_for(f"{new.name} has the configuration", lambda: new.version() == first.version())
+    wait_for(f"{new.name} is up", lambda: first.nodes_up() == new.nodes_up() > 1)
+    listed = first.json("token", "list")["tokens"]
+    assert any(t["used_by"] == new.name for t in listed), listed
+    return token
+
+
+def check_used_token(token, base, programs, fake_keeper):
+    n = Node(base, "vm8", programs, fake_keeper)
+    out = n.zbaton("join", token, *n.setup_options(), code=3)
+    assert "used" in out, out
+    assert not (n.dir / "state").exists()
+
+
+def check_apply(a, b, base):
+    path = base / "services.conf"
+    path.write_text(services(["vm1", "vm2"], "vm1"))
+    before = a.version()
+    out = b.zbaton("apply", "-n", str(path))
+    assert "+ service web" in out and "nothing was changed" in out, out
+    assert a.version() == before
+    out = b.zbaton("apply", str(path))
+    assert f"Version {before + 1} is in force" in out, out
+    wait_for("vm1 has it", lambda: a.version() == before + 1)
+    assert a.zbaton("config", "show") == path.read_text()
+    out = b.zbaton("apply", str(path))
+    assert "Nothing to change" in out, out
+    status = a.json("status")
+    assert [s["name"] for s in status["services"]] == ["web"], status
+    path.write_text(services(["vm1", "vm2"], "vm1").replace("service web", "service oldweb"))
+    out = a.zbaton("apply", str(path), code=3)
+    assert "changes datasets that exist" in out and "readonly=on" in out, out
+    path.write_text("service web { nonsense = 1 }\n")
+    out = a.zbaton("apply", str(path), code=1)
+    assert "services.conf:1" in out, out
+
+
+def check_commands(a):
+    out = a.zbaton("move", "web", "vm2", code=3)
+    assert "nobody leads web" in out, out
+    a.zbaton("move", "nothere", "vm2", code=1)
+    a.zbaton("snapshot", "web", code=3)
+    out = a.zbaton("events")
+    assert "CFG-committed" in out, out
+    a.zbaton("history", "web")
+    assert "vm2" in a.zbaton("node", "list")
+
+
+def check_no_quorum(a, b, base):
+    path = base / "services.conf"
+    path.write_text(services(["vm1", "vm2"], "vm1").replace("30s", "10s"))
+    before = a.version()
+    b.stop()
+    wait_for("vm2 is seen down", lambda: a.nodes_up() == 1)
+    out = a.zbaton("apply", str(path), code=4)
+    assert "1 of 2 nodes answered" in out, out
+    assert a.version() == before
+    b.start()
+    wait_for("vm2 is back", lambda: a.nodes_up() == 2)
+    a.zbaton("apply", str(path))
+    wait_for("vm2 has it", lambda: b.version() == before + 1)
+
+
+def check_catch_up(a, b, c, base):
+    path = base / "services.conf"
+    path.write_text(services(["vm1", "vm2", "vm3"], "vm1"))
+    c.stop()
+    a.zbaton("apply", str(path))
+    before = a.version()
+    c.start()
+    wait_for("vm3 caught up", lambda: c.version() == before)
+    assert b.version() == before
+
+
+def raw(node, data):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(DEADLINE_S)
+        s.connect(str(node.dir / "run" / "control.sock"))
+        out = b""
+        try:
+            s.sendall(data)
+        except BrokenPipeError:
+            pass  # refused before it was read to the end
+        try:
+            while chunk := s.recv(65536):
+                out += chunk
+        except ConnectionResetError:
+            pass  # the same, after the answer
+    return json.loads(out)
+
+
+def check_socket(a):
+    assert raw(a, b'{"v":1,"cmd":"nope"}\n')["rc"] == 2
+    assert raw(a, b'{"v":9,"cmd":"ping"}\n')["word"] == "version"
+    assert raw(a, b"nonsense\n")["rc"] == 13
+    assert raw(a, b'{"v":1,"cmd":"ping","args":[]}\n')["rc"] == 2
+    assert raw(a, b"[" * (5 << 20))["rc"] == 12
+    assert raw(a, b'{"v":1,"cmd":"ping"}\n')["data"]["node"] == "vm1"
+
+
+def run(base, programs, fake_keeper):
+    names = base / "zfs-names"
+    names.write_text("pool\n")
+    os.environ["ZFS_NAMES"] = str(names)
+    nodes = [Node(base, f"vm{i}", programs, fake_keeper) for i in (1, 2, 3)]
+    a, b, c = nodes
+    try:
+        check_init(a)
+        check_failed_init_leaves_nothing(base, programs, fake_keeper)
+        a.start()
+        assert a.nodes_up() == 1
+        check_socket(a)
+        token = check_join(a, b)
+        check_used_token(token, base, programs, fake_keeper)
+        check_apply(a, b, base)
+        check_commands(a)
+        check_no_quorum(a, b, base)
+        check_join(a, c)
+        check_catch_up(a, b, c, base)
+    except BaseException:
+        for n in nodes:
+            print(f"--- {n.name}\n{n.log()}", file=sys.stderr)
+        raise
+    finally:
+        for n in nodes:
+            n.stop()
+
+
+def main():
+    if os.geteuid() != 0:
+        print("needs root")
+        return SKIP
+    if os.environ.get("ZB_TEST_INSIDE") != "1":
+        if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+            print("needs a mount namespace")
+            return SKIP
+        os.environ["ZB_TEST_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable, *sys.argv])
+    with tempfile.TemporaryDirectory(prefix="zbaton-test-") as name:
+        base = pathlib.Path(name)
+        base.chmod(0o755)
+        sbin = base / "sbin"
+        sbin.mkdir()
+        (sbin / "zfs").write_text(FAKE_ZFS)
+        (sbin / "zfs").chmod(0o755)
+        subprocess.run(["mount", "--bind", sbin, "/usr/sbin"], check=True)
+        try:
+            run(base, pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve() / "fake_keeper")
+        finally:
+            subprocess.run(["umount", "/usr/sbin"], check=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
