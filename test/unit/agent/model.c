@@ -123,6 +123,7 @@ observe(struct model *m, struct zb_krep *rep)
         zb_strcopy(to->uuid, sizeof(to->uuid), d->uuid);
         zb_strcopy(to->rel, sizeof(to->rel), d->rel);
         to->guid = i + 1;
+        zb_strcopy(to->token, sizeof(to->token), d->token);
         to->mount = m->mounted ? ZB_MOUNT_RW : ZB_MOUNT_NONE;
         to->marked = d->uuid[0] != '\0';
         to->written_bytes = m->mounted && m->written ? 512 : 0;
@@ -192,6 +193,10 @@ send_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
         has_to =
             has_to || (d->snaps[i].guid == req->guid && strcmp(d->snaps[i].name, req->snap) == 0);
     }
+    if (req->token[0] != '\0') {
+        refuse(rep, ZB_E_MISMATCH, "the token belongs to another stream");
+        return;
+    }
     if (!has || !has_to) {
         refuse(rep, ZB_E_NOTFOUND, "no such snapshot");
         return;
@@ -227,6 +232,7 @@ receive_end(struct model_receive *v)
             d = model_dataset_add(m, v->req.uuid, v->req.rel);
         }
         model_snap_add(d, v->req.snap, v->req.guid);
+        d->token[0] = '\0';
         rep.guid = newest_of(d);
     }
     reply_send(m, &rep, -1);
@@ -291,7 +297,10 @@ receive_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     m->receives = v;
     v->poll.data = v;
     assert_int_equal(uv_poll_init(m->poll.loop, &v->poll, v->fd), 0);
-    assert_int_equal(uv_poll_start(&v->poll, UV_READABLE | UV_DISCONNECT, on_receive_readable), 0);
+    if (!m->receive_stalls) {
+        assert_int_equal(uv_poll_start(&v->poll, UV_READABLE | UV_DISCONNECT, on_receive_readable),
+                         0);
+    }
     reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
     (void)close(fds[1]);
     return true;

@@ -16,6 +16,7 @@
 struct model_dataset {
     char uuid[ZB_UUID_SIZE];
     char rel[ZB_REL_SIZE];
+    char token[32]; /* of a broken receive; SEND refuses every token */
     uint32_t snaps_count;
     struct zb_ksnap snaps[MODEL_SNAPS];
 };
@@ -36,6 +37,7 @@ struct model {
     struct model_receive *receives;
     uint64_t ops[ZB_KOP_LAST + 1]; /* how often each was asked */
     enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
+    bool receive_stalls;           /* pipes are made and not read */
     size_t payload_bytes;          /* of each stream, beside its header */
 };
 

@@ -509,6 +509,66 @@ a_move_hands_over_and_comes_back_in_the_history(void **state)
     }
 }
 
+/* The same disk and record under a new engine without a history. */
+static void
+host_restart(struct world *w, struct host *h)
+{
+    struct model kept = h->model;
+    char name[ZB_NODE_NAME_SIZE];
+    zb_strcopy(name, sizeof(name), h->conf.node);
+    host_stop(h);
+    memset(h, 0, sizeof(*h));
+    h->model.record = kept.record;
+    h->model.datasets_count = kept.datasets_count;
+    memcpy(h->model.datasets, kept.datasets, sizeof(kept.datasets));
+    host_start(w, h, name);
+}
+
+static void
+a_token_that_leads_nowhere_costs_one_try(void **state)
+{
+    struct world *w = *state;
+    declare(w);
+    assert_true(until(w, vm2_follows_vm1));
+    zb_strcopy(w->hosts[1].model.datasets[0].token, 32, "1-ab-10-ff");
+    w->hosts[1].model.receive_fails_once = ZB_E_DIVERGED; /* so that the lists are asked for */
+    uint64_t sends = w->hosts[0].model.ops[ZB_KOP_SEND];
+    sync_one(w);
+    assert_true(w->hosts[0].model.ops[ZB_KOP_SEND] >= sends + 4);
+}
+
+static bool
+vm2_receives(const struct world *w)
+{
+    return w->hosts[1].model.receives != NULL;
+}
+
+static bool
+vm1_ships_nothing(const struct world *w)
+{
+    struct zb_core_view v = view(&w->hosts[0]);
+    return v.peers[other(&w->hosts[0])].ship_id == 0;
+}
+
+static void
+a_follower_lost_in_the_middle_catches_up(void **state)
+{
+    struct world *w = *state;
+    declare(w);
+    assert_true(until(w, vm2_follows_vm1));
+    w->hosts[1].model.receive_stalls = true;
+    w->hosts[0].model.written = true;
+    command(&w->hosts[0], ZB_CMD_SNAPSHOT, ZB_NODE_NONE);
+    assert_true(until(w, vm2_receives));
+    struct zb_core_view v = view(&w->hosts[0]);
+    struct zb_agent_ship_view ship;
+    assert_true(zb_agent_ship_view(&w->hosts[0].a, v.peers[other(&w->hosts[0])].ship_id, &ship));
+    host_restart(w, &w->hosts[1]);
+    declare(w);
+    assert_true(until(w, vm1_ships_nothing));
+    assert_true(until(w, vm2_follows_vm1));
+}
+
 static void
 a_lost_history_is_rebuilt_from_the_disk(void **state)
 {
@@ -516,14 +576,7 @@ a_lost_history_is_rebuilt_from_the_disk(void **state)
     struct host *vm2 = &w->hosts[1];
     declare(w);
     assert_true(until(w, vm2_follows_vm1));
-    /* The same disk and record under a new engine without a history. */
-    struct model kept = vm2->model;
-    host_stop(vm2);
-    memset(vm2, 0, sizeof(*vm2));
-    vm2->model.record = kept.record;
-    vm2->model.datasets_count = kept.datasets_count;
-    memcpy(vm2->model.datasets, kept.datasets, sizeof(kept.datasets));
-    host_start(w, vm2, "vm2");
+    host_restart(w, vm2);
     uint64_t receives = vm2->model.ops[ZB_KOP_RECEIVE];
     declare(w);
     assert_true(until(w, vm2_follows_vm1));
@@ -543,6 +596,8 @@ main(void)
         T(a_copy_that_shares_a_snapshot_is_adopted),
         T(a_foreign_copy_is_never_overwritten),
         T(a_move_hands_over_and_comes_back_in_the_history),
+        T(a_token_that_leads_nowhere_costs_one_try),
+        T(a_follower_lost_in_the_middle_catches_up),
         T(a_lost_history_is_rebuilt_from_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
