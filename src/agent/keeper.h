@@ -11,8 +11,9 @@
 
 #include "wire/kmsg.h"
 
-#define ZB_KEEPER_PENDING_MAX 8192 /* requests without an answer; past it a request fails at once  \
-                                    */
+#define ZB_KEEPER_PENDING_MAX                                                                      \
+    8192 /* requests without an answer; past it a request fails at once                            \
+          */
 
 struct zb_keeper_client;
 
