@@ -49,7 +49,10 @@ terms_json(struct zb_agent *a, const char *service, uint32_t limit, json_t *term
 {
     struct zb_history_term *items = NULL;
     uint32_t count = 0;
-    enum zb_rc rc = zb_history_terms_list(a->history, service, limit, &items, &count, err);
+    enum zb_rc rc;
+
+    zb_agent_flush(a);
+    rc = zb_history_terms_list(a->history, service, limit, &items, &count, err);
 
     for (uint32_t i = count; rc == ZB_OK && i-- > 0;) { /* oldest first, as a log */
         const struct zb_history_term *t = &items[i];
@@ -205,7 +208,10 @@ events_json(struct zb_request *r, json_t *events, struct zb_err *err)
     int64_t last = 0;
     uint32_t limit = count_of(r);
     int64_t since = zb_request_int(r, "since_id", -1);
-    enum zb_rc rc = zb_history_events_last(r->a->history, &last, err);
+    enum zb_rc rc;
+
+    zb_agent_flush(r->a);
+    rc = zb_history_events_last(r->a->history, &last, err);
 
     if (since < 0) {
         since = last > (int64_t)limit ? last - (int64_t)limit : 0;
