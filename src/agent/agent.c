@@ -33,7 +33,7 @@ struct run {
     uv_signal_t term;
     uv_signal_t interrupt;
     bool hello_done;
-    struct zb_err *err; /* of the answer to HELLO, of a lost keeper */
+    struct zb_err lost; /* the keeper went away, or did not want this engine; ZB_OK otherwise */
 };
 
 /* --- before root is given up --- */
@@ -164,7 +164,7 @@ static void
 on_keeper_lost(void *ctx, const char *why)
 {
     struct run *run = ctx;
-    (void)zb_err_set(run->err, ZB_E_CLOSED, "%s", why);
+    (void)zb_err_set(&run->lost, ZB_E_CLOSED, "%s", why);
     zb_agent_stop(&run->a);
 }
 
@@ -174,7 +174,7 @@ on_hello(void *ctx, const struct zb_krep *rep)
     struct run *run = ctx;
     struct zb_agent *a = &run->a;
     if (rep->rc != ZB_OK) {
-        (void)zb_err_set(run->err, (enum zb_rc)rep->rc, "%s", rep->msg);
+        (void)zb_err_set(&run->lost, (enum zb_rc)rep->rc, "%s", rep->msg);
         zb_agent_stop(a);
         return;
     }
@@ -197,7 +197,8 @@ signals_start(struct run *run)
     (void)uv_signal_start(&run->interrupt, on_signal, SIGINT);
 }
 
-/* Loop, history, keeper. On success the keeper has said who this node is. */
+/* Loop, history, keeper. On success the keeper has said who this node is, or the engine is
+ * stopping. */
 static enum zb_rc
 base_start(struct run *run, int keeper_fd, struct zb_err *err)
 {
@@ -221,7 +222,7 @@ base_start(struct run *run, int keeper_fd, struct zb_err *err)
     while (!run->hello_done && !a->stopping) {
         (void)uv_run(&a->loop, UV_RUN_ONCE);
     }
-    return a->stopping ? err->rc : ZB_OK;
+    return ZB_OK;
 }
 
 /* --- net --- */
@@ -356,8 +357,6 @@ zb_agent_run(const struct zb_agent_options *options, struct zb_err *err)
     struct run *run = zb_must_alloc(1, sizeof(*run));
     struct zb_agent *a = &run->a;
     run->control_fd = -1;
-    run->err = err;
-    *err = (struct zb_err){0};
     a->conf = options->conf;
     a->services = zb_must_alloc(ZB_SERVICES_MAX, sizeof(*a->services));
     a->nodes_count = 1; /* this node is number 0 */
@@ -374,7 +373,10 @@ zb_agent_run(const struct zb_agent_options *options, struct zb_err *err)
     if (rc == ZB_OK && !a->stopping) {
         zb_log_info("zbatond %s of %s in cluster %s", ZB_VERSION, a->conf->node, a->cluster_name);
         (void)uv_run(&a->loop, UV_RUN_DEFAULT);
-        rc = err->rc; /* of a lost keeper; ZB_OK after a signal */
+    }
+    if (rc == ZB_OK && run->lost.rc != ZB_OK) {
+        *err = run->lost;
+        rc = err->rc;
     }
     parts_close(run);
     free(run);
