@@ -47,7 +47,7 @@ class Cluster:
         first.run("zbaton init --cluster lab " + self._identity(first))
         self.daemon_start(first)
         for host in self.hosts[1:]:
-            token = self.zbaton("token create", host=first).out.strip()
+            token = self.zbaton("token create", host=first).out.split()[0]
             host.run(f"zbaton join {token} " + self._identity(host))
             self.daemon_start(host)
         wait_until(lambda: self.status()["cluster"]["nodes_up"] == len(self.hosts), 60,
