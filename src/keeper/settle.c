@@ -62,10 +62,23 @@ all_mounted_rw(const struct zb_keeper_view *view)
 }
 
 static bool
-any_mounted(const struct zb_keeper_view *view, uint32_t least)
+any_mounted_rw(const struct zb_keeper_view *view)
 {
     for (uint32_t i = 0; i < view->count; i++) {
-        if (view->datasets[i].mount >= least) {
+        if (view->datasets[i].mount == ZB_MOUNT_RW) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A tree that is not zbaton's yet is its owner's to mount: adoption asks before it unmounts. */
+static bool
+is_managed(const struct zb_keeper_service *s, const struct zb_keeper_view *view)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        const char *mark = zb_zfs_props_local(view->props[i], "zbaton:service");
+        if (mark != NULL && strcmp(mark, s->name) == 0) {
             return true;
         }
     }
@@ -84,7 +97,7 @@ mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper
     (void)pthread_mutex_lock(&k->lock);
     stage = s->stage;
     (void)pthread_mutex_unlock(&k->lock);
-    if (stage != ZB_STAGE_REST || !any_mounted(view, ZB_MOUNT_RW)) {
+    if (stage != ZB_STAGE_REST || !any_mounted_rw(view) || !is_managed(s, view)) {
         return ZB_OK;
     }
     zb_keeper_record_copy(k, s, &r);
