@@ -19,7 +19,13 @@ LOGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 
 @pytest.fixture(scope="session")
 def lab3_session():
-    """Three hosts under the mini init for the whole session; tests take `lab3`."""
+    """Three hosts under the mini init for the whole session; tests take `lab3`.
+
+    ZB_LAB names a lab that is up already (`lab/lab --name NAME up 3`) and is left up.
+    """
+    if os.environ.get("ZB_LAB"):
+        yield Lab.attach(os.environ["ZB_LAB"])
+        return
     with Lab(hosts=3) as lab:
         yield lab
 
