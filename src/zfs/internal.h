@@ -13,11 +13,6 @@
 #include "base/types.h"
 #include "zfs/zfs.h"
 
-/* Request numbers of /dev/zfs on Linux (the same from 2.1 to 2.4, measured on 2.3.2). */
-#define ZB_ZFS_IOC_OBJSET_STATS 0x5a12u
-#define ZB_ZFS_IOC_SET_PROP 0x5a16u
-#define ZB_ZFS_IOC_SEND_NEW 0x5a40u
-
 /* One ioctl of /dev/zfs with the stable prefix of zfs_cmd_t. in may be NULL; out may be NULL, else
  * *out gets what the kernel answered (NULL when nothing; the caller frees it; also on an error).
  * Returns 0 or errno. */

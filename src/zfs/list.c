@@ -22,23 +22,14 @@ static const char lua_children[] = "local args = ...\n"
                                    "if zfs.exists(args['name']) then walk(args['name']) end\n"
                                    "return out\n";
 
-/* "<inconsistent> <guid> <newest snapshot, or the dataset when it has none>" */
-static const char lua_observe[] =
-    "local args = ...\n"
-    "local out, n = {}, 0\n"
-    "local function walk(ds)\n"
-    "    local newest = zfs.get_prop(ds, 'prevsnap')\n"
-    "    local broken = zfs.get_prop(ds, 'inconsistent') or 0\n"
-    "    n = n + 1\n"
-    "    if newest and string.sub(newest, 1, string.len(ds) + 1) == ds .. '@' then\n"
-    "        out[n] = broken .. ' ' .. zfs.get_prop(newest, 'guid') .. ' ' .. newest\n"
-    "    else\n"
-    "        out[n] = broken .. ' 0 ' .. ds\n"
-    "    end\n"
-    "    for child in zfs.list.children(ds) do walk(child) end\n"
-    "end\n"
-    "if zfs.exists(args['name']) then walk(args['name']) end\n"
-    "return out\n";
+static const char lua_unfinished[] = "local args = ...\n"
+                                     "local out = {}\n"
+                                     "for i, name in ipairs(args['names']) do\n"
+                                     "    if zfs.exists(name) then out[i] = (zfs.get_prop(name, "
+                                     "'inconsistent') or 0) .. ' 1 ' .. name\n"
+                                     "    else out[i] = '0 0 ' .. name end\n"
+                                     "end\n"
+                                     "return out\n";
 
 static const char lua_snapshots[] = "local args = ...\n"
                                     "local out, n = {}, 0\n"
@@ -54,7 +45,7 @@ static const char lua_guids[] =
     "local args = ...\n"
     "local out = {}\n"
     "for i, name in ipairs(args['names']) do\n"
-    "    if zfs.exists(name) then out[i] = zfs.get_prop(name, 'guid') .. ' 0 ' .. name\n"
+    "    if zfs.exists(name) then out[i] = zfs.get_prop(name, 'guid') .. ' 1 ' .. name\n"
     "    else out[i] = '0 0 ' .. name end\n"
     "end\n"
     "return out\n";
@@ -138,12 +129,6 @@ static int
 compare_names(const void *a, const void *b)
 {
     return name_order(a, b);
-}
-
-static int
-compare_rows(const void *a, const void *b)
-{
-    return name_order(((const struct row *)a)->name, ((const struct row *)b)->name);
 }
 
 enum zb_rc
@@ -295,133 +280,167 @@ zb_zfs_snaps_find_guid(const struct zb_zfs_snaps *snaps, uint64_t guid)
     return NULL;
 }
 
+/* Runs a program that answers one row per name, in order: "<value> <whether it exists> <name>". */
+static enum zb_rc
+ask_each(const char *const *names, size_t count, const char *lua, uint64_t *values,
+         struct zb_err *err)
+{
+    nvlist_t *table = NULL;
+    nvlist_t *args = fnvlist_alloc();
+
+    fnvlist_add_string_array(args, "names", names, (uint_t)count);
+    enum zb_rc rc = zb_zfs_program(names[0], false, lua, args, &table, err);
+    fnvlist_free(args);
+    for (size_t i = 0; rc == ZB_OK && i < count; i++) {
+        char key[24];
+        nvpair_t *pair;
+        struct row row = {0};
+        snprintf(key, sizeof key, "%zu", i + 1);
+        if (nvlist_lookup_nvpair(table, key, &pair) != 0 || !parse_row(pair, &row) ||
+            row.second == 0) {
+            rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", names[i]);
+        }
+        values[i] = row.first;
+    }
+    fnvlist_free(table);
+    return rc;
+}
+
 enum zb_rc
 zb_zfs_guids(const char *const *names, size_t count, uint64_t *guids, struct zb_err *err)
 {
-    nvlist_t *args = NULL;
-    nvlist_t *table = NULL;
     enum zb_rc rc = ZB_OK;
-
     for (size_t i = 0; rc == ZB_OK && i < count; i++) {
         rc = zb_zfs_name_check(names[i], strchr(names[i], '@') != NULL ? '@' : '\0', err);
     }
     if (rc != ZB_OK || count == 0) {
         return rc;
     }
-    args = fnvlist_alloc();
-    fnvlist_add_string_array(args, "names", names, (uint_t)count);
-    rc = zb_zfs_program(names[0], false, lua_guids, args, &table, err);
-    fnvlist_free(args);
-    if (rc != ZB_OK) {
-        return zb_err_wrap(err, "read guid of %s", names[0]);
-    }
     uint64_t *found = calloc(count, sizeof *found);
-    for (size_t i = 0; found != NULL && rc == ZB_OK && i < count; i++) {
-        char key[24];
-        nvpair_t *pair;
-        struct row row = {0};
-        snprintf(key, sizeof key, "%zu", i + 1);
-        if (nvlist_lookup_nvpair(table, key, &pair) != 0 || !parse_row(pair, &row) ||
-            row.first == 0) {
-            rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", names[i]);
-        }
-        found[i] = row.first;
-    }
     if (found == NULL) {
-        rc = zb_err_set(err, ZB_E_NOMEM, "read guid of %s: no memory", names[0]);
-    } else if (rc == ZB_OK) {
+        return zb_err_set(err, ZB_E_NOMEM, "read guid of %s: no memory", names[0]);
+    }
+    rc = ask_each(names, count, lua_guids, found, err);
+    if (rc == ZB_OK) {
         memcpy(guids, found, count * sizeof *guids);
     }
     free(found);
-    fnvlist_free(table);
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "read guid of %s", names[0]);
+}
+
+/* Snapshots to ask for their guids and datasets to ask whether they are unfinished: the latter only
+ * where there is no snapshot, because each question opens the dataset. */
+struct questions {
+    char (*text)[2 * ZB_DATASET_NAME_SIZE];
+    const char **names;
+    uint64_t *values;
+    size_t *which; /* index of the dataset */
+    size_t count;
+};
+
+static bool
+questions_init(struct questions *q, size_t room)
+{
+    q->text = calloc(room, sizeof *q->text);
+    q->names = calloc(room, sizeof *q->names);
+    q->values = calloc(room, sizeof *q->values);
+    q->which = calloc(room, sizeof *q->which);
+    return q->text != NULL && q->names != NULL && q->values != NULL && q->which != NULL;
+}
+
+static void
+questions_close(struct questions *q)
+{
+    free(q->text);
+    free(q->names);
+    free(q->values);
+    free(q->which);
+}
+
+static void
+questions_add(struct questions *q, size_t which, const struct zb_zfs_props *props)
+{
+    const char *at = props->newest[0] != '\0' ? "@" : "";
+    snprintf(q->text[q->count], sizeof q->text[0], "%s%s%s", props->name, at, props->newest);
+    q->names[q->count] = q->text[q->count];
+    q->which[q->count] = which;
+    q->count++;
+}
+
+/* newest_guid and inconsistent of every dataset. */
+static enum zb_rc
+fill_observed(struct zb_zfs_tree *tree, struct zb_err *err)
+{
+    struct questions guids = {0};
+    struct questions states = {0};
+    enum zb_rc rc = ZB_OK;
+
+    if (!questions_init(&guids, tree->count) || !questions_init(&states, tree->count)) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+        goto out;
+    }
+    for (size_t i = 0; i < tree->count; i++) {
+        bool any = tree->datasets[i].newest[0] != '\0';
+        questions_add(any ? &guids : &states, i, &tree->datasets[i]);
+    }
+    if (guids.count > 0) {
+        rc = ask_each(guids.names, guids.count, lua_guids, guids.values, err);
+    }
+    if (rc == ZB_OK && states.count > 0) {
+        rc = ask_each(states.names, states.count, lua_unfinished, states.values, err);
+    }
+    for (size_t i = 0; rc == ZB_OK && i < guids.count; i++) {
+        tree->datasets[guids.which[i]].newest_guid = guids.values[i];
+    }
+    for (size_t i = 0; rc == ZB_OK && i < states.count; i++) {
+        tree->datasets[states.which[i]].inconsistent = states.values[i] != 0;
+    }
+out:
+    questions_close(&guids);
+    questions_close(&states);
     return rc;
-}
-
-/* newest_guid from the row, unless a snapshot came or went between the two looks. */
-static enum zb_rc
-fill_newest(const struct row *row, struct zb_zfs_props *props, struct zb_err *err)
-{
-    const char *at = strchr(row->name, '@');
-    if (strcmp(at != NULL ? at + 1 : "", props->newest) == 0) {
-        props->newest_guid = row->second;
-        return ZB_OK;
-    }
-    if (props->newest[0] == '\0') {
-        return ZB_OK;
-    }
-    char name[ZB_DATASET_NAME_SIZE * 2];
-    const char *names[] = {name};
-    snprintf(name, sizeof name, "%s@%s", props->name, props->newest);
-    return zb_zfs_guids(names, 1, &props->newest_guid, err);
-}
-
-static enum zb_rc
-observe_rows(struct row *rows, size_t count, struct zb_zfs_tree *tree, struct zb_err *err)
-{
-    qsort(rows, count, sizeof *rows, compare_rows);
-    tree->datasets = calloc(count, sizeof *tree->datasets);
-    if (tree->datasets == NULL) {
-        return zb_err_set(err, ZB_E_NOMEM, "no memory");
-    }
-    for (size_t i = 0; i < count; i++) {
-        char name[ZB_DATASET_NAME_SIZE];
-        struct zb_zfs_props *props = &tree->datasets[i];
-        snprintf(name, sizeof name, "%.*s", (int)strcspn(rows[i].name, "@"), rows[i].name);
-        enum zb_rc rc = zb_zfs_props_get(name, props, err);
-        if (rc != ZB_OK) {
-            return rc;
-        }
-        tree->count++;
-        props->inconsistent = rows[i].first != 0;
-        rc = fill_newest(&rows[i], props, err);
-        if (rc != ZB_OK) {
-            return rc;
-        }
-    }
-    return ZB_OK;
 }
 
 static enum zb_rc
 observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
 {
-    nvlist_t *table = NULL;
-    struct row *rows = NULL;
-    size_t count = 0;
-
-    enum zb_rc rc = run_rows(root, lua_observe, &table, &rows, &count, err);
-    if (rc != ZB_OK) {
-        return rc;
-    }
+    struct zb_zfs_names names = {0};
     struct zb_zfs_tree out = {0};
-    if (count == 0) {
-        rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", root);
-    } else if (count > ZB_DATASETS_MAX) {
-        rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, count,
+
+    enum zb_rc rc = zb_zfs_children_list(root, &names, err);
+    if (rc == ZB_OK && names.count > ZB_DATASETS_MAX) {
+        rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, names.count,
                         ZB_DATASETS_MAX);
-    } else {
-        rc = observe_rows(rows, count, &out, err);
+    }
+    if (rc == ZB_OK && (out.datasets = calloc(names.count, sizeof *out.datasets)) == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+    }
+    for (size_t i = 0; rc == ZB_OK && i < names.count; i++) {
+        rc = zb_zfs_props_get(names.names[i], &out.datasets[i], err);
+        out.count += rc == ZB_OK;
+    }
+    if (rc == ZB_OK) {
+        rc = fill_observed(&out, err);
     }
     if (rc == ZB_OK) {
         *tree = out;
     } else {
         zb_zfs_tree_close(&out);
     }
-    free(rows);
-    fnvlist_free(table);
+    zb_zfs_names_close(&names);
     return rc;
 }
 
 enum zb_rc
 zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
 {
-    enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
-    /* A dataset or snapshot that went away between listing and reading: look again. */
-    for (int tries = 3; rc == ZB_OK; tries--) {
+    enum zb_rc rc = ZB_OK;
+    /* A dataset or snapshot that went away between two looks: look again. */
+    for (int tries = 3; tries > 0; tries--) {
         rc = observe_once(root, tree, err);
-        if (rc != ZB_E_NOTFOUND || tries == 1) {
+        if (rc != ZB_E_NOTFOUND) {
             break;
         }
-        rc = ZB_OK;
     }
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "observe %s", root);
 }

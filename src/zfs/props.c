@@ -138,7 +138,7 @@ zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *er
     if (rc != ZB_OK) {
         return rc;
     }
-    int e = zb_zfs_ioctl(ZB_ZFS_IOC_OBJSET_STATS, name, NULL, &all);
+    int e = zb_zfs_ioctl(ZFS_IOC_OBJSET_STATS, name, NULL, &all);
     if (e != 0) {
         fnvlist_free(all);
         return zb_zfs_fail(err, e, "read properties of %s", name);
@@ -149,6 +149,23 @@ zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *er
     *props = (struct zb_zfs_props){.all = all};
     zb_strcopy(props->name, sizeof props->name, name);
     fill(props);
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err)
+{
+    enum zb_rc rc = zb_zfs_name_check(dataset, '\0', err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    /* From object 0 on: the first that was born after the newest snapshot, ESRCH when there is
+     * none. */
+    int e = zb_zfs_ioctl(ZFS_IOC_NEXT_OBJ, dataset, NULL, NULL);
+    if (e != 0 && e != ESRCH) {
+        return zb_zfs_fail(err, e, "compare %s with its newest snapshot", dataset);
+    }
+    *modified = e == 0;
     return ZB_OK;
 }
 
@@ -169,7 +186,7 @@ zb_zfs_props_set(const char *dataset, const struct zb_zfs_setprop *props, size_t
         return rc;
     }
     nvlist_t *in = zb_zfs_setprops_nvlist(props, count);
-    int e = zb_zfs_ioctl(ZB_ZFS_IOC_SET_PROP, dataset, in, &errors);
+    int e = zb_zfs_ioctl(ZFS_IOC_SET_PROP, dataset, in, &errors);
     int which_errno = e;
     const char *which = zb_zfs_first_error(errors, &which_errno);
     if (which != NULL) {

@@ -98,7 +98,7 @@ zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err)
         fnvlist_add_uint64(in, "resume_offset", send->resume_offset);
     }
     signals_block(&signals);
-    int e = zb_zfs_ioctl(ZB_ZFS_IOC_SEND_NEW, send->snap, in, NULL);
+    int e = zb_zfs_ioctl(ZFS_IOC_SEND_NEW, send->snap, in, NULL);
     signals_restore(&signals);
     fnvlist_free(in);
     return e == 0 ? ZB_OK : send_fail(send, e, err);
@@ -199,7 +199,7 @@ zb_zfs_receive(const struct zb_zfs_receive *receive, uint64_t *bytes, struct zb_
         zb_zfs_fail(err, which_errno, "receive %s: set %s", receive->snap, which);
         err->rc = rc = ZB_E_MISMATCH;
     } else {
-        *bytes = read_bytes;
+        *bytes = sizeof begin.bytes + read_bytes;
     }
     fnvlist_free(props);
     fnvlist_free(errors);

@@ -85,9 +85,6 @@ read_fields(nvlist_t *nvl, struct zb_zfs_token *token)
     (void)nvlist_lookup_uint64(nvl, "fromguid", &t.fromguid);
     (void)nvlist_lookup_uint64(nvl, "bytes", &t.bytes);
     t.raw = nvlist_exists(nvl, "rawok");
-    t.large_block = nvlist_exists(nvl, "largeblockok");
-    t.embed = nvlist_exists(nvl, "embedok");
-    t.compress = nvlist_exists(nvl, "compressok");
     *token = t;
     return true;
 }

@@ -1,6 +1,6 @@
 /*
  * ZFS of this host: one function, one effect, in-process (libzfs_core, libnvpair, and the ioctls
- * OBJSET_STATS, SET_PROP, SEND_NEW on Linux, whose layout is the same from 2.1 to 2.4).
+ * OBJSET_STATS, SET_PROP, SEND_NEW, NEXT_OBJ on Linux, whose layout is the same from 2.1 to 2.4).
  *
  * It refuses by having no call for it: receive with force, rollback that destroys snapshots,
  * recursive destroy, replication packages (-R), unmounting.
@@ -108,8 +108,11 @@ struct zb_zfs_props {
     uint64_t used_bytes;
     uint64_t available_bytes;
     uint64_t referenced_bytes;
-    /* Since the newest snapshot, exact as of the last synced txg: dirty data is not in it. 1024
-     * or more on an unmounted dataset can be an intent log that was never replayed (measured). */
+    /* Since the newest snapshot, as of the last synced txg: dirty data is not in it. 0 proves
+     * that nothing was written; a small number does not prove the contrary: the block that holds
+     * the intent log's header counts (1024 with ashift=9, 8192 with ashift=12, measured), that is
+     * a log that was never replayed, but also what is left for good after a rollback to a snapshot
+     * taken while a log was in use. zb_zfs_modified tells them apart. */
     uint64_t written_bytes;
     uint64_t quota_bytes, refquota_bytes;             /* 0: none */
     uint64_t reservation_bytes, refreservation_bytes; /* 0: none */
@@ -149,6 +152,13 @@ const char *zb_zfs_props_local(const struct zb_zfs_props *props, const char *nam
  * next name or NULL. For finding every "zbaton:..." one. */
 const char *zb_zfs_props_next(const struct zb_zfs_props *props, void **cursor);
 
+/* Whether the dataset's content differs from its newest snapshot, exactly: the kernel is asked for
+ * an object born since (NEXT_OBJ; measured: true after any write, removal or change of attributes,
+ * false after a rollback and for an intent log not replayed). Replay first (zb_os_replay), then
+ * sync or unmount: what is not in a synced txg does not count. Without any snapshot true as soon as
+ * there is an object. 0 txg. */
+enum zb_rc zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err) ZB_CHECKED;
+
 /* Sets native and user properties of one dataset (ZFS_IOC_SET_PROP). 1 txg for all that need no
  * special call; quota, reservation and the like 1 txg each. NOT atomic: on ZB_E_FAILED some may be
  * set; msg names the first refused one. Takes effect on a mounted dataset at once. */
@@ -169,9 +179,10 @@ struct zb_zfs_tree {
 };
 
 /* Every file system and zvol from root downwards (hidden ones as "%recv" not), each with its
- * properties, newest_guid and inconsistent. One channel program (nosync, 0 txg) and one ioctl per
- * dataset; newest and newest_guid of one dataset belong together, different datasets may be seen a
- * moment apart. ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
+ * properties, newest_guid and inconsistent. One channel program for the names, one ioctl per
+ * dataset, one program for all guids (and one for datasets without a snapshot): 3 calls for a tree
+ * of one, 0 txg. newest and newest_guid of one dataset belong together; different datasets may be
+ * seen a moment apart. ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
 enum zb_rc zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree,
                                struct zb_err *err) ZB_CHECKED;
 void zb_zfs_tree_close(struct zb_zfs_tree *tree);
@@ -252,10 +263,12 @@ enum zb_rc zb_zfs_bookmark(const char *snap, const char *mark, struct zb_err *er
 enum zb_rc zb_zfs_bookmarks_destroy(const char *const *marks, size_t count,
                                     struct zb_err *err) ZB_CHECKED;
 
-/* Takes the dataset back to snap ("ds@snap"), which must be its newest: later snapshots or
- * bookmarks are not destroyed but named by ZB_E_REFUSED (lzc_rollback_to, EEXIST). ZB_E_HELD while
- * a mount is in use. Data written since is gone, and an intent log not replayed too (measured):
- * replay first. 1 txg. */
+/* Takes the dataset back to snap ("ds@snap"), which must be its newest: a later snapshot or
+ * bookmark is not destroyed but named by ZB_E_REFUSED. ZB_E_HELD while anything owns the dataset,
+ * any mount included (as zb_zfs_held; lzc_rollback_to would go through under a mount, measured,
+ * openzfs#11482; so this is zfs.sync.rollback in a channel program). Data written since is gone,
+ * and an intent log not replayed too (measured): replay first. Afterwards written_bytes may stay
+ * above 0 (see there). 1 txg. */
 enum zb_rc zb_zfs_rollback_to(const char *dataset, const char *snap, struct zb_err *err) ZB_CHECKED;
 
 /* Renames a dataset with everything below it, within its pool. Same parent rules as zfs rename, but
@@ -310,8 +323,9 @@ enum zb_rc zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err) ZB_CH
 enum zb_rc zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes,
                              struct zb_err *err) ZB_CHECKED;
 
-/* The begin record that a stream starts with. It is parsed by wire/record.h (the keeper does that
- * between reading and receiving, so that the kernel never sees a stream nobody asked for). */
+/* The begin record that a stream starts with. It is parsed by wire/record.h (zb_stream_begin_parse;
+ * the keeper does that between reading and receiving, so that the kernel never sees a stream nobody
+ * asked for). */
 #define ZB_ZFS_BEGIN_SIZE 312
 
 /* Reads exactly that many bytes, blocking. ZB_E_CLOSED when the stream ends before. Touches no
@@ -362,7 +376,6 @@ struct zb_zfs_token {
     uint64_t offset;
     uint64_t bytes; /* received so far */
     bool raw;
-    bool large_block, embed, compress;
     char toname[ZB_DATASET_NAME_SIZE]; /* "sender/ds@snap" */
 };
 

@@ -138,7 +138,8 @@ nested_mounts_and_loop_devices(void **state)
     (void)state;
     struct zb_err err;
     make_mounted("zta/t/web", "/zt/web");
-    sh("mkdir /zt/web/sub && mount -t tmpfs none /zt/web/sub && truncate -s 1M /zt/web/disk"
+    sh("modprobe loop && udevadm settle && mkdir /zt/web/sub && mount -t tmpfs none /zt/web/sub && "
+       "truncate -s 1M /zt/web/disk"
        " && losetup -f /zt/web/disk");
     find("zta/t/web", 0);
     assert_string_equal(holder_of(ZB_OS_HOLDER_NESTED, 0)->path, "/zt/web/sub");

@@ -107,6 +107,7 @@ static void
 rollback_only_to_the_newest(void **state)
 {
     (void)state;
+    bool modified = false;
     struct zb_err err;
     make_mounted("zta/t/web", "/zt/web");
     write_file("/zt/web/kept", "kept");
@@ -118,8 +119,11 @@ rollback_only_to_the_newest(void **state)
     fails(ZB_E_REFUSED, zb_zfs_rollback_to("zta/t/web", "zta/t/web@a", &err));
     assert_contains(err.msg, "@b is newer");
     fails(ZB_E_USAGE, zb_zfs_rollback_to("zta/t/web", "zta/t@a", &err));
+    ok(zb_zfs_modified("zta/t/web", &modified, &err));
+    assert_true(modified);
     ok(zb_zfs_rollback_to("zta/t/web", "zta/t/web@b", &err));
-    assert_int_equal(written_of("zta/t/web"), 0);
+    ok(zb_zfs_modified("zta/t/web", &modified, &err));
+    assert_false(modified);
     ok(zb_os_mount("zta/t/web", "/zt/web", 0, &err));
     sh("test -e /zt/web/later -a ! -e /zt/web/lost");
     ok(zb_os_umount("zta/t/web", "/zt/web", &err));
@@ -132,7 +136,7 @@ rollback_only_to_the_newest(void **state)
 }
 
 static void
-rollback_is_held_off_by_an_open_zvol_or_mount(void **state)
+rollback_is_held_off_by_a_mount(void **state)
 {
     (void)state;
     struct zb_err err;
@@ -142,6 +146,71 @@ rollback_is_held_off_by_an_open_zvol_or_mount(void **state)
     fails(ZB_E_HELD, zb_zfs_rollback_to("zta/t/web", "zta/t/web@a", &err));
     sh("test -e /zt/web/f");
     ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+}
+
+static bool
+modified(const char *dataset)
+{
+    struct zb_err err;
+    bool answer = false;
+    ok(zb_zfs_modified(dataset, &answer, &err));
+    return answer;
+}
+
+/* One change each, on a dataset of many objects: found, and gone with the next snapshot. */
+static void
+every_change_is_seen(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    static const char *const changes[] = {
+        "echo x >>/zt/web/d5/f7",
+        "rm /zt/web/d9/f20",
+        "rmdir /zt/web/empty",
+        "chmod 600 /zt/web/d3/f3",
+        "ln /zt/web/d1/f1 /zt/web/d2/link",
+        "mv /zt/web/d1/f2 /zt/web/x",
+        "setfattr -n user.a -v b /zt/web/d4/f4",
+        "truncate -s 9M /zt/web/d6/f1",
+        "touch -d 2001-01-01 /zt/web/d7",
+    };
+    make_mounted("zta/t/web", "/zt/web");
+    sh("mkdir /zt/web/empty; for d in $(seq 10); do mkdir /zt/web/d$d;"
+       " for f in $(seq 30); do echo $f >/zt/web/d$d/f$f; done; done");
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        char snap[64];
+        snprintf(snap, sizeof snap, "zta/t/web@s%zu", i);
+        snapshot(snap);
+        ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+        assert_false(modified("zta/t/web"));
+        ok(zb_os_mount("zta/t/web", "/zt/web", ZB_OS_MOUNT_RW, &err));
+        sh("%s", changes[i]);
+        ok(zb_zfs_pool_sync("zta", &err));
+        if (!modified("zta/t/web")) {
+            fail_msg("not seen: %s", changes[i]);
+        }
+    }
+    ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+    assert_true(modified("zta/t/web"));
+    fails(ZB_E_NOTFOUND, zb_zfs_modified("zta/t/missing", &(bool){false}, &err));
+}
+
+/* What `written` cannot tell: rolled back to a snapshot that was taken while the log was in use. */
+static void
+rolled_back_is_not_modified(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    make_mounted("zta/t/web", "/zt/web");
+    write_file("/zt/web/a", "a");
+    snapshot("zta/t/web@s");
+    write_file("/zt/web/b", "b");
+    ok(zb_os_umount("zta/t/web", "/zt/web", &err));
+    ok(zb_zfs_rollback_to("zta/t/web", "zta/t/web@s", &err));
+    assert_in_range(written_of("zta/t/web"), 0, 8192);
+    assert_false(modified("zta/t/web"));
+    ok(zb_os_replay("zta/t/web", &err));
+    assert_false(modified("zta/t/web"));
 }
 
 static void
@@ -164,5 +233,6 @@ rename_takes_children_along(void **state)
 
 TESTS(snap, TEST(snapshot_is_all_or_nothing), TEST(snapshots_one_after_the_other),
       TEST(destroy_is_all_or_nothing), TEST(holds), TEST(bookmarks),
-      TEST(rollback_only_to_the_newest), TEST(rollback_is_held_off_by_an_open_zvol_or_mount),
-      TEST(rename_takes_children_along));
+      TEST(rollback_only_to_the_newest), TEST(rollback_is_held_off_by_a_mount),
+      TEST(rename_takes_children_along), TEST(every_change_is_seen),
+      TEST(rolled_back_is_not_modified));

@@ -234,6 +234,7 @@ receive_reads_no_byte_too_many(void **state)
     make_pair();
     write_file("/zt/web/two", "two");
     snapshot("zta/t/web@s2");
+    uint64_t whole = sh_number("zfs send -Lec -i @s1 zta/t/web@s2 | wc -c");
     ok(zb_os_pipe_open(&ends[0], &ends[1], &err));
     ok(zb_zfs_send(
         &(struct zb_zfs_send){.snap = "zta/t/web@s2", .from = "zta/t/web@s1", .fd = ends[1]},
@@ -242,6 +243,7 @@ receive_reads_no_byte_too_many(void **state)
     ok(zb_zfs_begin_read(ends[0], begin, &err));
     struct zb_zfs_receive receive = {.snap = "ztb/t/web@s2", .begin = begin, .fd = ends[0]};
     ok(zb_zfs_receive(&receive, &bytes, &err));
+    assert_int_equal(bytes, whole);
     assert_int_equal(read(ends[0], trailer, 7), 7);
     assert_string_equal(trailer, "trailer");
     close(ends[0]);
