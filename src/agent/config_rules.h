@@ -70,9 +70,9 @@ struct zb_config_round {
     enum zb_config_phase phase;
     uint64_t version;
     struct zb_config_ballot ballot;
-    uint32_t electors; /* bit per node number: the nodes of the version before */
-    uint32_t promised; /* bits of who answered YES to ask ... */
-    uint32_t accepted; /* ... and to propose */
+    uint32_t electors;            /* bit per node number: the nodes of the version before */
+    uint32_t promised;            /* bits of who answered YES to ask ... */
+    uint32_t accepted;            /* ... and to propose */
     struct zb_config_ballot best; /* highest ballot under which a promiser accepted a text */
     uint8_t best_node;            /* who told it */
 };
