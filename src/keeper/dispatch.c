@@ -28,20 +28,18 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_PRUNE, zb_keeper_op_prune, ZB_CLAIM_SNAP, true, true, false, false, false},
 };
 
-/* Which claims on one service go together. A SEND, which reads snapshots that cannot change, hinders
- * nothing, least of all the SEAL of the set it sends; the kernel refuses to destroy what is being sent. */
+/* Which claims on one service go together. A SEND, which reads snapshots that cannot change,
+ * hinders nothing, least of all the SEAL of the set it sends; the kernel refuses to destroy what is
+ * being sent. */
 static const bool together[ZB_CLAIM_COUNT][ZB_CLAIM_COUNT] = {
     [ZB_CLAIM_READ] = {[ZB_CLAIM_READ] = true,
                        [ZB_CLAIM_CHECK] = true,
                        [ZB_CLAIM_RECEIVE] = true,
                        [ZB_CLAIM_SNAP] = true,
                        [ZB_CLAIM_WRITE] = true},
-    [ZB_CLAIM_CHECK] = {[ZB_CLAIM_READ] = true,
-                        [ZB_CLAIM_RECEIVE] = true,
-                        [ZB_CLAIM_SNAP] = true},
-    [ZB_CLAIM_RECEIVE] = {[ZB_CLAIM_READ] = true,
-                          [ZB_CLAIM_CHECK] = true,
-                          [ZB_CLAIM_RECEIVE] = true},
+    [ZB_CLAIM_CHECK] = {[ZB_CLAIM_READ] = true, [ZB_CLAIM_RECEIVE] = true, [ZB_CLAIM_SNAP] = true},
+    [ZB_CLAIM_RECEIVE] =
+        {[ZB_CLAIM_READ] = true, [ZB_CLAIM_CHECK] = true, [ZB_CLAIM_RECEIVE] = true},
     [ZB_CLAIM_SNAP] = {[ZB_CLAIM_READ] = true, [ZB_CLAIM_CHECK] = true},
     [ZB_CLAIM_WRITE] = {[ZB_CLAIM_READ] = true},
 };
@@ -222,7 +220,8 @@ claim_wanted(const struct zb_keeper_job *job)
     if (job->op->wants_settled && !s->settled) {
         return ZB_CLAIM_WRITE;
     }
-    /* Told again who leads, which happens with every report of a peer: nothing changes, no receive is ended. */
+    /* Told again who leads, which happens with every report of a peer: nothing changes, no receive
+     * is ended. */
     if (job->req.op == ZB_KOP_LEARN &&
         (zb_rules_learn(&s->record, &job->req, &known, &err) != ZB_OK || known)) {
         return ZB_CLAIM_READ;
@@ -243,8 +242,9 @@ job_admit(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
     }
     if (s->damaged && !op->when_damaged) {
         (void)zb_err_set(err, ZB_E_REFUSED, "frozen: %.400s", s->damage);
-        return zb_err_hint(err, "restore the file from a copy, or move it away and restart zbatond: "
-                                "then this node has forgotten every term");
+        return zb_err_hint(err,
+                           "restore the file from a copy, or move it away and restart zbatond: "
+                           "then this node has forgotten every term");
     }
     job->service = s;
     job->claim = claim_wanted(job);
@@ -332,8 +332,10 @@ zb_keeper_drains_step(struct zb_keeper *k)
         drain_step(k, job, now, &expired);
         (void)pthread_mutex_unlock(&k->lock);
         if (expired) {
-            enum zb_rc rc = zb_err_set(&err, ZB_E_BUSY, "what is under way on %s does not end "
-                                       "(a receive may be stuck in the kernel)", s->name);
+            enum zb_rc rc = zb_err_set(&err, ZB_E_BUSY,
+                                       "what is under way on %s does not end "
+                                       "(a receive may be stuck in the kernel)",
+                                       s->name);
             job->rep.id = job->req.id;
             job->rep.op = job->req.op;
             zb_keeper_outcome(&job->rep, rc, &err);

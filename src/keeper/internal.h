@@ -1,9 +1,10 @@
 /*
  * What the files of the keeper share.
  *
- * Threads: the loop (keeper.c, engine.c, dispatch.c) never blocks; ZB_KEEPER_JOBS_MAX workers (jobs.c) run
- * the operations (op_*.c), which may block for ever in ZFS. Everything marked [lock] is read and
- * written under zb_keeper.lock; a service's other fields belong to whoever holds the service's write claim.
+ * Threads: the loop (keeper.c, engine.c, dispatch.c) never blocks; ZB_KEEPER_JOBS_MAX workers
+ * (jobs.c) run the operations (op_*.c), which may block for ever in ZFS. Everything marked [lock]
+ * is read and written under zb_keeper.lock; a service's other fields belong to whoever holds the
+ * service's write claim.
  */
 #ifndef ZB_KEEPER_INTERNAL_H
 #define ZB_KEEPER_INTERNAL_H
@@ -18,40 +19,43 @@
 #include "wire/kmsg.h"
 #include "zfs/zfs.h"
 
-#define ZB_KEEPER_TRANSFERS_MAX (ZB_KEEPER_JOBS_MAX - 16) /* of the workers; the rest is for all else */
-#define ZB_KEEPER_WAITING_MAX 4096 /* requests accepted and not finished; then the socket is not read */
-#define ZB_KEEPER_DRAIN_MS 5000    /* for receives to end before a grant; then ZB_E_BUSY */
-#define ZB_KEEPER_STOP_MS 30000    /* to stop a service that must not run, when nobody said how long */
-#define ZB_KEEPER_UMOUNT_MS 1000   /* for what just ended to let go of a mount */
+#define ZB_KEEPER_TRANSFERS_MAX                                                                    \
+    (ZB_KEEPER_JOBS_MAX - 16) /* of the workers; the rest is for all else */
+#define ZB_KEEPER_WAITING_MAX                                                                      \
+    4096 /* requests accepted and not finished; then the socket is not read */
+#define ZB_KEEPER_DRAIN_MS 5000  /* for receives to end before a grant; then ZB_E_BUSY */
+#define ZB_KEEPER_STOP_MS 30000  /* to stop a service that must not run, when nobody said how long \
+                                  */
+#define ZB_KEEPER_UMOUNT_MS 1000 /* for what just ended to let go of a mount */
 
 /* How an operation claims its service; which claims go together: dispatch.c. */
 enum zb_keeper_claim {
     ZB_CLAIM_NONE = 0,
-    ZB_CLAIM_READ,    /* looks, or reads what cannot change: OBSERVE, SNAPS, SEND */
-    ZB_CLAIM_CHECK,   /* runs the check command */
+    ZB_CLAIM_READ,  /* looks, or reads what cannot change: OBSERVE, SNAPS, SEND */
+    ZB_CLAIM_CHECK, /* runs the check command */
     ZB_CLAIM_RECEIVE,
-    ZB_CLAIM_SNAP,    /* makes or removes snapshots; the tree stays as it is */
+    ZB_CLAIM_SNAP, /* makes or removes snapshots; the tree stays as it is */
     ZB_CLAIM_WRITE,
     ZB_CLAIM_COUNT
 };
 
 struct zb_keeper_service {
     char name[ZB_SERVICE_NAME_SIZE];
-    unsigned claims[ZB_CLAIM_COUNT];  /* [lock] */
-    unsigned drains;                  /* [lock] operations that wait for receives to end */
-    bool defined;                     /* [lock] */
-    bool recorded;                    /* [lock] a record file exists */
-    bool settled;                     /* [lock] looked after since the start: settle.c */
-    struct zb_conf_service conf;      /* [lock] when defined */
-    struct zb_keeper_record record;   /* [lock] equal to the file */
-    enum zb_keeper_stage stage;       /* [lock] */
-    bool damaged;                     /* its record cannot be read: frozen until the keeper's next start */
+    unsigned claims[ZB_CLAIM_COUNT]; /* [lock] */
+    unsigned drains;                 /* [lock] operations that wait for receives to end */
+    bool defined;                    /* [lock] */
+    bool recorded;                   /* [lock] a record file exists */
+    bool settled;                    /* [lock] looked after since the start: settle.c */
+    struct zb_conf_service conf;     /* [lock] when defined */
+    struct zb_keeper_record record;  /* [lock] equal to the file */
+    enum zb_keeper_stage stage;      /* [lock] */
+    bool damaged; /* its record cannot be read: frozen until the keeper's next start */
     char damage[256];
-    struct zb_manifest sealed;        /* of ZB_STAGE_SEALED */
-    uint64_t last_term;               /* sets of this term have seqs up to last_seq here; 0: not looked yet */
+    struct zb_manifest sealed; /* of ZB_STAGE_SEALED */
+    uint64_t last_term; /* sets of this term have seqs up to last_seq here; 0: not looked yet */
     uint64_t last_seq;
     bool last_any;
-    bool rested;                      /* the follower's properties were put right since it last led */
+    bool rested; /* the follower's properties were put right since it last led */
 };
 
 struct zb_keeper;
@@ -81,10 +85,10 @@ struct zb_keeper_job {
     struct zb_keeper_service *service; /* NULL: HELLO */
     struct zb_conf_service conf;       /* copy of the definition at the start; only where wanted */
     enum zb_keeper_claim claim;
-    uint64_t generation;               /* of the engine that asked */
+    uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
-    bool canceled;                     /* [lock] */
-    int transfer_fd;                   /* [lock] the kernel's end of a transfer; -1 none */
+    bool canceled;   /* [lock] */
+    int transfer_fd; /* [lock] the kernel's end of a transfer; -1 none */
 };
 
 /* Bytes for the engine. */
@@ -103,23 +107,23 @@ struct zb_keeper_list {
 struct zb_keeper {
     const struct zb_conf_node *conf;
     const char *self_exe;
-    int dir_fd;  /* <state-dir>/keeper */
+    int dir_fd; /* <state-dir>/keeper */
     int lock_fd;
     char boot_id[ZB_UUID_SIZE];
 
     pthread_mutex_t lock;
     pthread_cond_t work;
-    bool ending;                                       /* [lock] workers end */
-    uint32_t services_count;                           /* [lock] */
+    bool ending;                                         /* [lock] workers end */
+    uint32_t services_count;                             /* [lock] */
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */
-    struct zb_keeper_list waiting;                     /* [lock] claimed, for a worker */
-    struct zb_keeper_list active;                      /* [lock] with a worker */
-    struct zb_keeper_list draining;                    /* loop: waits for receives to end */
-    uint32_t jobs_count;                               /* [lock] waiting, active and draining */
-    uint32_t transfers_count;                          /* [lock] of the active ones */
-    struct zb_keeper_out *done_head, *done_tail;       /* [lock] replies for the loop */
-    bool out_lost;                                     /* [lock] a reply could not be made: engine ends */
-    int wake_fd;                                       /* eventfd: something is in done */
+    struct zb_keeper_list waiting;                       /* [lock] claimed, for a worker */
+    struct zb_keeper_list active;                        /* [lock] with a worker */
+    struct zb_keeper_list draining;                      /* loop: waits for receives to end */
+    uint32_t jobs_count;                                 /* [lock] waiting, active and draining */
+    uint32_t transfers_count;                            /* [lock] of the active ones */
+    struct zb_keeper_out *done_head, *done_tail;         /* [lock] replies for the loop */
+    bool out_lost; /* [lock] a reply could not be made: engine ends */
+    int wake_fd;   /* eventfd: something is in done */
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */
@@ -140,7 +144,8 @@ struct zb_keeper {
 
 /* ---- service.c: the table of services ---- */
 
-/* Loads every record and definition of the directory. A damaged record freezes its service, and is logged. */
+/* Loads every record and definition of the directory. A damaged record freezes its service, and is
+ * logged. */
 enum zb_rc zb_keeper_services_load(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
 /* Makes it when there is none and `make`; NULL: none, or ZB_SERVICES_MAX. Caller holds lock. */
 struct zb_keeper_service *zb_keeper_service_find(struct zb_keeper *k, const char *name, bool make);
@@ -202,16 +207,17 @@ void zb_keeper_notify(const char *text);
 struct zb_keeper_view {
     char dataset[ZB_DATASET_NAME_SIZE]; /* root/service */
     uint64_t pool_guid;
-    bool led;              /* the mark zbaton:led with this node's marks */
-    struct zb_zfs_tree tree;            /* file systems only are in datasets */
+    bool led;                /* the mark zbaton:led with this node's marks */
+    struct zb_zfs_tree tree; /* file systems only are in datasets */
     struct zb_os_mounts mounts;
-    uint32_t count;        /* 0: the tree does not exist */
-    struct zb_kdataset *datasets;       /* sorted by rel */
-    const struct zb_zfs_props **props;  /* of datasets[i]; in tree */
-    char volume[ZB_DATASET_NAME_SIZE];  /* a zvol of the tree, or "" */
+    uint32_t count;                    /* 0: the tree does not exist */
+    struct zb_kdataset *datasets;      /* sorted by rel */
+    const struct zb_zfs_props **props; /* of datasets[i]; in tree */
+    char volume[ZB_DATASET_NAME_SIZE]; /* a zvol of the tree, or "" */
 };
 
-/* Full name of a dataset of a service: always conf.root/service[/rel], checked. buf of ZB_DATASET_NAME_SIZE. */
+/* Full name of a dataset of a service: always conf.root/service[/rel], checked. buf of
+ * ZB_DATASET_NAME_SIZE. */
 enum zb_rc zb_keeper_dataset_name(const struct zb_keeper *k, const char *service, const char *rel,
                                   char *buf, struct zb_err *err) ZB_CHECKED;
 /* ZB_E_SUSPENDED or ZB_E_NOTFOUND when the pool cannot be asked; a missing tree is count 0. */
@@ -227,12 +233,14 @@ enum zb_rc zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- policy.c: properties ---- */
 
-/* Sets what every copy at rest has (design.md, On disk), where it differs; is_root: the tree's own dataset. */
+/* Sets what every copy at rest has (design.md, On disk), where it differs; is_root: the tree's own
+ * dataset. */
 enum zb_rc zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root,
                               struct zb_err *err) ZB_CHECKED;
 /* As above for each dataset of the tree; a mounted one keeps readonly as it is. */
 enum zb_rc zb_keeper_rest_set_all(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
-/* How many values would change, for the plan of CREATE; appended to text (size bytes), one per line. */
+/* How many values would change, for the plan of CREATE; appended to text (size bytes), one per
+ * line. */
 void zb_keeper_rest_plan(const struct zb_zfs_props *props, bool is_root, char *text, size_t size);
 
 struct zb_keeper_mark {
@@ -243,8 +251,8 @@ struct zb_keeper_mark {
     uint64_t pool_guid;
 };
 #define ZB_KEEPER_NEW_PROPS_MAX 32
-/* Properties of a dataset that zbaton makes (create, full receive): values at rest and marks. texts: room for
- * the pool's guid in text. Returns how many. */
+/* Properties of a dataset that zbaton makes (create, full receive): values at rest and marks.
+ * texts: room for the pool's guid in text. Returns how many. */
 struct zb_keeper_new_props {
     char pool_text[24];
     size_t count;
@@ -252,7 +260,8 @@ struct zb_keeper_new_props {
 };
 void zb_keeper_new_props_fill(struct zb_keeper_new_props *p, const struct zb_keeper_mark *mark,
                               bool is_root);
-/* Marks a dataset that exists: remembers the values that the rest will change, once; then the marks. 1-2 txgs. */
+/* Marks a dataset that exists: remembers the values that the rest will change, once; then the
+ * marks. 1-2 txgs. */
 enum zb_rc zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *mark,
                            bool is_root, struct zb_err *err) ZB_CHECKED;
 /* Puts remembered values back and takes every zbaton:* property away. */
@@ -267,30 +276,34 @@ bool zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, 
 
 /* Runs fn(ctx, 0 .. count-1), some at once, and waits for all. */
 void zb_keeper_parallel(size_t count, void (*fn)(void *ctx, size_t i), void *ctx);
-/* Mounts every dataset read-write below conf->mountpoint, parents first, proves each and writes a probe. On an error
- * everything of the tree is unmounted again. */
+/* Mounts every dataset read-write below conf->mountpoint, parents first, proves each and writes a
+ * probe. On an error everything of the tree is unmounted again. */
 enum zb_rc zb_keeper_tree_mount(const struct zb_keeper_view *view,
                                 const struct zb_conf_service *conf, struct zb_err *err) ZB_CHECKED;
 /* syncfs of every dataset that is mounted read-write. */
 enum zb_rc zb_keeper_tree_sync(const char *dataset, struct zb_err *err) ZB_CHECKED;
-/* Unmounts whatever is mounted of the tree, innermost first, in parallel. Tries again until the deadline;
- * then ZB_E_HELD names the holders. What was unmounted stays so. */
+/* Unmounts whatever is mounted of the tree, innermost first, in parallel. Tries again until the
+ * deadline; then ZB_E_HELD names the holders. What was unmounted stays so. */
 enum zb_rc zb_keeper_tree_umount(const char *dataset, struct zb_mono deadline,
                                  struct zb_err *err) ZB_CHECKED;
-/* Proves that nothing owns any dataset: ZB_E_HELD names holders, ZB_E_MISMATCH cannot be proven (a bookmark is
- * newer than the newest snapshot). view as opened while it was still mounted (devices), or after. */
+/* Proves that nothing owns any dataset: ZB_E_HELD names holders, ZB_E_MISMATCH cannot be proven (a
+ * bookmark is newer than the newest snapshot). view as opened while it was still mounted (devices),
+ * or after. */
 enum zb_rc zb_keeper_tree_free_prove(const struct zb_keeper_view *view,
                                      struct zb_err *err) ZB_CHECKED;
 
 /* ---- settle.c: what the start of a keeper owes ---- */
 
 /* Before the engine: trees mounted read-write either continue (M12) or are stopped and unmounted;
- * properties at rest are put right. Failures are logged: the operations refuse what is then unsafe. */
+ * properties at rest are put right. Failures are logged: the operations refuse what is then unsafe.
+ */
 void zb_keeper_start_settle(struct zb_keeper *k);
-/* Replays intent logs where this node may have led (G6); once per service. Caller claims to write. */
+/* Replays intent logs where this node may have led (G6); once per service. Caller claims to write.
+ */
 enum zb_rc zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s,
                             struct zb_err *err) ZB_CHECKED;
-/* STOP, syncfs, unmount, proof, values at rest. conf may be NULL: the service is not defined any more. */
+/* STOP, syncfs, unmount, proof, values at rest. conf may be NULL: the service is not defined any
+ * more. */
 enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
                             const struct zb_conf_service *conf, uint32_t timeout_ms,
                             struct zb_err *err) ZB_CHECKED;
@@ -307,7 +320,8 @@ enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *servic
 
 /* ---- op_tree.c ---- */
 
-/* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the job's reply. */
+/* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the job's reply.
+ */
 enum zb_rc zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job,
                                       struct zb_err *err) ZB_CHECKED;
 /* The same behind an operation that succeeded: the record always, the rest if it can be seen. */

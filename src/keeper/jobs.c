@@ -244,8 +244,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
             zb_keeper_job_cancel(j);
         }
     }
-    while ((k->active.head != NULL || k->waiting.head != NULL) &&
-           zb_mono_now().ms < deadline.ms) {
+    while ((k->active.head != NULL || k->waiting.head != NULL) && zb_mono_now().ms < deadline.ms) {
         struct timespec until;
         (void)clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += 100000000;

@@ -18,8 +18,8 @@
 
 #define OUT_BYTES_MAX (8u << 20) /* an engine that does not read its replies is not read either */
 #define DRAIN_STEP_MS 50
-#define ENGINE_END_MS 5000       /* for the engine after SIGTERM; then KILL */
-#define WORKERS_END_MS 10000     /* for operations under way at the end */
+#define ENGINE_END_MS 5000   /* for the engine after SIGTERM; then KILL */
+#define WORKERS_END_MS 10000 /* for operations under way at the end */
 
 static enum zb_rc
 directory_open(const char *path, const char *name, int *fd, struct zb_err *err)
@@ -243,7 +243,8 @@ run(struct zb_keeper *k, struct zb_err *err)
     }
     if (!zb_keeper_workers_end(k, (struct zb_mono){zb_mono_now().ms + WORKERS_END_MS})) {
         k->stuck = true;
-        return zb_err_set(err, ZB_E_FAILED, "operations are stuck in the kernel; the process "
+        return zb_err_set(err, ZB_E_FAILED,
+                          "operations are stuck in the kernel; the process "
                           "ends when they do");
     }
     zb_keeper_engine_collect(k);
@@ -263,10 +264,15 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe, struct zb_e
     if (k == NULL) {
         return zb_err_sys(err, ENOMEM, "keeper");
     }
-    *k = (struct zb_keeper){
-        .conf = conf, .self_exe = self_exe, .dir_fd = -1, .lock_fd = -1, .wake_fd = -1,
-        .engine_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,
-        .backoff_ms = 100};
+    *k = (struct zb_keeper){.conf = conf,
+                            .self_exe = self_exe,
+                            .dir_fd = -1,
+                            .lock_fd = -1,
+                            .wake_fd = -1,
+                            .engine_fd = -1,
+                            .lock = PTHREAD_MUTEX_INITIALIZER,
+                            .work = PTHREAD_COND_INITIALIZER,
+                            .backoff_ms = 100};
     rc = keeper_open(k, err);
     if (rc != ZB_OK) {
         goto out;

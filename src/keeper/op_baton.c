@@ -90,8 +90,8 @@ zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 
 /* ---- LEARN ---- */
 
-/* Values that only a leader has are cleared when somebody else leads. A failure is put right by the next start, and
- * by each receive for its dataset. */
+/* Values that only a leader has are cleared when somebody else leads. A failure is put right by the
+ * next start, and by each receive for its dataset. */
 static void
 follower_rest(struct zb_keeper *k, struct zb_keeper_service *s)
 {
@@ -139,9 +139,10 @@ zb_keeper_op_learn(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     stage = s->stage;
     (void)pthread_mutex_unlock(&k->lock);
     if (stage != ZB_STAGE_REST) {
-        /* Somebody leads a higher term: nothing more is written under the old one, asked to or not. */
-        zb_log_error("%s: %s leads term %llu, this node gives up term %llu", s->name,
-                     job->req.node, (unsigned long long)job->req.term,
+        /* Somebody leads a higher term: nothing more is written under the old one, asked to or not.
+         */
+        zb_log_error("%s: %s leads term %llu, this node gives up term %llu", s->name, job->req.node,
+                     (unsigned long long)job->req.term,
                      (unsigned long long)next.rec.established_term);
         rc = zb_keeper_demote(k, s, &job->conf, job->conf.stop_timeout_ms, err);
     } else if (!s->rested && strcmp(job->req.node, k->conf->node) != 0) {

@@ -6,8 +6,8 @@
 
 /* ---- PROMOTE ---- */
 
-/* Partial receives go before anything is mounted (G12). The rule is asked first without the beginnings of datasets
- * that no set holds yet, so that a refusal changes nothing. */
+/* Partial receives go before anything is mounted (G12). The rule is asked first without the
+ * beginnings of datasets that no set holds yet, so that a refusal changes nothing. */
 static enum zb_rc
 partials_abort(struct zb_keeper *k, const char *service, struct zb_keeper_view *view,
                struct zb_err *err)
@@ -28,7 +28,8 @@ partials_abort(struct zb_keeper *k, const char *service, struct zb_keeper_view *
     return rc;
 }
 
-/* The facts without datasets whose first receive never ended; kept: room for view->count of them. */
+/* The facts without datasets whose first receive never ended; kept: room for view->count of them.
+ */
 static void
 complete_only(const struct zb_keeper_view *view, struct zb_kdataset *kept,
               struct zb_keeper_facts *facts)
@@ -64,7 +65,8 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     return rc;
 }
 
-/* After the record: S0 values, declared values, mounts, proof. Nothing stays mounted on an error. */
+/* After the record: S0 values, declared values, mounts, proof. Nothing stays mounted on an error.
+ */
 static enum zb_rc
 promote_mount(const struct zb_keeper_view *view, const struct zb_kreq *req,
               const struct zb_conf_service *conf, struct zb_err *err)
@@ -103,7 +105,8 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         zb_keeper_stage_set(k, s, ZB_STAGE_MOUNTED);
         zb_keeper_observation_add(k, job);
     } else {
-        /* The probe may have written: what was sealed is so no more. Another term, or another set. */
+        /* The probe may have written: what was sealed is so no more. Another term, or another set.
+         */
         zb_keeper_stage_set(k, s, remount ? ZB_STAGE_UNMOUNTED : ZB_STAGE_REST);
     }
 out:
@@ -156,9 +159,8 @@ zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     struct zb_keeper_view view = {0};
     struct zb_keeper_record r;
     struct zb_keeper_facts facts;
-    struct zb_mono deadline = {zb_mono_now().ms + (job->req.timeout_ms != 0
-                                                       ? job->req.timeout_ms
-                                                       : ZB_KEEPER_UMOUNT_MS)};
+    struct zb_mono deadline = {
+        zb_mono_now().ms + (job->req.timeout_ms != 0 ? job->req.timeout_ms : ZB_KEEPER_UMOUNT_MS)};
     bool was_mounted;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 

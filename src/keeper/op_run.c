@@ -3,8 +3,8 @@
 #include "keeper/internal.h"
 #include "runner/runner.h"
 
-/* A runner and the name of its group: "<node>.<service>", for more than one node may be on a host (a
- * demonstration with pools on files). */
+/* A runner and the name of its group: "<node>.<service>", for more than one node may be on a host
+ * (a demonstration with pools on files). */
 struct own_runner {
     struct zb_runner r;
     char group[ZB_NODE_NAME_SIZE + ZB_SERVICE_NAME_SIZE];
@@ -40,8 +40,7 @@ runner_fill(const struct zb_keeper *k, const char *service, const struct zb_conf
 
 enum zb_rc
 zb_keeper_service_stop(const struct zb_keeper *k, const char *service,
-                       const struct zb_conf_service *conf, uint32_t timeout_ms,
-                       struct zb_err *err)
+                       const struct zb_conf_service *conf, uint32_t timeout_ms, struct zb_err *err)
 {
     struct own_runner own;
     enum zb_rc rc = ZB_OK;

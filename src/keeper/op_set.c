@@ -6,12 +6,14 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-#define PRUNE_MAX 256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
+#define PRUNE_MAX                                                                                  \
+    256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
 #define PRUNE_BATCH 64
 
 /* ---- SNAPSHOT ---- */
 
-/* The highest seq of the term among the snapshots of the tree; looked for once per term and keeper's life. */
+/* The highest seq of the term among the snapshots of the tree; looked for once per term and
+ * keeper's life. */
 static enum zb_rc
 last_seq_find(struct zb_keeper_service *s, const struct zb_keeper_view *view, uint64_t term,
               struct zb_err *err)
@@ -71,8 +73,9 @@ foreign_find(const struct zb_zfs_props *props, struct zb_set_id base, bool *fore
     return rc;
 }
 
-/* A dataset that somebody made below the leading tree is mounted where `zfs create` put it, read-only as it
- * inherits that. Here it becomes one of the tree: marks, values at rest, mounted read-write. */
+/* A dataset that somebody made below the leading tree is mounted where `zfs create` put it,
+ * read-only as it inherits that. Here it becomes one of the tree: marks, values at rest, mounted
+ * read-write. */
 static enum zb_rc
 newcomer_take(struct zb_keeper *k, const struct zb_keeper_job *job,
               const struct zb_keeper_view *view, uint32_t i, bool mount, struct zb_err *err)
@@ -81,8 +84,11 @@ newcomer_take(struct zb_keeper *k, const struct zb_keeper_job *job,
     struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
     char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
     char uuid[ZB_UUID_SIZE];
-    struct zb_keeper_mark mark = {.service = job->req.service, .node = k->conf->node,
-                                  .uuid = uuid, .cluster = "", .pool_guid = view->pool_guid};
+    struct zb_keeper_mark mark = {.service = job->req.service,
+                                  .node = k->conf->node,
+                                  .uuid = uuid,
+                                  .cluster = "",
+                                  .pool_guid = view->pool_guid};
     struct zb_err later;
     enum zb_rc rc;
 
@@ -91,7 +97,8 @@ newcomer_take(struct zb_keeper *k, const struct zb_keeper_job *job,
     if (rc != ZB_OK) {
         return rc;
     }
-    /* In the set from now on. That it cannot be mounted well is said, but keeps no set from being made. */
+    /* In the set from now on. That it cannot be mounted well is said, but keeps no set from being
+     * made. */
     rc = zb_keeper_tree_umount(name, deadline, &later);
     if (rc == ZB_OK) {
         rc = zb_keeper_rest_set(view->props[i], false, &later);
@@ -191,8 +198,7 @@ snapshot_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_k
     }
     zb_keeper_record_copy(k, s, &r);
     rc = zb_keeper_facts(k, s, &job->conf, view, false, facts, err);
-    if (rc == ZB_OK && facts->stage == ZB_STAGE_MOUNTED &&
-        view->datasets[0].mount != ZB_MOUNT_RW) {
+    if (rc == ZB_OK && facts->stage == ZB_STAGE_MOUNTED && view->datasets[0].mount != ZB_MOUNT_RW) {
         /* By hand: what is written from now on nobody here knows of. */
         zb_keeper_stage_set(k, s, ZB_STAGE_REST);
         facts->stage = ZB_STAGE_REST;
@@ -229,7 +235,8 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
     }
     if (rc == ZB_OK) {
         if (facts.stage == ZB_STAGE_SEALED) {
-            zb_keeper_stage_set(k, s, ZB_STAGE_UNMOUNTED); /* the sealed set is not the newest any more */
+            zb_keeper_stage_set(k, s,
+                                ZB_STAGE_UNMOUNTED); /* the sealed set is not the newest any more */
         }
         /* Used up even if it cannot be read back: the set may exist. */
         s->last_any = true;

@@ -14,8 +14,8 @@
 _Static_assert(ZB_ZFS_BEGIN_SIZE == ZB_STREAM_BEGIN_SIZE, "one begin record");
 
 /*
- * Opens the way of a stream and hands the engine its end. A socket pair, not a pipe: shutdown(2) from
- * any thread ends the kernel's call at once, whatever the engine does with its end.
+ * Opens the way of a stream and hands the engine its end. A socket pair, not a pipe: shutdown(2)
+ * from any thread ends the kernel's call at once, whatever the engine does with its end.
  */
 static enum zb_rc
 transfer_begin(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
@@ -91,8 +91,8 @@ base_find(const char *dataset, uint64_t guid, char *from, struct zb_err *err)
     if (found == NULL) {
         rc = zb_err_set(err, ZB_E_NOTFOUND, "%s has no snapshot or bookmark with guid %llu",
                         dataset, (unsigned long long)guid);
-    } else if ((size_t)snprintf(from, ZB_DATASET_NAME_SIZE, "%s%c%s", dataset, sign,
-                                found->name) >= ZB_DATASET_NAME_SIZE) {
+    } else if ((size_t)snprintf(from, ZB_DATASET_NAME_SIZE, "%s%c%s", dataset, sign, found->name) >=
+               ZB_DATASET_NAME_SIZE) {
         rc = zb_err_set(err, ZB_E_LIMIT, "name of the base of %s is too long", dataset);
     }
     zb_zfs_snaps_close(&list);
@@ -173,7 +173,8 @@ zb_keeper_op_send(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
 
 /* ---- RECEIVE ---- */
 
-/* A partial receive in the way: gone on with when the sender resumes exactly it, else thrown away. */
+/* A partial receive in the way: gone on with when the sender resumes exactly it, else thrown away.
+ */
 static enum zb_rc
 partial_settle(const struct zb_kreq *req, const struct zb_zfs_props *props, bool *resumes,
                bool *aborted, struct zb_err *err)
@@ -215,8 +216,7 @@ copy_adopt(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keeper_view
                                   .uuid = req->uuid,
                                   .cluster = "",
                                   .pool_guid = view->pool_guid};
-    enum zb_rc rc =
-        zb_keeper_adopt(view->props[d - view->datasets], &mark, d->rel[0] == '\0', err);
+    enum zb_rc rc = zb_keeper_adopt(view->props[d - view->datasets], &mark, d->rel[0] == '\0', err);
 
     if (rc != ZB_OK) {
         return rc;
@@ -303,16 +303,16 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 {
     struct zb_keeper_view view = {0};
     struct zb_keeper_new_props props = {0};
-    struct zb_keeper_mark mark = {.service = job->req.service, .node = k->conf->node,
-                                  .uuid = job->req.uuid, .cluster = ""};
+    struct zb_keeper_mark mark = {
+        .service = job->req.service, .node = k->conf->node, .uuid = job->req.uuid, .cluster = ""};
     char dataset[ZB_DATASET_NAME_SIZE];
     char snap[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_receive receive = {.snap = snap, .resumable = true};
     bool resumes = false;
     enum zb_rc rc = zb_keeper_dataset_name(k, job->req.service, job->req.rel, dataset, err);
 
-    if (rc == ZB_OK && (size_t)snprintf(snap, sizeof(snap), "%s@%s", dataset, job->req.snap) >=
-                           sizeof(snap)) {
+    if (rc == ZB_OK &&
+        (size_t)snprintf(snap, sizeof(snap), "%s@%s", dataset, job->req.snap) >= sizeof(snap)) {
         rc = zb_err_set(err, ZB_E_LIMIT, "name of %s@%s is too long", dataset, job->req.snap);
     }
     if (rc == ZB_OK) {

@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-#define TEXT_MAX (60u << 10)          /* of a plan; below what kmsg.h allows for text */
-#define SNAPS_BYTES_MAX (400u << 10)  /* of names and numbers in one reply; below ZB_KMSG_MAX */
+#define TEXT_MAX (60u << 10)         /* of a plan; below what kmsg.h allows for text */
+#define SNAPS_BYTES_MAX (400u << 10) /* of names and numbers in one reply; below ZB_KMSG_MAX */
 #define ADOPT_UMOUNT_MS 5000
 
 /* ---- DEFINE ---- */
@@ -70,7 +70,8 @@ zb_keeper_op_define(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_er
     if (rc == ZB_OK) {
         rc = zb_rules_define(&next, &job->req, &facts, err);
     }
-    /* The declaration first: after a crash in between it is asked for again, with the same version. */
+    /* The declaration first: after a crash in between it is asked for again, with the same version.
+     */
     if (rc == ZB_OK) {
         rc = removes ? definition_remove(k, s, file, err)
                      : definition_store(k, s, file, job->req.text, err);
@@ -108,8 +109,8 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     }
     rep->pool_guid = view.pool_guid;
     rep->running = facts.running;
-    rep->mounted_here = facts.stage == ZB_STAGE_MOUNTED && view.count > 0 &&
-                        view.datasets[0].mount == ZB_MOUNT_RW;
+    rep->mounted_here =
+        facts.stage == ZB_STAGE_MOUNTED && view.count > 0 && view.datasets[0].mount == ZB_MOUNT_RW;
     rep->sealed = facts.stage == ZB_STAGE_SEALED || facts.stage == ZB_STAGE_UNMOUNTED;
     free(rep->datasets);
     rep->datasets = view.datasets;
@@ -173,8 +174,10 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
             break;
         }
         if (strlen(name) >= sizeof(snap->name) || !zb_snap_name_valid(name)) {
-            rc = zb_err_set(err, ZB_E_LIMIT, "snapshot %s@%s: name too long or with unusual "
-                            "characters", dataset, name);
+            rc = zb_err_set(err, ZB_E_LIMIT,
+                            "snapshot %s@%s: name too long or with unusual "
+                            "characters",
+                            dataset, name);
             break;
         }
         zb_strcopy(snap->name, sizeof(snap->name), name);
@@ -227,8 +230,8 @@ create_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_kee
     }
     rc = zb_keeper_facts(k, job->service, &job->conf, view, true, &facts, err);
     if (rc == ZB_OK && facts.stage != ZB_STAGE_REST) {
-        rc = zb_err_set(err, ZB_E_REFUSED, "the tree is %s here",
-                        zb_keeper_stage_word(facts.stage));
+        rc =
+            zb_err_set(err, ZB_E_REFUSED, "the tree is %s here", zb_keeper_stage_word(facts.stage));
     }
     if (rc == ZB_OK && facts.running) {
         rc = zb_err_set(err, ZB_E_REFUSED, "the service is running here");
@@ -246,8 +249,8 @@ create_umount(const struct zb_keeper_view *view, const struct zb_kreq *req, stru
         return ZB_OK;
     }
     if ((req->flags & ZB_KF_UNMOUNT) == 0) {
-        (void)zb_err_set(err, ZB_E_HELD, "%s is mounted at %.200s",
-                         view->mounts.entries[0].dataset, view->mounts.entries[0].dir);
+        (void)zb_err_set(err, ZB_E_HELD, "%s is mounted at %.200s", view->mounts.entries[0].dataset,
+                         view->mounts.entries[0].dir);
         return zb_err_hint(err, "stop what uses it and unmount it, or allow zbaton to unmount it");
     }
     rc = zb_keeper_tree_sync(view->dataset, err);

@@ -12,12 +12,12 @@
 /* What every copy has at rest (S0 and "On disk" of design.md), the leader's too. */
 static const struct value {
     const char *name;
-    const char *text;        /* NULL: number */
+    const char *text; /* NULL: number */
     uint64_t number;
-    uint64_t unset_number;   /* what "nobody set it" means, for numbers */
-    bool local;              /* must be set on the dataset itself, inherited is not enough */
-    bool root_only;          /* children inherit it: no value of their own */
-    bool no_inherit;         /* cannot be inherited: cleared by setting unset_number */
+    uint64_t unset_number; /* what "nobody set it" means, for numbers */
+    bool local;            /* must be set on the dataset itself, inherited is not enough */
+    bool root_only;        /* children inherit it: no value of their own */
+    bool no_inherit;       /* cannot be inherited: cleared by setting unset_number */
 } rest[] = {
     {"readonly", NULL, ZB_ZFS_ON, ZB_ZFS_OFF, .local = true},
     {"canmount", NULL, ZB_ZFS_CANMOUNT_NOAUTO, ZB_ZFS_ON, .local = true, .no_inherit = true},
@@ -128,9 +128,9 @@ zb_keeper_rest_set_all(const struct zb_keeper_view *view, struct zb_err *err)
     for (uint32_t i = 0; i < view->count; i++) {
         const struct zb_kdataset *d = &view->datasets[i];
         /* readonly=on would act on the live mount of a leader at once. */
-        enum zb_rc rc = d->marked ? rest_apply(view->props[i], d->rel[0] == '\0',
-                                               d->mount == ZB_MOUNT_RW, err)
-                                  : ZB_OK;
+        enum zb_rc rc =
+            d->marked ? rest_apply(view->props[i], d->rel[0] == '\0', d->mount == ZB_MOUNT_RW, err)
+                      : ZB_OK;
         if (rc != ZB_OK) {
             return rc;
         }
@@ -215,16 +215,15 @@ zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *m
     struct zb_zfs_setprop set[REST_COUNT + 8];
     size_t n = 0;
 
-    /* Remembered once: asked again after a crash half way, the values at rest are not the prior ones.
-     * The service mark is set in the same transaction, so it says whether this was done. */
+    /* Remembered once: asked again after a crash half way, the values at rest are not the prior
+     * ones. The service mark is set in the same transaction, so it says whether this was done. */
     if (zb_zfs_props_local(props, SERVICE_MARK) == NULL) {
         for (size_t i = 0; i < REST_COUNT; i++) {
             struct zb_zfs_value now;
-            bool local = zb_zfs_props_find(props, rest[i].name, &now) &&
-                         now.source == ZB_ZFS_SOURCE_LOCAL;
+            bool local =
+                zb_zfs_props_find(props, rest[i].name, &now) && now.source == ZB_ZFS_SOURCE_LOCAL;
             if (local || value_action(&rest[i], props, is_root) != KEEP) {
-                prior_fill(&rest[i], props, names[n], sizeof(names[n]), texts[n],
-                           sizeof(texts[n]));
+                prior_fill(&rest[i], props, names[n], sizeof(names[n]), texts[n], sizeof(texts[n]));
                 set[n] = (struct zb_zfs_setprop){.name = names[n], .text = texts[n]};
                 n++;
             }
@@ -311,9 +310,10 @@ zb_keeper_declared_set(const char *dataset, const struct zb_conf_service *conf, 
     if (now.mountpoint_source != ZB_ZFS_SOURCE_LOCAL ||
         strcmp(now.mountpoint, conf->mountpoint) != 0 ||
         (quota && now.quota_bytes != conf->quota_bytes)) {
-        rc = zb_err_set(err, ZB_E_MISMATCH, "declared values of %s did not take effect: "
-                        "mountpoint %.200s, quota %" PRIu64, dataset, now.mountpoint,
-                        now.quota_bytes);
+        rc = zb_err_set(err, ZB_E_MISMATCH,
+                        "declared values of %s did not take effect: "
+                        "mountpoint %.200s, quota %" PRIu64,
+                        dataset, now.mountpoint, now.quota_bytes);
     }
     zb_zfs_props_close(&now);
     return rc;

@@ -18,7 +18,10 @@ static const struct {
     enum kind kind;
     size_t offset;
 } fields[] = {
-#define FIELD(name, kind, member) {name, kind, offsetof(struct zb_keeper_record, member)}
+#define FIELD(name, kind, member)                                                                  \
+    {                                                                                              \
+        name, kind, offsetof(struct zb_keeper_record, member)                                      \
+    }
     FIELD("granted-term", U64, rec.granted_term),
     FIELD("granted-to", NODE, rec.granted_to),
     FIELD("granted-version", U64, granted_version),

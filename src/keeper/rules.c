@@ -70,7 +70,8 @@ zb_rules_define(const struct zb_keeper_record *r, const struct zb_kreq *req,
     return ZB_OK;
 }
 
-/* This node is the established leader of term, and has neither granted nor released nor learned anything since. */
+/* This node is the established leader of term, and has neither granted nor released nor learned
+ * anything since. */
 static enum zb_rc
 leads_check(const struct zb_keeper_record *r, uint64_t term, const char *self, struct zb_err *err)
 {
@@ -133,8 +134,9 @@ zb_rules_receive(const struct zb_keeper_record *r, const struct zb_kreq *req,
                           rec->learned_term);
     }
     if (req->term < rec->granted_term) { /* M2 */
-        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s: term " TERM
-                          " is over", rec->granted_term, rec->granted_to, req->term);
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "term " TERM " was granted to %s: term " TERM " is over",
+                          rec->granted_term, rec->granted_to, req->term);
     }
     if (strcmp(req->node, rec->learned_leader) != 0) { /* G21 */
         return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM ", not %s", rec->learned_leader,
@@ -151,8 +153,7 @@ zb_rules_receive(const struct zb_keeper_record *r, const struct zb_kreq *req,
 }
 
 enum zb_rc
-zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
-                         struct zb_err *err)
+zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d, struct zb_err *err)
 {
     if (req->guid == 0 || req->uuid[0] == '\0' || req->snap[0] == '\0') {
         return zb_err_set(err, ZB_E_USAGE, "a snapshot's name and guid and the uuid are wanted");
@@ -165,8 +166,10 @@ zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
         return ZB_OK;
     }
     if (d == NULL) {
-        return zb_err_set(err, ZB_E_NOTFOUND, "dataset %s does not exist here: it wants a full "
-                          "stream", rel_name(req->rel));
+        return zb_err_set(err, ZB_E_NOTFOUND,
+                          "dataset %s does not exist here: it wants a full "
+                          "stream",
+                          rel_name(req->rel));
     }
     if (strcmp(d->uuid, req->uuid) != 0) { /* G22, G26 */
         return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is another one here: uuid %s, not %s",
@@ -197,7 +200,8 @@ zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t from
     if (toguid != req->guid || fromguid != req->from_guid) {
         return zb_err_set(err, ZB_E_MISMATCH,
                           "the stream leads from " TERM " to " TERM ", announced was from " TERM
-                          " to " TERM, fromguid, toguid, req->from_guid, req->guid);
+                          " to " TERM,
+                          fromguid, toguid, req->from_guid, req->guid);
     }
     return ZB_OK;
 }
@@ -248,8 +252,7 @@ zb_rules_tree_equal(const struct zb_manifest *m, const struct zb_keeper_facts *f
         const struct zb_manifest_entry *e = zb_manifest_find(m, d->rel);
 
         if (e == NULL) {
-            return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is not in the set",
-                              rel_name(d->rel));
+            return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is not in the set", rel_name(d->rel));
         }
         if (strcmp(e->uuid, d->uuid) != 0) {
             return zb_err_set(err, ZB_E_MISMATCH, "dataset %s has uuid %s, the set says %s",
@@ -293,8 +296,7 @@ zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
 
     zb_manifest_ref(&req->manifest, &ref);
     if (req->term != 0 && rec->released_term == req->term &&
-        strcmp(rec->released_to, req->node) == 0 &&
-        zb_set_ref_equal(&rec->released_set, &ref)) {
+        strcmp(rec->released_to, req->node) == 0 && zb_set_ref_equal(&rec->released_set, &ref)) {
         if (rec->granted_term > req->term) { /* M5 */
             return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was granted to %s since",
                               rec->granted_term, rec->granted_to);
@@ -370,9 +372,8 @@ zb_rules_learn(const struct zb_keeper_record *r, const struct zb_kreq *req, bool
     }
     *known = req->term == rec->learned_term && strcmp(req->node, rec->learned_leader) == 0;
     if (req->term == rec->learned_term && !*known) { /* M10 */
-        return zb_err_set(err, ZB_E_MISMATCH,
-                          "split brain: term " TERM " is led by %s and by %s", req->term,
-                          rec->learned_leader, req->node);
+        return zb_err_set(err, ZB_E_MISMATCH, "split brain: term " TERM " is led by %s and by %s",
+                          req->term, rec->learned_leader, req->node);
     }
     if (req->term < rec->learned_term) {
         return zb_err_set(err, ZB_E_REFUSED, "term " TERM " is led by %s already",
@@ -397,12 +398,14 @@ unplanned_check(const struct zb_keeper_record *r, const char *self, struct zb_er
     if (rec->learned_term != rec->established_term || strcmp(rec->learned_leader, self) != 0) {
         return zb_err_set(err, ZB_E_REFUSED,
                           "without a release only the last leader takes the tree again: %s led "
-                          "term " TERM, rec->learned_leader, rec->learned_term);
+                          "term " TERM,
+                          rec->learned_leader, rec->learned_term);
     }
     if (rec->released_term > rec->established_term) {
         return zb_err_set(err, ZB_E_REFUSED,
                           "this node released term " TERM " to %s and never takes the tree back "
-                          "by itself", rec->released_term, rec->released_to);
+                          "by itself",
+                          rec->released_term, rec->released_to);
     }
     return ZB_OK;
 }
@@ -416,8 +419,7 @@ datasets_check(const struct zb_keeper_facts *f, struct zb_err *err)
     for (uint32_t i = 0; i < f->datasets_count; i++) {
         const struct zb_kdataset *d = &f->datasets[i];
         if (d->mount != ZB_MOUNT_NONE) {
-            return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted already",
-                              rel_name(d->rel));
+            return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted already", rel_name(d->rel));
         }
         if (!d->marked || d->uuid[0] == '\0') { /* G15, G39 */
             return zb_err_set(err, ZB_E_REFUSED,
@@ -454,15 +456,16 @@ zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
         return rc == ZB_OK ? datasets_check(f, err) : rc;
     }
     if (req->term == 0 || rec->granted_term != req->term || !is_self(f, rec->granted_to)) { /* M1 */
-        return zb_err_set(err, ZB_E_REFUSED,
-                          "this node has not granted term " TERM " to itself (highest: term " TERM
-                          " to %s)",
-                          req->term, rec->granted_term,
-                          rec->granted_to[0] != '\0' ? rec->granted_to : "nobody");
+        return zb_err_set(
+            err, ZB_E_REFUSED,
+            "this node has not granted term " TERM " to itself (highest: term " TERM " to %s)",
+            req->term, rec->granted_term, rec->granted_to[0] != '\0' ? rec->granted_to : "nobody");
     }
     if (req->term <= rec->established_term) { /* M6: only in a new term */
-        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " was led by this node before: a new "
-                          "term is needed", req->term);
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "term " TERM " was led by this node before: a new "
+                          "term is needed",
+                          req->term);
     }
     if (req->term <= rec->learned_term) {
         return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM, rec->learned_leader,

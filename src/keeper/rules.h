@@ -1,9 +1,10 @@
 /*
- * What the keeper refuses, and what its record becomes: pure functions over the record, the request and
- * facts that were observed before. No I/O, no clock. Each function is one operation of kmsg.h; the
- * comment in rules.c beside each step names the rule of protocol.md that it enforces.
+ * What the keeper refuses, and what its record becomes: pure functions over the record, the request
+ * and facts that were observed before. No I/O, no clock. Each function is one operation of kmsg.h;
+ * the comment in rules.c beside each step names the rule of protocol.md that it enforces.
  *
- * A rule returns ZB_OK, or an error with a sentence and, where something helps, a hint; nothing else changes.
+ * A rule returns ZB_OK, or an error with a sentence and, where something helps, a hint; nothing
+ * else changes.
  */
 #ifndef ZB_KEEPER_RULES_H
 #define ZB_KEEPER_RULES_H
@@ -14,14 +15,15 @@
 enum zb_keeper_stage {
     ZB_STAGE_REST = 0,  /* nothing; what is mounted read-write then should not be */
     ZB_STAGE_MOUNTED,   /* mounted read-write by PROMOTE, or continued (M12) */
-    ZB_STAGE_UNMOUNTED, /* unmounted by SEAL, but written after the set: another SNAPSHOT and SEAL */
+    ZB_STAGE_UNMOUNTED, /* unmounted by SEAL, but written after the set: another SNAPSHOT and SEAL
+                         */
     ZB_STAGE_SEALED,    /* unmounted, proven equal to the final set, not released */
 };
 const char *zb_keeper_stage_word(enum zb_keeper_stage stage);
 
 /* What was observed for one request. Everything is borrowed. */
 struct zb_keeper_facts {
-    const char *self;                   /* name of this node */
+    const char *self; /* name of this node */
     enum zb_keeper_stage stage;
     const struct zb_manifest *sealed;   /* final set of ZB_STAGE_SEALED */
     bool running;                       /* processes of the service are left */
@@ -73,7 +75,8 @@ bool zb_rules_continues(const struct zb_keeper_record *r, const char *self, cons
  * led: a dataset carries the mark. */
 bool zb_rules_may_have_led(const struct zb_keeper_record *r, bool led);
 
-/* The record after the operation; the rule of it has said yes before. ZB_E_LIMIT: more suspects than fit. */
+/* The record after the operation; the rule of it has said yes before. ZB_E_LIMIT: more suspects
+ * than fit. */
 enum zb_rc zb_rules_granted(struct zb_keeper_record *r, const struct zb_kreq *req,
                             struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_released(struct zb_keeper_record *r, const struct zb_kreq *req,
@@ -82,8 +85,9 @@ void zb_rules_learned(struct zb_keeper_record *r, const struct zb_kreq *req);
 void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
                        const char *boot_id, uint64_t pool_guid);
 
-/* PRUNE: which snapshots of one dataset may go: sets only, not among the newest `keep` sets (never the newest one), not protected.
- * Fills go (snaps_count of them). Snapshots sorted by createtxg. Returns how many. */
+/* PRUNE: which snapshots of one dataset may go: sets only, not among the newest `keep` sets (never
+ * the newest one), not protected. Fills go (snaps_count of them). Snapshots sorted by createtxg.
+ * Returns how many. */
 size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
                       const struct zb_set_id *protect, size_t protect_count, bool *go);
 

@@ -131,7 +131,8 @@ replay_one(void *ctx, size_t i)
     r->rcs[i] = zb_os_replay(r->view->props[i]->name, &r->errs[i]);
 }
 
-/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone (G6). */
+/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone
+ * (G6). */
 static enum zb_rc
 logs_replay(const struct zb_keeper_view *view, struct zb_err *err)
 {
@@ -146,7 +147,8 @@ logs_replay(const struct zb_keeper_view *view, struct zb_err *err)
     }
     zb_keeper_parallel(view->count, replay_one, &r);
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
-        /* Mounted by somebody: then its log was replayed. A receive that never completed has none. */
+        /* Mounted by somebody: then its log was replayed. A receive that never completed has none.
+         */
         if (r.rcs[i] != ZB_OK && r.rcs[i] != ZB_E_EXISTS && !view->props[i]->inconsistent) {
             *err = r.errs[i];
             rc = zb_err_wrap(err, "replay the intent log");

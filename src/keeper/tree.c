@@ -40,8 +40,7 @@ parallel_run(void *arg)
 void
 zb_keeper_parallel(size_t count, void (*fn)(void *ctx, size_t i), void *ctx)
 {
-    struct parallel p = {
-        .lock = PTHREAD_MUTEX_INITIALIZER, .count = count, .fn = fn, .ctx = ctx};
+    struct parallel p = {.lock = PTHREAD_MUTEX_INITIALIZER, .count = count, .fn = fn, .ctx = ctx};
     pthread_t helpers[HELPERS_MAX];
     size_t started = 0;
 
@@ -61,8 +60,7 @@ zb_keeper_parallel(size_t count, void (*fn)(void *ctx, size_t i), void *ctx)
 static enum zb_rc
 dir_of(const struct zb_conf_service *conf, const char *rel, char *dir, struct zb_err *err)
 {
-    int n = snprintf(dir, ZB_PATH_SIZE, "%s%s%s", conf->mountpoint, rel[0] != '\0' ? "/" : "",
-                     rel);
+    int n = snprintf(dir, ZB_PATH_SIZE, "%s%s%s", conf->mountpoint, rel[0] != '\0' ? "/" : "", rel);
     return n < ZB_PATH_SIZE ? ZB_OK : zb_err_set(err, ZB_E_LIMIT, "path of %s is too long", rel);
 }
 
@@ -86,8 +84,7 @@ probe_one(void *ctx, size_t i)
 }
 
 static enum zb_rc
-probe_all(const struct zb_keeper_view *view, const struct zb_conf_service *conf,
-          struct zb_err *err)
+probe_all(const struct zb_keeper_view *view, const struct zb_conf_service *conf, struct zb_err *err)
 {
     struct probe p = {.view = view, .conf = conf};
     enum zb_rc rc = ZB_OK;
@@ -125,7 +122,8 @@ zb_keeper_tree_mount(const struct zb_keeper_view *view, const struct zb_conf_ser
         if (rc == ZB_OK) {
             rc = zb_os_mount(view->props[i]->name, dir, ZB_OS_MOUNT_RW, err);
         }
-        if (rc == ZB_OK || rc == ZB_E_EXISTS) { /* mounted before: a seal that did not come to an end */
+        if (rc == ZB_OK ||
+            rc == ZB_E_EXISTS) { /* mounted before: a seal that did not come to an end */
             rc = zb_os_mount_check(view->props[i]->name, dir, &readonly, err);
         }
         if (rc == ZB_OK && readonly) {
@@ -161,8 +159,9 @@ holders_name(const struct zb_os_holder_target *targets, size_t count, struct zb_
     }
     free(found);
     return zb_err_set(err, ZB_E_HELD, "%s is held: %s", targets[0].dataset,
-                      text[0] != '\0' ? text : "by nobody that could be found (an NFS export, or "
-                                               "a mount namespace without processes)");
+                      text[0] != '\0' ? text
+                                      : "by nobody that could be found (an NFS export, or "
+                                        "a mount namespace without processes)");
 }
 
 /* ---- unmount ---- */
@@ -313,8 +312,10 @@ zb_keeper_tree_free_prove(const struct zb_keeper_view *view, struct zb_err *err)
         if (held[i].state == ZB_ZFS_HELD) {
             rc = holders_name(&target, 1, err);
         } else if (held[i].state == ZB_ZFS_UNPROVEN) {
-            rc = zb_err_set(err, ZB_E_MISMATCH, "that nothing holds %s cannot be proven: a "
-                            "bookmark is newer than its newest snapshot", names[i]);
+            rc = zb_err_set(err, ZB_E_MISMATCH,
+                            "that nothing holds %s cannot be proven: a "
+                            "bookmark is newer than its newest snapshot",
+                            names[i]);
         }
     }
 out:

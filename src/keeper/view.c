@@ -48,8 +48,8 @@ zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, const
     const char *p = zb_zfs_props_local(props, "zbaton:pool");
 
     (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)pool_guid);
-    return s != NULL && n != NULL && p != NULL && strcmp(s, service) == 0 &&
-           strcmp(n, node) == 0 && strcmp(p, text) == 0;
+    return s != NULL && n != NULL && p != NULL && strcmp(s, service) == 0 && strcmp(n, node) == 0 &&
+           strcmp(p, text) == 0;
 }
 
 static uint32_t
@@ -77,12 +77,14 @@ dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_kee
 
     rel += *rel == '/' ? 1 : 0;
     if (strlen(rel) >= sizeof(d->rel) || !zb_rel_valid(rel)) {
-        return zb_err_set(err, ZB_E_LIMIT, "name of dataset %s is too long, or has unusual "
-                          "characters", p->name);
+        return zb_err_set(err, ZB_E_LIMIT,
+                          "name of dataset %s is too long, or has unusual "
+                          "characters",
+                          p->name);
     }
     if (strlen(p->newest) >= sizeof(d->newest)) {
-        return zb_err_set(err, ZB_E_LIMIT, "name of snapshot %s is longer than %d bytes",
-                          p->newest, ZB_SNAP_NAME_SIZE - 1);
+        return zb_err_set(err, ZB_E_LIMIT, "name of snapshot %s is longer than %d bytes", p->newest,
+                          ZB_SNAP_NAME_SIZE - 1);
     }
     zb_strcopy(d->rel, sizeof(d->rel), rel);
     if (uuid != NULL && zb_uuid_valid(uuid)) {

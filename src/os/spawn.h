@@ -1,7 +1,7 @@
 /*
  * Starting programs from a process with many threads: no shell, an explicit environment, only the
- * descriptors that were named, default signals, optionally inside a group (os/cgroup.h) before the first
- * instruction of the program runs. Thread safe.
+ * descriptors that were named, default signals, optionally inside a group (os/cgroup.h) before the
+ * first instruction of the program runs. Thread safe.
  */
 #ifndef ZB_OS_SPAWN_H
 #define ZB_OS_SPAWN_H
@@ -19,7 +19,8 @@ struct zb_os_spawn_spec {
     const char *group; /* zb_os_cgroup name; NULL: this process's own */
     int output_fd;     /* stdout and stderr; -1: /dev/null; stays the caller's */
     int keep_fd;       /* becomes descriptor 3; <= 0: none; stays the caller's */
-    bool own_output;   /* stdout and stderr are this process's own (the engine); output_fd is ignored */
+    bool own_output; /* stdout and stderr are this process's own (the engine); output_fd is ignored
+                      */
 };
 
 /* A process that was started; zero state: none. */
@@ -28,13 +29,13 @@ struct zb_os_child {
     int pidfd; /* readable (poll) when the process has ended */
 };
 
-/* Starts spec->path, cwd "/", stdin /dev/null, umask 022, in a session of its own. Nothing runs when it fails;
- * that exec itself failed (no such file ...) is reported here as ZB_E_SYS. */
+/* Starts spec->path, cwd "/", stdin /dev/null, umask 022, in a session of its own. Nothing runs
+ * when it fails; that exec itself failed (no such file ...) is reported here as ZB_E_SYS. */
 enum zb_rc zb_os_spawn(const struct zb_os_spawn_spec *spec, struct zb_os_child *child,
                        struct zb_err *err) ZB_CHECKED;
 
-/* Blocks until the process has ended and reaps it (child becomes none): *status as waitpid(2) has it.
- * ZB_E_TIMEOUT at the deadline: it still runs, child is unchanged. */
+/* Blocks until the process has ended and reaps it (child becomes none): *status as waitpid(2) has
+ * it. ZB_E_TIMEOUT at the deadline: it still runs, child is unchanged. */
 enum zb_rc zb_os_child_wait(struct zb_os_child *child, struct zb_mono deadline, int *status,
                             struct zb_err *err) ZB_CHECKED;
 
@@ -49,8 +50,9 @@ void zb_os_child_kill(struct zb_os_child *child);
 /* "exit status 3", "killed by signal 9 (Killed)"; buf of 64. */
 void zb_os_status_text(int status, char *buf);
 
-/* Runs to the end or the deadline (then kills it: ZB_E_TIMEOUT). Output (stdout and stderr) of at most
- * size - 1 bytes, the rest is read and dropped; *status as waitpid(2). spec->output_fd is not used. */
+/* Runs to the end or the deadline (then kills it: ZB_E_TIMEOUT). Output (stdout and stderr) of at
+ * most size - 1 bytes, the rest is read and dropped; *status as waitpid(2). spec->output_fd is not
+ * used. */
 enum zb_rc zb_os_run(const struct zb_os_spawn_spec *spec, struct zb_mono deadline, char *output,
                      size_t size, int *status, struct zb_err *err) ZB_CHECKED;
 

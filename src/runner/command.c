@@ -12,8 +12,8 @@
 #include "os/spawn.h"
 #include "runner/internal.h"
 
-#define CHECK_STEP_MS 200        /* between two checks while a service starts */
-#define KILL_WAIT_MS 2000        /* after a failed start, for what was killed to be gone */
+#define CHECK_STEP_MS 200 /* between two checks while a service starts */
+#define KILL_WAIT_MS 2000 /* after a failed start, for what was killed to be gone */
 #define GROUP_SIZE (ZB_RUNNER_GROUP_MAX + 8)
 
 /* Everything one exec of a declared command line needs; lives on the stack of the call. */
@@ -36,8 +36,7 @@ control_group(const struct zb_runner *r, char *group)
 }
 
 static enum zb_rc
-command_prepare(const struct zb_runner *r, const char *line, struct command *c,
-                struct zb_err *err)
+command_prepare(const struct zb_runner *r, const char *line, struct command *c, struct zb_err *err)
 {
     enum zb_rc rc = zb_runner_words_split(line, c->buf, c->words, err);
 
@@ -69,8 +68,7 @@ log_open(const struct zb_runner *r, int *log_fd, struct zb_err *err)
     if (mkdir(r->run_dir, 0755) != 0 && errno != EEXIST) {
         return zb_err_sys(err, errno, "make %s", r->run_dir);
     }
-    if ((size_t)snprintf(path, sizeof(path), "%s/%s.log", r->run_dir, r->service) >=
-        sizeof(path)) {
+    if ((size_t)snprintf(path, sizeof(path), "%s/%s.log", r->run_dir, r->service) >= sizeof(path)) {
         return zb_err_set(err, ZB_E_LIMIT, "path of the log is too long");
     }
     fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
@@ -148,8 +146,7 @@ check_run(const struct zb_runner *r, struct zb_mono deadline, bool *healthy, str
 }
 
 static enum zb_rc
-command_check(const struct zb_runner *r, struct zb_mono deadline, bool *running,
-              struct zb_err *err)
+command_check(const struct zb_runner *r, struct zb_mono deadline, bool *running, struct zb_err *err)
 {
     bool alive;
     enum zb_rc rc = command_alive(r, &alive, err);
@@ -164,10 +161,10 @@ command_check(const struct zb_runner *r, struct zb_mono deadline, bool *running,
     return check_run(r, deadline, running, err);
 }
 
-/* Waits for the start program until `until`. *ended says whether it is gone; ended badly is an error. */
+/* Waits for the start program until `until`. *ended says whether it is gone; ended badly is an
+ * error. */
 static enum zb_rc
-start_program_wait(struct zb_os_child *child, struct zb_mono until, bool *ended,
-                   struct zb_err *err)
+start_program_wait(struct zb_os_child *child, struct zb_mono until, bool *ended, struct zb_err *err)
 {
     char text[64];
     int status;

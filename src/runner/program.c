@@ -21,7 +21,8 @@ word_take(const char **from, char **to)
             quote = *p;
         } else if (quote != '\0' && *p == quote) {
             quote = '\0';
-        } else if (*p == '\\' && (quote == '\0' || (quote == '"' && (p[1] == '"' || p[1] == '\\')))) {
+        } else if (*p == '\\' &&
+                   (quote == '\0' || (quote == '"' && (p[1] == '"' || p[1] == '\\')))) {
             p++;
             if (*p == '\0') {
                 return false;

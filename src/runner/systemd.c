@@ -55,8 +55,8 @@ systemctl(const struct zb_runner *r, const char *const arguments[4], struct zb_m
 }
 
 struct unit_state {
-    bool active;           /* not inactive and not failed: also while it starts or stops */
-    bool enabled;          /* systemd starts it at boot */
+    bool active;              /* not inactive and not failed: also while it starts or stops */
+    bool enabled;             /* systemd starts it at boot */
     char group[ZB_PATH_SIZE]; /* of the hierarchy; "" none */
 };
 
@@ -86,8 +86,8 @@ unit_ask(const struct zb_runner *r, struct unit_state *state, struct zb_err *err
     char output[4096];
     char value[64];
     int status;
-    enum zb_rc rc = systemctl(r, show, zb_runner_after(ASK_MS), output, sizeof(output), &status,
-                              err);
+    enum zb_rc rc =
+        systemctl(r, show, zb_runner_after(ASK_MS), output, sizeof(output), &status, err);
 
     if (rc != ZB_OK) {
         return rc;
@@ -212,8 +212,7 @@ systemd_alive(const struct zb_runner *r, bool *alive, struct zb_err *err)
 }
 
 static enum zb_rc
-systemd_check(const struct zb_runner *r, struct zb_mono deadline, bool *running,
-              struct zb_err *err)
+systemd_check(const struct zb_runner *r, struct zb_mono deadline, bool *running, struct zb_err *err)
 {
     const char *const is_active[4] = {"is-active", "--quiet"};
     char output[256];

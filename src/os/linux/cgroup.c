@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #define TOP "zbaton"
-#define DEPTH_MAX 16 /* groups below a service's: deeper ones are not signalled, but cgroup.kill reaches them */
+#define DEPTH_MAX                                                                                  \
+    16 /* groups below a service's: deeper ones are not signalled, but cgroup.kill reaches them */
 
 /* Where the cgroup2 hierarchy is mounted: /sys/fs/cgroup, or .../unified beside version 1. */
 static enum zb_rc

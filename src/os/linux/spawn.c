@@ -20,7 +20,8 @@ extern char **environ;
 static pthread_mutex_t left_lock = PTHREAD_MUTEX_INITIALIZER;
 static pid_t left_pids[ZB_SERVICES_MAX]; /* left to themselves, not reaped yet; 0: free place */
 
-/* What the child must not compute for itself: between fork and exec only async-signal-safe calls. */
+/* What the child must not compute for itself: between fork and exec only async-signal-safe calls.
+ */
 struct child_plan {
     const struct zb_os_spawn_spec *spec;
     char *const *env;
@@ -274,13 +275,12 @@ output_collect(int fd, const struct zb_os_child *child, struct zb_mono deadline,
     output[0] = '\0';
     while (open_end) {
         char chunk[4096];
-        struct pollfd p[2] = {{.fd = fd, .events = POLLIN},
-                              {.fd = child->pidfd, .events = POLLIN}};
+        struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = child->pidfd, .events = POLLIN}};
         int64_t left_ms = deadline.ms - zb_mono_now().ms;
         ssize_t n;
 
-        if (left_ms <= 0 || (poll(p, 2, left_ms > 1000 ? 1000 : (int)left_ms) < 0 &&
-                             errno != EINTR)) {
+        if (left_ms <= 0 ||
+            (poll(p, 2, left_ms > 1000 ? 1000 : (int)left_ms) < 0 && errno != EINTR)) {
             break;
         }
         if (p[0].revents == 0 && p[1].revents != 0) {

@@ -1,15 +1,17 @@
 /*
  * A keeper whose engine does what a test says.
  *
- *   keeper_probe CONF                     the keeper (zb_keeper_run); started with "--engine 3" behind that: its
- *                                         engine, which hands requests of clients on <run-dir>/probe.sock through
+ *   keeper_probe CONF                     the keeper (zb_keeper_run); started with "--engine 3"
+ * behind that: its engine, which hands requests of clients on <run-dir>/probe.sock through
  *   keeper_probe ask CONF name=value ...  one request; prints the reply as JSON, and "elapsed_ms"
  *   keeper_probe ship FROM TO name=value ...
- *                                         SEND at the keeper of FROM into RECEIVE at the keeper of TO
+ *                                         SEND at the keeper of FROM into RECEIVE at the keeper of
+ * TO
  *
- * Values: the fields of struct zb_kreq by name, op by its word, text=@FILE from a file, manifest=TERM/SEQ[;uuid,rel,guid]...
- * protect=TERM/SEQ,... For ship also limit=BYTES (the stream ends after so many), stall=1 (it does not end, but nothing
- * more comes), change=BYTE (flips a bit there). For ask: cancel_after_ms=N.
+ * Values: the fields of struct zb_kreq by name, op by its word, text=@FILE from a file,
+ * manifest=TERM/SEQ[;uuid,rel,guid]... protect=TERM/SEQ,... For ship also limit=BYTES (the stream
+ * ends after so many), stall=1 (it does not end, but nothing more comes), change=BYTE (flips a bit
+ * there). For ask: cancel_after_ms=N.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +94,9 @@ bytes_take(int fd, void *data, size_t size, int *got_fd)
             char buf[CMSG_SPACE(sizeof(int))];
             struct cmsghdr align;
         } control;
-        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+        struct msghdr msg = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.buf,
                              .msg_controllen = sizeof(control.buf)};
         ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
         const struct cmsghdr *c;
@@ -151,9 +155,9 @@ reply_send(int fd, const struct zb_krep *rep, int pass_fd)
 /* ---- the engine: hands requests and replies through ---- */
 
 static struct pending {
-    uint64_t id;        /* towards the keeper */
+    uint64_t id; /* towards the keeper */
     uint64_t client_id;
-    int client;         /* its socket, 0: free */
+    int client; /* its socket, 0: free */
 } pendings[CLIENTS_MAX * 4];
 
 static struct pending *
@@ -358,12 +362,18 @@ number_set(struct zb_kreq *req, const char *name, const char *value)
         uint64_t *wide;
         uint32_t *narrow;
     } numbers[] = {
-        {"flags", NULL, &req->flags},       {"timeout_ms", NULL, &req->timeout_ms},
-        {"count", NULL, &req->count},       {"term", &req->term, NULL},
-        {"seq", &req->seq, NULL},           {"base_term", &req->base_term, NULL},
-        {"base_seq", &req->base_seq, NULL}, {"guid", &req->guid, NULL},
-        {"from_guid", &req->from_guid, NULL}, {"nonce", &req->nonce, NULL},
-        {"version", &req->version, NULL},   {"target", &req->target, NULL},
+        {"flags", NULL, &req->flags},
+        {"timeout_ms", NULL, &req->timeout_ms},
+        {"count", NULL, &req->count},
+        {"term", &req->term, NULL},
+        {"seq", &req->seq, NULL},
+        {"base_term", &req->base_term, NULL},
+        {"base_seq", &req->base_seq, NULL},
+        {"guid", &req->guid, NULL},
+        {"from_guid", &req->from_guid, NULL},
+        {"nonce", &req->nonce, NULL},
+        {"version", &req->version, NULL},
+        {"target", &req->target, NULL},
     };
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -445,12 +455,12 @@ manifest_json(const struct zb_manifest *m)
     json_t *list = json_array();
 
     for (uint32_t i = 0; i < m->entries_count; i++) {
-        json_array_append_new(list, json_pack("{s:s,s:s,s:I}", "uuid", m->entries[i].uuid, "rel",
-                                              m->entries[i].rel, "guid",
-                                              (json_int_t)m->entries[i].guid));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s,s:I}", "uuid", m->entries[i].uuid, "rel",
+                                        m->entries[i].rel, "guid", (json_int_t)m->entries[i].guid));
     }
-    return json_pack("{s:I,s:I,s:o}", "term", (json_int_t)m->id.term, "seq",
-                     (json_int_t)m->id.seq, "entries", list);
+    return json_pack("{s:I,s:I,s:o}", "term", (json_int_t)m->id.term, "seq", (json_int_t)m->id.seq,
+                     "entries", list);
 }
 
 static json_t *
@@ -477,11 +487,11 @@ datasets_json(const struct zb_krep *rep)
     for (uint32_t i = 0; i < rep->datasets_count; i++) {
         const struct zb_kdataset *d = &rep->datasets[i];
         json_array_append_new(
-            list, json_pack("{s:s,s:s,s:i,s:i,s:i,s:I,s:s,s:I,s:s}", "rel", d->rel, "uuid", d->uuid,
-                            "mount", (int)d->mount, "readonly_on", (int)d->readonly_on, "marked",
-                            (int)d->marked, "written_bytes", (json_int_t)d->written_bytes,
-                            "newest", d->newest, "newest_guid", (json_int_t)d->newest_guid,
-                            "token", d->token));
+            list,
+            json_pack("{s:s,s:s,s:i,s:i,s:i,s:I,s:s,s:I,s:s}", "rel", d->rel, "uuid", d->uuid,
+                      "mount", (int)d->mount, "readonly_on", (int)d->readonly_on, "marked",
+                      (int)d->marked, "written_bytes", (json_int_t)d->written_bytes, "newest",
+                      d->newest, "newest_guid", (json_int_t)d->newest_guid, "token", d->token));
     }
     return list;
 }

@@ -32,8 +32,12 @@ leader(struct story *s)
               .granted_version = 2,
               .established_boot = BOOT,
               .pool_guid = 42},
-        .datasets = {{.uuid = UUID, .guid = 1, .mount = ZB_MOUNT_RW, .marked = 1,
-                      .newest = "zbaton-000003-00000009-20261122T064100Z", .newest_guid = 99}},
+        .datasets = {{.uuid = UUID,
+                      .guid = 1,
+                      .mount = ZB_MOUNT_RW,
+                      .marked = 1,
+                      .newest = "zbaton-000003-00000009-20261122T064100Z",
+                      .newest_guid = 99}},
         .entries = {{.uuid = UUID, .guid = 99}},
         .f = {.self = "vm1", .stage = ZB_STAGE_MOUNTED, .datasets_count = 1},
     };
@@ -69,8 +73,8 @@ static void
 refused(struct story *s, enum zb_rc rc, enum zb_rc wanted, const char *text)
 {
     if (rc != wanted || (rc != ZB_OK && strstr(s->err.msg, text) == NULL)) {
-        fail_msg("got %s (%s), wanted %s with '%s'", zb_rc_word(rc), s->err.msg,
-                 zb_rc_word(wanted), text);
+        fail_msg("got %s (%s), wanted %s with '%s'", zb_rc_word(rc), s->err.msg, zb_rc_word(wanted),
+                 text);
     }
 }
 
@@ -687,15 +691,24 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_receive),
-        cmocka_unit_test(test_receive_dataset), cmocka_unit_test(test_start),
-        cmocka_unit_test(test_seal),            cmocka_unit_test(test_tree_equal),
-        cmocka_unit_test(test_release),         cmocka_unit_test(test_release_again),
-        cmocka_unit_test(test_grant),           cmocka_unit_test(test_granted),
-        cmocka_unit_test(test_learn),           cmocka_unit_test(test_promote_planned),
-        cmocka_unit_test(test_promote_unplanned), cmocka_unit_test(test_promote_remount),
-        cmocka_unit_test(test_promoted),        cmocka_unit_test(test_continues),
-        cmocka_unit_test(test_define_and_idle), cmocka_unit_test(test_prune),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_receive_dataset),
+        cmocka_unit_test(test_start),
+        cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_tree_equal),
+        cmocka_unit_test(test_release),
+        cmocka_unit_test(test_release_again),
+        cmocka_unit_test(test_grant),
+        cmocka_unit_test(test_granted),
+        cmocka_unit_test(test_learn),
+        cmocka_unit_test(test_promote_planned),
+        cmocka_unit_test(test_promote_unplanned),
+        cmocka_unit_test(test_promote_remount),
+        cmocka_unit_test(test_promoted),
+        cmocka_unit_test(test_continues),
+        cmocka_unit_test(test_define_and_idle),
+        cmocka_unit_test(test_prune),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The command runner with real processes in real groups; skipped where cgroup2 cannot be written. */
+/* The command runner with real processes in real groups; skipped where cgroup2 cannot be written.
+ */
 #include "unit.h"
 
 #include <fcntl.h>
@@ -72,9 +73,14 @@ runner(const char *start, const char *check)
     if (!usable) {
         skip();
     }
-    return (struct zb_runner){.kind = ZB_RUNNER_COMMAND, .service = service, .group = service,
-                              .mountpoint = "/srv/web", .commands_dir = dir, .run_dir = dir,
-                              .start = start, .check = check};
+    return (struct zb_runner){.kind = ZB_RUNNER_COMMAND,
+                              .service = service,
+                              .group = service,
+                              .mountpoint = "/srv/web",
+                              .commands_dir = dir,
+                              .run_dir = dir,
+                              .start = start,
+                              .check = check};
 }
 
 static bool
@@ -192,8 +198,8 @@ test_hanging_check(void **state)
     assert_int_equal(zb_runner_check(&r, 300, &running, &err), ZB_OK);
     assert_false(running);
     (void)snprintf(group, sizeof(group), "%s.ctl", service);
-    assert_int_equal(zb_os_cgroup_wait_empty(group, (struct zb_mono){zb_mono_now().ms + 5000},
-                                             &err), ZB_OK);
+    assert_int_equal(
+        zb_os_cgroup_wait_empty(group, (struct zb_mono){zb_mono_now().ms + 5000}, &err), ZB_OK);
     stop(&r);
 }
 
@@ -230,9 +236,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_foreground),      cmocka_unit_test(test_daemon),
-        cmocka_unit_test(test_failed_start),    cmocka_unit_test(test_unhealthy_start),
-        cmocka_unit_test(test_hanging_check),   cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_foreground),    cmocka_unit_test(test_daemon),
+        cmocka_unit_test(test_failed_start),  cmocka_unit_test(test_unhealthy_start),
+        cmocka_unit_test(test_hanging_check), cmocka_unit_test(test_kill),
         cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -35,8 +35,7 @@ test_words(void **state)
     words_are("  a\tb  c ", 3, (const char *const[]){"a", "b", "c"});
     words_are("a 'b c' \"d \\\" e\" f\\ g ''", 5,
               (const char *const[]){"a", "b c", "d \" e", "f g", ""});
-    words_are("a $HOME;rm *|x>y `z`", 4,
-              (const char *const[]){"a", "$HOME;rm", "*|x>y", "`z`"});
+    words_are("a $HOME;rm *|x>y `z`", 4, (const char *const[]){"a", "$HOME;rm", "*|x>y", "`z`"});
     assert_int_equal(zb_runner_words_split("", buf, words, &err), ZB_E_USAGE);
     assert_int_equal(zb_runner_words_split(" \t", buf, words, &err), ZB_E_USAGE);
     assert_int_equal(zb_runner_words_split("a 'b", buf, words, &err), ZB_E_USAGE);
