@@ -227,6 +227,7 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
         request_protect(action, req);
     } else if (action->kind == ZB_ACT_CREATE) {
         zb_strcopy(req->uuid, sizeof(req->uuid), a->cluster_id);
+        req->flags = ZB_KF_UNMOUNT; /* who applied the declaration saw this and agreed */
     } else if (action->kind == ZB_ACT_PROMOTE) {
         req->flags = ((action->flags & ZB_PROMOTE_PLANNED) != 0 ? ZB_KF_PLANNED : 0) |
                      ((action->flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);

@@ -126,7 +126,7 @@ static void
 plan_take(struct apply *p, const char *text)
 {
     const struct zb_conf_service *s = &p->doc.services.items[p->next - 1];
-    const char *leader = s->leader[0] != '\0' ? s->leader : s->members.items[0];
+    const char *leader = s->leader;
 
     if (strncmp(text, "zfs create ", 11) != 0 && text[0] != '\0') {
         p->consent_needed = true; /* it exists: adopting changes it */
@@ -148,7 +148,7 @@ plan_refused(struct apply *p, enum zb_rc rc, const char *msg, const char *hint)
     struct zb_err err;
 
     zb_err_set(&err, rc, "%s cannot begin on %s: %s", s->name,
-               s->leader[0] != '\0' ? s->leader : s->members.items[0], msg);
+               s->leader, msg);
     zb_err_hint(&err, "%s", hint);
     apply_fail(p, &err);
 }
@@ -219,7 +219,7 @@ ask_next(struct apply *p)
             continue;
         }
         uint8_t node =
-            zb_agent_node_find(a, s->leader[0] != '\0' ? s->leader : s->members.items[0]);
+            zb_agent_node_find(a, s->leader);
         if (node == a->self) {
             zb_adopt_plan(a, s, p->doc.version, on_own_plan, p);
         } else if (node == ZB_NODE_NONE || !a->nodes[node].up) {
