@@ -1,5 +1,7 @@
 """The main job: services move between hosts with real data, and nothing is lost."""
 
+import json
+import shlex
 import threading
 
 import pytest
@@ -22,8 +24,7 @@ def move_and_check(cluster, name, source, target):
     cluster.move(name, target.name)
     wait_until(lambda: cluster.leader(name, target) is target, 60, f"{name} runs on {target.name}")
     assert cluster.writers(name) == [target]
-    history = cluster.zbaton(f"history -j {name}", host=target).out
-    final = final_set(history)
+    final = final_set(cluster, name, target)
     here = cluster.snapshots(target, name)
     there = cluster.snapshots(source, name)
     assert {d: s[final] for d, s in here.items()} == {d: s[final] for d, s in there.items()}
@@ -32,12 +33,12 @@ def move_and_check(cluster, name, source, target):
     assert set(written) == {"0"}
 
 
-def final_set(history):
-    """Name of the set from which the newest term forked."""
-    import json
-    term = max(json.loads(history)["terms"], key=lambda t: t["term"])
-    fork = term["fork_set"]
-    return fork["name"]
+def final_set(cluster, name, host):
+    """Name of the set from which the newest term forked, as it stands on that host."""
+    terms = json.loads(cluster.zbaton(f"history -j {name}", host=host).out)["terms"]
+    fork = max(terms, key=lambda term: term["term"])["fork_set"]
+    prefix = f"zbaton-{fork['term']:06d}-{fork['seq']:08d}-"
+    return next(snap for snap in cluster.snapshots(host, name)[""] if snap.startswith(prefix))
 
 
 def test_twenty_moves_in_a_ring_lose_nothing(cluster, tmp_path):
@@ -154,7 +155,7 @@ def test_a_holder_aborts_the_move_and_is_named(held, kind, tmp_path):
     host = held.lab["vm1"]
     recorder = Recorder(held.lab, tmp_path, port=6404, name=kind)
     recorder.wait_more(5)
-    host.run(f"setsid sh -c {__import__('shlex').quote(HOLDERS[kind])} </dev/null >/dev/null 2>&1 & "
+    host.run(f"setsid sh -c {shlex.quote(HOLDERS[kind])} </dev/null >/dev/null 2>&1 & "
              "echo $! >/run/holder.pid; sleep 0.5")
     try:
         assert_aborts(held, ["pid", "sleep" if kind != "ignores-term" else "sh"])
@@ -215,7 +216,7 @@ def test_an_mmap_writer_killed_at_the_seal_loses_no_synced_page(cluster):
     cluster.move("pages", "vm2")
     acknowledged = [int(n) for n in one.run("cat /var/log/mmap-acknowledged").out.split()]
     top = cluster.dataset(two, "pages")
-    final = final_set(cluster.zbaton("history -j pages", host=two).out)
+    final = final_set(cluster, "pages", two)
     two.run(f"mkdir -p /run/peek && mount -t zfs {top}@{final} /run/peek")
     try:
         dump = two.run("python3 -c \"d=open('/run/peek/pages','rb').read();"
