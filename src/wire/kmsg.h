@@ -5,9 +5,15 @@
  * of the arrays of a decoded reply. Both sides treat the other's bytes as hostile: a message that
  * does not decode ends the engine (the keeper starts it again) or the keeper's trust in it.
  *
- * An operation is answered exactly once, by a reply with its id. File descriptors travel with
- * SCM_RIGHTS: SEND and RECEIVE are answered twice: first with `more` set and the engine's end of a
- * pipe, then, when the kernel has finished, with the result.
+ * An operation is answered exactly once, by a reply with its id; SEND and RECEIVE twice: first with
+ * `more` set and a file descriptor (SCM_RIGHTS, attached to the first byte of the message's length),
+ * then, when the kernel has finished, with the result. The descriptor is the engine's end of a socket
+ * pair (not a pipe, so that the keeper can end a stream whatever the engine does).
+ *
+ * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
+ * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
+ * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
+ * sealed). GRANT, LEARN of something new and DEMOTE end receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -50,16 +56,18 @@ enum zb_kop {
  * DEFINE     service, flags, version, text: the service's declaration as canonical JSON
  *            (conf/service.h); empty text removes a definition (refused while mounted or running;
  *            record and data stay). Stored durably; refuses a lower version than the stored one.
- * OBSERVE    service -> record, datasets, running, flags. Never changes anything, except that the
+ * OBSERVE    service -> record, datasets, running, mounted_here, sealed, pool_guid, pool_free_bytes. CREATE, SEAL,
+ *            RELEASE, GRANT, LEARN (of something new), PROMOTE and DEMOTE fill the same when they succeed. Never changes anything, except that the
  *            first OBSERVE of a service after the keeper's start replays intent logs (G6) of a tree
  *            this node may have led, unless it is still mounted from before (M12).
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
  *            createtxg order from that index on; count: how many there are in all.
- * CREATE     service. Leader-to-be: makes the dataset tree root where it does not exist yet (with
+ * CREATE     service, uuid (the cluster's id, for the mark; may be empty), flags. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:
  *            zbaton:* properties, a uuid per dataset, S0 values. Values it changes are remembered
  *            (zbaton:prior:<property>) so that UNADOPT can put them back. Refuses when the dataset
- *            carries another cluster's or service's mark; ZB_E_HELD when it is mounted (adoption
+ *            carries another cluster's or service's mark, and when somebody is known to have led and there is
+ *            no marked tree here (it is received then); ZB_E_HELD when it is mounted (adoption
  *            of a mounted dataset first wants flags ZB_KF_UNMOUNT: syncfs, unmount without force).
  * UNADOPT    service. Undoes adoption: properties put back or inherited, record removed. Refuses
  *            while mounted or running. Data and snapshots stay.
@@ -72,15 +80,16 @@ enum zb_kop {
  *            set, that is not a zbaton set.
  * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), token (resume).
  *            from_guid must be a snapshot or bookmark of the same dataset. Re-reads the guid of snap
- *            before it sends. -> fd (read end), then the end: bytes.
- * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender). Before the pipe is handed
+ *            before it sends. -> fd (to read from), then the end. Bytes are counted by who reads.
+ * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender), flags, token (of the partial receive
+ *            here that the stream goes on with; empty: from the start). Before the fd is handed
  *            over: term equals the learned term of the record and is not below the granted one; the
  *            sender is that term's leader; this node does not lead, the dataset is not mounted; on
  *            an incremental the newest snapshot's guid equals from_guid and written = 0 (else
  *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
- *            no partial receive in the way (one that leads elsewhere is aborted). The begin record is
+ *            no partial receive in the way (one that is not gone on with is aborted). The begin record is
  *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
- *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (write end), then the end.
+ *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
  * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
  *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
@@ -96,10 +105,12 @@ enum zb_kop {
  *            The same release asked again is answered with OK again, unless a higher term was granted.
  * GRANT      service, term, node (candidate), nonce (candidate's), version (voters version).
  *            M2: refuses while mounted or running here; refuses a term not above every term granted, unless
- *            equal in term and node; then durable. Receives are ended first. -> record.
+ *            equal in term and node, or not above the learned one, or by an older version than the last
+ *            grant's (M11); then durable. Receives are ended first. -> record.
  * LEARN      service, term, node (established leader), manifest (fork, may be empty). Raises the learned term,
  *            suspects become {leader}. Refuses a lower term than granted or learned, and the same term with
- *            another leader (ZB_E_MISMATCH: split brain, reported loudly).
+ *            another leader (ZB_E_MISMATCH: split brain, reported loudly). A tree that this node has mounted or
+ *            sealed under a lower term is then given up as by DEMOTE. What is known already changes nothing.
  * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and nothing
  *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
@@ -199,7 +210,8 @@ struct zb_krep {
     uint32_t running; /* of the runner: 0 stopped, 1 running */
     uint32_t
         mounted_here; /* 1: tree mounted read-write by this keeper's life or continued by M12 */
-    uint32_t sealed;  /* 1: sealed in this keeper's life, not released */
+    uint32_t sealed;  /* 1: unmounted by SEAL in this keeper's life, not released (also after
+                       * ZB_E_MISMATCH: another set, another SEAL, or PROMOTE with ZB_KF_REMOUNT) */
     uint32_t foreign;
     uint32_t count;
     uint32_t elapsed_ms;
