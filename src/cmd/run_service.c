@@ -72,8 +72,15 @@ move_done(struct move *m, json_t *data)
         zb_cli_json(cli, data);
     } else if (zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
         zb_show_move_plan(&cli->show, data);
+    } else if (zb_field_bool(data, "background")) {
+        printf("%s was released to %s: ", cli->operands[0], cli->operands[1]);
+        zb_text_print(stdout, zb_field_text(data, "text"));
+        putchar('\n');
     } else {
         zb_show_move_result(&cli->show, cli->operands[0], cli->operands[1], data);
+    }
+    if (zb_field_bool(data, "background")) {
+        return ZB_EXIT_BACKGROUND;
     }
     return zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
 }

@@ -1,0 +1,211 @@
+/* Pictures of answers: test/golden/cmd/<name>.json in, <name><suffix>.txt expected. ZB_GOLDEN_WRITE=1 writes them. */
+#include "unit.h"
+
+#include "cmd/show.h"
+
+struct picture {
+    FILE *out;
+    char *text;
+    size_t size;
+    json_t *data;
+    struct zb_show show;
+};
+
+static void
+picture_begin(struct picture *p, const char *name)
+{
+    char path[1024];
+    json_error_t error;
+
+    snprintf(path, sizeof path, "%s/%s.json", getenv("ZB_GOLDEN"), name);
+    *p = (struct picture){0};
+    p->data = json_load_file(path, 0, &error);
+    if (p->data == NULL) {
+        fail_msg("%s:%d: %s", path, error.line, error.text);
+    }
+    p->out = open_memstream(&p->text, &p->size);
+    p->show.out = p->out;
+}
+
+static void
+picture_compare(struct picture *p, const char *name)
+{
+    char path[1024];
+    static char expected[65536];
+
+    fclose(p->out);
+    snprintf(path, sizeof path, "%s/%s.txt", getenv("ZB_GOLDEN"), name);
+    if (getenv("ZB_GOLDEN_WRITE") != NULL) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(p->text, file);
+        fclose(file);
+    }
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        fail_msg("%s is missing", path);
+    }
+    expected[fread(expected, 1, sizeof expected - 1, file)] = '\0';
+    fclose(file);
+    assert_string_equal(p->text, expected);
+    json_decref(p->data);
+    free(p->text);
+}
+
+static void
+test_status(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+
+    (void)state;
+    picture_begin(&p, "status");
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status");
+    picture_begin(&p, "status");
+    p.show.scripted = p.show.exact = true;
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-Hp");
+    picture_begin(&p, "status");
+    p.show.columns = "node,set,service";
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-o");
+}
+
+static void
+test_unknown_column_prints_nothing(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+
+    (void)state;
+    picture_begin(&p, "status");
+    p.show.columns = "service,nothere";
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_E_USAGE);
+    assert_string_equal(err.msg, "no column 'nothere'");
+    assert_non_null(strstr(err.hint, "service, node, role"));
+    fflush(p.out);
+    assert_int_equal(p.size, 0);
+    fclose(p.out);
+    free(p.text);
+    json_decref(p.data);
+}
+
+static void
+test_status_of_nothing(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+
+    (void)state;
+    picture_begin(&p, "status");
+    json_array_clear(json_object_get(p.data, "services"));
+    json_array_clear(json_object_get(p.data, "warnings"));
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-empty");
+}
+
+static void
+test_history(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    picture_begin(&p, "history");
+    zb_show_history(&p.show, p.data);
+    picture_compare(&p, "history");
+    picture_begin(&p, "history");
+    p.show.scripted = p.show.exact = true;
+    zb_show_history(&p.show, p.data);
+    picture_compare(&p, "history-Hp");
+}
+
+static void
+move_show(bool terminal, const char *expected)
+{
+    struct picture p;
+    struct zb_show_progress progress = {0};
+    size_t i;
+    json_t *line;
+
+    picture_begin(&p, "move");
+    p.show.terminal = terminal;
+    progress.show = &p.show;
+    json_array_foreach(p.data, i, line)
+    {
+        zb_show_move_progress(&progress, line);
+    }
+    zb_show_move_end(&progress);
+    picture_compare(&p, expected);
+}
+
+static void
+test_move(void **state)
+{
+    (void)state;
+    move_show(false, "move");
+    move_show(true, "move-terminal");
+}
+
+static void
+test_move_result(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    picture_begin(&p, "move_plan");
+    json_object_set_new(p.data, "down_ms", json_integer(3400));
+    json_object_set_new(p.data, "own_ms", json_integer(412));
+    zb_show_move_result(&p.show, "web", "vm2", p.data);
+    fflush(p.out);
+    assert_string_equal(p.text,
+                        "web runs on vm2. Down for 3.4 s (0.4 s of it zbaton's). Nothing lost.\n");
+    fclose(p.out);
+    free(p.text);
+    json_decref(p.data);
+}
+
+static void
+test_lists(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+    size_t i;
+    json_t *event;
+
+    (void)state;
+    picture_begin(&p, "move_plan");
+    zb_show_move_plan(&p.show, p.data);
+    picture_compare(&p, "move_plan");
+    picture_begin(&p, "apply");
+    zb_show_apply(&p.show, p.data);
+    picture_compare(&p, "apply");
+    picture_begin(&p, "nodes");
+    assert_int_equal(zb_show_nodes(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "nodes");
+    picture_begin(&p, "tokens");
+    assert_int_equal(zb_show_tokens(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "tokens");
+    picture_begin(&p, "events");
+    json_array_foreach(json_object_get(p.data, "events"), i, event)
+    {
+        zb_show_event(&p.show, event);
+    }
+    picture_compare(&p, "events");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_unknown_column_prints_nothing),
+        cmocka_unit_test(test_status_of_nothing),
+        cmocka_unit_test(test_history),
+        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_move_result),
+        cmocka_unit_test(test_lists),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
