@@ -152,23 +152,6 @@ zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *er
     return ZB_OK;
 }
 
-enum zb_rc
-zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err)
-{
-    enum zb_rc rc = zb_zfs_name_check(dataset, '\0', err);
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    /* From object 0 on: the first that was born after the newest snapshot, ESRCH when there is
-     * none. */
-    int e = zb_zfs_ioctl(ZFS_IOC_NEXT_OBJ, dataset, NULL, NULL);
-    if (e != 0 && e != ESRCH) {
-        return zb_zfs_fail(err, e, "compare %s with its newest snapshot", dataset);
-    }
-    *modified = e == 0;
-    return ZB_OK;
-}
-
 void
 zb_zfs_props_close(struct zb_zfs_props *props)
 {

@@ -1,6 +1,6 @@
 /*
  * ZFS of this host: one function, one effect, in-process (libzfs_core, libnvpair, and the ioctls
- * OBJSET_STATS, SET_PROP, SEND_NEW, NEXT_OBJ on Linux, whose layout is the same from 2.1 to 2.4).
+ * OBJSET_STATS, SET_PROP, SEND_NEW on Linux, whose layout is the same from 2.1 to 2.4).
  *
  * It refuses by having no call for it: receive with force, rollback that destroys snapshots,
  * recursive destroy, replication packages (-R), unmounting.
@@ -152,13 +152,6 @@ const char *zb_zfs_props_local(const struct zb_zfs_props *props, const char *nam
  * next name or NULL. For finding every "zbaton:..." one. */
 const char *zb_zfs_props_next(const struct zb_zfs_props *props, void **cursor);
 
-/* Whether the dataset's content differs from its newest snapshot, exactly: the kernel is asked for
- * an object born since (NEXT_OBJ; measured: true after any write, removal or change of attributes,
- * false after a rollback and for an intent log not replayed). Replay first (zb_os_replay), then
- * sync or unmount: what is not in a synced txg does not count. Without any snapshot true as soon as
- * there is an object. 0 txg. */
-enum zb_rc zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err) ZB_CHECKED;
-
 /* Sets native and user properties of one dataset (ZFS_IOC_SET_PROP). 1 txg for all that need no
  * special call; quota, reservation and the like 1 txg each. NOT atomic: on ZB_E_FAILED some may be
  * set; msg names the first refused one. Takes effect on a mounted dataset at once. */
@@ -245,7 +238,8 @@ enum zb_rc zb_zfs_snapshot(const char *const *snaps, size_t count, struct zb_err
 enum zb_rc zb_zfs_snaps_destroy(const char *const *snaps, size_t count, int *errnos,
                                 struct zb_err *err) ZB_CHECKED;
 
-/* Holds every snapshot under the tag, or none; 1 txg. Already held under this tag is OK. */
+/* Holds every snapshot under the tag; 1 txg. Already held under this tag is OK. ZB_E_NOTFOUND when
+ * one is missing: the others are held then. */
 enum zb_rc zb_zfs_hold(const char *const *snaps, size_t count, const char *tag,
                        struct zb_err *err) ZB_CHECKED;
 /* Releases the tag from every snapshot; 1 txg. Snapshots that are gone or not held under this tag
@@ -322,6 +316,13 @@ enum zb_rc zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err) ZB_CH
  * txg. */
 enum zb_rc zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes,
                              struct zb_err *err) ZB_CHECKED;
+
+/* Whether the content of an unmounted dataset differs from its newest snapshot, exactly: the kernel
+ * compares them as for an incremental stream, of which nothing is kept (a head sent without a
+ * snapshot, measured: true after any write, removal or change of attributes; false after a
+ * rollback, and for an intent log not replayed: zb_os_replay first). True without any snapshot.
+ * ZB_E_HELD while anything owns it. 0 txg; about the cost of starting a send. */
+enum zb_rc zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err) ZB_CHECKED;
 
 /* The begin record that a stream starts with. It is parsed by wire/record.h (zb_stream_begin_parse;
  * the keeper does that between reading and receiving, so that the kernel never sees a stream nobody
