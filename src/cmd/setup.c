@@ -146,7 +146,7 @@ users_find(struct zb_setup *s, struct zb_err *err)
 
     if (user == NULL) {
         zb_err_set(err, ZB_E_NOTFOUND, "there is no user " ZB_ENGINE_USER);
-        return zb_err_hint(err, "useradd --system --user-group --home-dir / "
+        return zb_err_hint(err, "systemd-sysusers, or: useradd --system --user-group --home-dir / "
                                 "--shell /usr/sbin/nologin " ZB_ENGINE_USER);
     }
     s->engine_uid = user->pw_uid;
