@@ -69,7 +69,7 @@ zb_zfs_fail(struct zb_err *err, int errnum, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(phrase, sizeof phrase, fmt, ap);
+    (void)vsnprintf(phrase, sizeof phrase, fmt, ap);
     va_end(ap);
     if (m != NULL) {
         zb_err_set(err, m->rc, "%.400s: %s", phrase, m->sentence);

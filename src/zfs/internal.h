@@ -26,7 +26,7 @@ enum zb_rc zb_zfs_program(const char *name, bool sync, const char *lua, nvlist_t
 
 /* Translates errno or ZFS_ERR_*: "<phrase>: <sentence>". */
 enum zb_rc zb_zfs_fail(struct zb_err *err, int errnum, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), nonnull(3)));
 
 /* ZB_E_USAGE unless the name fits and holds exactly the separators of its kind. kind: 0 dataset,
  * '@' snapshot, '#' bookmark. */
