@@ -205,7 +205,7 @@ observe_done(struct step *x, const struct zb_core_result *r)
     s->failures = 0;
     s->move.looked = true;
     zb_core_go(x, zb_core_classify(x));
-    if (s->role == ZB_ROLE_DEMOTING && s->move.command_id != 0 && s->move.step < 6) {
+    if ((s->role == ZB_ROLE_DEMOTING || s->role == ZB_ROLE_RESTORING) && s->move.step < 6) {
         zb_core_move_abort(x, "the tree is not mounted as it should be");
     }
 }

@@ -286,6 +286,12 @@ zb_core_move_op_done(struct step *x, enum zb_act_kind kind, const struct zb_core
 {
     if (kind == ZB_ACT_STOP && x->s->role == ZB_ROLE_STOPPING) {
         stop_done(x, r);
+    } else if (kind == ZB_ACT_STOP && x->s->role == ZB_ROLE_RESTORING) {
+        x->s->obs.running = r->rc != ZB_OK;
+        if (r->rc != ZB_OK) {
+            zb_core_note(x, 4, "R-stop-failed", r->text);
+            zb_core_retry_later(x);
+        }
     } else if (kind == ZB_ACT_SEAL && x->s->role == ZB_ROLE_SEALING) {
         seal_done(x, r);
     } else if (kind == ZB_ACT_RELEASE && x->s->role == ZB_ROLE_RELEASING) {

@@ -41,6 +41,10 @@ restoring_settle(struct step *x)
         zb_core_op(x, ZB_ACT_OBSERVE);
         return;
     }
+    if (s->obs.running) { /* what runs there uses a mount that is gone */
+        zb_core_op(x, ZB_ACT_STOP)->timeout_ms = s->conf.stop_timeout_ms;
+        return;
+    }
     a = zb_core_op(x, ZB_ACT_PROMOTE);
     a->term = s->obs.established_term;
     a->flags = ZB_PROMOTE_REMOUNT;

@@ -22,6 +22,7 @@
 #define REST GO(FOLLOWER, "R-rest", "at rest, read-only")
 #define PUT_BACK GO(RESTORING, "R-put-back", "sealed, but not released: put back as it was")
 #define ABORTED GO(RESTORING, "R-move-aborted", "the move cannot go on: put back as it was")
+#define TAKEN_AWAY GO(RESTORING, "R-unmounted", "somebody unmounted the tree: put it back")
 #define USURPED GO(DEMOTING, "R-usurped", "another node leads a higher term")
 #define LOST GO(DEMOTING, "R-mount-lost", "the tree is not mounted any more: stop what uses it")
 
@@ -36,7 +37,7 @@
     [ZB_STIM_OBS_FIRST] = IGNORE, [ZB_STIM_OBS_FOLLOWER] = IGNORE
 #define OBSERVED_LEADING                                                                           \
     [ZB_STIM_OBS_LEADING] = IGNORE, [ZB_STIM_OBS_MOUNTED] = STRAY, [ZB_STIM_OBS_RELEASED] = LOST,  \
-    [ZB_STIM_OBS_SEALED] = LOST, [ZB_STIM_OBS_OWNER] = LOST, [ZB_STIM_OBS_FIRST] = LOST,           \
+    [ZB_STIM_OBS_SEALED] = TAKEN_AWAY, [ZB_STIM_OBS_OWNER] = LOST, [ZB_STIM_OBS_FIRST] = LOST,     \
     [ZB_STIM_OBS_FOLLOWER] = LOST
 #define NO_MOVE                                                                                    \
     [ZB_STIM_MOVE] = NEVER, [ZB_STIM_CLOSE_ENOUGH] = NEVER, [ZB_STIM_FINAL_READY] = NEVER,         \

@@ -12,7 +12,7 @@ enum zb_stim {
     ZB_STIM_OBS_LEADING,   /* mounted read-write under its own established term (M12) */
     ZB_STIM_OBS_MOUNTED,   /* mounted otherwise */
     ZB_STIM_OBS_RELEASED,  /* at rest; its release has not been taken yet */
-    ZB_STIM_OBS_SEALED,    /* unmounted by this keeper's life, term kept, nothing released */
+    ZB_STIM_OBS_SEALED,    /* not mounted, term kept by this keeper's life, not released */
     ZB_STIM_OBS_OWNER,     /* at rest; this node is the last established leader it knows of */
     ZB_STIM_OBS_FIRST,     /* nobody ever led; this node is to be the first */
     ZB_STIM_OBS_FOLLOWER,  /* at rest otherwise */

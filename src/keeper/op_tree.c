@@ -111,7 +111,7 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     rep->running = facts.running;
     rep->mounted_here =
         facts.stage == ZB_STAGE_MOUNTED && view.count > 0 && view.datasets[0].mount == ZB_MOUNT_RW;
-    rep->sealed = facts.stage == ZB_STAGE_SEALED || facts.stage == ZB_STAGE_UNMOUNTED;
+    rep->sealed = facts.stage != ZB_STAGE_REST && !rep->mounted_here;
     free(rep->datasets);
     rep->datasets = view.datasets;
     rep->datasets_count = view.count;
@@ -393,6 +393,35 @@ unadopt_all(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_ke
     return rc;
 }
 
+/* As its owner had it before: what mounts by itself is mounted, by zfs(8), which knows all that can be meant. */
+static enum zb_rc
+unadopted_mount(const struct zb_keeper_view *view, struct zb_err *err)
+{
+    struct zb_mono deadline = {zb_mono_now().ms + ZFS_MOUNT_MS};
+    enum zb_rc rc = ZB_OK;
+
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) { /* parents first */
+        char zfs[] = "zfs", mount[] = "mount", name[ZB_DATASET_NAME_SIZE], output[256] = "";
+        char *argv[] = {zfs, mount, name, NULL};
+        struct zb_os_spawn_spec spec = {.path = "/usr/sbin/zfs", .argv = argv, .output_fd = -1};
+        struct zb_zfs_props props = {0};
+        int status = 0;
+
+        zb_strcopy(name, sizeof(name), view->props[i]->name);
+        rc = zb_zfs_props_get(name, &props, err);
+        bool mounts = rc == ZB_OK && props.canmount == ZB_ZFS_ON && props.mountpoint[0] == '/';
+        zb_zfs_props_close(&props);
+        if (mounts) {
+            rc = zb_os_run(&spec, deadline, output, sizeof(output), &status, err);
+        }
+        if (rc == ZB_OK && status != 0) {
+            output[strcspn(output, "\n")] = '\0';
+            rc = zb_err_set(err, ZB_E_FAILED, "given back, but not mounted: %s", output);
+        }
+    }
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -423,6 +452,9 @@ zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     }
     zb_keeper_stage_set(k, job->service, ZB_STAGE_REST);
     rc = unadopt_all(k, job->service, &view, err);
+    if (rc == ZB_OK && (job->req.flags & ZB_KF_REMOUNT) != 0) {
+        rc = unadopted_mount(&view, err);
+    }
 out:
     zb_keeper_view_close(&view);
     return rc;

@@ -430,15 +430,16 @@ datasets_check(const struct zb_keeper_facts *f, struct zb_err *err)
     return ZB_OK;
 }
 
-/* An aborted move is put back under the same term, by the life that sealed it only. */
+/* An aborted move, or a mount that somebody took away, is put back under the same term, by the life
+ * that mounted it only. */
 static enum zb_rc
 remount_check(const struct zb_keeper_record *r, const struct zb_kreq *req,
               const struct zb_keeper_facts *f, struct zb_err *err)
 {
     enum zb_rc rc = leads_check(r, req->term, f->self, err);
 
-    if (rc == ZB_OK && f->stage != ZB_STAGE_SEALED && f->stage != ZB_STAGE_UNMOUNTED) {
-        rc = zb_err_set(err, ZB_E_REFUSED, "this keeper has not sealed the tree (it is %s)",
+    if (rc == ZB_OK && f->stage == ZB_STAGE_REST) {
+        rc = zb_err_set(err, ZB_E_REFUSED, "this keeper has not mounted the tree (it is %s)",
                         zb_keeper_stage_word(f->stage));
     }
     return rc;

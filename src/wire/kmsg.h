@@ -70,7 +70,8 @@ enum zb_kop {
  *            no marked tree here (it is received then); ZB_E_HELD when it is mounted (adoption
  *            of a mounted dataset first wants flags ZB_KF_UNMOUNT: syncfs, unmount without force).
  * UNADOPT    service. Undoes adoption: properties put back or inherited, record removed. Refuses
- *            while mounted or running. Data and snapshots stay.
+ *            while mounted or running. Data and snapshots stay. With ZB_KF_REMOUNT what then mounts by
+ *            itself (canmount=on and a mountpoint) is mounted, as zfs mount does.
  * SNAPSHOT   service, term, seq, time, flags. One atomic recursive snapshot of the tree, named by
  *            zb_set_name_format; datasets that came in since get a uuid first. Refuses unless this
  *            node is the established leader of `term` (record), seq is higher than every set of
@@ -115,7 +116,8 @@ enum zb_kop {
  *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
  *            the tree must be one that this node led last, or new. ZB_KF_REMOUNT: after an aborted
- *            move, same term, only if this very keeper life sealed it and has not released.
+ *            move, or when somebody unmounted it: same term, only if this very keeper life mounted it and has
+ *            not released.
  *            Order: durable record -> declared properties (mountpoint, quotas), read back -> mount
  *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each dataset).
  *            On a failure after the record everything is unmounted again. -> record.
@@ -129,7 +131,7 @@ enum zb_kop {
 #define ZB_KF_UNMOUNT 0x01u   /* CREATE: may unmount a dataset that is mounted */
 #define ZB_KF_SYNC 0x02u      /* SNAPSHOT: syncfs first */
 #define ZB_KF_PLANNED 0x04u   /* PROMOTE: after a release */
-#define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back */
+#define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back; UNADOPT: mount afterwards */
 #define ZB_KF_REMOUNTED 0x10u /* reply of SEAL */
 #define ZB_KF_ADOPT 0x40u     /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its
                                * newest snapshot, is marked with uuid first */
@@ -210,8 +212,7 @@ struct zb_krep {
     uint32_t running; /* of the runner: 0 stopped, 1 running */
     uint32_t
         mounted_here; /* 1: tree mounted read-write by this keeper's life or continued by M12 */
-    uint32_t sealed;  /* 1: unmounted by SEAL in this keeper's life, not released (also after
-                       * ZB_E_MISMATCH: another set, another SEAL, or PROMOTE with ZB_KF_REMOUNT) */
+    uint32_t sealed;  /* 1: not mounted, the term kept by this keeper's life: sealed and not released, or unmounted by somebody */
     uint32_t foreign;
     uint32_t count;
     uint32_t elapsed_ms;

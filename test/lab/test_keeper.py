@@ -295,7 +295,7 @@ def test_refusals_change_nothing(led):
     a.ask("grant", term=1, node="vb", version=1).bad("refused", "was granted to va")
     a.ask("release", term=2, node="vb", manifest=first).bad("refused", "not sealed with this set")
     a.ask("promote", term=1).bad("refused", "led by this node before")
-    a.ask("promote", term=1, flags=["remount"]).bad("refused", "has not sealed")
+    a.ask("promote", term=1, flags=["remount"]).bad("refused", "is mounted already")
     a.ask("promote", term=2).bad("refused", "not granted term 2 to itself")
     b.ask("promote", term=1).bad("refused", "not granted term 1 to itself")
     b.ask("start").bad("refused", "not mounted read-write")

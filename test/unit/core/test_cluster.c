@@ -181,6 +181,18 @@ target_lost_while_sealing_restores(void **state)
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
 
+/* As `umount -l` under a running service. */
+static void
+a_mount_taken_away_is_put_back(void **state)
+{
+    (void)state;
+    W.nodes[0].mounted_rw = W.nodes[0].running = false;
+    W.nodes[0].sealed = true;
+    world_run(&W, 15000);
+    current(0, 30000);
+    assert_int_equal(W.nodes[0].disk.record.established_term, 1);
+}
+
 static bool
 released(struct world *w, unsigned node)
 {
@@ -317,6 +329,7 @@ main(void)
         T(engine_restart_stops_nothing),
         T(seal_failure_puts_the_service_back),
         T(target_lost_while_sealing_restores),
+        T(a_mount_taken_away_is_put_back),
         T(target_crash_after_release_goes_forward),
         T(both_crash_after_release),
         T(leader_cut_at_every_moment_of_a_move),

@@ -595,8 +595,10 @@ test_promote_remount(void **state)
     promote(&s, ZB_OK, "");
     s.f.stage = ZB_STAGE_UNMOUNTED;
     promote(&s, ZB_OK, "");
+    s.f.stage = ZB_STAGE_MOUNTED; /* somebody unmounted it */
+    promote(&s, ZB_OK, "");
     s.f.stage = ZB_STAGE_REST;
-    promote(&s, ZB_E_REFUSED, "has not sealed");
+    promote(&s, ZB_E_REFUSED, "has not mounted");
     s.f.stage = ZB_STAGE_SEALED;
     s.req.term = 4;
     promote(&s, ZB_E_REFUSED, "not the established leader of term 4");
