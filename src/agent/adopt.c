@@ -114,11 +114,11 @@ on_unadopted(void *ctx, const struct zb_krep *rep)
 
     if (rep->rc != ZB_OK) {
         zb_agent_event(l->a, ZB_LOG_ERROR, l->service, "S-leave-failed",
-                       "withdrawn, but its datasets keep zbaton's properties here: %s", rep->msg);
+                       "withdrawn, but not wholly given back here: %s", rep->msg);
     } else {
-        zb_agent_event(
-            l->a, ZB_LOG_INFO, l->service, "S-left",
-            "withdrawn: stopped, unmounted, properties put back; data and snapshots stay");
+        zb_agent_event(l->a, ZB_LOG_INFO, l->service, "S-left",
+                       "withdrawn: stopped, properties put back as before adoption, mounted "
+                       "where they say so; data and snapshots stay");
     }
     free(l);
 }
@@ -128,7 +128,7 @@ leave(struct zb_agent *a, const struct zb_conf_service *service)
 {
     struct leaving *l = zb_must_alloc(1, sizeof *l);
     struct zb_kreq demote = {.op = ZB_KOP_DEMOTE, .timeout_ms = service->stop_timeout_ms};
-    struct zb_kreq unadopt = {.op = ZB_KOP_UNADOPT};
+    struct zb_kreq unadopt = {.op = ZB_KOP_UNADOPT, .flags = ZB_KF_REMOUNT};
 
     l->a = a;
     zb_strcopy(l->service, sizeof l->service, service->name);

@@ -19,8 +19,8 @@ void zb_adopt_plan(struct zb_agent *a, const struct zb_conf_service *service, ui
                    void (*cb)(void *ctx, const struct zb_adopt_plan *plan), void *ctx);
 
 /* Services of `services` that are missing in `next`, where this node leads them: stopped,
- * unmounted, the properties put back that adoption changed. Call it before the declarations are
- * withdrawn: the keeper works in order. Data and snapshots stay. */
+ * unmounted, the properties put back that adoption changed, mounted where these say so. Call it
+ * before the declarations are withdrawn: the keeper works in order. Data and snapshots stay. */
 void zb_adopt_leave(struct zb_agent *a, const struct zb_conf_services *services,
                     const struct zb_conf_services *next);
 

@@ -128,15 +128,20 @@ plan_take(struct apply *p, const char *text)
     const struct zb_conf_service *s = &p->doc.services.items[p->next - 1];
     const char *leader = s->leader;
 
-    if (strncmp(text, "zfs create ", 11) != 0 && text[0] != '\0') {
-        p->consent_needed = true; /* it exists: adopting changes it */
+    bool exists = strncmp(text, "zfs create ", 11) != 0 && text[0] != '\0';
+    if (exists) { /* adopting changes it */
+        p->consent_needed = true;
+        plan_line(
+            p,
+            "%s: the dataset of %s exists: unmount it if it is mounted, set what every copy has:",
+            leader, s->name);
     }
     for (const char *line = text; *line != '\0';) {
         size_t length = strcspn(line, "\n");
         plan_line(p, "%s: %.*s", leader, (int)length, line);
         line += length + (line[length] == '\n');
     }
-    if (p->consent_needed && s->mountpoint[0] != '\0') {
+    if (exists && s->mountpoint[0] != '\0') {
         plan_line(p, "%s: mount -t zfs -o rw ... %s, then start", leader, s->mountpoint);
     }
 }
@@ -147,8 +152,7 @@ plan_refused(struct apply *p, enum zb_rc rc, const char *msg, const char *hint)
     const struct zb_conf_service *s = &p->doc.services.items[p->next - 1];
     struct zb_err err;
 
-    zb_err_set(&err, rc, "%s cannot begin on %s: %s", s->name,
-               s->leader, msg);
+    zb_err_set(&err, rc, "%s cannot begin on %s: %s", s->name, s->leader, msg);
     zb_err_hint(&err, "%s", hint);
     apply_fail(p, &err);
 }
@@ -218,8 +222,7 @@ ask_next(struct apply *p)
         if (zb_conf_services_find(&zb_config_current(a)->services, s->name) != NULL) {
             continue;
         }
-        uint8_t node =
-            zb_agent_node_find(a, s->leader);
+        uint8_t node = zb_agent_node_find(a, s->leader);
         if (node == a->self) {
             zb_adopt_plan(a, s, p->doc.version, on_own_plan, p);
         } else if (node == ZB_NODE_NONE || !a->nodes[node].up) {
@@ -306,11 +309,12 @@ removals_fill(struct apply *p, const struct zb_config_doc *now)
         }
         zb_core_view(a->core, number, &view);
         p->consent_needed = true;
-        plan_line(p, "%s: stop %s, unmount it, put its properties back as before adoption",
+        plan_line(p,
+                  "%s: stop %s, unmount it, put its properties back as before adoption, mount it "
+                  "if they say so",
                   view.leader < a->nodes_count ? a->nodes[view.leader].name : "its leader",
                   s->name);
-        plan_line(p,
-                  "everywhere: %s is no longer replicated; its data and snapshots stay, unmounted",
+        plan_line(p, "everywhere: %s is no longer replicated; its data and snapshots stay",
                   s->name);
     }
 }

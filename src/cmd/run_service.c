@@ -199,6 +199,7 @@ zb_run_history(struct zb_cli *cli)
     return 0;
 }
 
+/* With -j one object per line, so that a log can be cut anywhere. */
 static bool
 event_progress(void *ctx, const json_t *progress)
 {
@@ -236,13 +237,9 @@ zb_run_events(struct zb_cli *cli)
     if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
         return zb_cli_fail(cli, &err);
     }
-    if (zb_cli_has(cli, ZB_OPT_JSON)) {
-        zb_cli_json(cli, data);
-    } else {
-        json_array_foreach(zb_field_array(data, "events"), i, event)
-        {
-            zb_show_event(&cli->show, event);
-        }
+    json_array_foreach(zb_field_array(data, "events"), i, event)
+    {
+        (void)event_progress(cli, event);
     }
     json_decref(data);
     return 0;

@@ -5,10 +5,12 @@
 
 #include "base/log.h"
 #include "keeper/internal.h"
+#include "os/spawn.h"
 
 #define TEXT_MAX (60u << 10)         /* of a plan; below what kmsg.h allows for text */
 #define SNAPS_BYTES_MAX (400u << 10) /* of names and numbers in one reply; below ZB_KMSG_MAX */
 #define ADOPT_UMOUNT_MS 5000
+#define ZFS_MOUNT_MS 60000 /* all of zfs mount after UNADOPT */
 
 /* ---- DEFINE ---- */
 
@@ -393,7 +395,8 @@ unadopt_all(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_ke
     return rc;
 }
 
-/* As its owner had it before: what mounts by itself is mounted, by zfs(8), which knows all that can be meant. */
+/* As its owner had it before: what mounts by itself is mounted, by zfs(8), which knows all that can
+ * be meant. */
 static enum zb_rc
 unadopted_mount(const struct zb_keeper_view *view, struct zb_err *err)
 {
