@@ -173,6 +173,32 @@ def check_apply(a, b, base):
     assert "services.conf:1" in out, out
 
 
+def check_withdrawal(a, base):
+    path = base / "services.conf"
+    path.write_text("")
+    out = a.zbaton("apply", str(path), code=3)
+    assert "- service web" in out and "its data and snapshots stay" in out, out
+    assert a.json("status")["services"] != []
+    a.zbaton("apply", "-y", str(path))
+    assert a.json("status")["services"] == []
+
+
+def check_follow(a):
+    follower = subprocess.Popen([a.programs / "zbaton", "-f", a.conf, "events", "-jf", "-n", "1"],
+                                stdout=subprocess.PIPE, text=True)
+    try:
+        first = json.loads(follower.stdout.readline())
+        token = a.json("token", "create")["id"]
+        while f"token {token} made" not in (event := json.loads(follower.stdout.readline()))["text"]:
+            pass
+        assert event["id"] > first["id"] and event["service"] == "", event
+    finally:
+        follower.kill()
+        follower.wait()
+    a.zbaton("token", "revoke", token)
+    a.zbaton("token", "revoke", token, code=1)
+
+
 def check_commands(a):
     out = a.zbaton("move", "web", "vm2", code=3)
     assert "nobody leads web" in out, out
@@ -255,6 +281,8 @@ def run(base, programs, fake_keeper):
         check_no_quorum(a, b, base)
         check_join(a, c)
         check_catch_up(a, b, c, base)
+        check_withdrawal(a, base)
+        check_follow(a)
     except BaseException:
         for n in nodes:
             print(f"--- {n.name}\n{n.log()}", file=sys.stderr)
