@@ -406,6 +406,11 @@ zb_core_move_watch(struct step *x)
                      s->obs.running ? "aborted, the service runs here as before"
                                     : "aborted; the service does not run: it is started again");
         end(x, ZB_E_FAILED, "C-move-aborted", text);
+    } else if (s->role == ZB_ROLE_DEMOTING ||
+               (s->role == ZB_ROLE_RESTORING && s->failures >= ZB_RESTORE_TELL)) {
+        zb_core_join(text, sizeof(text), m->why,
+                     "aborted; the tree could not be put back yet: tried again until it can");
+        end(x, ZB_E_FAILED, "C-move-aborted", text);
     } else if (s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_ASKING) {
         zb_core_join(text, sizeof(text), m->why, "aborted, this node does not lead any more");
         end(x, ZB_E_FAILED, "C-move-aborted", text);

@@ -72,16 +72,15 @@ def test_twenty_moves_in_a_ring_lose_nothing(cluster, tmp_path):
 
 
 def test_two_services_cross_and_a_tree_moves_whole(cluster, tmp_path):
+    top = cluster.dataset(cluster.hosts[0], "east")
+    cluster.hosts[0].run(f"zfs create -o mountpoint=/srv/east {top}")
+    for child in ("a", "a/deep", "b"):
+        cluster.hosts[0].run(f"zfs create {top}/{child} && echo {child} >/srv/east/{child}/file")
     for name, port, leader in (("east", 6402, "vm1"), ("west", 6403, "vm2")):
         cluster.declare(name, start=f"redis {port}", leader=leader)
     cluster.apply()
     for name, leader in (("east", "vm1"), ("west", "vm2")):
         cluster.wait_current(name, leader)
-    top = cluster.dataset(cluster.hosts[0], "east")
-    for child in ("a", "a/deep", "b"):
-        cluster.hosts[0].run(f"zfs create {top}/{child} && echo {child} >/srv/east/{child}/file")
-    cluster.zbaton("sync east")
-    cluster.wait_current("east", "vm1")
     recorders = [Recorder(cluster.lab, tmp_path, port=port) for port in (6402, 6403)]
     try:
         for recorder in recorders:

@@ -181,6 +181,19 @@ target_lost_while_sealing_restores(void **state)
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
 
+static void
+a_move_that_cannot_be_put_back_is_answered(void **state)
+{
+    (void)state;
+    W.fail_always = ZB_ACT_PROMOTE;
+    W.fail_next = ZB_ACT_RELEASE;
+    W.fail_rc = ZB_E_FAILED;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    expect_reply(1, ZB_E_FAILED, "C-move-aborted");
+    W.fail_always = 0;
+    current(0, 60000);
+}
+
 /* As `umount -l` under a running service. */
 static void
 a_mount_taken_away_is_put_back(void **state)
@@ -330,6 +343,7 @@ main(void)
         T(seal_failure_puts_the_service_back),
         T(target_lost_while_sealing_restores),
         T(a_mount_taken_away_is_put_back),
+        T(a_move_that_cannot_be_put_back_is_answered),
         T(target_crash_after_release_goes_forward),
         T(both_crash_after_release),
         T(leader_cut_at_every_moment_of_a_move),

@@ -178,6 +178,9 @@ carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_c
         w->fail_next = 0;
         return w->fail_rc;
     }
+    if (a->kind == w->fail_always) {
+        return ZB_E_FAILED;
+    }
     switch (a->kind) {
     case ZB_ACT_CREATE:
         n->disk.exists = true;
