@@ -65,6 +65,10 @@ zb_core_ask_settle(struct step *x)
         zb_core_go(x, ZB_STIM_SUPERSEDED); /* this node granted something higher meanwhile */
         return;
     }
+    if (x->now.ms < s->promote_at.ms) {
+        zb_core_wake_at(x, s->promote_at.ms);
+        return;
+    }
     if ((s->ask.granted & (1u << x->core->opt.self)) == 0) {
         struct zb_action *a = zb_core_op(x, ZB_ACT_GRANT);
         a->term = s->ask.term;
@@ -72,6 +76,7 @@ zb_core_ask_settle(struct step *x)
         a->nonce = x->core->opt.nonce;
         s->op_node = x->core->opt.self;
         s->op_nonce = x->core->opt.nonce;
+        s->op_term = s->ask.term;
     }
     if (x->now.ms >= s->ask.again_at.ms) {
         ask_voters(x);
@@ -113,13 +118,16 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
         return;
     }
     if (m->rc == ZB_OK) {
-        if (m->term != s->ask.term) {
+        if (m->term != s->ask.term || m->granted_term != s->ask.term) {
             return;
         }
         /* A voter that holds a newer set than the last leader itself: this disk went back. */
         if (!s->ask.planned && zb_set_id_cmp(m->set.id, s->obs.newest.id) > 0) {
-            zb_core_note(x, 4, "R-own-disk-older",
-                         "a voter holds a newer set than this leader's disk");
+            if (!s->ask.older_noted) {
+                zb_core_note(x, 4, "R-own-disk-older",
+                             "a voter holds a newer set than this leader's disk: it does not lead");
+                s->ask.older_noted = true;
+            }
             return;
         }
         s->ask.granted |= 1u << node;
@@ -229,6 +237,7 @@ grant_settle(struct step *x)
         a->nonce = p->ask.nonce;
         s->op_node = n;
         s->op_nonce = p->ask.nonce;
+        s->op_term = p->ask.term;
         return true;
     }
     return false;
@@ -244,7 +253,7 @@ zb_core_grant_done(struct step *x, const struct zb_core_result *r)
         if (r->rc != ZB_OK) {
             zb_core_note(x, 4, "R-grant-refused", r->text);
         }
-        answer(x, s->op_node, s->peers[s->op_node].ask.term, s->op_nonce, r->rc);
+        answer(x, s->op_node, s->op_term, s->op_nonce, r->rc);
         return;
     }
     if (s->role != ZB_ROLE_ASKING) {
@@ -330,8 +339,8 @@ zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
     uint8_t self = x->core->opt.self;
 
     if (m->nonce != x->core->opt.nonce || !zb_core_is_voter(s, self) || !s->obs_known ||
-        m->term <= s->obs.learned_term || m->term <= s->obs.established_term ||
-        m->term < s->obs.granted_term ||
+        node != s->obs.learned_leader || m->term <= s->obs.learned_term ||
+        m->term <= s->obs.established_term || m->term < s->obs.granted_term ||
         (m->term == s->obs.granted_term && s->obs.granted_to != self)) {
         return;
     }

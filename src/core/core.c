@@ -136,7 +136,7 @@ enter(struct step *x, enum zb_role from)
         break;
     case ZB_ROLE_LEADING:
         if (from != ZB_ROLE_PRESYNC) {
-            zb_core_lead_begin(x, from == ZB_ROLE_STARTING && !s->move.aborted);
+            zb_core_lead_begin(x);
         }
         break;
     case ZB_ROLE_RESTORING:
@@ -196,13 +196,13 @@ observe_done(struct step *x, const struct zb_core_result *r)
     struct svc *s = x->s;
 
     if (r->rc != ZB_OK) {
-        zb_core_retry_later(x);
-        if (s->failures == 1) {
+        s->retry_at.ms = x->now.ms + (s->look_failures < 5 ? 1000 : 10000);
+        if (s->look_failures++ == 0) {
             zb_core_note(x, 4, "R-observe-failed", r->text);
         }
         return;
     }
-    s->failures = 0;
+    s->look_failures = 0;
     s->move.looked = true;
     zb_core_go(x, zb_core_classify(x));
     if ((s->role == ZB_ROLE_DEMOTING || s->role == ZB_ROLE_RESTORING) && s->move.step < 6) {
@@ -239,6 +239,13 @@ promote_done(struct step *x, const struct zb_core_result *r)
         s->fork = s->ask.set;
         s->first_set_due = true;
         s->next_seq = 0;
+    }
+    if (r->rc == ZB_OK) {
+        s->promote_failures = 0;
+    } else if (!remount) {
+        uint32_t shift = s->promote_failures < 6 ? s->promote_failures : 6;
+        s->promote_failures++;
+        s->promote_at.ms = x->now.ms + ((int64_t)1000 << shift);
     }
     role_op_done(x, r);
 }
@@ -297,6 +304,9 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
         zb_core_move_op_done(x, kind, r);
         break;
     case ZB_ACT_PRUNE:
+        if (r->rc == ZB_OK) {
+            x->s->unpruned = 0;
+        }
         break;
     default:
         role_op_done(x, r);

@@ -111,7 +111,8 @@ zb_core_classify(const struct step *x)
     if (o->established_term != 0 && o->established_term >= o->learned_term &&
         o->established_term >= s->superseded && o->released_term <= o->established_term &&
         (own_term || o->granted_to == self)) {
-        return ZB_STIM_OBS_OWNER;
+        /* What runs there has no data under it. */
+        return o->running ? ZB_STIM_OBS_MOUNTED : ZB_STIM_OBS_OWNER;
     }
     if (s->conf.first_leader == self && zb_core_never_led(x)) {
         return ZB_STIM_OBS_FIRST;
@@ -147,6 +148,10 @@ zb_core_granted_max(const struct step *x)
     const struct svc *s = x->s;
     uint64_t max = s->obs.granted_term;
 
+    /* A service that was withdrawn and declared again has sets, but no records. */
+    if (s->obs.newest.id.term > max) {
+        max = s->obs.newest.id.term;
+    }
     if (s->obs.established_term > max) {
         max = s->obs.established_term;
     }

@@ -23,6 +23,8 @@
     120000 /* the final set must be with the target by then, else the move aborts */
 #define ZB_TAKE_MS                                                                                 \
     60000 /* beyond the start timeout: then a move's command ends "in the background" */
+#define ZB_PRUNE_CAP                                                                               \
+    1000 /* sets kept for a member that is catching up; then it may need a full copy */
 #define ZB_RESTORE_TELL 4  /* failures to put an aborted move back, then its command is answered */
 #define ZB_FOLLOW_MS 30000 /* the others shall follow by then */
 
@@ -36,6 +38,7 @@ struct peer {
     struct zb_set_ref ship_set;
     struct zb_mono ship_retry_at;
     uint32_t ship_failures;
+    bool ship_partial; /* a ship began and has not ended well: it may stand between two positions */
     /* a grant it asks of this node, answered when no operation is under way */
     bool ask_waits;
     struct zb_core_msg ask;
@@ -58,6 +61,7 @@ struct asking {
     uint32_t granted;      /* node bits, own grant included */
     uint32_t suspects;
     enum zb_term_reason reason;
+    bool older_noted; /* said once that this disk is older than a voter's */
     struct zb_mono again_at;
 };
 
@@ -99,9 +103,13 @@ struct svc {
     enum zb_act_kind op_kind;
     uint8_t op_node; /* GRANT: for whom */
     uint64_t op_nonce;
+    uint64_t op_term;
     struct zb_mono op_at;
     struct zb_mono retry_at;
-    uint32_t failures; /* of the role's operation, in a row */
+    uint32_t failures;      /* of the role's operation, in a row */
+    uint32_t look_failures; /* of OBSERVE */
+    uint32_t promote_failures;
+    struct zb_mono promote_at; /* no new term is asked for before: each costs every voter a grant */
     struct zb_mono wake;
     uint64_t superseded; /* highest established term that voters told of */
     struct asking ask;
@@ -113,6 +121,7 @@ struct svc {
     uint32_t start_ms;
     struct zb_set_ref fork;
     uint32_t unpruned;
+    uint32_t snapshot_refusals;
     struct zb_mono prune_at;
     struct waiter waiters[ZB_CORE_WAITERS_MAX];
     struct move move;
@@ -186,7 +195,7 @@ void zb_core_msg_release_ask(struct step *x, uint8_t node, const struct zb_core_
 void zb_core_release_tell(struct step *x, uint8_t node);
 
 /* lead.c: sets, ships, waiting commands, pruning */
-void zb_core_lead_begin(struct step *x, bool new_term);
+void zb_core_lead_begin(struct step *x);
 void zb_core_lead_settle(struct step *x);
 void zb_core_snapshot(struct step *x, bool final);
 void zb_core_snapshot_done(struct step *x, const struct zb_core_result *r);

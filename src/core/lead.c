@@ -3,12 +3,11 @@
 #include <string.h>
 
 void
-zb_core_lead_begin(struct step *x, bool new_term)
+zb_core_lead_begin(struct step *x)
 {
     struct svc *s = x->s;
 
-    if (!new_term && s->obs.newest.id.term == s->obs.established_term &&
-        s->obs.newest.id.seq >= s->next_seq) {
+    if (s->obs.newest.id.term == s->obs.established_term && s->obs.newest.id.seq >= s->next_seq) {
         s->next_seq = s->obs.newest.id.seq + 1;
     }
     s->set_due.ms = x->now.ms + s->conf.interval_ms;
@@ -43,7 +42,11 @@ snapshot_failed(struct step *x, const struct zb_core_result *r)
             memset(w, 0, sizeof(*w));
         }
     }
-    s->next_seq++; /* whatever stands under that number, it is not used twice (M6) */
+    if (r->rc == ZB_E_REFUSED) { /* numbers are not used twice (M6): sets that are not known here */
+        uint32_t shift = s->snapshot_refusals < 12 ? s->snapshot_refusals : 12;
+        s->snapshot_refusals++;
+        s->next_seq += (uint64_t)1 << shift;
+    }
     zb_core_note(x, 4, "R-snapshot-failed", r->text);
     zb_core_retry_later(x);
     if (s->role == ZB_ROLE_SEALING) {
@@ -67,6 +70,7 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
     s->newest_at = x->now;
     s->next_seq = r->set.id.seq + 1;
     s->first_set_due = false;
+    s->snapshot_refusals = 0;
     s->unpruned++;
     for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
         if (s->waiters[i].marked) {
@@ -140,6 +144,7 @@ zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set)
     a->set = *set;
     a->term = x->s->obs.established_term;
     p->ship_id = a->id;
+    p->ship_partial = true;
     p->ship_set = *set;
 }
 
@@ -213,6 +218,7 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
         return;
     }
     p->ship_failures = 0;
+    p->ship_partial = false;
     p->ship_retry_at = x->now;
     p->position = r->set;
     p->position_known = true;
@@ -311,6 +317,19 @@ zb_core_command(struct step *x, const struct zb_event *ev)
 
 /* ---- pruning ---- */
 
+/* Members that are in the middle of catching up may stand on a set between their position and the
+ * newest one: nothing is pruned for them, up to a cap. */
+static bool
+somebody_catches_up(const struct svc *s)
+{
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        if (s->peers[s->conf.members[i]].ship_partial) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Old sets go when enough came in; never while something is sent, never without knowing where every
  * member stands: its newest set is the base of what it gets next. */
 bool
@@ -329,6 +348,9 @@ zb_core_prune_settle(struct step *x)
             return false;
         }
     }
+    if (somebody_catches_up(s) && s->unpruned < ZB_PRUNE_CAP) {
+        return false;
+    }
     a = zb_core_op(x, ZB_ACT_PRUNE);
     a->keep_count = s->conf.keep_count;
     a->protect[a->protect_count++] = s->obs.newest.id;
@@ -341,7 +363,6 @@ zb_core_prune_settle(struct step *x)
     if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
         a->protect[a->protect_count++] = s->obs.released_set.id;
     }
-    s->unpruned = 0;
     s->prune_at.ms = x->now.ms + 5000;
     return true;
 }

@@ -56,6 +56,10 @@ preflight(const struct step *x, uint8_t target, const char **rule)
     if (p->report.modified) {
         return "the target's copy has changed by itself: it cannot lead before that is resolved";
     }
+    *rule = "C-move-target-runs";
+    if (p->report.running) {
+        return "the service runs on the target, outside of zbaton: stop it there first";
+    }
     *rule = "C-move-target-not-following";
     if (!zb_core_follows(x, target)) {
         return "the target does not follow this leader yet: try again in a moment";
