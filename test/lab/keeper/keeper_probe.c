@@ -588,6 +588,7 @@ ask(const char *conf, struct zb_kreq *req, const struct extras *x)
         }
     } while (rep.more || rep.id != 1);
     print(reply_json(&rep), begin);
+    zb_krep_close(&rep);
     return 0;
 }
 
@@ -657,6 +658,8 @@ ship(const char *from_conf, const char *to_conf, struct zb_kreq *req, const stru
     json_object_set_new(both, "send", reply_json(&send));
     json_object_set_new(both, "receive", reply_json(&receive));
     print(both, begin);
+    zb_krep_close(&send);
+    zb_krep_close(&receive);
     return 0;
 }
 
@@ -675,7 +678,9 @@ main(int argc, char **argv)
         word_parse(&req, &x, argv[i]);
     }
     if (client) {
-        return words == 4 ? ship(argv[2], argv[3], &req, &x) : ask(argv[2], &req, &x);
+        int status = words == 4 ? ship(argv[2], argv[3], &req, &x) : ask(argv[2], &req, &x);
+        zb_kreq_close(&req);
+        return status;
     }
     if (argc < 2 || zb_conf_node_load(argv[1], &conf, &err) != ZB_OK) {
         die("usage: keeper_probe CONF | ask CONF ... | ship FROM TO ...%s",
