@@ -281,7 +281,7 @@ batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_e
 
 /* The snapshots of one dataset that the rule lets go, oldest first. */
 static enum zb_rc
-dataset_prune(const char *dataset, const struct zb_kreq *req, uint32_t *destroyed,
+dataset_prune(const char *dataset, const struct zb_kreq *req, uint32_t keep, uint32_t *destroyed,
               struct zb_err *err)
 {
     struct zb_zfs_snaps list = {0};
@@ -306,7 +306,7 @@ dataset_prune(const char *dataset, const struct zb_kreq *req, uint32_t *destroye
         (void)snprintf(snaps[i].name, sizeof(snaps[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
                        list.snaps[i].name);
     }
-    (void)zb_rules_prune(snaps, list.count, req->count, req->protect, req->protect_count, go);
+    (void)zb_rules_prune(snaps, list.count, keep, req->protect, req->protect_count, go);
     for (size_t i = 0; i <= list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
         if (n == PRUNE_BATCH || (i == list.count && n > 0)) {
             rc = batch_destroy(batch, n, destroyed, err);
@@ -330,11 +330,13 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 {
     struct zb_keeper_view view = {0};
     uint32_t destroyed = 0;
+    /* Never fewer than are declared, whatever the engine says. */
+    uint32_t keep = job->req.count > job->conf.keep_count ? job->req.count : job->conf.keep_count;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
         if (view.datasets[i].marked) { /* S9, G15 */
-            rc = dataset_prune(view.props[i]->name, &job->req, &destroyed, err);
+            rc = dataset_prune(view.props[i]->name, &job->req, keep, &destroyed, err);
         }
     }
     job->rep.count = destroyed;

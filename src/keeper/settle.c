@@ -50,15 +50,14 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- mounts that were there before this keeper ---- */
 
+/* The tree's own dataset decides. A child that is not mounted read-write is a newcomer: the next
+ * set mounts it. */
 static bool
-all_mounted_rw(const struct zb_keeper_view *view)
+root_mounted_rw(const struct zb_keeper_view *view)
 {
-    for (uint32_t i = 0; i < view->count; i++) {
-        if (view->datasets[i].mount != ZB_MOUNT_RW) {
-            return false;
-        }
-    }
-    return view->count > 0;
+    const struct zb_kdataset *root = zb_keeper_view_find(view, "");
+
+    return root != NULL && root->mount == ZB_MOUNT_RW;
 }
 
 static bool
@@ -101,7 +100,7 @@ mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper
         return ZB_OK;
     }
     zb_keeper_record_copy(k, s, &r);
-    if (!s->damaged && s->defined && all_mounted_rw(view) &&
+    if (!s->damaged && s->defined && root_mounted_rw(view) &&
         zb_rules_continues(&r, k->conf->node, k->boot_id, view->pool_guid)) {
         zb_log_info("%s goes on: mounted read-write under term %llu since before this start",
                     s->name, (unsigned long long)r.rec.established_term);
@@ -240,9 +239,9 @@ service_start_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb
     if (rc == ZB_OK) {
         rc = mounts_settle(k, s, &view, err);
     }
-    if (rc == ZB_OK) {
+    if (rc == ZB_OK && s->stage == ZB_STAGE_REST) { /* never under a leader that goes on */
         rc = zb_keeper_rest_set_all(&view, err);
-        s->rested = rc == ZB_OK && s->stage == ZB_STAGE_REST;
+        s->rested = rc == ZB_OK;
     }
     zb_keeper_view_close(&view);
     return rc;

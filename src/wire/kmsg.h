@@ -122,7 +122,7 @@ enum zb_kop {
  *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each dataset).
  *            On a failure after the record everything is unmounted again. -> record.
  * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
- * PRUNE      service, count (keep the newest N sets), protect: set ids that must stay. Destroys, in
+ * PRUNE      service, count (keep the newest N sets; at least as many as are declared), protect: set ids that must stay. Destroys, in
  *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
  *            -> count destroyed.
  */
