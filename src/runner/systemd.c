@@ -168,7 +168,7 @@ systemd_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
     struct unit_state after;
     char output[4096];
     int status = 0;
-    bool alive;
+    bool alive = false;
     enum zb_rc rc = unit_ask(r, &state, err);
 
     if (rc == ZB_E_NOTFOUND || rc == ZB_E_UNSUPPORTED) {

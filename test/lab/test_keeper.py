@@ -581,6 +581,7 @@ def test_adoption_and_back(keepers):
 def test_prune_keeps_what_it_must(led):
     a, _, _ = led
     host = a.host
+    a.define(keep="2").good()
     for seq in range(1, 8):
         a.snapshot(1, seq).good()
     host.run(f"zfs snapshot {a.root}/web@mine; zfs hold keep {a.root}/web@{set_name(host, a.root + '/web', 1, 2)}; "
