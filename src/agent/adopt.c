@@ -4,8 +4,6 @@
 #include "agent/must.h"
 #include "base/log.h"
 
-/* --- the plan --- */
-
 struct asking {
     struct zb_agent *a;
     char service[ZB_SERVICE_NAME_SIZE];
@@ -87,71 +85,4 @@ zb_adopt_plan(struct zb_agent *a, const struct zb_conf_service *service, uint64_
     }
     zb_agent_keeper_call(a, &req, on_defined, q);
     free(req.text);
-}
-
-/* --- leaving --- */
-
-struct leaving {
-    struct zb_agent *a;
-    char service[ZB_SERVICE_NAME_SIZE];
-};
-
-static void
-on_demoted(void *ctx, const struct zb_krep *rep)
-{
-    const struct leaving *l = ctx;
-
-    if (rep->rc != ZB_OK) {
-        zb_agent_event(l->a, ZB_LOG_ERROR, l->service, "S-leave-failed",
-                       "withdrawn, but it could not be stopped and unmounted here: %s", rep->msg);
-    }
-}
-
-static void
-on_unadopted(void *ctx, const struct zb_krep *rep)
-{
-    struct leaving *l = ctx;
-
-    if (rep->rc != ZB_OK) {
-        zb_agent_event(l->a, ZB_LOG_ERROR, l->service, "S-leave-failed",
-                       "withdrawn, but not wholly given back here: %s", rep->msg);
-    } else {
-        zb_agent_event(l->a, ZB_LOG_INFO, l->service, "S-left",
-                       "withdrawn: stopped, properties put back as before adoption, mounted "
-                       "where they say so; data and snapshots stay");
-    }
-    free(l);
-}
-
-static void
-leave(struct zb_agent *a, const struct zb_conf_service *service)
-{
-    struct leaving *l = zb_must_alloc(1, sizeof *l);
-    struct zb_kreq demote = {.op = ZB_KOP_DEMOTE, .timeout_ms = service->stop_timeout_ms};
-    struct zb_kreq unadopt = {.op = ZB_KOP_UNADOPT, .flags = ZB_KF_REMOUNT};
-
-    l->a = a;
-    zb_strcopy(l->service, sizeof l->service, service->name);
-    zb_strcopy(demote.service, sizeof demote.service, service->name);
-    zb_strcopy(unadopt.service, sizeof unadopt.service, service->name);
-    zb_agent_keeper_call(a, &demote, on_demoted, l);
-    zb_agent_keeper_call(a, &unadopt, on_unadopted, l);
-}
-
-void
-zb_adopt_leave(struct zb_agent *a, const struct zb_conf_services *services,
-               const struct zb_conf_services *next)
-{
-    for (uint32_t i = 0; i < services->count; i++) {
-        const struct zb_conf_service *s = &services->items[i];
-        uint16_t number = zb_agent_service_find(a, s->name);
-        struct zb_core_view view;
-        if (number == ZB_SERVICE_NONE || zb_conf_services_find(next, s->name) != NULL) {
-            continue;
-        }
-        zb_core_view(a->core, number, &view);
-        if (view.leader == a->self) {
-            leave(a, s);
-        }
-    }
 }

@@ -12,6 +12,7 @@
 #include "agent/drive.h"
 #include "agent/files.h"
 #include "agent/internal.h"
+#include "agent/leave.h"
 #include "agent/json.h"
 #include "agent/keeper.h"
 #include "agent/member.h"
@@ -183,6 +184,7 @@ on_hello(void *ctx, const struct zb_krep *rep)
     a->pool_guid = rep->pool_guid;
     zb_strcopy(a->root, sizeof(a->root), rep->root);
     zb_strcopy(a->boot_id, sizeof(a->boot_id), rep->boot_id);
+    a->kept = zb_must(strdup(rep->text != NULL ? rep->text : ""));
 }
 
 static void
@@ -303,6 +305,9 @@ parts_start(struct run *run, struct zb_err *err)
         rc = zb_config_init(a, err);
     }
     if (rc == ZB_OK) {
+        zb_leave_rest(a, a->kept, zb_config_current(a)->version);
+    }
+    if (rc == ZB_OK) {
         rc = zb_control_init(a, run->control_fd, err);
         run->control_fd = rc == ZB_OK ? -1 : run->control_fd;
     }
@@ -341,6 +346,7 @@ parts_close(struct run *run)
     }
     zb_history_close(a->history);
     zb_positions_free(a->positions);
+    free(a->kept);
     free(a->services);
     zb_pki_text_free(a->pki.ca_crt);
     zb_pki_text_free(a->pki.ca_key);

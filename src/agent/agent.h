@@ -45,7 +45,7 @@ struct zb_agent_node {
 /* A declared service; its index is its number in the core for the life of the process. */
 struct zb_agent_service {
     bool present;
-    uint64_t version;     /* configuration version of the declaration in force */
+    uint64_t version; /* configuration version of the declaration in force */
     struct zb_conf_service conf;
 };
 
@@ -56,23 +56,25 @@ struct zb_agent_options {
     int keeper_fd; /* socketpair to the keeper */
 };
 
-/* Runs the engine until SIGTERM or until the keeper goes away: reads state (before the privileges go), opens the
- * listening sockets, drops privileges (os/priv.h: user _zbaton, chroot to <state-dir>/engine), runs the loop. */
+/* Runs the engine until SIGTERM or until the keeper goes away: reads state (before the privileges
+ * go), opens the listening sockets, drops privileges (os/priv.h: user _zbaton, chroot to
+ * <state-dir>/engine), runs the loop. */
 enum zb_rc zb_agent_run(const struct zb_agent_options *options, struct zb_err *err) ZB_CHECKED;
 
 /* --- used by control, config and member; implemented in drive.c and keeper.c --- */
 
-uint8_t zb_agent_node_find(const struct zb_agent *a, const char *name);       /* ZB_NODE_NONE */
-uint16_t zb_agent_service_find(const struct zb_agent *a, const char *name);   /* ZB_SERVICE_NONE */
+uint8_t zb_agent_node_find(const struct zb_agent *a, const char *name);     /* ZB_NODE_NONE */
+uint16_t zb_agent_service_find(const struct zb_agent *a, const char *name); /* ZB_SERVICE_NONE */
 uint8_t zb_agent_self(const struct zb_agent *a);
 
-/* Puts a committed configuration in force: nodes (peers of net), services (keeper DEFINE, ZB_EV_CONFIG / ZB_EV_REMOVE).
- * Copies what it needs. Idempotent. */
+/* Puts a committed configuration in force: nodes (peers of net), services (keeper DEFINE,
+ * ZB_EV_CONFIG / ZB_EV_REMOVE). Copies what it needs. Idempotent. */
 void zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size_t count);
-void zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *services, uint64_t version);
+void zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *services,
+                             uint64_t version);
 
-/* A command for the core on this node. on_step and on_reply are called from the loop; on_reply exactly once, possibly
- * before this returns. text is borrowed. */
+/* A command for the core on this node. on_step and on_reply are called from the loop; on_reply
+ * exactly once, possibly before this returns. text is borrowed. */
 struct zb_agent_command {
     enum zb_cmd_kind kind;
     uint16_t service;
@@ -85,8 +87,8 @@ struct zb_agent_command {
 };
 void zb_agent_command_start(struct zb_agent *a, const struct zb_agent_command *command);
 
-/* Asks the keeper; cb is called exactly once from the loop (rc ZB_E_CLOSED when the keeper goes away, for SEND
- * and RECEIVE see keeper.h). rep is borrowed. */
+/* Asks the keeper; cb is called exactly once from the loop (rc ZB_E_CLOSED when the keeper goes
+ * away, for SEND and RECEIVE see keeper.h). rep is borrowed. */
 void zb_agent_keeper_call(struct zb_agent *a, struct zb_kreq *req,
                           void (*cb)(void *ctx, const struct zb_krep *rep), void *ctx);
 
@@ -96,11 +98,13 @@ struct zb_agent_ship_view {
     uint64_t bytes_total; /* 0 unknown */
     int64_t elapsed_ms;
 };
-bool zb_agent_ship_view(const struct zb_agent *a, uint64_t ship_id, struct zb_agent_ship_view *view);
+bool zb_agent_ship_view(const struct zb_agent *a, uint64_t ship_id,
+                        struct zb_agent_ship_view *view);
 
 /* --- used by drive.c; implemented in config.c, control.c, member.c --- */
 
-enum zb_rc zb_config_init(struct zb_agent *a, struct zb_err *err) ZB_CHECKED; /* loads the committed one */
+enum zb_rc zb_config_init(struct zb_agent *a,
+                          struct zb_err *err) ZB_CHECKED; /* loads the committed one */
 void zb_config_peer_up(struct zb_agent *a, uint8_t node);
 void zb_config_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 enum zb_rc zb_control_init(struct zb_agent *a, int listen_fd, struct zb_err *err) ZB_CHECKED;
@@ -109,7 +113,8 @@ void zb_control_peer_down(struct zb_agent *a, uint8_t node);
 void zb_control_close(struct zb_agent *a);
 void zb_member_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 /* net's join callback (net/join.h). */
-/* An event for people: into the history (events), the log and to `zbaton events -f`. service may be "". */
+/* An event for people: into the history (events), the log and to `zbaton events -f`. service may be
+ * "". */
 void zb_agent_event(struct zb_agent *a, uint32_t level, const char *service, const char *rule,
                     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 

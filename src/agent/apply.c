@@ -2,6 +2,8 @@
 
 #include "agent/drive.h"
 #include "agent/internal.h"
+#include "agent/leave.h"
+#include "agent/ship.h"
 #include "agent/memo.h"
 #include "agent/must.h"
 #include "agent/peer_json.h"
@@ -24,6 +26,7 @@ zb_applied_new(struct zb_agent *a)
     p->a = a;
     p->timer.data = p;
     (void)uv_timer_init(&a->loop, &p->timer);
+    a->leaves = zb_leaves_new(a);
     return p;
 }
 
@@ -36,6 +39,7 @@ on_closed(uv_handle_t *handle)
 void
 zb_applied_free(struct zb_agent *a)
 {
+    zb_leaves_free(a);
     if (a->applied != NULL) {
         uv_close((uv_handle_t *)&a->applied->timer, on_closed);
         a->applied = NULL;
@@ -247,24 +251,20 @@ on_timer(uv_timer_t *timer)
 }
 
 static void
-on_undefined(void *ctx, const struct zb_krep *rep)
-{
-    (void)ctx;
-    if (rep->rc != ZB_OK) {
-        zb_log_info("a withdrawn declaration stays with the keeper: %s", rep->msg);
-    }
-}
-
-static void
 service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
 {
-    struct zb_kreq req = {.op = ZB_KOP_DEFINE, .version = version};
-    zb_strcopy(req.service, sizeof(req.service), a->services[service].conf.name);
+    struct zb_core_view view;
+    zb_core_view(a->core, service, &view);
     a->services[service].present = false;
     a->applied->failed[service] = false;
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_REMOVE, .service = service});
     zb_drive_commands_drop(a, service, ZB_E_NOTFOUND, "the service was withdrawn");
-    zb_agent_keeper_call(a, &req, on_undefined, NULL);
+    for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
+        if (view.peers[n].ship_id != 0) {
+            zb_ship_cancel(a, view.peers[n].ship_id);
+        }
+    }
+    zb_leave_start(a, a->services[service].conf.name, version, view.leader == a->self);
 }
 
 /* The number of a name, declared now or before; a new one; ZB_SERVICE_NONE when there are too many.
@@ -297,6 +297,7 @@ service_put(struct zb_agent *a, const struct zb_conf_service *conf, uint64_t ver
     if (s->present && s->version == version) {
         return;
     }
+    zb_leave_stop(a, conf->name);
     s->present = true;
     s->version = version;
     s->conf = *conf;

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 
-#include "agent/adopt.h"
 #include "agent/config_internal.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -83,7 +82,6 @@ zb_config_commit_here(struct zb_agent *a, const struct zb_config_doc *doc, struc
         zb_config_doc_close(&copy);
         return rc;
     }
-    zb_adopt_leave(a, &c->committed.services, &copy.services);
     zb_config_doc_close(&c->committed);
     c->committed = copy;
     zb_agent_event(a, ZB_LOG_INFO, "", "CFG-committed", "configuration %" PRIu64 " is in force",

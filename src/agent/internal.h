@@ -37,6 +37,8 @@ struct zb_agent {
     uint32_t services_count;
     struct zb_agent_service *services; /* ZB_SERVICES_MAX of them */
 
+    char *kept; /* services the keeper had declarations of at the start, one name a line; owned */
+
     struct zb_history *history;
     struct zb_net *net;
     struct zb_core *core;
@@ -45,6 +47,7 @@ struct zb_agent {
     struct zb_drive *drive;                  /* drive.c */
     struct zb_memo *memo;                    /* memo.c */
     struct zb_applied *applied;              /* apply.c */
+    struct zb_leaves *leaves;                /* leave.c; apply.c makes and frees it */
     struct zb_positions *positions;          /* position.c */
     struct zb_ships *ships;                  /* ship.c */
     struct zb_lands *lands;                  /* land.c */

@@ -197,8 +197,10 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 static enum zb_rc
 marks_check(const struct zb_keeper_view *view, const struct zb_kreq *req, struct zb_err *err)
 {
-    if (view->volume[0] != '\0') {
-        return zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume", view->volume);
+    enum zb_rc rc = zb_keeper_view_whole(view, err);
+
+    if (rc != ZB_OK) {
+        return rc;
     }
     for (uint32_t i = 0; i < view->count; i++) {
         const char *service = zb_zfs_props_local(view->props[i], "zbaton:service");
@@ -429,6 +431,7 @@ enum zb_rc
 zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     struct zb_keeper_view view = {0};
+    struct zb_keeper_record record;
     struct zb_keeper_facts facts;
     char *text = NULL;
     size_t used = 0;
@@ -437,9 +440,11 @@ zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     if (rc == ZB_OK) {
         rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
     }
-    if (rc == ZB_OK) {
-        rc = zb_rules_idle(&facts, err);
+    zb_keeper_record_copy(k, job->service, &record);
+    if (rc != ZB_OK || zb_rules_untouched(&record, &facts)) {
+        goto out;
     }
+    rc = zb_rules_idle(&facts, err);
     if (rc != ZB_OK) {
         goto out;
     }

@@ -64,10 +64,24 @@ zb_rules_define(const struct zb_keeper_record *r, const struct zb_kreq *req,
         return zb_err_set(err, ZB_E_REFUSED, "version " TERM " is older than version " TERM,
                           req->version, r->rec.version);
     }
-    if (req->text == NULL || req->text[0] == '\0') {
+    if ((req->text == NULL || req->text[0] == '\0') && !zb_rules_untouched(r, f)) {
         return zb_rules_idle(f, err);
     }
     return ZB_OK;
+}
+
+bool
+zb_rules_untouched(const struct zb_keeper_record *r, const struct zb_keeper_facts *f)
+{
+    if (r->rec.granted_term != 0 || r->rec.learned_term != 0 || r->rec.established_term != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < f->datasets_count; i++) {
+        if (f->datasets[i].marked) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* This node is the established leader of term, and has neither granted nor released nor learned

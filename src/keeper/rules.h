@@ -65,6 +65,8 @@ enum zb_rc zb_rules_learn(const struct zb_keeper_record *r, const struct zb_kreq
                           struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
                             const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
+/* Nothing here was ever zbaton's: no term, no mark. */
+bool zb_rules_untouched(const struct zb_keeper_record *r, const struct zb_keeper_facts *f);
 /* Nothing of the service is mounted or running: for UNADOPT and the end of a definition. */
 enum zb_rc zb_rules_idle(const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
 
