@@ -47,7 +47,7 @@ def test_adoption_keeps_data_and_history_and_can_be_undone(cluster, old):
     host.run("pkill -f 'sleep 500'")
     process.wait(20)
 
-    cluster.wait_current("old", "vm1")
+    cluster.wait_current("old", "vm1", 300)
     assert host.run(f"zfs get -Hp -o value guid {top}").out == guid, "adopted, not copied"
     assert host.run("cat /srv/old/file").out.endswith("30\nafter\n")
     histories = cluster.lab.each(lambda h: cluster.snapshots(h, "old"))
@@ -77,7 +77,7 @@ def test_an_existing_copy_that_shares_a_snapshot_is_adopted(cluster, old):
     guid = other.run(f"zfs get -Hp -o value guid {copy} {copy}/inner").out
     cluster.declare("old", start="redis 6421", mountpoint="/srv/old")
     cluster.apply("-y")
-    cluster.wait_current("old", "vm1")
+    cluster.wait_current("old", "vm1", 300)
     assert other.run(f"zfs get -Hp -o value guid {copy} {copy}/inner").out == guid, "continued, not sent again"
     mine, theirs = cluster.snapshots(host, "old"), cluster.snapshots(other, "old")
     for rel in ("", "inner"):

@@ -20,7 +20,7 @@ BAD_FILES = {
                                 + SERVICE.format(name="b", mountpoint="/srv/a/inside"), ["/srv/a", "b"]),
     "relative mountpoint": (SERVICE.format(name="a", mountpoint="srv/a"), ["mountpoint", "absolute"]),
     "dataset outside the root": (SERVICE.format(name="../other", mountpoint="/srv/a"), ["name"]),
-    "syntax": ("service a {\n    members = { vm1\n", ["3"]),
+    "syntax": ("service a {\n    members = { vm1\n", ["bad.conf:1", "{"]),
     "leader not a member": (SERVICE.format(name="a", mountpoint="/srv/a").replace(
         "members = { vm1, vm2, vm3 }", "members = { vm2, vm3 }"), ["leader", "vm1"]),
 }
@@ -62,7 +62,8 @@ def test_usage_errors_exit_2(cluster):
 
 def test_expired_used_and_broken_tokens(cluster):
     host = cluster.lab["vm2"]
-    join = f"zbaton join {{}} --node vm9 --root {host.pool}/other -f /root/other.conf --listen {host.data_ip}:7990"
+    join = (f"zbaton -f /root/other.conf join {{}} --node vm9 --root {host.pool}/other "
+            f"--listen {host.data_ip}:7990")
     token = cluster.zbaton("token create --lifetime 1s").out.split()[0]
     host.run("sleep 2")
     for bad, words in ((token, ["expired"]), (token[:-6] + "AAAAAA", ["token"]), ("zbt1.x", ["token"])):

@@ -11,12 +11,15 @@ from zblab.cluster import Recorder
 
 def assert_same_history(cluster, name, foreign=()):
     """Every host lists the same snapshots with the same guids, foreign ones included."""
-    histories = cluster.lab.each(lambda host: cluster.snapshots(host, name))
-    for host, history in zip(cluster.hosts[1:], histories[1:]):
-        assert history == histories[0], f"{host.name} differs from {cluster.hosts[0].name}"
-    names = set().union(*(set(snaps) for snaps in histories[0].values()))
+    def same():
+        histories = cluster.lab.each(lambda host: cluster.snapshots(host, name))
+        for host, history in zip(cluster.hosts[1:], histories[1:]):
+            assert history == histories[0], f"{host.name} differs from {cluster.hosts[0].name}"
+        return histories[0]
+    history = wait_until(same, 60, "the last sets have reached everybody")
+    names = set().union(*(set(snaps) for snaps in history.values()))
     assert set(foreign) <= names, f"missing: {set(foreign) - names}"
-    return histories[0]
+    return history
 
 
 def move_and_check(cluster, name, source, target):

@@ -1,6 +1,7 @@
 #include "zfs_test.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static void
 create_and_read_back(void **state)
@@ -167,6 +168,47 @@ pool_facts(void **state)
 }
 
 static void
+wait_for_state(enum zb_zfs_pool_state wanted)
+{
+    for (int i = 0; i < 1500; i++) {
+        if (zb_zfs_pool_state("zts") == wanted) {
+            return;
+        }
+        usleep(20000);
+    }
+    fail_msg("zts is %s", zb_zfs_pool_state_word(zb_zfs_pool_state("zts")));
+}
+
+/* A pool whose disk takes no more: new calls are refused, none waits. */
+static void
+suspended_pool(void **state)
+{
+    (void)state;
+    struct child c;
+    struct zb_err err;
+    struct zb_zfs_tree tree = {0};
+    struct zb_zfs_held held;
+    const char *snap = "zts@s";
+    const char *dataset = "zts";
+    sh("mkdir /zt/disk && mount -t tmpfs -o size=24M none /zt/disk && truncate -s 256M /zt/disk/f"
+       " && zpool create -f -o cachefile=none -m /zt/s zts /zt/disk/f");
+    child_start(&c,
+                "echo; exec dd if=/dev/urandom of=/zt/s/f bs=1M count=60 conv=fsync 2>/dev/null");
+    wait_for_state(ZB_ZFS_POOL_SUSPENDED);
+    int64_t before = now_us();
+    assert_int_equal(zb_zfs_pool_state("zts/any"), ZB_ZFS_POOL_SUSPENDED);
+    fails(ZB_E_SUSPENDED, zb_zfs_snapshot(&snap, 1, &err));
+    fails(ZB_E_SUSPENDED, zb_zfs_tree_observe("zts", &tree, &err));
+    fails(ZB_E_SUSPENDED, zb_zfs_held(&dataset, 1, &held, &err));
+    assert_true(now_us() - before < 2000000);
+    sh("mount -o remount,size=300M /zt/disk && zpool clear zts");
+    wait_for_state(ZB_ZFS_POOL_ONLINE);
+    child_end(&c);
+    ok(zb_zfs_snapshot(&snap, 1, &err));
+    sh("zpool destroy zts && umount /zt/disk");
+}
+
+static void
 init_is_counted(void **state)
 {
     (void)state;
@@ -303,5 +345,6 @@ guids_of_many(void **state)
 
 TESTS(props, TEST(create_and_read_back), TEST(set_and_inherit), TEST(set_names_what_was_refused),
       TEST(names_of_all_properties), TEST(stored_readonly_shows_under_a_rw_mount), TEST(pool_facts),
-      TEST(init_is_counted), TEST(tree_is_observed_in_order), TEST(clone_has_no_newest_of_its_own),
-      TEST(children_are_listed), TEST(snapshots_and_bookmarks_are_listed), TEST(guids_of_many));
+      TEST(suspended_pool), TEST(init_is_counted), TEST(tree_is_observed_in_order),
+      TEST(clone_has_no_newest_of_its_own), TEST(children_are_listed),
+      TEST(snapshots_and_bookmarks_are_listed), TEST(guids_of_many));
