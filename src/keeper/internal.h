@@ -23,8 +23,9 @@
     (ZB_KEEPER_JOBS_MAX - 16) /* of the workers; the rest is for all else */
 #define ZB_KEEPER_WAITING_MAX                                                                      \
     4096 /* requests accepted and not finished; then the socket is not read */
-#define ZB_KEEPER_DRAIN_MS 5000  /* for receives to end before a grant; then ZB_E_BUSY */
-#define ZB_KEEPER_STOP_MS 30000  /* to stop a service that must not run, when nobody said how long \
+#define ZB_KEEPER_DRAIN_MS 5000 /* for receives to end before a grant; then ZB_E_BUSY */
+#define ZB_KEEPER_STOP_MS                                                                          \
+    30000                        /* to stop a service that must not run, when nobody said how long \
                                   */
 #define ZB_KEEPER_UMOUNT_MS 1000 /* for what just ended to let go of a mount */
 
@@ -208,13 +209,18 @@ struct zb_keeper_view {
     char dataset[ZB_DATASET_NAME_SIZE]; /* root/service */
     uint64_t pool_guid;
     bool led;                /* the mark zbaton:led with this node's marks */
-    struct zb_zfs_tree tree; /* file systems only are in datasets */
+    struct zb_zfs_tree tree; /* everything; orphans, volumes and unfit ones are not in datasets */
     struct zb_os_mounts mounts;
     uint32_t count;                    /* 0: the tree does not exist */
     struct zb_kdataset *datasets;      /* sorted by rel */
     const struct zb_zfs_props **props; /* of datasets[i]; in tree */
     char volume[ZB_DATASET_NAME_SIZE]; /* a zvol of the tree, or "" */
+    char unfit[ZB_DATASET_NAME_SIZE];  /* a dataset with a name that no set can carry, or "" */
 };
+
+/* On a dataset below a tree that is none of its sets': left alone, with all below it, and hidden
+ * from every view (kmsg.h, PROMOTE). The value is the term. */
+#define ZB_KEEPER_ORPHAN "zbaton:orphan"
 
 /* Full name of a dataset of a service: always conf.root/service[/rel], checked. buf of
  * ZB_DATASET_NAME_SIZE. */
@@ -224,6 +230,10 @@ enum zb_rc zb_keeper_dataset_name(const struct zb_keeper *k, const char *service
 enum zb_rc zb_keeper_view_open(const struct zb_keeper *k, const char *service,
                                struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 void zb_keeper_view_close(struct zb_keeper_view *view);
+/* The tree has what no set can hold (a volume, an unusual name): refuses by name. */
+enum zb_rc zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+/* A tree that carries this service's mark somewhere, of whatever node. */
+bool zb_keeper_view_is_managed(const struct zb_keeper_view *view, const char *service);
 /* The dataset of this rel, or NULL. */
 const struct zb_kdataset *zb_keeper_view_find(const struct zb_keeper_view *view, const char *rel);
 /* The facts of rules.h; view may be NULL. runs: whether to ask the runner too. */

@@ -171,6 +171,9 @@ zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     if (rc == ZB_OK) {
         rc = zb_rules_seal(&r, &job->req, &facts, err);
     }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_view_whole(&view, err);
+    }
     if (rc != ZB_OK) {
         goto out;
     }

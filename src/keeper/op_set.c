@@ -197,7 +197,10 @@ snapshot_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_k
         return zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", view->dataset);
     }
     zb_keeper_record_copy(k, s, &r);
-    rc = zb_keeper_facts(k, s, &job->conf, view, false, facts, err);
+    rc = zb_keeper_view_whole(view, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_facts(k, s, &job->conf, view, false, facts, err);
+    }
     if (rc == ZB_OK && facts->stage == ZB_STAGE_MOUNTED && view->datasets[0].mount != ZB_MOUNT_RW) {
         /* By hand: what is written from now on nobody here knows of. */
         zb_keeper_stage_set(k, s, ZB_STAGE_REST);

@@ -71,19 +71,6 @@ any_mounted_rw(const struct zb_keeper_view *view)
     return false;
 }
 
-/* A tree that is not zbaton's yet is its owner's to mount: adoption asks before it unmounts. */
-static bool
-is_managed(const struct zb_keeper_service *s, const struct zb_keeper_view *view)
-{
-    for (uint32_t i = 0; i < view->count; i++) {
-        const char *mark = zb_zfs_props_local(view->props[i], "zbaton:service");
-        if (mark != NULL && strcmp(mark, s->name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A tree mounted read-write that this life has not mounted goes on by M12, or is given up. */
 static enum zb_rc
 mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper_view *view,
@@ -96,7 +83,9 @@ mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper
     (void)pthread_mutex_lock(&k->lock);
     stage = s->stage;
     (void)pthread_mutex_unlock(&k->lock);
-    if (stage != ZB_STAGE_REST || !any_mounted_rw(view) || !is_managed(s, view)) {
+    /* A tree that is not zbaton's yet is its owner's to mount: adoption asks before it unmounts. */
+    if (stage != ZB_STAGE_REST || !any_mounted_rw(view) ||
+        !zb_keeper_view_is_managed(view, s->name)) {
         return ZB_OK;
     }
     zb_keeper_record_copy(k, s, &r);

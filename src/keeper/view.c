@@ -5,6 +5,8 @@
 
 #include "keeper/internal.h"
 
+#define UNFIT_SNAP "unusual-name"
+
 enum zb_rc
 zb_keeper_dataset_name(const struct zb_keeper *k, const char *service, const char *rel, char *buf,
                        struct zb_err *err)
@@ -68,24 +70,21 @@ mount_state(const struct zb_os_mounts *mounts, const char *dataset)
     return state;
 }
 
-static enum zb_rc
-dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
-             const struct zb_zfs_props *p, struct zb_kdataset *d, struct zb_err *err)
+static const char *
+rel_of(const struct zb_keeper_view *view, const struct zb_zfs_props *p)
 {
     const char *rel = p->name + strlen(view->dataset);
+
+    return rel + (*rel == '/' ? 1 : 0);
+}
+
+static void
+dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
+             const struct zb_zfs_props *p, struct zb_kdataset *d)
+{
+    const char *rel = rel_of(view, p);
     const char *uuid = zb_zfs_props_local(p, "zbaton:uuid");
 
-    rel += *rel == '/' ? 1 : 0;
-    if (strlen(rel) >= sizeof(d->rel) || !zb_rel_valid(rel)) {
-        return zb_err_set(err, ZB_E_LIMIT,
-                          "name of dataset %s is too long, or has unusual "
-                          "characters",
-                          p->name);
-    }
-    if (strlen(p->newest) >= sizeof(d->newest)) {
-        return zb_err_set(err, ZB_E_LIMIT, "name of snapshot %s is longer than %d bytes", p->newest,
-                          ZB_SNAP_NAME_SIZE - 1);
-    }
     zb_strcopy(d->rel, sizeof(d->rel), rel);
     if (uuid != NULL && zb_uuid_valid(uuid)) {
         zb_strcopy(d->uuid, sizeof(d->uuid), uuid);
@@ -96,12 +95,28 @@ dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_kee
     d->marked = zb_keeper_is_marked(p, service, k->conf->node, view->pool_guid);
     d->written_bytes = p->written_bytes;
     d->used_bytes = p->used_bytes;
-    zb_strcopy(d->newest, sizeof(d->newest), p->newest);
+    /* Another tool's name that no message can carry; the guid says which it is. */
+    zb_strcopy(d->newest, sizeof(d->newest),
+               p->newest[0] == '\0' || zb_snap_name_valid(p->newest) ? p->newest : UNFIT_SNAP);
     d->newest_guid = p->newest_guid;
     if (strlen(p->token) < sizeof(d->token)) { /* a longer one is not resumed, but thrown away */
         zb_strcopy(d->token, sizeof(d->token), p->token);
     }
-    return ZB_OK;
+}
+
+/* Carries the orphan's mark, or is below one of the tree that does. */
+static bool
+is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p)
+{
+    struct zb_zfs_value mark;
+    size_t n = strlen(view->dataset);
+
+    if (rel_of(view, p)[0] == '\0' || !zb_zfs_props_find(p, ZB_KEEPER_ORPHAN, &mark)) {
+        return false;
+    }
+    return mark.source == ZB_ZFS_SOURCE_LOCAL ||
+           (mark.source == ZB_ZFS_SOURCE_INHERITED &&
+            strncmp(mark.source_name, view->dataset, n) == 0 && mark.source_name[n] == '/');
 }
 
 static enum zb_rc
@@ -117,21 +132,40 @@ datasets_fill(const struct zb_keeper *k, const char *service, struct zb_keeper_v
     }
     for (size_t i = 0; i < count; i++) {
         const struct zb_zfs_props *p = &view->tree.datasets[i];
-        const char *led = zb_zfs_props_local(p, "zbaton:led");
-        enum zb_rc rc;
+        const char *rel = rel_of(view, p);
 
+        if (is_orphan(view, p)) {
+            continue;
+        }
         if (p->type != ZB_ZFS_FILESYSTEM) {
             zb_strcopy(view->volume, sizeof(view->volume), p->name);
             continue;
         }
-        rc = dataset_fill(k, service, view, p, &view->datasets[view->count], err);
-        if (rc != ZB_OK) {
-            return rc;
+        if (strlen(rel) >= ZB_REL_SIZE || !zb_rel_valid(rel)) {
+            zb_strcopy(view->unfit, sizeof(view->unfit), p->name);
+            continue;
         }
-        view->led = view->led || led != NULL;
+        dataset_fill(k, service, view, p, &view->datasets[view->count]);
+        view->led = view->led || zb_zfs_props_local(p, "zbaton:led") != NULL;
         view->props[view->count++] = p;
     }
     return ZB_OK;
+}
+
+/* Something of the tree was not found: the tree itself, or what vanished between two looks. */
+static enum zb_rc
+vanished(struct zb_keeper_view *view, struct zb_err *err)
+{
+    struct zb_zfs_props root = {0};
+    enum zb_rc rc = zb_zfs_props_get(view->dataset, &root, err);
+
+    zb_zfs_props_close(&root);
+    if (rc == ZB_E_NOTFOUND) {
+        return ZB_OK;
+    }
+    return rc == ZB_OK
+               ? zb_err_set(err, ZB_E_BUSY, "%s changed while it was looked at", view->dataset)
+               : rc;
 }
 
 enum zb_rc
@@ -156,7 +190,7 @@ zb_keeper_view_open(const struct zb_keeper *k, const char *service, struct zb_ke
     }
     rc = zb_zfs_tree_observe(view->dataset, &view->tree, err);
     if (rc == ZB_E_NOTFOUND) {
-        rc = ZB_OK;
+        rc = vanished(view, err);
     } else if (rc == ZB_OK) {
         rc = datasets_fill(k, service, view, err);
     }
@@ -186,6 +220,33 @@ zb_keeper_view_find(const struct zb_keeper_view *view, const char *rel)
         }
     }
     return NULL;
+}
+
+enum zb_rc
+zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err)
+{
+    if (view->volume[0] != '\0') {
+        return zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume: no set holds it", view->volume);
+    }
+    if (view->unfit[0] != '\0') {
+        return zb_err_set(err, ZB_E_LIMIT,
+                          "name of dataset %s is too long, or has unusual characters: no set "
+                          "holds it",
+                          view->unfit);
+    }
+    return ZB_OK;
+}
+
+bool
+zb_keeper_view_is_managed(const struct zb_keeper_view *view, const char *service)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        const char *mark = zb_zfs_props_local(view->props[i], "zbaton:service");
+        if (mark != NULL && strcmp(mark, service) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 enum zb_rc
