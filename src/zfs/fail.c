@@ -62,7 +62,7 @@ find_meaning(int errnum)
 }
 
 enum zb_rc
-zb_zfs_fail(struct zb_err *err, int errnum, const char *fmt, ...)
+zb_zfs_fail(struct zb_err *err, int errnum, const char *name, const char *fmt, ...)
 {
     const struct meaning *m = find_meaning(errnum);
     char phrase[600];
@@ -71,7 +71,9 @@ zb_zfs_fail(struct zb_err *err, int errnum, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(phrase, sizeof phrase, fmt, ap);
     va_end(ap);
-    if (m != NULL) {
+    if (errnum == EAGAIN && zb_zfs_pool_state(name) == ZB_ZFS_POOL_SUSPENDED) {
+        zb_err_set(err, ZB_E_SUSPENDED, "%.400s: the pool is suspended", phrase);
+    } else if (m != NULL) {
         zb_err_set(err, m->rc, "%.400s: %s", phrase, m->sentence);
     } else if (errnum < 1024) {
         zb_err_set(err, ZB_E_FAILED, "%.400s: %s", phrase, strerror(errnum));

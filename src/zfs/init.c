@@ -209,7 +209,7 @@ zb_zfs_pool_sync(const char *pool, struct zb_err *err)
     fnvlist_add_boolean_value(in, "force", B_FALSE);
     int e = lzc_sync(name, in, NULL);
     fnvlist_free(in);
-    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, "sync pool %s", name);
+    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, name, "sync pool %s", name);
 }
 
 /* One try with a reply buffer of *size bytes; on ENOMEM *size is what the kernel wants. */

@@ -24,9 +24,10 @@ int zb_zfs_ioctl(unsigned long request, const char *name, nvlist_t *in, nvlist_t
 enum zb_rc zb_zfs_program(const char *name, bool sync, const char *lua, nvlist_t *args,
                           nvlist_t **result, struct zb_err *err);
 
-/* Translates errno or ZFS_ERR_*: "<phrase>: <sentence>". */
-enum zb_rc zb_zfs_fail(struct zb_err *err, int errnum, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4), nonnull(3)));
+/* Translates errno or ZFS_ERR_*: "<phrase>: <sentence>". name: any name in the
+ * pool, because one that is suspended answers new calls with EAGAIN (measured). */
+enum zb_rc zb_zfs_fail(struct zb_err *err, int errnum, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5), nonnull(4)));
 
 /* ZB_E_USAGE unless the name fits and holds exactly the separators of its kind. kind: 0 dataset,
  * '@' snapshot, '#' bookmark. */

@@ -240,7 +240,7 @@ zb_zfs_bookmarks_list(const char *dataset, struct zb_zfs_snaps *marks, struct zb
     fnvlist_free(wanted);
     if (e != 0) {
         fnvlist_free(found);
-        return zb_zfs_fail(err, e, "list bookmarks of %s", dataset);
+        return zb_zfs_fail(err, e, dataset, "list bookmarks of %s", dataset);
     }
     struct zb_zfs_snaps out = {0};
     out.snaps = calloc(fnvlist_num_pairs(found) + 1, sizeof *out.snaps);

@@ -39,7 +39,7 @@ zb_zfs_program(const char *name, bool sync, const char *lua, nvlist_t *args, nvl
         rc = zb_err_set(err, ZB_E_LIMIT, "pool %s: too much for one channel program: %.200s", pool,
                         program_error_text(out));
     } else if (e != 0) {
-        rc = zb_zfs_fail(err, e, "channel program in pool %s (%.200s)", pool,
+        rc = zb_zfs_fail(err, e, pool, "channel program in pool %s (%.200s)", pool,
                          program_error_text(out));
     } else if (out != NULL && nvlist_lookup_nvlist(out, ZCP_RET_RETURN, &table) == 0) {
         *result = fnvlist_dup(table);

@@ -141,7 +141,7 @@ zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *er
     int e = zb_zfs_ioctl(ZFS_IOC_OBJSET_STATS, name, NULL, &all);
     if (e != 0) {
         fnvlist_free(all);
-        return zb_zfs_fail(err, e, "read properties of %s", name);
+        return zb_zfs_fail(err, e, name, "read properties of %s", name);
     }
     if (all == NULL) {
         return zb_err_set(err, ZB_E_FORMAT, "read properties of %s: no answer", name);
@@ -173,9 +173,9 @@ zb_zfs_props_set(const char *dataset, const struct zb_zfs_setprop *props, size_t
     int which_errno = e;
     const char *which = zb_zfs_first_error(errors, &which_errno);
     if (which != NULL) {
-        rc = zb_zfs_fail(err, which_errno, "set %s of %s", which, dataset);
+        rc = zb_zfs_fail(err, which_errno, dataset, "set %s of %s", which, dataset);
     } else if (e != 0) {
-        rc = zb_zfs_fail(err, e, "set %s of %s", props[0].name, dataset);
+        rc = zb_zfs_fail(err, e, dataset, "set %s of %s", props[0].name, dataset);
     }
     fnvlist_free(in);
     fnvlist_free(errors);
@@ -207,7 +207,7 @@ zb_zfs_props_inherit(const char *dataset, const char *const *names, size_t count
             rc = zb_err_set(err, ZB_E_USAGE, "inherit %s of %s: it cannot be inherited", prop,
                             dataset);
         } else {
-            rc = zb_zfs_fail(err, (int)e, "inherit %s of %s", prop, dataset);
+            rc = zb_zfs_fail(err, (int)e, dataset, "inherit %s of %s", prop, dataset);
         }
     }
     fnvlist_free(table);

@@ -22,7 +22,7 @@ zb_zfs_create(const char *dataset, const struct zb_zfs_setprop *props, size_t co
     if (e == ENOENT) {
         return zb_err_set(err, ZB_E_NOTFOUND, "create %s: its parent does not exist", dataset);
     }
-    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, "create %s", dataset);
+    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, dataset, "create %s", dataset);
 }
 
 static nvlist_t *
@@ -41,7 +41,7 @@ fail_first(struct zb_err *err, const char *what, const char *first, nvlist_t *er
 {
     int which_errno = e;
     const char *which = zb_zfs_first_error(errors, &which_errno);
-    return zb_zfs_fail(err, which_errno, "%s %s", what, which != NULL ? which : first);
+    return zb_zfs_fail(err, which_errno, first, "%s %s", what, which != NULL ? which : first);
 }
 
 enum zb_rc
@@ -80,7 +80,7 @@ destroy_failed(const char *const *snaps, size_t count, nvlist_t *errors, int e, 
     } else if (which_errno == EEXIST) {
         zb_err_set(err, ZB_E_HELD, "destroy %s: it has clones", which);
     } else {
-        return zb_zfs_fail(err, which_errno, "destroy %s", which);
+        return zb_zfs_fail(err, which_errno, which, "destroy %s", which);
     }
     err->sys_errno = which_errno;
     return err->rc;
@@ -200,7 +200,7 @@ zb_zfs_holds_list(const char *snap, struct zb_zfs_names *tags, struct zb_err *er
     int e = lzc_get_holds(snap, &holds);
     if (e != 0) {
         fnvlist_free(holds);
-        return zb_zfs_fail(err, e, "list holds of %s", snap);
+        return zb_zfs_fail(err, e, snap, "list holds of %s", snap);
     }
     struct zb_zfs_names out = {0};
     out.names = calloc(fnvlist_num_pairs(holds) + 1, sizeof *out.names);
@@ -363,7 +363,7 @@ zb_zfs_rollback_to(const char *dataset, const char *snap, struct zb_err *err)
         err->sys_errno = EEXIST;
         return err->rc;
     }
-    return e == 0 ? ZB_OK : zb_zfs_fail(err, (int)e, "roll back to %s", snap);
+    return e == 0 ? ZB_OK : zb_zfs_fail(err, (int)e, dataset, "roll back to %s", snap);
 }
 
 enum zb_rc
@@ -377,5 +377,5 @@ zb_zfs_rename(const char *from, const char *to, struct zb_err *err)
         return rc;
     }
     int e = lzc_rename(from, to);
-    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, "rename %s to %s", from, to);
+    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, from, "rename %s to %s", from, to);
 }

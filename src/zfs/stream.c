@@ -69,7 +69,7 @@ send_fail(const struct zb_zfs_send *send, int e, struct zb_err *err)
         zb_err_set(err, ZB_E_NOTFOUND, "send %s from %s: one of them does not exist", send->snap,
                    from);
     } else {
-        return zb_zfs_fail(err, e, "send %s from %s", send->snap, from);
+        return zb_zfs_fail(err, e, send->snap, "send %s from %s", send->snap, from);
     }
     err->sys_errno = e;
     return err->rc;
@@ -140,7 +140,7 @@ compare_head(const char *dataset, const char *snap, bool raw, bool *modified, st
     } else if (ioctl(read_fd, FIONREAD, &queued) != 0) {
         rc = zb_err_sys(err, errno, "look at the pipe");
     } else if (e != 0 && queued <= 2 * ZB_ZFS_BEGIN_SIZE) {
-        rc = zb_zfs_fail(err, e, "compare it with %s", snap);
+        rc = zb_zfs_fail(err, e, dataset, "compare it with %s", snap);
     } else {
         *modified = queued > 2 * ZB_ZFS_BEGIN_SIZE;
     }
@@ -230,7 +230,7 @@ receive_fail(const struct zb_zfs_receive *receive, int e, struct zb_err *err)
             return err->rc;
         }
     }
-    return zb_zfs_fail(err, e, "receive %s", receive->snap);
+    return zb_zfs_fail(err, e, receive->snap, "receive %s", receive->snap);
 }
 
 enum zb_rc
@@ -265,7 +265,7 @@ zb_zfs_receive(const struct zb_zfs_receive *receive, uint64_t *bytes, struct zb_
     if (e != 0) {
         rc = receive_fail(receive, e, err);
     } else if (which != NULL) {
-        zb_zfs_fail(err, which_errno, "receive %s: set %s", receive->snap, which);
+        zb_zfs_fail(err, which_errno, receive->snap, "receive %s: set %s", receive->snap, which);
         err->rc = rc = ZB_E_MISMATCH;
     } else {
         *bytes = sizeof begin.bytes + read_bytes;
@@ -312,5 +312,5 @@ zb_zfs_receive_abort(const char *dataset, struct zb_err *err)
         err->sys_errno = EBUSY;
         return err->rc;
     }
-    return e == 0 ? ZB_OK : zb_zfs_fail(err, (int)e, "abort the receive of %s", dataset);
+    return e == 0 ? ZB_OK : zb_zfs_fail(err, (int)e, dataset, "abort the receive of %s", dataset);
 }

@@ -7,13 +7,14 @@
  *
  * Rules for every function here unless it says otherwise:
  * - thread safe; prints nothing; no file descriptor is left open; no process is started;
- * - BLOCKS, for ever on a suspended pool (dsl_sync_task waits uninterruptibly): call it on a worker
- *   thread and look at zb_zfs_pool_state first, which never blocks;
+ * - BLOCKS, for ever on a pool that gets suspended under it (dsl_sync_task waits uninterruptibly;
+ *   a call made when it is suspended already is refused with ZB_E_SUSPENDED, measured): call it on
+ *   a worker thread; zb_zfs_pool_state never blocks;
  * - names are full ("pool1/services/web", "...@snap", "...#mark"); a malformed or too long one is
  *   ZB_E_USAGE. That a dataset is under the configured root is the caller's check;
- * - a missing dataset or snapshot is ZB_E_NOTFOUND, a suspended pool (where the kernel answers at
- *   all) ZB_E_SUSPENDED, no room or quota ZB_E_NOSPACE, other errno ZB_E_FAILED with sys_errno;
- *   the sentence in err->msg names the object. ZFS_ERR_* numbers (1024 and above) are in sys_errno.
+ * - a missing dataset or snapshot is ZB_E_NOTFOUND, no room or quota ZB_E_NOSPACE, other errno
+ * ZB_E_FAILED with sys_errno; the sentence in err->msg names the object. ZFS_ERR_* numbers (1024
+ * and above) are in sys_errno.
  * - "1 txg" says how often the call waits for a transaction group to reach the disks (measured on
  *   2.3.2): that is its cost.
  */
