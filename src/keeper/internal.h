@@ -230,8 +230,13 @@ enum zb_rc zb_keeper_dataset_name(const struct zb_keeper *k, const char *service
 enum zb_rc zb_keeper_view_open(const struct zb_keeper *k, const char *service,
                                struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 void zb_keeper_view_close(struct zb_keeper_view *view);
+/* Carries the orphan's mark, or is below one of the tree that does; p is one of view->tree. */
+bool zb_keeper_is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p);
 /* The tree has what no set can hold (a volume, an unusual name): refuses by name. */
 enum zb_rc zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+/* Marked for this service, node and pool; or below such a root and never completed: zbaton alone
+ * receives there. What a partial receive may be thrown away from. */
+bool zb_keeper_is_own(const struct zb_keeper_view *view, const struct zb_kdataset *d);
 /* A tree that carries this service's mark somewhere, of whatever node. */
 bool zb_keeper_view_is_managed(const struct zb_keeper_view *view, const char *service);
 /* The dataset of this rel, or NULL. */
@@ -240,6 +245,19 @@ const struct zb_kdataset *zb_keeper_view_find(const struct zb_keeper_view *view,
 enum zb_rc zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
                            const struct zb_conf_service *conf, const struct zb_keeper_view *view,
                            bool runs, struct zb_keeper_facts *facts, struct zb_err *err) ZB_CHECKED;
+
+/* ---- orphan.c: what the set of a planned PROMOTE does not have; each opens view anew after a
+ * change ---- */
+
+/* Gives each dataset of the set the name that it has there. ZB_E_EXISTS: something else has it. */
+enum zb_rc zb_keeper_renames_follow(struct zb_keeper *k, const struct zb_kreq *req,
+                                    struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+/* Marks everything below the tree that the set does not have. 1 txg each. */
+enum zb_rc zb_keeper_orphans_mark(struct zb_keeper *k, const struct zb_kreq *req,
+                                  struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+/* Takes the mark from the dataset of req->rel and from those above it. */
+enum zb_rc zb_keeper_orphan_clear(struct zb_keeper *k, const struct zb_kreq *req,
+                                  struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 
 /* ---- policy.c: properties ---- */
 

@@ -8,6 +8,14 @@
 
 /* Partial receives go before anything is mounted (G12). The rule is asked first without the
  * beginnings of datasets that no set holds yet, so that a refusal changes nothing. */
+static bool
+is_own_partial(const struct zb_keeper_view *view, uint32_t i)
+{
+    const struct zb_zfs_props *p = view->props[i];
+
+    return (p->token[0] != '\0' || p->inconsistent) && zb_keeper_is_own(view, &view->datasets[i]);
+}
+
 static enum zb_rc
 partials_abort(struct zb_keeper *k, const char *service, struct zb_keeper_view *view,
                struct zb_err *err)
@@ -16,7 +24,7 @@ partials_abort(struct zb_keeper *k, const char *service, struct zb_keeper_view *
     enum zb_rc rc = ZB_OK;
 
     for (uint32_t i = view->count; i-- > 0 && rc == ZB_OK;) {
-        if (view->props[i]->token[0] != '\0' || view->props[i]->inconsistent) {
+        if (is_own_partial(view, i)) {
             rc = zb_zfs_receive_abort(view->props[i]->name, err);
             any = true;
         }
@@ -48,6 +56,7 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
               const struct zb_keeper_record *r, struct zb_err *err)
 {
     struct zb_keeper_facts facts;
+    bool planned = (job->req.flags & (ZB_KF_PLANNED | ZB_KF_REMOUNT)) == ZB_KF_PLANNED;
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
     enum zb_rc rc = kept != NULL ? ZB_OK : zb_err_set(err, ZB_E_NOMEM, "no memory to promote");
 
@@ -62,7 +71,10 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     if (rc == ZB_OK) {
         rc = partials_abort(k, job->req.service, view, err);
     }
-    return rc;
+    if (rc == ZB_OK && planned) {
+        rc = zb_keeper_renames_follow(k, &job->req, view, err);
+    }
+    return rc == ZB_OK && planned ? zb_keeper_orphans_mark(k, &job->req, view, err) : rc;
 }
 
 /* After the record: S0 values, declared values, mounts, proof. Nothing stays mounted on an error.

@@ -176,9 +176,10 @@ zb_keeper_op_send(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
 /* A partial receive in the way: gone on with when the sender resumes exactly it, else thrown away.
  */
 static enum zb_rc
-partial_settle(const struct zb_kreq *req, const struct zb_zfs_props *props, bool *resumes,
-               bool *aborted, struct zb_err *err)
+partial_settle(const struct zb_kreq *req, const struct zb_keeper_view *view,
+               const struct zb_kdataset *d, bool *resumes, bool *aborted, struct zb_err *err)
 {
+    const struct zb_zfs_props *props = view->props[d - view->datasets];
     struct zb_zfs_token token;
 
     *resumes = false;
@@ -191,6 +192,11 @@ partial_settle(const struct zb_kreq *req, const struct zb_zfs_props *props, bool
         token.fromguid == req->from_guid) {
         *resumes = true;
         return ZB_OK;
+    }
+    if (!zb_keeper_is_own(view, d)) { /* S9 */
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "a partial receive that may not be zbaton's is in the way: %s",
+                          props->name);
     }
     zb_log_info("%s: throwing a partial receive away", props->name);
     *aborted = true;
@@ -240,9 +246,12 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     if (rc == ZB_OK) {
         rc = zb_rules_receive(&r, &job->req, &facts, err);
     }
-    d = zb_keeper_view_find(view, job->req.rel);
-    if (rc == ZB_OK && d != NULL) {
-        rc = partial_settle(&job->req, view->props[d - view->datasets], resumes, &aborted, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_orphan_clear(k, &job->req, view, err);
+    }
+    d = rc == ZB_OK ? zb_keeper_view_find(view, job->req.rel) : NULL;
+    if (d != NULL) {
+        rc = partial_settle(&job->req, view, d, resumes, &aborted, err);
     }
     if (rc == ZB_OK && aborted) {
         zb_keeper_view_close(view);

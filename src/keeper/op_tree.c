@@ -375,12 +375,21 @@ static enum zb_rc
 unadopt_all(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_keeper_view *view,
             struct zb_err *err)
 {
+    const char *const orphan = ZB_KEEPER_ORPHAN;
     char file[ZB_SERVICE_NAME_SIZE + 16];
     enum zb_rc rc = ZB_OK;
 
     for (uint32_t i = view->count; i-- > 0 && rc == ZB_OK;) {
         if (zb_zfs_props_local(view->props[i], "zbaton:service") != NULL) {
             rc = zb_keeper_unadopt(view->props[i], err);
+        }
+    }
+    for (size_t i = 0; i < view->tree.count && rc == ZB_OK; i++) {
+        const struct zb_zfs_props *p = &view->tree.datasets[i];
+        if (zb_zfs_props_local(p, orphan) != NULL) {
+            rc = zb_zfs_props_local(p, "zbaton:service") != NULL
+                     ? zb_keeper_unadopt(p, err)
+                     : zb_zfs_props_inherit(p->name, &orphan, 1, err);
         }
     }
     (void)snprintf(file, sizeof(file), "%s.record", s->name);

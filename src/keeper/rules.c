@@ -257,6 +257,26 @@ zb_rules_seal(const struct zb_keeper_record *r, const struct zb_kreq *req,
     return ZB_OK;
 }
 
+/* S2, S7 for one dataset. */
+static enum zb_rc
+dataset_equal(const struct zb_manifest_entry *e, const struct zb_kdataset *d, struct zb_err *err)
+{
+    if (strcmp(e->uuid, d->uuid) != 0) {
+        return zb_err_set(err, ZB_E_MISMATCH, "dataset %s has uuid %s, the set says %s",
+                          rel_name(d->rel), d->uuid, e->uuid);
+    }
+    if (d->newest_guid != e->guid) {
+        return zb_err_set(err, ZB_E_MISMATCH,
+                          "the newest snapshot of %s is %s (guid " TERM "), the set has " TERM,
+                          rel_name(d->rel), d->newest, d->newest_guid, e->guid);
+    }
+    if (d->written_bytes != 0) {
+        return zb_err_set(err, ZB_E_MISMATCH, "%s has " TERM " bytes written after the set",
+                          rel_name(d->rel), d->written_bytes);
+    }
+    return ZB_OK;
+}
+
 enum zb_rc
 zb_rules_tree_equal(const struct zb_manifest *m, const struct zb_keeper_facts *f,
                     struct zb_err *err)
@@ -264,22 +284,14 @@ zb_rules_tree_equal(const struct zb_manifest *m, const struct zb_keeper_facts *f
     for (uint32_t i = 0; i < f->datasets_count; i++) {
         const struct zb_kdataset *d = &f->datasets[i];
         const struct zb_manifest_entry *e = zb_manifest_find(m, d->rel);
+        enum zb_rc rc;
 
         if (e == NULL) {
             return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is not in the set", rel_name(d->rel));
         }
-        if (strcmp(e->uuid, d->uuid) != 0) {
-            return zb_err_set(err, ZB_E_MISMATCH, "dataset %s has uuid %s, the set says %s",
-                              rel_name(d->rel), d->uuid, e->uuid);
-        }
-        if (d->newest_guid != e->guid) {
-            return zb_err_set(err, ZB_E_MISMATCH,
-                              "the newest snapshot of %s is %s (guid " TERM "), the set has " TERM,
-                              rel_name(d->rel), d->newest, d->newest_guid, e->guid);
-        }
-        if (d->written_bytes != 0) {
-            return zb_err_set(err, ZB_E_MISMATCH, "%s has " TERM " bytes written after the set",
-                              rel_name(d->rel), d->written_bytes);
+        rc = dataset_equal(e, d, err);
+        if (rc != ZB_OK) {
+            return rc;
         }
     }
     if (m->entries_count != f->datasets_count) {
@@ -425,23 +437,66 @@ unplanned_check(const struct zb_keeper_record *r, const char *self, struct zb_er
 }
 
 static enum zb_rc
+dataset_check(const struct zb_kdataset *d, struct zb_err *err)
+{
+    if (d->mount != ZB_MOUNT_NONE) {
+        return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted already", rel_name(d->rel));
+    }
+    if (!d->marked || d->uuid[0] == '\0') { /* G15, G39 */
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "dataset %s does not carry the marks of this node and pool",
+                          rel_name(d->rel));
+    }
+    return ZB_OK;
+}
+
+/* The tree as it stands. A child without any mark came in since the last set, and waits for the
+ * next one. */
+static enum zb_rc
 datasets_check(const struct zb_keeper_facts *f, struct zb_err *err)
 {
+    enum zb_rc rc = ZB_OK;
+
     if (f->datasets_count == 0) {
         return zb_err_set(err, ZB_E_NOTFOUND, "the service's dataset does not exist here");
     }
-    for (uint32_t i = 0; i < f->datasets_count; i++) {
+    for (uint32_t i = 0; i < f->datasets_count && rc == ZB_OK; i++) {
         const struct zb_kdataset *d = &f->datasets[i];
-        if (d->mount != ZB_MOUNT_NONE) {
-            return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted already", rel_name(d->rel));
-        }
-        if (!d->marked || d->uuid[0] == '\0') { /* G15, G39 */
-            return zb_err_set(err, ZB_E_REFUSED,
-                              "dataset %s does not carry the marks of this node and pool",
-                              rel_name(d->rel));
+        bool newcomer = d->rel[0] != '\0' && !d->marked && d->uuid[0] == '\0';
+        if (!newcomer || d->mount != ZB_MOUNT_NONE) {
+            rc = dataset_check(d, err);
         }
     }
-    return ZB_OK;
+    return rc;
+}
+
+/* After a release (M7, S2): every entry of the set has its dataset here, guid by guid. What the set
+ * does not have is not looked at: with the release given, refusing would leave nobody to lead. */
+static enum zb_rc
+planned_check(const struct zb_manifest *m, const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    enum zb_rc rc = ZB_OK;
+
+    if (f->datasets_count == 0) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "the service's dataset does not exist here");
+    }
+    if (m->entries_count == 0) {
+        return zb_err_set(err, ZB_E_REFUSED, "the released set is empty");
+    }
+    for (uint32_t i = 0; i < m->entries_count && rc == ZB_OK; i++) {
+        const struct zb_manifest_entry *e = &m->entries[i];
+        int64_t at = zb_rules_entry_dataset(e, f);
+
+        if (at < 0) {
+            return zb_err_set(err, ZB_E_MISMATCH, "dataset %s of the set is not here",
+                              rel_name(e->rel));
+        }
+        rc = dataset_check(&f->datasets[at], err);
+        if (rc == ZB_OK) {
+            rc = dataset_equal(e, &f->datasets[at], err);
+        }
+    }
+    return rc;
 }
 
 /* An aborted move, or a mount that somebody took away, is put back under the same term, by the life
@@ -486,17 +541,14 @@ zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
         return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM, rec->learned_leader,
                           rec->learned_term);
     }
+    if (f->running) {
+        return zb_err_set(err, ZB_E_REFUSED, "the service is running already");
+    }
+    if ((req->flags & ZB_KF_PLANNED) != 0) {
+        return planned_check(&req->manifest, f, err);
+    }
     rc = datasets_check(f, err);
-    if (rc == ZB_OK && f->running) {
-        rc = zb_err_set(err, ZB_E_REFUSED, "the service is running already");
-    }
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    if ((req->flags & ZB_KF_PLANNED) != 0) { /* M7, S2 */
-        return zb_rules_tree_equal(&req->manifest, f, err);
-    }
-    return unplanned_check(r, f->self, err);
+    return rc == ZB_OK ? unplanned_check(r, f->self, err) : rc;
 }
 
 bool

@@ -52,6 +52,13 @@ enum zb_rc zb_rules_seal(const struct zb_keeper_record *r, const struct zb_kreq 
  * ZB_E_MISMATCH names the first difference. */
 enum zb_rc zb_rules_tree_equal(const struct zb_manifest *m, const struct zb_keeper_facts *f,
                                struct zb_err *err) ZB_CHECKED;
+/* The dataset that a set's entry is about: known by its uuid, for it may have been renamed where
+ * the set was made; of several the one with the entry's rel. Else the one with the entry's rel.
+ * Index in f->datasets, or -1. */
+int64_t zb_rules_entry_dataset(const struct zb_manifest_entry *e, const struct zb_keeper_facts *f);
+/* Dataset i is of no entry of the set: left over from a child that its leader destroyed, or
+ * somebody's own. */
+bool zb_rules_is_orphan(const struct zb_manifest *m, const struct zb_keeper_facts *f, uint32_t i);
 /* *again: the same release was made before and stands; nothing is to be done. */
 enum zb_rc zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
                             const struct zb_keeper_facts *f, bool *again,

@@ -78,7 +78,7 @@ probe_one(void *ctx, size_t i)
     char dir[ZB_PATH_SIZE];
 
     p->rcs[i] = dir_of(p->conf, p->view->datasets[i].rel, dir, &p->errs[i]);
-    if (p->rcs[i] == ZB_OK) {
+    if (p->rcs[i] == ZB_OK && p->view->datasets[i].marked) {
         p->rcs[i] = zb_os_write_probe(p->view->props[i]->name, dir, &p->errs[i]);
     }
 }
@@ -118,6 +118,9 @@ zb_keeper_tree_mount(const struct zb_keeper_view *view, const struct zb_conf_ser
         char dir[ZB_PATH_SIZE];
         bool readonly = true;
 
+        if (!view->datasets[i].marked) { /* a newcomer waits for the next set */
+            continue;
+        }
         rc = dir_of(conf, view->datasets[i].rel, dir, err);
         if (rc == ZB_OK) {
             rc = zb_os_mount(view->props[i]->name, dir, ZB_OS_MOUNT_RW, err);

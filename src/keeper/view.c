@@ -104,9 +104,8 @@ dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_kee
     }
 }
 
-/* Carries the orphan's mark, or is below one of the tree that does. */
-static bool
-is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p)
+bool
+zb_keeper_is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p)
 {
     struct zb_zfs_value mark;
     size_t n = strlen(view->dataset);
@@ -134,7 +133,7 @@ datasets_fill(const struct zb_keeper *k, const char *service, struct zb_keeper_v
         const struct zb_zfs_props *p = &view->tree.datasets[i];
         const char *rel = rel_of(view, p);
 
-        if (is_orphan(view, p)) {
+        if (zb_keeper_is_orphan(view, p)) {
             continue;
         }
         if (p->type != ZB_ZFS_FILESYSTEM) {
@@ -235,6 +234,15 @@ zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err)
                           view->unfit);
     }
     return ZB_OK;
+}
+
+bool
+zb_keeper_is_own(const struct zb_keeper_view *view, const struct zb_kdataset *d)
+{
+    const struct zb_kdataset *root = zb_keeper_view_find(view, "");
+
+    return d->marked || (root != NULL && root->marked && d->uuid[0] == '\0' &&
+                         view->props[d - view->datasets]->inconsistent);
 }
 
 bool

@@ -73,7 +73,9 @@ enum zb_kop {
  *            while mounted or running. Data and snapshots stay. With ZB_KF_REMOUNT what then mounts by
  *            itself (canmount=on and a mountpoint) is mounted, as zfs mount does.
  * SNAPSHOT   service, term, seq, time, flags. One atomic recursive snapshot of the tree, named by
- *            zb_set_name_format; datasets that came in since get a uuid first. Refuses unless this
+ *            zb_set_name_format; datasets that came in since get a uuid first,
+ *            and are mounted read-write (tried again at each set). ZB_E_UNSUPPORTED names a volume below the tree,
+ *            ZB_E_LIMIT a dataset with a name that does not fit (SEAL too). Refuses unless this
  *            node is the established leader of `term` (record), seq is higher than every set of
  *            that term here, and either the tree is mounted by this keeper's life or it is sealed.
  *            With ZB_KF_SYNC: syncfs of every mounted dataset first (the seal's order).
@@ -88,7 +90,8 @@ enum zb_kop {
  *            sender is that term's leader; this node does not lead, the dataset is not mounted; on
  *            an incremental the newest snapshot's guid equals from_guid and written = 0 (else
  *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
- *            no partial receive in the way (one that is not gone on with is aborted). The begin record is
+ *            no partial receive in the way (one of a dataset with this service's marks that is not gone on with
+ *            is aborted; any other is refused by name). The begin record is
  *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
  *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
  * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end. That operation is answered.
@@ -115,7 +118,14 @@ enum zb_kop {
  * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and nothing
  *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
- *            the tree must be one that this node led last, or new. ZB_KF_REMOUNT: after an aborted
+ *            the tree must be one that this node led last, or new; a child without any mark is a newcomer
+ *            then, not mounted before the next SNAPSHOT takes it in. Entries of the manifest are found by
+ *            uuid, and renamed where the set has another rel. Datasets, volumes too, that the manifest does not
+ *            have (children that the leader destroyed, somebody's own) are orphans: neither mounted nor
+ *            changed, but for the durable property zbaton:orphan=<term> on each. What carries it, or inherits it
+ *            from one below the tree's root, is in no view: not in OBSERVE, SNAPSHOT, SEAL, RELEASE, PROMOTE.
+ *            RECEIVE for that rel takes the mark away; so may the administrator, whose dataset is then a
+ *            new child of the leader. ZB_KF_REMOUNT: after an aborted
  *            move, or when somebody unmounted it: same term, only if this very keeper life mounted it and has
  *            not released.
  *            Order: durable record -> declared properties (mountpoint, quotas), read back -> mount

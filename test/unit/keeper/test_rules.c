@@ -4,6 +4,7 @@
 #include "keeper/rules.h"
 
 #define UUID "6f0a0f3e-6a4f-4d4e-8a43-0f6f3f1c2d11"
+#define CHILD "6f0a0f3e-6a4f-4d4e-8a43-0f6f3f1c2d12"
 #define BOOT "5c5192c4-d747-4963-8186-4affb2b383a7"
 #define OTHER_BOOT "5c5192c4-d747-4963-8186-4affb2b383a8"
 
@@ -555,6 +556,68 @@ test_promote_planned(void **state)
     promote(&s, ZB_E_NOTFOUND, "does not exist");
 }
 
+/* A second dataset of the tree on the target. */
+static void
+child(struct story *s, const char *rel, const char *uuid, uint64_t guid, bool marked)
+{
+    struct zb_kdataset *d = &s->datasets[1];
+
+    *d = (struct zb_kdataset){.guid = 2, .marked = marked, .newest_guid = guid};
+    zb_strcopy(d->rel, sizeof(d->rel), rel);
+    zb_strcopy(d->uuid, sizeof(d->uuid), uuid);
+    s->f.datasets_count = 2;
+}
+
+/* The set has a child "log" too. */
+static void
+entry(struct story *s)
+{
+    s->entries[1].guid = 199;
+    zb_strcopy(s->entries[1].rel, ZB_REL_SIZE, "log");
+    zb_strcopy(s->entries[1].uuid, ZB_UUID_SIZE, CHILD);
+    s->req.manifest.entries_count = 2;
+}
+
+/* What the set does not have never keeps a released service from being taken. */
+static void
+test_promote_orphans(void **state)
+{
+    struct story s;
+    (void)state;
+
+    taking(&s);
+    child(&s, "gone", CHILD, 7, true); /* destroyed by the leader */
+    promote(&s, ZB_OK, "");
+    assert_true(zb_rules_is_orphan(&s.req.manifest, &s.f, 1));
+    assert_false(zb_rules_is_orphan(&s.req.manifest, &s.f, 0));
+    child(&s, "mine", "", 0, false); /* somebody's own */
+    s.datasets[1].written_bytes = 5;
+    s.datasets[1].mount = ZB_MOUNT_RW;
+    promote(&s, ZB_OK, "");
+    assert_true(zb_rules_is_orphan(&s.req.manifest, &s.f, 1));
+
+    entry(&s);
+    promote(&s, ZB_E_MISMATCH, "log of the set is not here");
+    child(&s, "log", CHILD, 199, true);
+    promote(&s, ZB_OK, "");
+    assert_int_equal(zb_rules_entry_dataset(&s.entries[1], &s.f), 1);
+    assert_false(zb_rules_is_orphan(&s.req.manifest, &s.f, 1));
+    child(&s, "old", CHILD, 199, true); /* renamed by the leader */
+    promote(&s, ZB_OK, "");
+    assert_false(zb_rules_is_orphan(&s.req.manifest, &s.f, 1));
+    s.datasets[1].newest_guid = 198;
+    promote(&s, ZB_E_MISMATCH, "newest snapshot of old");
+    child(&s, "log", UUID, 199, true);
+    promote(&s, ZB_E_MISMATCH, "has uuid");
+    child(&s, "log", CHILD, 199, false);
+    promote(&s, ZB_E_REFUSED, "marks of this node");
+    /* The source of a release is the whole tree. */
+    child(&s, "gone", CHILD, 7, true);
+    s.req.manifest.entries_count = 1;
+    refused(&s, zb_rules_tree_equal(&s.req.manifest, &s.f, &s.err), ZB_E_MISMATCH,
+            "not in the set");
+}
+
 static void
 test_promote_unplanned(void **state)
 {
@@ -569,6 +632,11 @@ test_promote_unplanned(void **state)
     s.f.stage = ZB_STAGE_REST;
     s.r.rec.granted_term = s.req.term = 4;
     promote(&s, ZB_OK, "");
+    child(&s, "new", "", 0, false); /* came in since the last set */
+    promote(&s, ZB_OK, "");
+    child(&s, "new", CHILD, 0, false); /* of another node or pool */
+    promote(&s, ZB_E_REFUSED, "new does not carry the marks");
+    s.f.datasets_count = 1;
     s.r.rec.released_term = 4;
     zb_strcopy(s.r.rec.released_to, ZB_NODE_NAME_SIZE, "vm2");
     promote(&s, ZB_E_REFUSED, "never takes the tree back");
@@ -705,6 +773,7 @@ main(void)
         cmocka_unit_test(test_granted),
         cmocka_unit_test(test_learn),
         cmocka_unit_test(test_promote_planned),
+        cmocka_unit_test(test_promote_orphans),
         cmocka_unit_test(test_promote_unplanned),
         cmocka_unit_test(test_promote_remount),
         cmocka_unit_test(test_promoted),
