@@ -7,9 +7,10 @@ PROPERTIES = "mountpoint,canmount,readonly,atime,setuid,exec,devices"
 
 
 def properties(host, dataset):
-    """{property: (value, source)} of what adoption may touch, and any mark of ours."""
+    """{property: (value, source)} of what adoption may touch; canmount has no way back to "default"."""
     said = host.run(f"zfs get -Hp -o property,value,source {PROPERTIES} {dataset}").out
-    return {p: (v, s) for p, v, s in (line.split("\t") for line in said.splitlines())}
+    return {p: (v, s if p != "canmount" else "") for p, v, s in
+            (line.split("\t") for line in said.splitlines())}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from test_keeper import BUILD, PROBE, SETUP, Keeper
 from zblab import Lab, wait_until
 
-pytestmark = pytest.mark.systemd
+pytestmark = [pytest.mark.systemd, pytest.mark.long]
 
 UNITS = f"""
 set -e

@@ -131,6 +131,7 @@ def test_down_leaves_nothing(tmp_path):
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
 
 
+@pytest.mark.long
 @pytest.mark.systemd
 def test_systemd_hosts_boot_with_pools_and_nothing_started(lab3_systemd):
     for host in lab3_systemd.hosts:
