@@ -211,13 +211,42 @@ out:
 
 /* ---- DEMOTE ---- */
 
+/* A tree without any mark that is mounted is its owner's, who may not know that a service has the
+ * same name; but on the first leader of a new service, where its adoption was agreed to. A tree
+ * that cannot be seen is given up. */
+static enum zb_rc
+demote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_record r;
+    struct zb_err ignored;
+    enum zb_rc rc = ZB_OK;
+
+    zb_keeper_record_copy(k, job->service, &r);
+    if (zb_keeper_view_open(k, job->req.service, &view, &ignored) != ZB_OK) {
+        return ZB_OK;
+    }
+    if (view.mounts.count > 0 && !zb_keeper_view_is_managed(&view, job->req.service) &&
+        !zb_rules_is_first(&r, job->conf.leader, k->conf->node)) {
+        (void)zb_err_set(err, ZB_E_REFUSED, "%s is mounted at %.200s and is not zbaton's",
+                         view.mounts.entries[0].dataset, view.mounts.entries[0].dir);
+        rc = zb_err_hint(err, "rename it; or unmount it: it is adopted if its newest snapshot is "
+                              "one of the leader's");
+    }
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_op_demote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     uint32_t timeout_ms =
         job->req.timeout_ms != 0 ? job->req.timeout_ms : job->conf.stop_timeout_ms;
-    enum zb_rc rc = zb_keeper_demote(k, job->service, &job->conf, timeout_ms, err);
+    enum zb_rc rc = demote_check(k, job, err);
 
+    if (rc == ZB_OK) {
+        rc = zb_keeper_demote(k, job->service, &job->conf, timeout_ms, err);
+    }
     if (rc == ZB_OK) {
         zb_keeper_observation_add(k, job);
     }

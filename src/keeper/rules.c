@@ -552,6 +552,12 @@ zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
 }
 
 bool
+zb_rules_is_first(const struct zb_keeper_record *r, const char *leader, const char *self)
+{
+    return r->rec.learned_term == 0 && r->rec.established_term == 0 && strcmp(leader, self) == 0;
+}
+
+bool
 zb_rules_continues(const struct zb_keeper_record *r, const char *self, const char *boot_id,
                    uint64_t pool_guid)
 {

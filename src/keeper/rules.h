@@ -74,6 +74,8 @@ enum zb_rc zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kr
                             const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
 /* Nothing here was ever zbaton's: no term, no mark. */
 bool zb_rules_untouched(const struct zb_keeper_record *r, const struct zb_keeper_facts *f);
+/* Nobody is known to have led, and self is declared to begin. */
+bool zb_rules_is_first(const struct zb_keeper_record *r, const char *leader, const char *self);
 /* Nothing of the service is mounted or running: for UNADOPT and the end of a definition. */
 enum zb_rc zb_rules_idle(const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
 

@@ -693,6 +693,19 @@ test_promoted(void **state)
 /* ---- the rest ---- */
 
 static void
+test_is_first(void **state)
+{
+    struct zb_keeper_record r = {0};
+    (void)state;
+
+    assert_true(zb_rules_is_first(&r, "vm1", "vm1"));
+    assert_false(zb_rules_is_first(&r, "vm1", "vm2"));
+    assert_false(zb_rules_is_first(&r, "", "vm2"));
+    r.rec.learned_term = 1;
+    assert_false(zb_rules_is_first(&r, "vm1", "vm1"));
+}
+
+static void
 test_continues(void **state)
 {
     struct story s;
@@ -777,6 +790,7 @@ main(void)
         cmocka_unit_test(test_promote_unplanned),
         cmocka_unit_test(test_promote_remount),
         cmocka_unit_test(test_promoted),
+        cmocka_unit_test(test_is_first),
         cmocka_unit_test(test_continues),
         cmocka_unit_test(test_define_and_idle),
         cmocka_unit_test(test_prune),
