@@ -119,7 +119,7 @@ nodes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
     json_array_foreach(array, i, item)
     {
         struct zb_json_reader r = zb_json_read(item);
-        struct zb_config_node node;
+        struct zb_config_node node = {0};
         zb_json_read_name(&r, "name", node.name, sizeof node.name, zb_node_name_valid);
         zb_json_read_text(&r, "address", node.address, sizeof node.address);
         zb_json_read_text(&r, "fingerprint", node.fingerprint, sizeof node.fingerprint);

@@ -10,8 +10,9 @@
 #include "agent/config_rules.h"
 #include "conf/service.h"
 
-#define ZB_CONFIG_DOC_MAX (900u << 10) /* canonical bytes: fits a peer's frame with its envelope   \
-                                        */
+#define ZB_CONFIG_DOC_MAX                                                                          \
+    (900u << 10) /* canonical bytes: fits a peer's frame with its envelope                         \
+                  */
 
 struct zb_config_node {
     char name[ZB_NODE_NAME_SIZE];

@@ -265,6 +265,7 @@ read_text(struct reader *r, const struct zb_field *field, void *s, struct zb_err
     }
     memcpy(copy, text, length);
     memcpy(at(s, field->offset), &copy, sizeof copy);
+    // cppcheck-suppress memleak ; the struct owns it
     return ZB_OK;
 }
 

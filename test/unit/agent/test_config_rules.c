@@ -90,7 +90,7 @@ test_round_takes_the_highest_accepted_text(void **state)
     assert_false(zb_config_round_promise(&r, 0, &older)); /* twice is once */
     assert_false(zb_config_round_promise(&r, 9, &newer)); /* not an elector */
     assert_false(zb_config_round_promise(&r, 3, &newer));
-    assert_false(zb_config_round_accept(&r, 0));          /* not proposed yet */
+    assert_false(zb_config_round_accept(&r, 0)); /* not proposed yet */
     assert_true(zb_config_round_promise(&r, 4, &none));
     assert_int_equal(r.best.round, 3);
     assert_int_equal(r.best_node, 3);
@@ -169,8 +169,7 @@ sim_exchange(struct sim_proposer *p, struct zb_config_acceptor *acceptors, unsig
             snprintf(p->value, sizeof p->value, "%s", a->accepted_hash);
         }
     } else if (p->round.phase == ZB_CONFIG_PROPOSING) {
-        enum zb_config_answer answer =
-            zb_config_rules_propose(a, 5, &p->round.ballot, p->value);
+        enum zb_config_answer answer = zb_config_rules_propose(a, 5, &p->round.ballot, p->value);
         if (answer != ZB_CONFIG_YES || sim_random(4) == 0) {
             return;
         }

@@ -119,9 +119,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_ages),
+        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_ages),
         cmocka_unit_test(test_elapsed), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_bar),   cmocka_unit_test(test_option_values),
+        cmocka_unit_test(test_bar),     cmocka_unit_test(test_option_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Pictures of answers: test/golden/cmd/<name>.json in, <name><suffix>.txt expected. ZB_GOLDEN_WRITE=1 writes them. */
+/* Pictures of answers: test/golden/cmd/<name>.json in, <name><suffix>.txt expected.
+ * ZB_GOLDEN_WRITE=1 writes them. */
 #include "unit.h"
 
 #include "cmd/show.h"

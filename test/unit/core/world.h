@@ -61,7 +61,7 @@ struct world {
     } replies[WORLD_REPLIES];
     unsigned replies_count;
     unsigned steps_seen[10];
-    enum zb_act_kind fail_next; /* the next keeper operation of this kind fails with fail_rc */
+    enum zb_act_kind fail_next;   /* the next keeper operation of this kind fails with fail_rc */
     enum zb_act_kind fail_always; /* every one of this kind, until it is 0 */
     enum zb_rc fail_rc;
 };
