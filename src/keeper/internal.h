@@ -56,6 +56,7 @@ struct zb_keeper_service {
     uint64_t last_term; /* sets of this term have seqs up to last_seq here; 0: not looked yet */
     uint64_t last_seq;
     bool last_any;
+    char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
     bool rested; /* the follower's properties were put right since it last led */
 };
 

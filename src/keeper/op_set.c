@@ -73,59 +73,33 @@ foreign_find(const struct zb_zfs_props *props, struct zb_set_id base, bool *fore
     return rc;
 }
 
-/* A dataset that somebody made below the leading tree is mounted where `zfs create` put it,
- * read-only as it inherits that. Here it becomes one of the tree: marks, values at rest, mounted
- * read-write. */
-static enum zb_rc
-newcomer_take(struct zb_keeper *k, const struct zb_keeper_job *job,
-              const struct zb_keeper_view *view, uint32_t i, bool mount, struct zb_err *err)
-{
-    const char *name = view->props[i]->name;
-    struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
-    char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
-    char uuid[ZB_UUID_SIZE];
-    struct zb_keeper_mark mark = {.service = job->req.service,
-                                  .node = k->conf->node,
-                                  .uuid = uuid,
-                                  .cluster = "",
-                                  .pool_guid = view->pool_guid};
-    struct zb_err later;
-    enum zb_rc rc;
+/* ---- children that came in ---- */
 
-    zb_uuid_new(uuid);
-    rc = zb_keeper_adopt(view->props[i], &mark, false, err);
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    /* In the set from now on. That it cannot be mounted well is said, but keeps no set from being
-     * made. */
-    rc = zb_keeper_tree_umount(name, deadline, &later);
-    if (rc == ZB_OK) {
-        rc = zb_keeper_rest_set(view->props[i], false, &later);
-    }
-    if (rc == ZB_OK && mount) {
-        (void)snprintf(dir, sizeof(dir), "%s/%s", job->conf.mountpoint, view->datasets[i].rel);
-        rc = zb_os_mount(name, dir, ZB_OS_MOUNT_RW, &later);
-    }
-    if (rc != ZB_OK) {
-        zb_log_warning("new dataset %s: %s", name, later.msg);
-    } else {
-        zb_log_info("new dataset %s belongs to %s now", name, job->req.service);
-    }
-    return ZB_OK;
-}
-
+/* A dataset that somebody made below the leading tree becomes one of the tree: marks and a uuid.
+ * It is mounted then as zfs create did it, read-only as it inherits that; newcomer_mount. */
 static enum zb_rc
-newcomers_take(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
-               bool mount, struct zb_err *err)
+newcomers_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
+                struct zb_err *err)
 {
     bool any = false;
     enum zb_rc rc = ZB_OK;
 
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
+        char uuid[ZB_UUID_SIZE];
+        struct zb_keeper_mark mark = {.service = job->req.service,
+                                      .node = k->conf->node,
+                                      .uuid = uuid,
+                                      .cluster = "",
+                                      .pool_guid = view->pool_guid};
+
         if (!view->datasets[i].marked || view->datasets[i].uuid[0] == '\0') {
-            rc = newcomer_take(k, job, view, i, mount, err);
+            zb_uuid_new(uuid);
+            rc = zb_keeper_adopt(view->props[i], &mark, false, err);
             any = true;
+            if (rc == ZB_OK) {
+                zb_log_info("new dataset %s belongs to %s now", view->props[i]->name,
+                            job->req.service);
+            }
         }
     }
     if (rc == ZB_OK && any) {
@@ -133,6 +107,91 @@ newcomers_take(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_k
         rc = zb_keeper_view_open(k, job->req.service, view, err);
     }
     return rc;
+}
+
+/* The dataset above, if it is mounted where it belongs: else the child's directory would be made
+ * in another file system. */
+static enum zb_rc
+parent_check(const struct zb_keeper_job *job, const struct zb_keeper_view *view, uint32_t i,
+             struct zb_err *err)
+{
+    char dataset[ZB_DATASET_NAME_SIZE];
+    char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
+    bool readonly = true;
+    enum zb_rc rc;
+
+    (void)snprintf(dir, sizeof(dir), "%s/%s", job->conf.mountpoint, view->datasets[i].rel);
+    *strrchr(dir, '/') = '\0';
+    zb_strcopy(dataset, sizeof(dataset), view->props[i]->name);
+    *strrchr(dataset, '/') = '\0';
+    rc = zb_os_mount_check(dataset, dir, &readonly, err);
+    if (rc == ZB_OK && readonly) {
+        rc = zb_err_set(err, ZB_E_BUSY, "%s above it is not mounted read-write", dataset);
+    }
+    return rc;
+}
+
+/* Values at rest, and mounted read-write in its place. Where it is mounted already it is turned
+ * read-write whoever uses it; from elsewhere it is only taken when its place is free. */
+static enum zb_rc
+newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view, uint32_t i,
+               struct zb_err *err)
+{
+    const char *name = view->props[i]->name;
+    const struct zb_os_mount_entry *e = zb_os_mounts_find(&view->mounts, name);
+    struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
+    char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
+    enum zb_rc rc = ZB_OK;
+
+    (void)snprintf(dir, sizeof(dir), "%s/%s", job->conf.mountpoint, view->datasets[i].rel);
+    if (e != NULL && !e->readonly) { /* readonly=on acts on it at once */
+        rc = zb_os_syncfs(name, e->dir, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_rest_set(view->props[i], false, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (e != NULL && strcmp(e->dir, dir) == 0) {
+        return zb_os_remount_rw(name, dir, err);
+    }
+    rc = parent_check(job, view, i, err);
+    if (rc == ZB_OK) {
+        rc = zb_os_mount_dir_free(dir, err);
+    }
+    if (rc == ZB_OK && e != NULL) {
+        rc = zb_keeper_tree_umount(name, deadline, err);
+    }
+    return rc == ZB_OK ? zb_os_mount(name, dir, ZB_OS_MOUNT_RW, err) : rc;
+}
+
+/* Children of the set that are not mounted as they should be: tried at each set, and said once.
+ * That one cannot be mounted keeps no set from being made. */
+static void
+newcomers_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view)
+{
+    struct zb_keeper_service *s = job->service;
+    const char *bad = "";
+    struct zb_err first = {0};
+
+    for (uint32_t i = 0; i < view->count; i++) { /* sorted: parents first */
+        const struct zb_kdataset *d = &view->datasets[i];
+        struct zb_err err = {0};
+
+        if (d->rel[0] == '\0' || (d->mount == ZB_MOUNT_RW && d->readonly_on)) {
+            continue;
+        }
+        if (newcomer_mount(job, view, i, &err) != ZB_OK && bad[0] == '\0') {
+            bad = view->props[i]->name;
+            first = err;
+        }
+    }
+    if (bad[0] != '\0' && strcmp(bad, s->warned) != 0) {
+        zb_log_warning("new dataset %s is in the sets, but not mounted read-write: %s", bad,
+                       first.msg);
+    }
+    zb_strcopy(s->warned, sizeof(s->warned), bad);
 }
 
 /* Takes the snapshots and re-reads their guids into the manifest. */
@@ -228,7 +287,10 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         rc = snapshot_check(k, job, &view, &facts, err);
     }
     if (rc == ZB_OK) {
-        rc = newcomers_take(k, job, &view, facts.stage == ZB_STAGE_MOUNTED, err);
+        rc = newcomers_adopt(k, job, &view, err);
+    }
+    if (rc == ZB_OK && facts.stage == ZB_STAGE_MOUNTED) {
+        newcomers_mount(job, &view);
     }
     if (rc == ZB_OK && (job->req.flags & ZB_KF_SYNC) != 0) {
         rc = zb_keeper_tree_sync(view.dataset, err);

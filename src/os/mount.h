@@ -34,6 +34,15 @@
 enum zb_rc zb_os_mount(const char *dataset, const char *dir, unsigned flags,
                        struct zb_err *err) ZB_CHECKED;
 
+/* Turns the mount of dataset at dir read-write in place, whatever uses it, even over readonly=on
+ * (mount(2) MS_REMOUNT with "rw", as zfs mount -o remount,rw). Flags as for ZB_OS_MOUNT_RW alone.
+ * Proven by statvfs: ZB_E_MISMATCH when it is not read-write afterwards, or not mounted there. 0
+ * txg. */
+enum zb_rc zb_os_remount_rw(const char *dataset, const char *dir, struct zb_err *err) ZB_CHECKED;
+/* Whether zb_os_mount could mount at dir: ZB_E_REFUSED when it is a mount point or not empty. What
+ * is missing is not made. */
+enum zb_rc zb_os_mount_dir_free(const char *dir, struct zb_err *err) ZB_CHECKED;
+
 /* Unmounts the dataset from dir, neither lazily nor by force (umount2 UMOUNT_NOFOLLOW). Dirty pages
  * of a read-write mount are written first by the kernel, but not those of a superblock turned
  * read-only (fs/sync.c): syncfs before. ZB_E_HELD: EBUSY, still mounted: os/holder.h says who.

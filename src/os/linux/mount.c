@@ -305,6 +305,49 @@ zb_os_mount(const char *dataset, const char *dir, unsigned flags, struct zb_err 
 }
 
 enum zb_rc
+zb_os_remount_rw(const char *dataset, const char *dir, struct zb_err *err)
+{
+    char target[64];
+    bool readonly = true;
+    int fd = -1;
+    enum zb_rc rc = open_proven(dataset, dir, &fd, err);
+
+    if (rc == ZB_OK) {
+        snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
+        if (mount(dataset, target, "zfs", MS_REMOUNT, "rw,zfsutil") != 0) {
+            rc = mount_fail(errno, err);
+        }
+        close(fd);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_os_mount_check(dataset, dir, &readonly, err);
+    }
+    if (rc == ZB_OK && readonly) {
+        rc = zb_err_set(err, ZB_E_MISMATCH, "it is still read-only");
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "remount %s at %s", dataset, dir);
+}
+
+enum zb_rc
+zb_os_mount_dir_free(const char *dir, struct zb_err *err)
+{
+    int fd = -1;
+    enum zb_rc rc;
+
+    if (access(dir, F_OK) != 0 && errno == ENOENT) {
+        return ZB_OK;
+    }
+    rc = zb_os_dir_open(dir, false, &fd, err);
+    if (rc == ZB_OK) {
+        rc = refuse_unless_empty(fd, dir, err);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
+enum zb_rc
 zb_os_umount(const char *dataset, const char *dir, struct zb_err *err)
 {
     struct zb_os_mount_entry entry;
