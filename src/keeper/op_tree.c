@@ -444,6 +444,7 @@ zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     struct zb_keeper_facts facts;
     char *text = NULL;
     size_t used = 0;
+    bool foreign;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc == ZB_OK) {
@@ -453,7 +454,9 @@ zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     if (rc != ZB_OK || zb_rules_untouched(&record, &facts)) {
         goto out;
     }
-    rc = zb_rules_idle(&facts, err);
+    /* What is mounted may be somebody's own, which the service never had: DEMOTE leaves it too. */
+    foreign = view.mounts.count > 0 && !zb_keeper_view_is_managed(&view, job->req.service);
+    rc = foreign ? ZB_OK : zb_rules_idle(&facts, err);
     if (rc != ZB_OK) {
         goto out;
     }
@@ -469,7 +472,7 @@ zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     }
     zb_keeper_stage_set(k, job->service, ZB_STAGE_REST);
     rc = unadopt_all(k, job->service, &view, err);
-    if (rc == ZB_OK && (job->req.flags & ZB_KF_REMOUNT) != 0) {
+    if (rc == ZB_OK && !foreign && (job->req.flags & ZB_KF_REMOUNT) != 0) {
         rc = unadopted_mount(&view, err);
     }
 out:

@@ -2,6 +2,11 @@
 
 #include <sys/sysmacros.h>
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "os/mount.h"
 
 static const char text[] =
@@ -73,6 +78,30 @@ names_that_do_not_fit(void **state)
     assert_int_equal(zb_os_mounts_parse(line, "other", &m, &err), ZB_OK);
 }
 
+static void
+directories_to_mount_at(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    char base[] = "/tmp/zb-mount-XXXXXX";
+    char dir[64];
+    char file[80];
+    assert_non_null(mkdtemp(base));
+    snprintf(dir, sizeof dir, "%s/child", base);
+    snprintf(file, sizeof file, "%s/file", dir);
+    assert_int_equal(zb_os_mount_dir_free(dir, &err), ZB_OK);
+    assert_int_equal(access(dir, F_OK), -1);
+    assert_int_equal(mkdir(dir, 0755), 0);
+    assert_int_equal(zb_os_mount_dir_free(dir, &err), ZB_OK);
+    assert_int_equal(mkdir(file, 0755), 0);
+    assert_int_equal(zb_os_mount_dir_free(dir, &err), ZB_E_REFUSED);
+    assert_non_null(strstr(err.msg, "it contains file"));
+    assert_int_equal(zb_os_mount_dir_free("/proc", &err), ZB_E_REFUSED);
+    assert_int_equal(rmdir(file), 0);
+    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(rmdir(base), 0);
+}
+
 int
 main(void)
 {
@@ -80,6 +109,7 @@ main(void)
         cmocka_unit_test(mounts_of_one_tree),
         cmocka_unit_test(lines_that_are_none),
         cmocka_unit_test(names_that_do_not_fit),
+        cmocka_unit_test(directories_to_mount_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
