@@ -35,6 +35,13 @@ mounted_one(const struct zb_keeper_facts *f)
     return NULL;
 }
 
+/* A child without any mark came in since the last set, and waits for the next one. */
+static bool
+is_newcomer(const struct zb_kdataset *d)
+{
+    return d->rel[0] != '\0' && !d->marked && d->uuid[0] == '\0';
+}
+
 /* As the operator knows it: the service itself, or "its dataset child". */
 static const char *
 rel_name(const char *rel)
@@ -228,7 +235,7 @@ zb_rules_start(const struct zb_keeper_facts *f, struct zb_err *err)
                           zb_keeper_stage_word(f->stage));
     }
     for (uint32_t i = 0; i < f->datasets_count; i++) {
-        if (f->datasets[i].mount != ZB_MOUNT_RW) {
+        if (f->datasets[i].mount != ZB_MOUNT_RW && !is_newcomer(&f->datasets[i])) {
             return zb_err_set(err, ZB_E_REFUSED, "dataset %s is not mounted read-write",
                               rel_name(f->datasets[i].rel));
         }
@@ -450,8 +457,7 @@ dataset_check(const struct zb_kdataset *d, struct zb_err *err)
     return ZB_OK;
 }
 
-/* The tree as it stands. A child without any mark came in since the last set, and waits for the
- * next one. */
+/* The tree as it stands. */
 static enum zb_rc
 datasets_check(const struct zb_keeper_facts *f, struct zb_err *err)
 {
@@ -462,8 +468,7 @@ datasets_check(const struct zb_keeper_facts *f, struct zb_err *err)
     }
     for (uint32_t i = 0; i < f->datasets_count && rc == ZB_OK; i++) {
         const struct zb_kdataset *d = &f->datasets[i];
-        bool newcomer = d->rel[0] != '\0' && !d->marked && d->uuid[0] == '\0';
-        if (!newcomer || d->mount != ZB_MOUNT_NONE) {
+        if (!is_newcomer(d) || d->mount != ZB_MOUNT_NONE) {
             rc = dataset_check(d, err);
         }
     }

@@ -217,6 +217,12 @@ test_start(void **state)
 
     leader(&s);
     refused(&s, zb_rules_start(&s.f, &s.err), ZB_OK, "");
+    zb_strcopy(s.datasets[1].rel, ZB_REL_SIZE, "new"); /* a newcomer waits for the next set */
+    s.datasets[1].mount = ZB_MOUNT_RO;
+    s.f.datasets_count = 2;
+    refused(&s, zb_rules_start(&s.f, &s.err), ZB_OK, "");
+    s.datasets[1].marked = 1;
+    refused(&s, zb_rules_start(&s.f, &s.err), ZB_E_REFUSED, "new is not mounted read-write");
     s.datasets[0].mount = ZB_MOUNT_RO;
     refused(&s, zb_rules_start(&s.f, &s.err), ZB_E_REFUSED, "not mounted read-write");
     sealed(&s);
