@@ -3,6 +3,7 @@
 #include "agent/drive.h"
 #include "agent/internal.h"
 #include "agent/leave.h"
+#include "agent/position.h"
 #include "agent/ship.h"
 #include "agent/memo.h"
 #include "agent/must.h"
@@ -264,6 +265,8 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
             zb_ship_cancel(a, view.peers[n].ship_id);
         }
     }
+    zb_position_forget(a, service);
+    memset(a->applied->positions[service], 0, sizeof(a->applied->positions[service]));
     zb_leave_start(a, a->services[service].conf.name, version, view.leader == a->self);
 }
 

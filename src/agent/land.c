@@ -184,6 +184,7 @@ landing_get(struct zb_lands *lands, uint16_t service, uint8_t node, uint64_t shi
 }
 
 void
+// NOLINTNEXTLINE(readability-function-size): seven values of one stream
 zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t ship, uint64_t term,
                  const char *uuid, uint64_t guid)
 {

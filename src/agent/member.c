@@ -101,11 +101,12 @@ static bool
 verifier_from_hex(const char *hex, uint8_t *verifier)
 {
     for (size_t i = 0; i < ZB_TOKEN_VERIFIER_SIZE; i++) {
-        unsigned byte;
-        if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
+        char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        char *end;
+        verifier[i] = (uint8_t)strtoul(digits, &end, 16);
+        if (end != digits + 2) {
             return false;
         }
-        verifier[i] = (uint8_t)byte;
     }
     return true;
 }

@@ -380,3 +380,21 @@ zb_position_check(struct zb_agent *a, uint16_t service, const struct zb_manifest
     zb_strcopy(req.service, sizeof(req.service), name_of(a, service));
     zb_agent_keeper_call(a, &req, on_check_observed, c);
 }
+
+void
+zb_position_forget(struct zb_agent *a, uint16_t service)
+{
+    struct zb_position_service *s = state_of(a, service);
+    uint32_t generation = s->generation + 1;
+    struct zb_err err;
+
+    while (s->known_count > 0) {
+        zb_manifest_close(&s->known[--s->known_count].m);
+    }
+    zb_manifest_close(&s->other);
+    *s = (struct zb_position_service){.generation = generation};
+    zb_agent_flush(a);
+    if (zb_history_service_forget(a->history, name_of(a, service), &err) != ZB_OK) {
+        zb_log_error("history of %s: %s", name_of(a, service), err.msg);
+    }
+}

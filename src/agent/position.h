@@ -53,4 +53,7 @@ void zb_position_prune(struct zb_agent *a, uint16_t service, struct zb_set_id id
 /* The newest snapshot of each dataset of m is m's. */
 bool zb_position_is_newest(const struct zb_krep *observed, const struct zb_manifest *m);
 
+/* The service was withdrawn: nothing of it is known any more, in memory and in the history. */
+void zb_position_forget(struct zb_agent *a, uint16_t service);
+
 #endif

@@ -115,7 +115,7 @@ schema_check(struct zb_history *h, struct zb_err *err)
     if (strcmp(version, "0") == 0) {
         return schema_make(h, err);
     }
-    if (atoi(version) != SCHEMA_VERSION) {
+    if (strtol(version, NULL, 10) != SCHEMA_VERSION) {
         return zb_err_set(
             err, ZB_E_VERSION,
             "history %s: made by another version of zbaton (schema %s, this one is %d)", h->path,

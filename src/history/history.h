@@ -82,6 +82,10 @@ enum zb_rc zb_history_set_newest(struct zb_history *h, const char *service, stru
 enum zb_rc zb_history_sets_list(struct zb_history *h, const char *service, uint32_t limit,
                                 struct zb_history_set **items, uint32_t *count,
                                 struct zb_err *err) ZB_CHECKED;
+/* A withdrawn service: its sets, terms and positions go, all or none; events and journal stay. The
+ * same name may come back with other data. */
+enum zb_rc zb_history_service_forget(struct zb_history *h, const char *service,
+                                     struct zb_err *err) ZB_CHECKED;
 /* Deletes every set below id, except those a known term forked from. */
 enum zb_rc zb_history_sets_prune(struct zb_history *h, const char *service, struct zb_set_id id,
                                  struct zb_err *err) ZB_CHECKED;

@@ -136,3 +136,23 @@ zb_history_sets_prune(struct zb_history *h, const char *service, struct zb_set_i
     zb_statement_u64(&s, id.seq);
     return zb_statement_run(&s, err);
 }
+
+enum zb_rc
+zb_history_service_forget(struct zb_history *h, const char *service, struct zb_err *err)
+{
+    static const int statements[] = {ZB_SQL_FORGET_SETS, ZB_SQL_FORGET_TERMS,
+                                     ZB_SQL_FORGET_POSITIONS};
+    enum zb_rc rc = zb_history_begin(h, err);
+
+    for (size_t i = 0; rc == ZB_OK && i < sizeof(statements) / sizeof(statements[0]); i++) {
+        struct zb_statement s = zb_statement_begin(h, statements[i]);
+        zb_statement_text(&s, service, ZB_SERVICE_NAME_SIZE);
+        rc = zb_statement_run(&s, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_history_commit(h, err);
+    } else {
+        zb_history_rollback(h);
+    }
+    return rc;
+}

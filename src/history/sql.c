@@ -25,6 +25,10 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
                           " AND NOT EXISTS (SELECT 1 FROM terms WHERE terms.service = sets.service"
                           " AND fork_term = sets.term AND fork_seq = sets.seq)",
 
+    [ZB_SQL_FORGET_SETS] = "DELETE FROM sets WHERE service = ?",
+    [ZB_SQL_FORGET_TERMS] = "DELETE FROM terms WHERE service = ?",
+    [ZB_SQL_FORGET_POSITIONS] = "DELETE FROM positions WHERE service = ?",
+
     [ZB_SQL_TERM_PUT] = "INSERT OR REPLACE INTO terms (service, term, leader, fork_term, fork_seq,"
                         " fork_digest, reason, who, started, down_ms, own_ms, lost)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

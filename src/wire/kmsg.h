@@ -6,9 +6,9 @@
  * does not decode ends the engine (the keeper starts it again) or the keeper's trust in it.
  *
  * An operation is answered exactly once, by a reply with its id; SEND and RECEIVE twice: first with
- * `more` set and a file descriptor (SCM_RIGHTS, attached to the first byte of the message's length),
- * then, when the kernel has finished, with the result. The descriptor is the engine's end of a socket
- * pair (not a pipe, so that the keeper can end a stream whatever the engine does).
+ * `more` set and a file descriptor (SCM_RIGHTS, attached to the first byte of the message's
+ * length), then, when the kernel has finished, with the result. The descriptor is the engine's end
+ * of a socket pair (not a pipe, so that the keeper can end a stream whatever the engine does).
  *
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
@@ -145,9 +145,10 @@ enum zb_kop {
 #define ZB_KF_PLANNED 0x04u   /* PROMOTE: after a release */
 #define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back; UNADOPT: mount afterwards */
 #define ZB_KF_REMOUNTED 0x10u /* reply of SEAL */
-#define ZB_KF_ADOPT 0x40u     /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its
-                               * newest snapshot, is marked with uuid first */
-#define ZB_KF_DRY_RUN 0x20u   /* CREATE, UNADOPT: say in text what would change, change nothing */
+#define ZB_KF_ADOPT                                                                                \
+    0x40u /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its             \
+           * newest snapshot, is marked with uuid first */
+#define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */
 struct zb_record {
@@ -224,7 +225,8 @@ struct zb_krep {
     uint32_t running; /* of the runner: 0 stopped, 1 running */
     uint32_t
         mounted_here; /* 1: tree mounted read-write by this keeper's life or continued by M12 */
-    uint32_t sealed;  /* 1: not mounted, the term kept by this keeper's life: sealed and not released, or unmounted by somebody */
+    uint32_t sealed;  /* 1: not mounted, the term kept by this keeper's life: sealed and not
+                         released, or unmounted by somebody */
     uint32_t foreign;
     uint32_t count;
     uint32_t elapsed_ms;

@@ -54,6 +54,7 @@ enum zb_rc
 zb_zfs_version_parse(const char *text, struct zb_zfs_version *version, struct zb_err *err)
 {
     struct zb_zfs_version v = {.rw_mount_ok = true};
+    // NOLINTNEXTLINE(cert-err34-c): a number too large is a version that is not supported either
     if (sscanf(text, "%u.%u.%u", &v.major, &v.minor, &v.patch) < 2) {
         return zb_err_set(err, ZB_E_FORMAT, "\"%s\" is not a version of ZFS", text);
     }
@@ -214,6 +215,7 @@ zb_zfs_pool_sync(const char *pool, struct zb_err *err)
 
 /* One try with a reply buffer of *size bytes; on ENOMEM *size is what the kernel wants. */
 static int
+// NOLINTNEXTLINE(readability-function-size): both buffers with their sizes
 ioctl_once(unsigned long request, const char *name, const char *in, size_t in_size, void *out,
            size_t *size, bool *filled)
 {
