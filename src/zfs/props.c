@@ -7,7 +7,12 @@
 /* How the kernel marks a received value (ZPROP_SOURCE_VAL_RECVD). */
 #define SOURCE_RECEIVED "$recvd"
 
+/* The kernel's inherit asserts that the dataset exists and panics otherwise (2.3.2): a dataset that
+ * is destroyed meanwhile is looked for in the same program, which nothing can come between. */
 static const char lua_inherit[] = "local args = ...\n"
+                                  "if not zfs.exists(args['name']) then\n"
+                                  "    return {prop=args['props'][1], errno=2}\n"
+                                  "end\n"
                                   "for i, prop in ipairs(args['props']) do\n"
                                   "    local e = zfs.check.inherit(args['name'], prop)\n"
                                   "    if e ~= 0 then return {prop=prop, errno=e} end\n"
