@@ -278,12 +278,50 @@ zb_cmd_adopt_plan(struct zb_request *r)
 
 /* --- what differs --- */
 
+static bool
+is_member(const struct zb_conf_service *s, const char *node)
+{
+    for (uint32_t i = 0; i < s->members.count; i++) {
+        if (strcmp(s->members.items[i], node) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A leader that is no member any more would go on unsupervised. */
+static enum zb_rc
+leaders_check(const struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
+{
+    const struct zb_agent *a = p->r->a;
+
+    for (uint32_t i = 0; i < now->services.count; i++) {
+        const char *name = now->services.items[i].name;
+        const struct zb_conf_service *next = zb_conf_services_find(&p->doc.services, name);
+        uint16_t number = zb_agent_service_find(a, name);
+        struct zb_core_view view;
+        if (next == NULL || number == ZB_SERVICE_NONE) {
+            continue;
+        }
+        zb_core_view(a->core, number, &view);
+        if (view.leader != ZB_NODE_NONE && !is_member(next, a->nodes[view.leader].name)) {
+            (void)zb_err_set(err, ZB_E_REFUSED, "service %s: %s leads it and has to stay a member",
+                             name, a->nodes[view.leader].name);
+            return zb_err_hint(err, "zbaton move %s NODE, then apply again", name);
+        }
+    }
+    return ZB_OK;
+}
+
 static enum zb_rc
 diff_fill(struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
 {
     struct zb_conf_lines lines = {0};
     enum zb_rc rc = zb_conf_services_change_check(&now->services, &p->doc.services, err);
 
+    if (rc == ZB_OK) {
+        rc = leaders_check(p, now, err);
+    }
     if (rc == ZB_OK) {
         rc = zb_conf_services_diff(&now->services, &p->doc.services, &lines, err);
     }

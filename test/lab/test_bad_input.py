@@ -54,6 +54,16 @@ def test_unknown_service_and_node_are_named(cluster):
     assert cluster.leader("known") is cluster.lab["vm1"]
 
 
+def test_a_leader_stays_a_member(cluster):
+    cluster.declare("known", start="redis 6432")
+    cluster.apply()
+    cluster.wait_current("known", "vm1")
+    cluster.declare("known", start="redis 6432", members=["vm2", "vm3"], leader="vm2")
+    said = cluster.apply("-y", check=False)
+    cluster.declare("known", start="redis 6432")
+    assert said.rc == 3 and "vm1 leads it" in said.err and "zbaton move known" in said.err, said
+
+
 def test_usage_errors_exit_2(cluster):
     for args in ("", "mvoe web vm2", "move", "move one two three", "status --colour"):
         said = cluster.zbaton(args, check=False)
