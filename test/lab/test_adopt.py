@@ -61,7 +61,8 @@ def test_adoption_keeps_data_and_history_and_can_be_undone(cluster, old):
     assert "old" in dry, dry
     cluster.apply("-y")
     wait_until(lambda: properties(host, top) == before, 60, f"properties as before: {before}")
-    assert host.run("cat /srv/old/file").out.endswith("30\nafter\n"), "mounted as before, with its data"
+    wait_until(lambda: host.run("cat /srv/old/file", check=False).out.endswith("30\nafter\n"), 60,
+               "mounted as before, with its data")
     assert not host.run(f"zfs get -H -s local -o property all {top} | grep zbaton", check=False).out
     assert "daily-30" in cluster.snapshots(host, "old")[""]
 
