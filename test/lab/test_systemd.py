@@ -4,6 +4,8 @@ import pytest
 from zblab import Lab, wait_until
 from zblab.cluster import Cluster, Recorder
 
+pytestmark = [pytest.mark.systemd, pytest.mark.long]
+
 UNIT = """[Unit]
 Description=redis for the test
 [Service]
