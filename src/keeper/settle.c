@@ -50,13 +50,19 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- mounts that were there before this keeper ---- */
 
-/* The tree's own dataset decides. A child that is not mounted read-write is a newcomer: the next
- * set mounts it. */
+/* The tree's own dataset is mounted read-write, and none that was in a set is unmounted: a keeper
+ * that ended inside a SEAL leaves the children unmounted first. One that is mounted read-only, or
+ * was never in a set, is a newcomer: the next set turns it read-write. */
 static bool
-root_mounted_rw(const struct zb_keeper_view *view)
+tree_mounted(const struct zb_keeper_view *view)
 {
     const struct zb_kdataset *root = zb_keeper_view_find(view, "");
 
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->datasets[i].marked && view->datasets[i].mount == ZB_MOUNT_NONE) {
+            return false;
+        }
+    }
     return root != NULL && root->mount == ZB_MOUNT_RW;
 }
 
@@ -89,7 +95,7 @@ mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper
         return ZB_OK;
     }
     zb_keeper_record_copy(k, s, &r);
-    if (!s->damaged && s->defined && root_mounted_rw(view) &&
+    if (!s->damaged && s->defined && tree_mounted(view) &&
         zb_rules_continues(&r, k->conf->node, k->boot_id, view->pool_guid)) {
         zb_log_info("%s goes on: mounted read-write under term %llu since before this start",
                     s->name, (unsigned long long)r.rec.established_term);
