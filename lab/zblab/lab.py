@@ -136,8 +136,9 @@ class Lab:
                 with open(path, "rb") as file:
                     content = file.read()
                 flag = {b"\x1f\x8b": "-z"}.get(content[:2], "")
-        # /lib and its like are links in the guest and must stay links.
-        cmd = f"tar -C / {flag} --no-overwrite-dir --keep-directory-symlink --no-same-owner -xf -"
+        # /lib and its like are links in the guest and must stay links; synced, so that a power
+        # cut right after does not leave empty programs.
+        cmd = f"tar -C / {flag} --no-overwrite-dir --keep-directory-symlink --no-same-owner -xf - && sync"
         self.each(lambda host: host.run(cmd, timeout=300, input=content))
 
     # --- faults -------------------------------------------------------------------------
