@@ -277,7 +277,7 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
 {
     struct zb_keeper_service *s = job->service;
     struct zb_keeper_view view = {0};
-    struct zb_keeper_facts facts;
+    struct zb_keeper_facts facts = {0};
     struct zb_set_id base = {job->req.base_term, job->req.base_seq};
     struct zb_set_id id = {job->req.term, job->req.seq};
     bool foreign = false;
