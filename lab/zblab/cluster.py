@@ -132,7 +132,7 @@ class Cluster:
     def command(self, host, name, text):
         """Installs a program of the command runner."""
         path = f"/etc/zbaton/commands/{name}"
-        host.run(f"mkdir -p /etc/zbaton/commands; cat >{path}; chmod 755 {path}", input=text)
+        host.run(f"mkdir -p /etc/zbaton/commands; cat >{path}; chmod 755 {path}; sync", input=text)
 
     def declare(self, name, **keys):
         """Adds or changes a service in the declaration file's text; apply() puts it in force."""
