@@ -23,7 +23,7 @@
 #define COUNTED(k, t, f, n, m, s)                                                                  \
     {                                                                                              \
         .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
-        .count_offset = offsetof(struct t, n), .max = (m), .shape = &(s)                             \
+        .count_offset = offsetof(struct t, n), .max = (m), .shape = &(s)                           \
     }
 #define LIST(t, f, n, m, s) COUNTED(ZB_FIELD_LIST, t, f, n, m, s)
 #define ARRAY(t, f, n, m, s) COUNTED(ZB_FIELD_ARRAY, t, f, n, m, s)
