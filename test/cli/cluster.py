@@ -292,6 +292,22 @@ def run(base, programs, fake_keeper):
             n.stop()
 
 
+def mount_over(path, target):
+    subprocess.run(["mount", "--bind", path, target], check=True)
+
+
+def add_user(base):
+    """The engine's user, for this mount namespace: the host's own files stay as they are."""
+    for file, line in (("group", "zbaton:x:64998:\n_zbaton:x:64999:\n"),
+                       ("passwd", "_zbaton:x:64999:64999::/:/usr/sbin/nologin\n")):
+        copy = base / file
+        names = {entry.split(":")[0] for entry in line.split()}
+        kept = [entry for entry in pathlib.Path("/etc", file).read_text().splitlines()
+                if entry.split(":")[0] not in names]
+        copy.write_text("\n".join(kept) + "\n" + line)
+        mount_over(copy, f"/etc/{file}")
+
+
 def main():
     if os.geteuid() != 0:
         print("needs root")
@@ -309,7 +325,8 @@ def main():
         sbin.mkdir()
         (sbin / "zfs").write_text(FAKE_ZFS)
         (sbin / "zfs").chmod(0o755)
-        subprocess.run(["mount", "--bind", sbin, "/usr/sbin"], check=True)
+        mount_over(sbin, "/usr/sbin")
+        add_user(base)
         try:
             run(base, pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve() / "fake_keeper")
         finally:
