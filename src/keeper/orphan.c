@@ -7,44 +7,6 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-/* ---- which ---- */
-
-int64_t
-zb_rules_entry_dataset(const struct zb_manifest_entry *e, const struct zb_keeper_facts *f)
-{
-    int64_t there = -1;
-    int64_t renamed = -1;
-
-    for (uint32_t i = 0; i < f->datasets_count; i++) {
-        const struct zb_kdataset *d = &f->datasets[i];
-        bool same = strcmp(d->uuid, e->uuid) == 0;
-
-        if (strcmp(d->rel, e->rel) == 0) {
-            there = i;
-            if (same) {
-                return there;
-            }
-        } else if (same && d->marked) {
-            renamed = i;
-        }
-    }
-    return renamed >= 0 ? renamed : there;
-}
-
-bool
-zb_rules_is_orphan(const struct zb_manifest *m, const struct zb_keeper_facts *f, uint32_t i)
-{
-    for (uint32_t j = 0; j < m->entries_count; j++) {
-        const struct zb_manifest_entry *e = &m->entries[j];
-        if (strcmp(e->uuid, f->datasets[i].uuid) == 0 || strcmp(e->rel, f->datasets[i].rel) == 0) {
-            if (zb_rules_entry_dataset(e, f) == (int64_t)i) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 /* ---- renamed where the set was made ---- */
 
 /* One dataset that does not stand where the set has it; *any: there was one. */
