@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "agent/json.h"
+#include "agent/must.h"
 
 static const char *const kind_words[] = {
     [ZB_MSG_REPORT] = "report",
@@ -42,6 +43,19 @@ suspects_json(const struct zb_peer_names *names, uint32_t suspects)
     return list;
 }
 
+static json_t *
+bases_json(const struct zb_core_msg *msg)
+{
+    json_t *list = zb_json_array_new();
+    for (uint32_t i = 0; i < msg->bases_count; i++) {
+        json_t *o = zb_must(json_object());
+        zb_json_put(o, "term", zb_json_u64(msg->bases[i].term));
+        zb_json_put(o, "seq", zb_json_u64(msg->bases[i].seq));
+        zb_json_append(list, o);
+    }
+    return list;
+}
+
 static void
 report_encode(const struct zb_core_msg *msg, json_t *o)
 {
@@ -51,6 +65,7 @@ report_encode(const struct zb_core_msg *msg, json_t *o)
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
     zb_json_put(o, "exists", zb_json_bool(msg->exists));
     zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
+    zb_json_put(o, "bases", msg->bases_known ? bases_json(msg) : json_null());
 }
 
 json_t *
@@ -131,6 +146,29 @@ suspects_read(const struct zb_peer_names *names, struct zb_json_reader *r, const
 }
 
 static void
+bases_read(struct zb_json_reader *r, struct zb_core_msg *msg)
+{
+    const json_t *list = json_object_get(r->object, "bases");
+    msg->bases_known = !json_is_null(list);
+    if (!msg->bases_known) {
+        return;
+    }
+    if (!json_is_array(list) || json_array_size(list) > ZB_MEMBERS_MAX) {
+        zb_json_read_fail(r, "bases");
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        struct zb_json_reader in = zb_json_read(json_array_get(list, i));
+        struct zb_set_id *id = &msg->bases[msg->bases_count++];
+        id->term = zb_json_read_u64(&in, "term");
+        id->seq = zb_json_read_u64(&in, "seq");
+        if (in.bad != NULL) {
+            zb_json_read_fail(r, "bases");
+        }
+    }
+}
+
+static void
 report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
     msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
@@ -139,6 +177,7 @@ report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
     msg->modified = zb_json_read_bool(r, "modified");
     msg->exists = zb_json_read_bool(r, "exists");
     msg->start_ms = (uint32_t)zb_json_read_int(r, "start_ms", 0, UINT32_MAX);
+    bases_read(r, msg);
 }
 
 enum zb_rc

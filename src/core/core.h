@@ -108,6 +108,9 @@ struct zb_core_msg {
     bool modified;
     bool exists;
     uint32_t start_ms; /* leader: how long the last start took */
+    bool bases_known;  /* leader: bases is where every member stands; else nothing is pruned */
+    uint32_t bases_count;
+    struct zb_set_id bases[ZB_MEMBERS_MAX]; /* sets that no member may prune */
 };
 
 enum zb_cmd_kind {

@@ -330,35 +330,72 @@ somebody_catches_up(const struct svc *s)
     return false;
 }
 
-/* Old sets go when enough came in; never while something is sent, never without knowing where every
- * member stands: its newest set is the base of what it gets next. */
+/* A member's newest set is the base of what it gets next, from whoever leads then. Only the leader
+ * knows where all stand, so it tells them what to keep. */
+void
+zb_core_bases_fill(const struct step *x, struct zb_core_msg *m)
+{
+    const struct svc *s = x->s;
+
+    if (!zb_core_leads(s->role) || (somebody_catches_up(s) && s->unpruned < ZB_PRUNE_CAP)) {
+        return;
+    }
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        const struct peer *p = &s->peers[n];
+        if (n == x->core->opt.self) {
+            continue;
+        }
+        if (!p->position_known || p->ship_id != 0) {
+            return;
+        }
+        if (!zb_set_id_is_none(p->position.id)) {
+            m->bases[m->bases_count++] = p->position.id;
+        }
+    }
+    m->bases_known = true;
+}
+
+/* What is protected now; false: it is not known, nothing is pruned. */
+static bool
+bases_now(const struct step *x, struct zb_core_msg *m)
+{
+    const struct svc *s = x->s;
+    const struct peer *p;
+
+    memset(m, 0, sizeof(*m));
+    if (zb_core_leads(s->role)) {
+        zb_core_bases_fill(x, m);
+        return m->bases_known;
+    }
+    if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self) {
+        return false;
+    }
+    p = &s->peers[s->obs.learned_leader];
+    if (!p->known || p->report.established_term != s->obs.learned_term) {
+        return false;
+    }
+    *m = p->report;
+    return m->bases_known;
+}
+
+/* Old sets go when enough came in. */
 bool
 zb_core_prune_settle(struct step *x)
 {
     struct svc *s = x->s;
     uint32_t every = s->conf.keep_count / 8 > 0 ? s->conf.keep_count / 8 : 1;
+    struct zb_core_msg bases;
     struct zb_action *a;
 
-    if (s->unpruned < every || x->now.ms < s->prune_at.ms) {
-        return false;
-    }
-    for (unsigned i = 0; i < s->conf.members_count; i++) {
-        uint8_t n = s->conf.members[i];
-        if (n != x->core->opt.self && (!s->peers[n].position_known || s->peers[n].ship_id != 0)) {
-            return false;
-        }
-    }
-    if (somebody_catches_up(s) && s->unpruned < ZB_PRUNE_CAP) {
+    if (s->unpruned < every || x->now.ms < s->prune_at.ms || !bases_now(x, &bases)) {
         return false;
     }
     a = zb_core_op(x, ZB_ACT_PRUNE);
     a->keep_count = s->conf.keep_count;
     a->protect[a->protect_count++] = s->obs.newest.id;
-    for (unsigned i = 0; i < s->conf.members_count; i++) {
-        uint8_t n = s->conf.members[i];
-        if (n != x->core->opt.self && !zb_set_id_is_none(s->peers[n].position.id)) {
-            a->protect[a->protect_count++] = s->peers[n].position.id;
-        }
+    for (uint32_t i = 0; i < bases.bases_count; i++) {
+        a->protect[a->protect_count++] = bases.bases[i];
     }
     if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
         a->protect[a->protect_count++] = s->obs.released_set.id;

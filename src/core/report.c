@@ -41,9 +41,10 @@ zb_core_report_send(struct step *x, uint8_t node)
     a = zb_core_act(x, ZB_ACT_MESSAGE);
     a->node = node;
     fill(x, &a->msg);
+    zb_core_bases_fill(x, &a->msg);
 }
 
-/* On change, and as a refresh. */
+/* On change (not of the bases, which change with every acknowledged set), and as a refresh. */
 void
 zb_core_report_settle(struct step *x)
 {

@@ -56,6 +56,20 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
 /* ---- GRANT ---- */
 
+/* M2: a tree that this node led may be written still though nothing of it is mounted: by what was
+ * unmounted lazily, or from another mount namespace. One that cannot be proven free because of a
+ * newer bookmark is granted all the same, as DEMOTE gives it up. */
+static enum zb_rc
+grant_prove(const struct zb_keeper_record *r, const struct zb_keeper_view *view, struct zb_err *err)
+{
+    enum zb_rc rc = ZB_OK;
+
+    if (view->count > 0 && zb_rules_may_have_led(r, view->led)) {
+        rc = zb_keeper_tree_free_prove(view, err);
+    }
+    return rc == ZB_E_MISMATCH ? ZB_OK : rc;
+}
+
 enum zb_rc
 zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -71,6 +85,9 @@ zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     }
     if (rc == ZB_OK) {
         rc = zb_rules_grant(&next, &job->req, &facts, &again, err);
+    }
+    if (rc == ZB_OK && !again) {
+        rc = grant_prove(&next, &view, err);
     }
     zb_keeper_view_close(&view);
     if (rc == ZB_OK && !again) {

@@ -30,7 +30,10 @@ report(void)
                             .fork = {.id = {.term = 11, .seq = 345}},
                             .running = true,
                             .exists = true,
-                            .start_ms = UINT32_MAX};
+                            .start_ms = UINT32_MAX,
+                            .bases_known = true,
+                            .bases_count = 2,
+                            .bases = {{.term = 12, .seq = 0}, {.term = 3, .seq = UINT64_MAX}}};
     for (int i = 0; i < ZB_DIGEST_SIZE; i++) {
         m.set.digest[i] = (uint8_t)(17 * i);
         m.fork.digest[i] = (uint8_t)(255 - i);
@@ -68,6 +71,11 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->role, b->role);
     assert_true(a->running == b->running && a->modified == b->modified && a->exists == b->exists);
     assert_int_equal(a->start_ms, b->start_ms);
+    assert_true(a->bases_known == b->bases_known);
+    assert_int_equal(a->bases_count, b->bases_count);
+    for (uint32_t i = 0; i < a->bases_count; i++) {
+        assert_int_equal(zb_set_id_cmp(a->bases[i], b->bases[i]), 0);
+    }
 }
 
 static void
@@ -129,7 +137,7 @@ a_missing_key_refuses_all(void **state)
         "version",          "rc",       "set",          "suspects",
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "fork",     "running",      "modified",
-        "exists",           "start_ms",
+        "exists",           "start_ms", "bases",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);

@@ -1,0 +1,145 @@
+#include "sim.h"
+
+#include <string.h>
+
+static uint32_t
+newest_version(const struct sim_dataset *d)
+{
+    return d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].version : 0;
+}
+
+/* As the property shows it for synced groups: a log that was not replayed counts (measured). */
+uint64_t
+sim_written(const struct sim_dataset *d)
+{
+    return (d->live != newest_version(d) ? 8192u : 0u) + (d->logged != 0 ? 1024u : 0u);
+}
+
+/* One write in the live file system; with fsync it is acknowledged and survives a crash. */
+uint32_t
+sim_write(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset, bool fsync)
+{
+    struct sim_dataset *d = &w->nodes[node].services[service].datasets[dataset];
+    uint32_t v = w->versions_count;
+
+    if (v == SIM_VERSIONS) {
+        sim_fail(w, "model: more than %d writes", SIM_VERSIONS);
+        return 0;
+    }
+    w->versions[w->versions_count++] = (struct sim_version){
+        .parent = d->live, .service = service, .uuid = d->uuid, .acked = fsync};
+    d->live = v;
+    if (fsync) {
+        d->logged = v;
+        if (d->uuid != 0) {
+            w->acked[service][d->uuid] = v;
+        }
+    }
+    return v;
+}
+
+/* syncfs, or an unmount: pages that were written through a mapping become part of the file system.
+ * Their program was told so by msync only now. */
+void
+sim_dataset_flush(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset)
+{
+    struct sim_dataset *d = &w->nodes[node].services[service].datasets[dataset];
+
+    if (d->dirty) {
+        d->dirty = false;
+        (void)sim_write(w, node, service, dataset, true);
+    }
+    d->synced = d->live;
+    d->logged = 0;
+}
+
+void
+sim_dataset_crash(struct sim_dataset *d)
+{
+    d->live = d->synced;
+    d->mount = ZB_MOUNT_NONE;
+    d->outsider = d->lazy = d->dirty = false;
+}
+
+/* Any mount does it, a read-only one too. */
+void
+sim_dataset_replay(struct sim_dataset *d)
+{
+    if (d->logged != 0) {
+        d->live = d->synced = d->logged;
+        d->logged = 0;
+    }
+}
+
+void
+sim_dataset_destroy(struct sim_dataset *d)
+{
+    memset(d, 0, offsetof(struct sim_dataset, snaps));
+}
+
+bool
+sim_descends(const struct sim *w, uint32_t ancestor, uint32_t version)
+{
+    while (version > ancestor) {
+        version = w->versions[version].parent;
+    }
+    return version == ancestor;
+}
+
+struct sim_dataset *
+sim_dataset_by_uuid(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid)
+{
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        struct sim_dataset *d = &w->nodes[node].services[service].datasets[i];
+        if (d->exists && d->uuid == uuid) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+/* Every dataset of the set has the set's snapshot here, by guid. */
+bool
+sim_holds(const struct sim *w, uint8_t node, const struct sim_manifest *m)
+{
+    for (uint8_t i = 0; i < m->count; i++) {
+        const struct sim_dataset *d =
+            sim_dataset_by_uuid((struct sim *)(uintptr_t)w, node, m->service, m->uuids[i]);
+        bool found = false;
+        for (uint32_t j = d != NULL && !d->orphan ? d->snaps_count : 0; j-- > 0 && !found;) {
+            found = d->snaps[j].guid == m->guids[i];
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct sim_manifest *
+sim_manifest_find(struct sim *w, uint8_t service, const struct zb_set_ref *ref)
+{
+    for (uint32_t i = w->manifests_count; i-- > 0;) {
+        if (w->manifests[i].service == service &&
+            zb_set_ref_equal(&w->manifests[i].ref, ref)) {
+            return &w->manifests[i];
+        }
+    }
+    return NULL;
+}
+
+/* The newest set that is held whole. */
+void
+sim_position(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref)
+{
+    const struct sim_dataset *root = &w->nodes[node].services[service].datasets[0];
+
+    memset(ref, 0, sizeof(*ref));
+    for (uint32_t i = root->snaps_count; i-- > 0;) {
+        const struct sim_snap *snap = &root->snaps[i];
+        if (snap->manifest != 0 && sim_holds(w, node, &w->manifests[snap->manifest - 1])) {
+            *ref = w->manifests[snap->manifest - 1].ref;
+            return;
+        }
+    }
+}

@@ -1,0 +1,298 @@
+/* What goes wrong, and what people do at bad moments. */
+#include "sim.h"
+
+static uint8_t
+any_node(struct sim *w)
+{
+    return (uint8_t)sim_random(w, w->opt.nodes);
+}
+
+static struct sim_item *
+later(struct sim *w, enum sim_kind kind, uint8_t node, uint32_t at_most_ms)
+{
+    struct sim_item *item = sim_item_add(w, kind, node, 10 + (int64_t)sim_random(w, at_most_ms));
+
+    item->life = w->nodes[node].host_life;
+    return item;
+}
+
+static void
+power_cut(struct sim *w, uint8_t node)
+{
+    sim_tell(w, node, "power cut");
+    sim_host_crash(w, node);
+    (void)later(w, SIM_START_NODE, node, 20000);
+}
+
+static void
+power_cut_all(struct sim *w)
+{
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        power_cut(w, i);
+    }
+}
+
+static void
+fault_power(struct sim *w)
+{
+    if (sim_chance(w, 100)) {
+        power_cut_all(w);
+    } else {
+        power_cut(w, any_node(w));
+    }
+}
+
+static void
+fault_engine(struct sim *w)
+{
+    uint8_t node = any_node(w);
+
+    sim_tell(w, node, "engine killed");
+    sim_engine_kill(w, node);
+    (void)later(w, SIM_START_ENGINE, node, 3000);
+}
+
+static void
+fault_keeper(struct sim *w)
+{
+    uint8_t node = any_node(w);
+
+    if (w->nodes[node].on) {
+        sim_tell(w, node, "keeper killed");
+        sim_keeper_kill(w, node);
+        (void)later(w, SIM_START_KEEPER, node, 5000);
+    }
+}
+
+static void
+fault_cut(struct sim *w)
+{
+    uint8_t a = any_node(w);
+    uint8_t b = any_node(w);
+
+    if (a == b) { /* a partition: one node from all */
+        for (uint8_t i = 0; i < w->opt.nodes; i++) {
+            w->cut[a][i] = w->cut[i][a] = i != a;
+        }
+    } else {
+        w->cut[a][b] = true;
+        w->cut[b][a] = sim_chance(w, 600);
+    }
+    sim_tell(w, a, "cut from n%u", b + 1);
+    sim_links_check(w, a);
+}
+
+static void
+fault_mend(struct sim *w)
+{
+    for (uint8_t a = 0; a < w->opt.nodes; a++) {
+        for (uint8_t b = 0; b < w->opt.nodes; b++) {
+            w->cut[a][b] = false;
+        }
+    }
+    for (uint8_t a = 0; a < w->opt.nodes; a++) {
+        sim_links_check(w, a);
+    }
+}
+
+static void
+fault_pause(struct sim *w)
+{
+    uint8_t node = any_node(w);
+
+    if (w->nodes[node].on && !w->nodes[node].paused) {
+        sim_tell(w, node, "paused");
+        w->nodes[node].paused = true;
+        sim_links_check(w, node);
+        (void)later(w, SIM_RESUME, node, 30000);
+    }
+}
+
+static void
+fault_disk(struct sim *w)
+{
+    uint8_t node = any_node(w);
+
+    if (w->nodes[node].on) {
+        bool full = sim_chance(w, 500);
+        sim_tell(w, node, full ? "disk full" : "disk does not answer");
+        *(full ? &w->nodes[node].disk_full : &w->nodes[node].disk_stuck) = true;
+        (void)later(w, SIM_DISK_WELL, node, 20000);
+    }
+}
+
+/* Somebody's process in the mount, one that does not end, a lazy unmount, a mount taken away. */
+static void
+fault_holder(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    struct sim_service *s = &w->nodes[node].services[sim_random(w, w->opt.services)];
+    struct sim_dataset *d = &s->datasets[sim_random(w, w->opt.datasets)];
+
+    if (d->exists && d->outsider) {
+        d->outsider = false;
+    } else if (d->exists && d->lazy) {
+        d->lazy = false;
+    } else if (s->stubborn) {
+        s->stubborn = false;
+    } else if (d->exists && d->mount == ZB_MOUNT_RW) {
+        switch (sim_random(w, 4)) {
+        case 0:
+            d->outsider = true;
+            break;
+        case 1:
+            s->stubborn = s->running;
+            break;
+        case 2:
+            d->lazy = true;
+            d->mount = ZB_MOUNT_NONE;
+            break;
+        default:
+            if (!s->running) {
+                d->synced = d->live;
+                d->logged = 0;
+                d->mount = ZB_MOUNT_NONE;
+            }
+            break;
+        }
+        sim_tell(w, node, "holder: %s", d->outsider  ? "outsider"
+                                        : d->lazy    ? "lazy unmount"
+                                        : s->stubborn ? "does not end"
+                                                     : "unmounted");
+    }
+}
+
+static void
+fault_service(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    struct sim_service *s = &w->nodes[node].services[sim_random(w, w->opt.services)];
+
+    if (s->running && !s->stubborn) { /* it ends by itself: its runner's matter */
+        sim_tell(w, node, "the service ended by itself");
+        s->running = false;
+    }
+}
+
+void
+sim_fault(struct sim *w)
+{
+    static void (*const faults[])(struct sim *) = {
+        fault_power, fault_engine, fault_keeper, fault_cut,    fault_cut,     fault_mend,
+        fault_mend,  fault_pause,  fault_disk,   fault_holder, fault_service,
+    };
+
+    if (w->healing) {
+        return;
+    }
+    w->faults++;
+    faults[sim_random(w, sizeof(faults) / sizeof(faults[0]))](w);
+    (void)sim_item_add(w, SIM_FAULT, 0, 1 + (int64_t)sim_random(w, 2 * (uint32_t)w->opt.fault_ms));
+}
+
+/* ---- people ---- */
+
+static void
+snapshot_foreign(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    struct sim_service *s = &w->nodes[node].services[sim_random(w, w->opt.services)];
+    struct sim_dataset *d = &s->datasets[sim_random(w, w->opt.datasets)];
+
+    if (d->exists && d->mount == ZB_MOUNT_RW && d->snaps_count < SIM_SNAPS / 2) {
+        d->synced = d->live;
+        d->logged = 0;
+        d->snaps[d->snaps_count++] = (struct sim_snap){
+            .guid = ++w->next_guid, .version = d->live, .held = sim_chance(w, 100)};
+    }
+}
+
+/* On a leader: a child is made, or destroyed with what it holds. */
+static void
+child_change(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    uint8_t service = (uint8_t)sim_random(w, w->opt.services);
+    struct sim_service *s = &w->nodes[node].services[service];
+    struct sim_dataset *d = &s->datasets[w->opt.datasets - 1];
+
+    if (w->opt.datasets < 2 || s->stage != ZB_STAGE_MOUNTED ||
+        s->datasets[0].mount != ZB_MOUNT_RW || s->claimed) {
+        return;
+    }
+    if (!d->exists) {
+        sim_dataset_destroy(d);
+        d->exists = true;
+        d->mount = ZB_MOUNT_RO; /* inherits readonly */
+    } else if (!d->outsider && !d->lazy && !d->orphan && sim_chance(w, 300)) {
+        sim_tell(w, node, "child of service %u destroyed", service);
+        w->destroyed[service][d->uuid] = d->uuid != 0;
+        sim_dataset_destroy(d);
+    }
+}
+
+void
+sim_operator(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    uint8_t service = (uint8_t)sim_random(w, w->opt.services);
+    uint8_t target = any_node(w);
+
+    if (w->healing) {
+        return;
+    }
+    switch (sim_random(w, 10)) {
+    case 0:
+        sim_command(w, node, service, ZB_CMD_SNAPSHOT, 0);
+        break;
+    case 1:
+        sim_command(w, node, service, ZB_CMD_SYNC, 0);
+        break;
+    case 2:
+        sim_config_change(w, service);
+        break;
+    case 3:
+        snapshot_foreign(w);
+        break;
+    case 4:
+        child_change(w);
+        break;
+    default: /* a move, mostly asked where the service is led, as zbaton does */
+        for (uint8_t i = 0; i < w->opt.nodes && sim_chance(w, 900); i++) {
+            if (w->nodes[i].services[service].running) {
+                node = i;
+            }
+        }
+        sim_command(w, node, service, ZB_CMD_MOVE, target);
+        break;
+    }
+    (void)sim_item_add(w, SIM_OPERATOR, 0,
+                       1 + (int64_t)sim_random(w, 2 * (uint32_t)w->opt.operator_ms));
+}
+
+/* Everything that needs hands is done by hands; the rest must follow by itself. */
+void
+sim_heal(struct sim *w)
+{
+    w->healing = true;
+    w->opt.loss = w->opt.duplicates = w->opt.reorder = w->opt.op_failures = 0;
+    fault_mend(w);
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        struct sim_node *n = &w->nodes[i];
+        n->paused = n->disk_full = n->disk_stuck = false;
+        for (uint8_t j = 0; j < w->opt.services; j++) {
+            n->services[j].stubborn = false;
+            for (uint8_t k = 0; k < w->opt.datasets; k++) {
+                n->services[j].datasets[k].outsider = n->services[j].datasets[k].lazy = false;
+            }
+        }
+        if (!n->on) {
+            sim_host_start(w, i);
+        } else if (!n->keeper) {
+            sim_keeper_start(w, i);
+        } else if (!n->engine) {
+            sim_engine_start(w, i);
+        }
+        sim_links_check(w, i);
+    }
+}

@@ -1,0 +1,654 @@
+/* Operations of the keeper on one simulated host. What may be done and what the record becomes is
+ * decided by the production rules (keeper/rules.h); what is here is their order and their effects,
+ * as src/keeper/op_*.c has them. */
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- names ---- */
+
+static const char *const node_names[SIM_NODES] = {"n1", "n2", "n3", "n4", "n5"};
+static const char *const rels[SIM_DATASETS] = {"", "a", "b"};
+static const char boot_ids[] = "00000000-0000-4000-8000-00000000";
+
+static uint8_t
+node_number(const char *name)
+{
+    return name[0] == 'n' ? (uint8_t)(name[1] - '1') : ZB_NODE_NONE;
+}
+
+void
+sim_node_name(uint8_t node, char *out)
+{
+    zb_strcopy(out, ZB_NODE_NAME_SIZE, node_names[node]);
+}
+
+void
+sim_rel_name(uint8_t slot, char *out)
+{
+    zb_strcopy(out, ZB_REL_SIZE, rels[slot]);
+}
+
+void
+sim_uuid_text(uint32_t number, char *out)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    memcpy(out, boot_ids, sizeof(boot_ids) - 1);
+    for (unsigned i = 0; i < 4; i++) {
+        out[sizeof(boot_ids) - 1 + i] = hex[(number >> (12 - 4 * i)) & 15];
+    }
+    out[ZB_UUID_SIZE - 1] = '\0';
+}
+
+/* ---- what the rules are asked with ---- */
+
+void
+sim_manifest_expand(const struct sim_manifest *m, struct zb_manifest *out,
+                    struct zb_manifest_entry *entries)
+{
+    *out = (struct zb_manifest){
+        .id = m->ref.id, .entries_count = m->count, .entries = entries};
+    for (uint8_t i = 0; i < m->count; i++) {
+        sim_uuid_text(m->uuids[i], entries[i].uuid);
+        zb_strcopy(entries[i].rel, ZB_REL_SIZE, rels[m->slots[i]]);
+        entries[i].guid = m->guids[i];
+    }
+}
+
+void
+sim_facts_fill(struct sim *w, uint8_t node, uint8_t service, struct sim_facts *f)
+{
+    struct sim_service *s = &w->nodes[node].services[service];
+
+    f->facts = (struct zb_keeper_facts){.self = node_names[node],
+                                        .stage = s->stage,
+                                        .running = s->running,
+                                        .datasets = f->datasets};
+    if (s->stage == ZB_STAGE_SEALED) {
+        sim_manifest_expand(&w->manifests[s->sealed], &f->sealed, f->sealed_entries);
+        f->facts.sealed = &f->sealed;
+    }
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        const struct sim_dataset *d = &s->datasets[i];
+        struct zb_kdataset *k = &f->datasets[f->facts.datasets_count];
+        if (!d->exists || d->orphan) {
+            continue;
+        }
+        f->slots[f->facts.datasets_count++] = i;
+        memset(k, 0, sizeof(*k));
+        if (d->uuid != 0) {
+            sim_uuid_text(d->uuid, k->uuid);
+        }
+        zb_strcopy(k->rel, sizeof(k->rel), rels[i]);
+        k->guid = 1;
+        k->mount = d->mount;
+        k->readonly_on = 1;
+        k->marked = d->marked;
+        k->written_bytes = sim_written(d);
+        if (d->snaps_count > 0) {
+            zb_strcopy(k->newest, sizeof(k->newest), "newest");
+            k->newest_guid = d->snaps[d->snaps_count - 1].guid;
+        }
+    }
+}
+
+void
+sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request *r)
+{
+    struct zb_kreq *q = &r->req;
+
+    memset(q, 0, sizeof(*q));
+    q->term = item->u.op.term;
+    q->seq = item->u.op.set.id.seq;
+    q->nonce = item->u.op.nonce;
+    q->version = w->nodes[item->node].services[item->service].conf_version;
+    q->flags = ((item->u.op.flags & ZB_PROMOTE_PLANNED) != 0 ? ZB_KF_PLANNED : 0) |
+               ((item->u.op.flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
+    if (item->u.op.node < SIM_NODES) {
+        zb_strcopy(q->node, sizeof(q->node), node_names[item->u.op.node]);
+    }
+    if (item->u.op.manifest != 0) {
+        sim_manifest_expand(&w->manifests[item->u.op.manifest - 1], &q->manifest, r->entries);
+    }
+}
+
+void
+sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
+{
+    const struct sim_service *s = &w->nodes[node].services[service];
+    const struct zb_record *r = &s->record.rec;
+    bool written = false;
+
+    memset(obs, 0, sizeof(*obs));
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        const struct sim_dataset *d = &s->datasets[i];
+        if (!d->exists || d->orphan) {
+            continue;
+        }
+        obs->exists = true;
+        obs->mounted = obs->mounted || d->mount != ZB_MOUNT_NONE;
+        obs->mounted_rw = obs->mounted_rw || d->mount == ZB_MOUNT_RW;
+        obs->written_bytes += sim_written(d);
+        written = written || (sim_written(d) != 0 && d->snaps_count > 0);
+        obs->foreign = obs->foreign || (d->snaps_count > 0 &&
+                                        zb_set_id_is_none(d->snaps[d->snaps_count - 1].id));
+    }
+    obs->modified = written && !obs->mounted;
+    obs->mounted_here = s->stage == ZB_STAGE_MOUNTED && s->datasets[0].mount == ZB_MOUNT_RW;
+    obs->sealed = s->stage != ZB_STAGE_REST && !obs->mounted_here;
+    obs->running = s->running;
+    sim_position(w, node, service, &obs->newest);
+    obs->granted_term = r->granted_term;
+    obs->granted_to = node_number(r->granted_to);
+    obs->learned_term = r->learned_term;
+    obs->learned_leader = node_number(r->learned_leader);
+    obs->established_term = r->established_term;
+    obs->released_term = r->released_term;
+    obs->released_to = node_number(r->released_to);
+    obs->released_set = r->released_set;
+    for (size_t i = 0; i < ZB_MEMBERS_MAX + 1 && r->suspects[i][0] != '\0'; i++) {
+        obs->suspects |= 1u << node_number(r->suspects[i]);
+    }
+}
+
+/* ---- mounts ---- */
+
+/* Innermost first; without force, so that who uses one keeps it. */
+bool
+sim_umount(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct sim_service *s = &w->nodes[node].services[service];
+
+    for (uint8_t i = w->opt.datasets; i-- > 0;) {
+        struct sim_dataset *d = &s->datasets[i];
+        if (!d->exists || d->mount == ZB_MOUNT_NONE) {
+            continue;
+        }
+        if (d->outsider) {
+            return false;
+        }
+        if (d->mount == ZB_MOUNT_RW) {
+            sim_dataset_flush(w, node, service, i);
+        }
+        d->mount = ZB_MOUNT_NONE;
+    }
+    return true;
+}
+
+static bool
+lazily_held(const struct sim *w, const struct sim_service *s)
+{
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        if (s->datasets[i].exists && s->datasets[i].lazy) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+sim_demote(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct sim_service *s = &w->nodes[node].services[service];
+
+    if (s->stubborn && s->running) {
+        return false;
+    }
+    s->running = false;
+    s->stage = ZB_STAGE_REST;
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        if (s->datasets[i].mount == ZB_MOUNT_RW) {
+            sim_dataset_flush(w, node, service, i);
+        }
+    }
+    return sim_umount(w, node, service) && !lazily_held(w, s);
+}
+
+/* What is mounted read-write at a keeper's start goes on by M12, or is given up. */
+static bool
+mounts_settle(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct sim_service *s = &w->nodes[node].services[service];
+    bool any = false;
+    bool whole = s->datasets[0].mount == ZB_MOUNT_RW;
+    char boot[ZB_UUID_SIZE];
+
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        const struct sim_dataset *d = &s->datasets[i];
+        any = any || (d->exists && d->mount == ZB_MOUNT_RW);
+        whole = whole && (!d->exists || d->orphan || !d->marked || d->mount != ZB_MOUNT_NONE);
+    }
+    if (s->stage != ZB_STAGE_REST || !any) {
+        return true;
+    }
+    sim_uuid_text(w->nodes[node].host_life, boot);
+    if (whole && zb_rules_continues(&s->record, node_names[node], boot, node + 1u)) {
+        s->stage = ZB_STAGE_MOUNTED;
+        sim_tell(w, node, "service %u goes on in term %lu", service,
+                 (unsigned long)s->record.rec.established_term);
+        return true;
+    }
+    sim_tell(w, node, "service %u is mounted and may not be", service);
+    return sim_demote(w, node, service);
+}
+
+/* The start of a keeper; its first operation on a service replays the intent logs too (G6). */
+void
+sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service)
+{
+    (void)mounts_settle(w, node, service);
+}
+
+static bool
+service_settle(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct sim_service *s = &w->nodes[node].services[service];
+    bool led = s->datasets[0].exists && s->record.rec.established_term != 0;
+
+    if (s->settled) {
+        return true;
+    }
+    if (!mounts_settle(w, node, service)) {
+        return false;
+    }
+    if (s->stage == ZB_STAGE_REST && zb_rules_may_have_led(&s->record, led)) {
+        for (uint8_t i = 0; i < w->opt.datasets; i++) {
+            sim_dataset_replay(&s->datasets[i]);
+        }
+    }
+    s->settled = true;
+    return true;
+}
+
+/* ---- beginning and end ---- */
+
+static bool
+op_looks(enum zb_act_kind kind)
+{
+    return kind != ZB_ACT_START && kind != ZB_ACT_STOP && kind != ZB_ACT_SNAPSHOT &&
+           kind != ZB_ACT_PRUNE && kind != ZB_ACT_CHECK;
+}
+
+void
+sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
+{
+    struct sim_item *item = sim_item_add(w, SIM_OP, node, 1 + (int64_t)sim_random(w, 10));
+    const struct sim_manifest *m;
+
+    item->service = (uint8_t)a->service;
+    item->life = w->nodes[node].keeper_life;
+    item->peer_life = w->nodes[node].engine_life;
+    item->u.op.id = a->id;
+    item->u.op.kind = a->kind;
+    item->u.op.node = a->node;
+    item->u.op.final = a->final;
+    item->u.op.flags = a->flags;
+    item->u.op.keep_count = a->keep_count;
+    item->u.op.term = a->term;
+    item->u.op.nonce = a->nonce;
+    item->u.op.timeout_ms = a->timeout_ms;
+    item->u.op.begun_ms = w->now_ms;
+    item->u.op.set = a->set;
+    item->u.op.protect_count = (uint8_t)a->protect_count;
+    memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
+    item->u.op.fail = sim_chance(w, w->opt.op_failures);
+    if (!zb_set_id_is_none(a->set.id)) {
+        m = sim_manifest_find(w, item->service, &a->set);
+        item->u.op.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
+    }
+    sim_tell(w, node, "asks %s service %u term %lu set %lu/%lu n%u", sim_act_word(a->kind),
+             a->service, (unsigned long)a->term, (unsigned long)a->set.id.term,
+             (unsigned long)a->set.id.seq, a->node + 1);
+}
+
+void
+sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool looks)
+{
+    struct sim_node *n = &w->nodes[item->node];
+    struct sim_item *done;
+
+    if (item->u.op.claims) {
+        n->services[item->service].claimed = false;
+    }
+    done = sim_item_add(w, SIM_DONE, item->node, 1 + (int64_t)sim_random(w, 5));
+    done->service = item->service;
+    done->life = item->peer_life;
+    done->u.done.id = item->u.op.id;
+    done->u.done.kind = item->u.op.kind;
+    done->u.done.rc = rc;
+    done->u.done.set = item->u.op.set;
+    done->u.done.elapsed_ms = (uint32_t)(w->now_ms - item->u.op.begun_ms);
+    done->u.done.remounted = item->u.op.remounted;
+    if (looks && service_settle(w, item->node, item->service)) {
+        done->u.done.obs_valid = true;
+        sim_obs_fill(w, item->node, item->service, &done->u.done.obs);
+        sim_check_told(w, item->node, item->service);
+    } else if (looks && item->u.op.kind == ZB_ACT_OBSERVE) {
+        done->u.done.rc = ZB_E_FAILED;
+    }
+}
+
+/* ---- the record ---- */
+
+/* Durable or not at all; now and then the store fails and the file has changed all the same: the
+ * keeper then goes on with what the file says. */
+static enum zb_rc
+record_store(struct sim *w, const struct sim_item *item, const struct zb_keeper_record *next)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+
+    if (w->nodes[item->node].disk_full) {
+        return ZB_E_NOSPACE;
+    }
+    if (item->u.op.fail && sim_chance(w, 500)) {
+        return ZB_E_FAILED;
+    }
+    s->record = *next;
+    return item->u.op.fail ? ZB_E_FAILED : ZB_OK;
+}
+
+static enum zb_rc
+op_grant(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_request *r)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_keeper_record next = s->record;
+    struct zb_err err;
+    bool again = false;
+    enum zb_rc rc = zb_rules_grant(&next, &r->req, &f->facts, &again, &err);
+
+    if (rc == ZB_OK && !again && lazily_held(w, s)) {
+        return ZB_E_HELD;
+    }
+    if (rc == ZB_OK && !again) {
+        rc = zb_rules_granted(&next, &r->req, &err);
+        if (rc == ZB_OK) {
+            rc = record_store(w, item, &next);
+        }
+        if (rc == ZB_OK) {
+            s->stage = ZB_STAGE_REST;
+        }
+    }
+    return rc;
+}
+
+static enum zb_rc
+op_learn(struct sim *w, struct sim_item *item, struct sim_request *r)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_keeper_record next = s->record;
+    struct zb_err err;
+    bool known = false;
+    enum zb_rc rc = zb_rules_learn(&next, &r->req, &known, &err);
+
+    if (rc == ZB_E_MISMATCH) {
+        sim_fail(w, "S1: %s", err.msg);
+    }
+    if (rc != ZB_OK || known) {
+        return rc;
+    }
+    zb_rules_learned(&next, &r->req);
+    rc = record_store(w, item, &next);
+    if (rc == ZB_OK && s->stage != ZB_STAGE_REST) {
+        rc = sim_demote(w, item->node, item->service) ? ZB_OK : ZB_E_HELD;
+    }
+    return rc;
+}
+
+static enum zb_rc
+op_release(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_request *r)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_keeper_record next = s->record;
+    struct zb_err err;
+    bool again = false;
+    enum zb_rc rc = item->u.op.manifest == 0
+                        ? ZB_E_NOTFOUND
+                        : zb_rules_release(&next, &r->req, &f->facts, &again, &err);
+
+    if (rc != ZB_OK || again) {
+        return rc;
+    }
+    rc = zb_rules_idle(&f->facts, &err);
+    if (rc == ZB_OK) {
+        rc = lazily_held(w, s) ? ZB_E_HELD : zb_rules_tree_equal(&r->req.manifest, &f->facts, &err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_rules_released(&next, &r->req, &err);
+    }
+    if (rc == ZB_OK) {
+        rc = record_store(w, item, &next);
+    }
+    if (rc == ZB_OK) {
+        s->stage = ZB_STAGE_REST;
+    }
+    return rc;
+}
+
+/* ---- the tree ---- */
+
+static enum zb_rc
+op_create(struct sim *w, struct sim_item *item)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+
+    if (s->record.rec.learned_term != 0 && (!s->datasets[0].exists || !s->datasets[0].marked)) {
+        return ZB_E_REFUSED;
+    }
+    if (s->stage != ZB_STAGE_REST || s->running) {
+        return ZB_E_REFUSED;
+    }
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        struct sim_dataset *d = &s->datasets[i];
+        if (!d->exists && (i == 0 || sim_chance(w, 500))) {
+            sim_dataset_destroy(d);
+            d->exists = true;
+        }
+        if (d->exists && d->uuid == 0) {
+            d->uuid = ++w->next_uuid[item->service];
+            d->marked = true;
+        }
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_prune(struct sim *w, struct sim_item *item)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    uint32_t keep = item->u.op.keep_count;
+    static struct zb_ksnap snaps[SIM_SNAPS];
+    bool go[SIM_SNAPS];
+
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        struct sim_dataset *d = &s->datasets[i];
+        uint32_t kept = 0;
+        if (!d->exists || d->orphan || d->snaps_count == 0) {
+            continue;
+        }
+        for (uint32_t j = 0; j < d->snaps_count; j++) {
+            if (zb_set_id_is_none(d->snaps[j].id)) {
+                zb_strcopy(snaps[j].name, sizeof(snaps[j].name), "autosnap");
+            } else {
+                zb_set_name_format(d->snaps[j].id, (struct zb_wall){1800000000}, snaps[j].name);
+            }
+            snaps[j].guid = d->snaps[j].guid;
+            snaps[j].createtxg = j + 1;
+        }
+        memset(go, 0, sizeof(go));
+        (void)zb_rules_prune(snaps, d->snaps_count, keep, item->u.op.protect,
+                             item->u.op.protect_count, go);
+        for (uint32_t j = 0; j < d->snaps_count; j++) {
+            if (go[j] && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
+                sim_fail(w, "S9: a snapshot of another tool was destroyed on n%u", item->node + 1);
+            }
+            if (!go[j] || d->snaps[j].held) {
+                d->snaps[kept++] = d->snaps[j];
+            }
+        }
+        d->snaps_count = kept;
+    }
+    sim_check_pruned(w, item->node, item->service);
+    return ZB_OK;
+}
+
+/* ---- the runner ---- */
+
+static enum zb_rc
+op_start(struct sim *w, struct sim_item *item, struct sim_facts *f)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_err err;
+    enum zb_rc rc = zb_rules_start(&f->facts, &err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (item->u.op.fail) {
+        return ZB_E_FAILED;
+    }
+    s->running = true;
+    if (!s->writing) {
+        struct sim_item *write = sim_item_add(w, SIM_WRITE, item->node, 200);
+        write->service = item->service;
+        write->life = w->nodes[item->node].host_life;
+        s->writing = true;
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+op_stop(struct sim *w, struct sim_item *item)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+
+    if (s->stubborn && s->running) {
+        return ZB_E_TIMEOUT;
+    }
+    s->running = false;
+    return item->u.op.fail ? ZB_E_FAILED : ZB_OK;
+}
+
+/* ---- admission, as dispatch.c has it ---- */
+
+static bool
+op_claims(const struct sim *w, const struct sim_item *item, const struct sim_request *r)
+{
+    const struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_err err;
+    bool known = false;
+
+    switch (item->u.op.kind) {
+    case ZB_ACT_OBSERVE:
+        return !s->settled;
+    case ZB_ACT_CHECK:
+        return false;
+    case ZB_ACT_LEARN:
+        return zb_rules_learn(&s->record, &r->req, &known, &err) == ZB_OK && !known;
+    default:
+        return true;
+    }
+}
+
+/* Stage 0: claimed, or tried again while it may wait, or busy. */
+static int64_t
+op_admit(struct sim *w, struct sim_item *item, const struct sim_request *r)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    bool ends_receives = item->u.op.kind == ZB_ACT_GRANT || item->u.op.kind == ZB_ACT_LEARN ||
+                         item->u.op.kind == ZB_ACT_DEMOTE;
+
+    if (op_claims(w, item, r)) {
+        if (ends_receives && s->receives > 0) {
+            s->receive_epoch++;
+            s->receives = 0;
+        }
+        if (s->claimed || s->receives > 0) {
+            if (ends_receives && w->now_ms - item->u.op.begun_ms < 5000) {
+                return 100;
+            }
+            sim_op_finish(w, item, ZB_E_BUSY, op_looks(item->u.op.kind));
+            return -1;
+        }
+        s->claimed = item->u.op.claims = true;
+    }
+    item->stage = 1;
+    return sim_chance(w, 50) ? (int64_t)sim_random(w, 2000) : (int64_t)sim_random(w, 20);
+}
+
+/* Operations of one stage. */
+static enum zb_rc
+op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_request *r)
+{
+    switch (item->u.op.kind) {
+    case ZB_ACT_OBSERVE:
+        return item->u.op.fail ? ZB_E_FAILED : ZB_OK;
+    case ZB_ACT_CREATE:
+        return item->u.op.fail ? ZB_E_FAILED : op_create(w, item);
+    case ZB_ACT_GRANT:
+        return op_grant(w, item, f, r);
+    case ZB_ACT_LEARN:
+        return op_learn(w, item, r);
+    case ZB_ACT_RELEASE:
+        return op_release(w, item, f, r);
+    case ZB_ACT_START:
+        return op_start(w, item, f);
+    case ZB_ACT_STOP:
+        return op_stop(w, item);
+    case ZB_ACT_DEMOTE:
+        return sim_demote(w, item->node, item->service) && !item->u.op.fail ? ZB_OK : ZB_E_HELD;
+    case ZB_ACT_PRUNE:
+        return item->u.op.fail ? ZB_E_FAILED : op_prune(w, item);
+    default:
+        return ZB_OK;
+    }
+}
+
+static void
+op_again(struct sim *w, const struct sim_item *item, int64_t delay_ms)
+{
+    struct sim_item *next = sim_item_add(w, SIM_OP, item->node, delay_ms);
+    int64_t at_ms = next->at_ms;
+    uint64_t order = next->order;
+
+    *next = *item;
+    next->at_ms = at_ms;
+    next->order = order;
+}
+
+void
+sim_op_run(struct sim *w, struct sim_item *item)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_keeper_record before = s->record;
+    struct sim_facts f;
+    struct sim_request r;
+    int64_t delay_ms;
+
+    sim_request_fill(w, item, &r);
+    if (item->stage == 0) {
+        delay_ms = op_admit(w, item, &r);
+    } else if (item->u.op.kind != ZB_ACT_STOP && item->u.op.kind != ZB_ACT_DEMOTE &&
+               !service_settle(w, item->node, item->service)) {
+        sim_op_finish(w, item, ZB_E_HELD, op_looks(item->u.op.kind));
+        delay_ms = -1;
+    } else if (item->u.op.kind == ZB_ACT_PROMOTE) {
+        delay_ms = sim_op_promote(w, item);
+    } else if (item->u.op.kind == ZB_ACT_SEAL) {
+        delay_ms = sim_op_seal(w, item);
+    } else if (item->u.op.kind == ZB_ACT_SNAPSHOT) {
+        delay_ms = sim_op_snapshot(w, item);
+    } else {
+        sim_facts_fill(w, item->node, item->service, &f);
+        sim_op_finish(w, item, op_simple(w, item, &f, &r), op_looks(item->u.op.kind));
+        delay_ms = -1;
+    }
+    sim_check_grant(w, item->node, item->service, &before);
+    if (s->record.rec.released_term != before.rec.released_term) {
+        sim_check_released(w, item->node, item->service);
+    }
+    if (delay_ms >= 0) {
+        op_again(w, item, delay_ms);
+    }
+}

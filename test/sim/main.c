@@ -1,0 +1,142 @@
+/* zbsim: runs of the simulator by seed. See doc/simulation.md. */
+#include "sim.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static struct sim world;
+
+/* What a seed decides before its run: how large, and how bad. */
+static void
+options_of(uint64_t seed, uint32_t steps, struct sim_options *o)
+{
+    uint64_t r = seed * 0x9e3779b97f4a7c15ULL;
+    bool noisy = (r >> 60 & 3) == 0;
+
+    *o = (struct sim_options){
+        .seed = seed,
+        .nodes = (uint8_t)(2 + (r >> 56 & 7) % 4),
+        .services = (uint8_t)(1 + (r >> 50 & 1)),
+        .datasets = (uint8_t)(1 + (r >> 48 & 3) % SIM_DATASETS),
+        .steps = steps,
+        .fault_ms = 1000 + (int64_t)(r >> 40 & 255) * 30,
+        .operator_ms = 500 + (int64_t)(r >> 32 & 255) * 40,
+        .loss = noisy ? 30 : 0,
+        .duplicates = noisy ? 50 : 0,
+        .reorder = noisy ? 100 : 0,
+        .op_failures = (r >> 46 & 1) != 0 ? 30 : 0,
+    };
+}
+
+struct totals {
+    uint64_t steps, faults, moves, moves_done, runs, failed;
+};
+
+static bool
+seed_run(uint64_t seed, uint32_t steps, bool trace, struct totals *t)
+{
+    struct sim_options o;
+    bool ok;
+
+    options_of(seed, steps, &o);
+    o.trace = trace;
+    sim_init(&world, &o);
+    ok = sim_run(&world);
+    t->steps += world.steps;
+    t->faults += world.faults;
+    t->moves += world.moves;
+    t->moves_done += world.moves_done;
+    t->runs++;
+    t->failed += !ok;
+    return ok;
+}
+
+static void
+failure_print(uint64_t seed, uint32_t steps)
+{
+    struct totals again = {0};
+
+    sim_close(&world);
+    sim_story_keep(true);
+    (void)seed_run(seed, steps, false, &again);
+    printf("seed %lu, step %lu: %s\n", (unsigned long)seed, (unsigned long)world.steps,
+           world.failure);
+    sim_story_print(60);
+    sim_state_print(&world);
+    sim_story_keep(false);
+}
+
+static int
+seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace)
+{
+    struct totals t = {0};
+    clock_t begun = clock();
+    double seconds;
+
+    for (uint64_t seed = from; seed <= to; seed++) {
+        bool ok = seed_run(seed, steps, trace, &t);
+        if (!ok && t.failed == 1) {
+            failure_print(seed, steps);
+        } else if (!ok) {
+            printf("seed %lu, step %lu: %s\n", (unsigned long)seed, (unsigned long)world.steps,
+                   world.failure);
+        }
+        sim_close(&world);
+    }
+    seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
+    printf("%lu seeds, %lu steps, %lu faults, %lu moves asked, %lu done; %lu failed; %.0f steps/s\n",
+           (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
+           (unsigned long)t.moves, (unsigned long)t.moves_done, (unsigned long)t.failed,
+           (double)t.steps / (seconds > 0 ? seconds : 1));
+    return t.failed != 0;
+}
+
+static int
+usage(void)
+{
+    fprintf(stderr, "usage: zbsim --seeds A-B [--steps N] | --seed N [--steps N] [--trace]\n");
+    return 2;
+}
+
+int
+main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'n'},
+        {"steps", required_argument, NULL, 'k'}, {"trace", no_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
+    };
+    uint64_t from = 0;
+    uint64_t to = 0;
+    uint32_t steps = 20000;
+    bool trace = false;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (c) {
+        case 's':
+            if (sscanf(optarg, "%lu-%lu", &from, &to) != 2 || from > to || from == 0) {
+                return usage();
+            }
+            break;
+        case 'n':
+            from = to = strtoull(optarg, NULL, 10);
+            break;
+        case 'k':
+            steps = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 't':
+            trace = true;
+            break;
+        default:
+            return usage();
+        }
+    }
+    if (from == 0 || optind != argc) {
+        return usage();
+    }
+    return seeds_run(from, to, steps, trace);
+}

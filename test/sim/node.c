@@ -1,0 +1,190 @@
+#include "sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- engine ---- */
+
+void
+sim_engine_kill(struct sim *w, uint8_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+
+    if (!n->engine) {
+        return;
+    }
+    n->engine = false;
+    memset(n->session, 0, sizeof(n->session));
+    for (uint32_t i = 0; i < w->commands_count; i++) {
+        if (w->commands[i].node == node && !w->commands[i].answered) {
+            w->commands[i].dropped = true;
+        }
+    }
+    for (uint8_t i = 0; i < w->opt.services; i++) { /* the keeper ends its transfers */
+        n->services[i].receive_epoch++;
+        n->services[i].receives = 0;
+    }
+    sim_links_check(w, node);
+}
+
+void
+sim_engine_start(struct sim *w, uint8_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+    struct zb_core_options opt = {.self = node, .services_max = w->opt.services};
+
+    if (n->engine) {
+        return;
+    }
+    sim_tell(w, node, "engine starts");
+    n->engine = true;
+    n->engine_life = ++w->next_life;
+    n->nonce = (uint64_t)n->engine_life * 100 + node + 1;
+    opt.nonce = n->nonce;
+    opt.seed = w->opt.seed * 1000003 + n->nonce;
+    w->cores[node] = zb_core_init(w->cores[node], &opt);
+    n->wake_ms = sim_local_ms(w, node) + 1000;
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        struct zb_event ev = {.kind = ZB_EV_CONFIG, .service = i};
+        ev.u.conf = w->conf[i];
+        ev.u.conf.version = n->services[i].conf_version;
+        sim_step(w, node, &ev);
+        if (n->services[i].conf_version != w->conf[i].version) {
+            struct sim_item *item = sim_item_add(w, SIM_CONF, node, 500);
+            item->service = i;
+            item->life = n->engine_life;
+        }
+    }
+    sim_links_check(w, node);
+}
+
+/* ---- keeper ---- */
+
+void
+sim_keeper_kill(struct sim *w, uint8_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+
+    sim_engine_kill(w, node);
+    n->keeper = false;
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        struct sim_service *s = &n->services[i];
+        s->claimed = s->settled = false;
+        s->stage = ZB_STAGE_REST;
+        for (uint8_t j = 0; j < SIM_DATASETS; j++) { /* a receive that nobody feeds any more */
+            if (s->datasets[j].partial && sim_chance(w, 500)) {
+                sim_dataset_destroy(&s->datasets[j]);
+            }
+        }
+    }
+}
+
+void
+sim_keeper_start(struct sim *w, uint8_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+
+    if (n->keeper) {
+        return;
+    }
+    sim_tell(w, node, "keeper starts");
+    n->keeper = true;
+    n->keeper_life = ++w->next_life;
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        sim_keeper_settle(w, node, i);
+    }
+    sim_item_add(w, SIM_START_ENGINE, node, 10 + (int64_t)sim_random(w, 200))->life = n->host_life;
+}
+
+/* ---- host ---- */
+
+void
+sim_host_crash(struct sim *w, uint8_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+
+    if (!n->on) {
+        return;
+    }
+    sim_keeper_kill(w, node);
+    n->on = n->paused = false;
+    n->disk_full = n->disk_stuck = false;
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        struct sim_service *s = &n->services[i];
+        s->running = s->stubborn = s->writing = false;
+        for (uint8_t j = 0; j < SIM_DATASETS; j++) {
+            sim_dataset_crash(&s->datasets[j]);
+        }
+    }
+}
+
+void
+sim_host_start(struct sim *w, uint8_t node)
+{
+    struct sim_node *n = &w->nodes[node];
+
+    if (n->on) {
+        return;
+    }
+    sim_tell(w, node, "host starts");
+    n->on = true;
+    n->host_life = ++w->next_life;
+    n->clock_base_ms = 4000 + (int64_t)sim_random(w, 1000); /* since its boot */
+    n->clock_at_ms = w->now_ms;
+    n->clock_ppm = (int32_t)sim_random(w, 20001) - 10000;
+    sim_item_add(w, SIM_SYNC, node, 5000)->life = n->host_life;
+    sim_keeper_start(w, node);
+}
+
+/* ---- operators ---- */
+
+void
+sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind, uint8_t target)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND, .service = service};
+    struct sim_command *c;
+
+    if (!w->nodes[node].engine || w->nodes[node].paused) {
+        return;
+    }
+    if (w->commands_count == SIM_COMMANDS) { /* answered ones make room */
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < w->commands_count; i++) {
+            if (!w->commands[i].answered && !w->commands[i].dropped) {
+                w->commands[kept++] = w->commands[i];
+            }
+        }
+        w->commands_count = kept;
+    }
+    if (w->commands_count == SIM_COMMANDS) {
+        return;
+    }
+    c = &w->commands[w->commands_count++];
+    *c = (struct sim_command){.id = w->next_command++, .node = node};
+    w->moves += kind == ZB_CMD_MOVE;
+    ev.u.command.kind = kind;
+    ev.u.command.id = c->id;
+    ev.u.command.node = target;
+    ev.u.command.dry_run = kind == ZB_CMD_MOVE && sim_chance(w, 50);
+    sim_tell(w, node, "command %lu kind %d service %u to n%u", (unsigned long)c->id, (int)kind,
+             service, target + 1);
+    sim_step(w, node, &ev);
+}
+
+/* A newer declaration reaches the nodes one after the other. */
+void
+sim_config_change(struct sim *w, uint8_t service)
+{
+    struct zb_core_conf *c = &w->conf[service];
+
+    c->version++;
+    c->interval_ms = 2000 + (int64_t)sim_random(w, 10000);
+    c->keep_count = 3 + sim_random(w, 6);
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        if (w->nodes[i].engine) {
+            struct sim_item *item = sim_item_add(w, SIM_CONF, i, (int64_t)sim_random(w, 2000));
+            item->service = service;
+            item->life = w->nodes[i].engine_life;
+        }
+    }
+}

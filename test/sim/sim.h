@@ -1,0 +1,376 @@
+/*
+ * A simulated cluster around the production core and the production rules of the keeper: what is
+ * simulated is what they stand on, namely disks, mounts, services, the network, clocks and
+ * operators. What the model covers and what it leaves out stands in doc/simulation.md.
+ *
+ * One struct sim is one world. It holds no pointers into itself but for the cores' own, so that the
+ * exhaustive search can copy it (exhaust.c). Everything in it follows from the seed.
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include "core/core.h"
+#include "keeper/rules.h"
+
+#define SIM_NODES 5
+#define SIM_SERVICES 2
+#define SIM_DATASETS 3    /* of a tree: "", "a", "b"; a slot per name */
+#define SIM_SNAPS 64      /* of a dataset; past it a snapshot fails for want of space */
+#define SIM_ITEMS 2048    /* things that are going to happen */
+#define SIM_VERSIONS 65536 /* writes of one run */
+#define SIM_MANIFESTS 4096
+#define SIM_COMMANDS 512
+#define SIM_UUIDS 255
+
+/* ---- disks ---- */
+
+struct sim_snap {
+    uint64_t guid;
+    struct zb_set_id id; /* none: another tool's */
+    uint32_t version;    /* what it holds */
+    uint16_t manifest;   /* 1 + number of the set's */
+    bool held;           /* by somebody else */
+};
+
+/* One dataset of one service on one node. Versions are numbers of writes (struct sim_version); 0 is
+ * the empty file system. */
+struct sim_dataset {
+    bool exists;
+    bool marked;
+    bool orphan;
+    bool partial;        /* the first receive never ended: no snapshot yet */
+    uint8_t uuid;        /* 0: none yet (a newcomer) */
+    uint8_t mount;       /* enum zb_mount_state */
+    bool outsider;       /* a process outside the service keeps it mounted */
+    bool lazy;           /* unmounted lazily: a process still writes through it */
+    bool dirty;          /* a page written through a mapping and not flushed */
+    uint64_t token_guid; /* a partial incremental receive leads there; 0 none */
+    uint32_t live;       /* what a reader of the mounted file system sees */
+    uint32_t synced;     /* what is there after a crash, without the intent log */
+    uint32_t logged;     /* what its replay brings back; 0: nothing is logged */
+    uint32_t snaps_count;
+    struct sim_snap snaps[SIM_SNAPS];
+};
+
+/* ---- nodes ---- */
+
+struct sim_service {
+    /* survives a crash */
+    struct zb_keeper_record record;
+    struct sim_dataset datasets[SIM_DATASETS];
+    uint64_t conf_version; /* of the declaration that this node has */
+    /* the running host's */
+    bool running;
+    bool stubborn; /* does not end when it is asked to */
+    bool writing;  /* a write of it is scheduled */
+    /* the keeper's life */
+    enum zb_keeper_stage stage;
+    bool settled;
+    bool claimed;  /* an operation that changes the tree is under way */
+    uint32_t sealed; /* manifest number of ZB_STAGE_SEALED */
+    uint32_t receives;      /* under way */
+    uint32_t receive_epoch; /* raised to end them */
+};
+
+struct sim_node {
+    bool on;     /* the host */
+    bool keeper; /* the processes */
+    bool engine;
+    bool paused;
+    bool disk_full;
+    bool disk_stuck; /* operations begin and do not return */
+    uint32_t host_life;
+    uint32_t keeper_life;
+    uint32_t engine_life;
+    uint64_t nonce;
+    int64_t clock_base_ms; /* the host's clock at clock_at_ms */
+    int64_t clock_at_ms;
+    int32_t clock_ppm;
+    int64_t wake_ms; /* on the host's clock; of the core */
+    uint32_t session[SIM_NODES]; /* of the connection with that peer, as its engine knows; 0 none */
+    struct sim_service services[SIM_SERVICES];
+};
+
+/* ---- what is going to happen ---- */
+
+enum sim_kind {
+    SIM_FREE = 0,
+    SIM_MESSAGE,   /* arrives at node */
+    SIM_OP,        /* an operation of the keeper of node reaches its next stage */
+    SIM_DONE,      /* its answer arrives at the engine */
+    SIM_SHIP,      /* a transfer from node reaches its next stage */
+    SIM_RECEIVED,  /* node's engine hears that it holds a set whole */
+    SIM_LINK,      /* the connection of node and peer is looked at */
+    SIM_CONF,      /* node hears of a newer declaration */
+    SIM_WRITE,     /* the service on node writes */
+    SIM_SYNC,      /* a transaction group of node's pool ends */
+    SIM_START_NODE,
+    SIM_START_KEEPER,
+    SIM_START_ENGINE,
+    SIM_RESUME,
+    SIM_DISK_WELL,
+    SIM_FAULT,
+    SIM_OPERATOR,
+};
+
+struct sim_item {
+    enum sim_kind kind;
+    int64_t at_ms;
+    uint64_t order;
+    uint8_t node;
+    uint8_t peer;
+    uint8_t service;
+    uint8_t stage; /* of an operation or a transfer */
+    uint32_t life; /* of what it belongs to: host, keeper or engine of node */
+    uint32_t peer_life;
+    uint32_t keeper_life;
+    uint32_t session;
+    union {
+        struct zb_core_msg msg;
+        struct {
+            uint64_t id;
+            enum zb_act_kind kind;
+            uint8_t node;
+            bool final;
+            bool fail; /* as the fault plan has it */
+            bool claims;
+            bool was_mounted; /* SEAL: before it */
+            bool remounted;   /* SEAL: put back */
+            uint8_t protect_count;
+            uint32_t flags;
+            uint32_t keep_count;
+            uint32_t manifest; /* 1 + number */
+            uint64_t term;
+            uint64_t nonce;
+            int64_t timeout_ms;
+            int64_t begun_ms;
+            struct zb_set_ref set;
+            struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
+        } op;
+        struct {
+            uint64_t id;
+            uint64_t term;
+            uint32_t manifest; /* 1 + number */
+            uint32_t epoch;    /* of the follower's receives, when this one began */
+            uint8_t entry;     /* of the manifest */
+            uint8_t slot;      /* of the follower's dataset */
+            bool receiving;    /* snap is on its way */
+            bool fail;
+            bool lie; /* the receive says that it is done, and is not (G11) */
+            struct sim_snap snap;
+            struct zb_set_ref set;
+        } ship;
+        struct {
+            uint64_t id;
+            enum zb_act_kind kind;
+            enum zb_rc rc;
+            bool obs_valid;
+            bool remounted;
+            uint32_t elapsed_ms;
+            struct zb_core_obs obs;
+            struct zb_set_ref set;
+        } done;
+        struct zb_set_ref set;
+    } u;
+};
+
+struct sim_version {
+    uint32_t parent;
+    uint8_t service;
+    uint8_t uuid;
+    bool acked;
+};
+
+struct sim_manifest {
+    struct zb_set_ref ref;
+    uint8_t service;
+    uint8_t count;
+    uint8_t uuids[SIM_DATASETS];
+    uint8_t slots[SIM_DATASETS]; /* the names they have there */
+    uint64_t guids[SIM_DATASETS];
+    uint32_t versions[SIM_DATASETS];
+};
+
+struct sim_command {
+    uint64_t id;
+    uint8_t node;
+    bool answered;
+    bool dropped; /* its engine ended: the client was told so */
+};
+
+/* What a run may meet; chances are per 1000. */
+struct sim_options {
+    uint64_t seed;
+    uint8_t nodes;
+    uint8_t services;
+    uint8_t datasets;
+    uint32_t steps;      /* core steps to run, before the end */
+    int64_t fault_ms;    /* mean time between faults; 0: none */
+    int64_t operator_ms; /* mean time between commands; 0: none */
+    uint32_t loss;
+    uint32_t duplicates;
+    uint32_t reorder;
+    uint32_t op_failures;
+    bool trace;
+};
+
+struct sim {
+    struct sim_options opt;
+    uint64_t random;
+    int64_t now_ms;
+    uint64_t order;
+    uint64_t steps;
+    uint32_t faults;
+    uint32_t moves;        /* asked for */
+    uint32_t moves_done;
+    uint64_t next_guid;
+    uint64_t next_command;
+    uint32_t next_session;
+    uint32_t next_life;
+    uint8_t next_uuid[SIM_SERVICES];
+    bool healing; /* no new faults, no commands */
+    bool manual;  /* nothing is scheduled by chance: a scenario or the search does it */
+    bool cut[SIM_NODES][SIM_NODES]; /* from, to */
+    struct zb_core_conf conf[SIM_SERVICES];
+    uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
+    bool destroyed[SIM_SERVICES][SIM_UUIDS + 1]; /* by its leader's administrator */
+    uint64_t leader_of[SIM_SERVICES][64];        /* 1 + node that mounted that term, by term */
+    struct zb_set_ref released[SIM_SERVICES];
+    uint32_t items_count;
+    uint32_t heap_count;
+    uint32_t commands_count;
+    uint32_t manifests_count;
+    uint32_t versions_count;
+    bool failed;
+    char failure[512];
+    struct sim_node nodes[SIM_NODES];
+    struct sim_item items[SIM_ITEMS];
+    uint16_t heap[SIM_ITEMS];
+    uint16_t free_items[SIM_ITEMS];
+    struct sim_command commands[SIM_COMMANDS];
+    struct sim_manifest manifests[SIM_MANIFESTS];
+    struct sim_version versions[SIM_VERSIONS];
+    struct zb_core *cores[SIM_NODES];
+    struct zb_plan plan;
+};
+
+/* ---- sim.c: the world's life ---- */
+
+void sim_init(struct sim *w, const struct sim_options *options);
+void sim_close(struct sim *w);
+/* Runs until options.steps core steps were made, then heals everything and waits for liveness.
+ * False: an invariant broke or liveness failed; w->failure says it. */
+bool sim_run(struct sim *w);
+/* The next thing that is due happens; false when nothing is left before until_ms. */
+bool sim_advance(struct sim *w, int64_t until_ms);
+void sim_item_run(struct sim *w, struct sim_item *item);
+void sim_step(struct sim *w, uint8_t node, struct zb_event *ev);
+uint32_t sim_random(struct sim *w, uint32_t below);
+bool sim_chance(struct sim *w, uint32_t per_mille);
+struct sim_item *sim_item_add(struct sim *w, enum sim_kind kind, uint8_t node, int64_t delay_ms);
+int64_t sim_local_ms(const struct sim *w, uint8_t node);
+
+/* ---- node.c: hosts and their processes ---- */
+
+void sim_host_start(struct sim *w, uint8_t node);
+void sim_host_crash(struct sim *w, uint8_t node);
+void sim_keeper_start(struct sim *w, uint8_t node);
+void sim_keeper_kill(struct sim *w, uint8_t node);
+void sim_engine_start(struct sim *w, uint8_t node);
+void sim_engine_kill(struct sim *w, uint8_t node);
+void sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
+                 uint8_t target);
+void sim_config_change(struct sim *w, uint8_t service);
+
+/* ---- net.c ---- */
+
+void sim_link_check(struct sim *w, uint8_t a, uint8_t b);
+void sim_links_check(struct sim *w, uint8_t node);
+void sim_message_send(struct sim *w, uint8_t from, uint8_t service, uint8_t to,
+                      const struct zb_core_msg *msg);
+void sim_message_arrive(struct sim *w, const struct sim_item *item);
+bool sim_connected(const struct sim *w, uint8_t a, uint8_t b);
+
+/* ---- disk.c: datasets, no rules ---- */
+
+uint32_t sim_write(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset, bool fsync);
+void sim_dataset_flush(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
+void sim_dataset_crash(struct sim_dataset *d);
+void sim_dataset_replay(struct sim_dataset *d);
+void sim_dataset_destroy(struct sim_dataset *d);
+uint64_t sim_written(const struct sim_dataset *d);
+bool sim_holds(const struct sim *w, uint8_t node, const struct sim_manifest *m);
+bool sim_descends(const struct sim *w, uint32_t ancestor, uint32_t version);
+struct sim_manifest *sim_manifest_find(struct sim *w, uint8_t service,
+                                       const struct zb_set_ref *ref);
+void sim_position(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref);
+struct sim_dataset *sim_dataset_by_uuid(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid);
+
+/* ---- keeper.c, keeper_lead.c, transfer.c: operations with the production rules ---- */
+
+/* What the rules are asked with; points into itself. */
+struct sim_facts {
+    struct zb_keeper_facts facts;
+    struct zb_kdataset datasets[SIM_DATASETS];
+    uint8_t slots[SIM_DATASETS];
+    struct zb_manifest sealed;
+    struct zb_manifest_entry sealed_entries[SIM_DATASETS];
+};
+struct sim_request {
+    struct zb_kreq req;
+    struct zb_manifest_entry entries[SIM_DATASETS];
+};
+void sim_node_name(uint8_t node, char *out); /* of ZB_NODE_NAME_SIZE */
+void sim_rel_name(uint8_t slot, char *out);  /* of ZB_REL_SIZE */
+void sim_uuid_text(uint32_t number, char *out); /* of ZB_UUID_SIZE */
+void sim_facts_fill(struct sim *w, uint8_t node, uint8_t service, struct sim_facts *f);
+void sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request *r);
+void sim_manifest_expand(const struct sim_manifest *m, struct zb_manifest *out,
+                         struct zb_manifest_entry *entries);
+void sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs);
+void sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a);
+void sim_op_run(struct sim *w, struct sim_item *item);
+void sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool looks);
+/* Stages of the operations that lead; each returns the delay to its next stage, or -1 when it has
+ * called sim_op_finish. */
+int64_t sim_op_promote(struct sim *w, struct sim_item *item);
+int64_t sim_op_seal(struct sim *w, struct sim_item *item);
+int64_t sim_op_snapshot(struct sim *w, struct sim_item *item);
+void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
+bool sim_demote(struct sim *w, uint8_t node, uint8_t service);
+bool sim_umount(struct sim *w, uint8_t node, uint8_t service);
+void sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a);
+void sim_ship_run(struct sim *w, struct sim_item *item);
+
+/* ---- fault.c ---- */
+
+void sim_fault(struct sim *w);
+void sim_operator(struct sim *w);
+void sim_heal(struct sim *w);
+
+/* ---- check.c: the invariants ---- */
+
+/* Each failure is kept once, with the invariant's name in front; the run then ends. */
+__attribute__((format(printf, 2, 3))) void sim_fail(struct sim *w, const char *fmt, ...);
+void sim_check(struct sim *w);
+void sim_check_writable(struct sim *w, uint8_t node, uint8_t service, bool planned,
+                        const struct zb_set_ref *released);
+void sim_check_overwrite(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
+void sim_check_pruned(struct sim *w, uint8_t node, uint8_t service);
+void sim_check_released(struct sim *w, uint8_t node, uint8_t service);
+void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
+void sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
+                     const struct zb_keeper_record *before);
+bool sim_check_alive(struct sim *w);
+
+/* ---- story.c ---- */
+
+/* One line of what happened, when options.trace or the last lines are wanted. */
+__attribute__((format(printf, 3, 4))) void sim_tell(struct sim *w, uint8_t node, const char *fmt,
+                                                    ...);
+const char *sim_act_word(enum zb_act_kind kind);
+void sim_story_print(size_t lines);
+void sim_story_keep(bool keep);
+void sim_state_print(struct sim *w);
+
+#endif
