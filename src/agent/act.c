@@ -190,6 +190,8 @@ static void
 request_protect(const struct zb_action *action, struct zb_kreq *req)
 {
     req->count = action->keep_count;
+    req->base_term = action->floor.term;
+    req->base_seq = action->floor.seq;
     req->protect_count = action->protect_count;
     for (uint32_t i = 0; i < action->protect_count; i++) {
         req->protect[i] = action->protect[i];
@@ -278,6 +280,9 @@ prune_known(struct zb_agent *a, const struct zb_action *action)
         if (zb_set_id_cmp(action->protect[i], oldest) < 0) {
             oldest = action->protect[i];
         }
+    }
+    if (!zb_set_id_is_none(action->floor) && zb_set_id_cmp(action->floor, oldest) < 0) {
+        oldest = action->floor;
     }
     free(sets);
     zb_position_prune(a, action->service, oldest);

@@ -44,14 +44,20 @@ suspects_json(const struct zb_peer_names *names, uint32_t suspects)
 }
 
 static json_t *
+id_json(struct zb_set_id id)
+{
+    json_t *o = zb_must(json_object());
+    zb_json_put(o, "term", zb_json_u64(id.term));
+    zb_json_put(o, "seq", zb_json_u64(id.seq));
+    return o;
+}
+
+static json_t *
 bases_json(const struct zb_core_msg *msg)
 {
     json_t *list = zb_json_array_new();
     for (uint32_t i = 0; i < msg->bases_count; i++) {
-        json_t *o = zb_must(json_object());
-        zb_json_put(o, "term", zb_json_u64(msg->bases[i].term));
-        zb_json_put(o, "seq", zb_json_u64(msg->bases[i].seq));
-        zb_json_append(list, o);
+        zb_json_append(list, id_json(msg->bases[i]));
     }
     return list;
 }
@@ -65,7 +71,8 @@ report_encode(const struct zb_core_msg *msg, json_t *o)
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
     zb_json_put(o, "exists", zb_json_bool(msg->exists));
     zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
-    zb_json_put(o, "bases", msg->bases_known ? bases_json(msg) : json_null());
+    zb_json_put(o, "bases", bases_json(msg));
+    zb_json_put(o, "floor", id_json(msg->floor));
 }
 
 json_t *
@@ -146,26 +153,28 @@ suspects_read(const struct zb_peer_names *names, struct zb_json_reader *r, const
 }
 
 static void
+id_read(struct zb_json_reader *r, const char *key, const json_t *value, struct zb_set_id *id)
+{
+    struct zb_json_reader in = zb_json_read(value);
+    id->term = zb_json_read_u64(&in, "term");
+    id->seq = zb_json_read_u64(&in, "seq");
+    if (in.bad != NULL) {
+        zb_json_read_fail(r, key);
+    }
+}
+
+static void
 bases_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
     const json_t *list = json_object_get(r->object, "bases");
-    msg->bases_known = !json_is_null(list);
-    if (!msg->bases_known) {
-        return;
-    }
     if (!json_is_array(list) || json_array_size(list) > ZB_MEMBERS_MAX) {
         zb_json_read_fail(r, "bases");
         return;
     }
     for (size_t i = 0; i < json_array_size(list); i++) {
-        struct zb_json_reader in = zb_json_read(json_array_get(list, i));
-        struct zb_set_id *id = &msg->bases[msg->bases_count++];
-        id->term = zb_json_read_u64(&in, "term");
-        id->seq = zb_json_read_u64(&in, "seq");
-        if (in.bad != NULL) {
-            zb_json_read_fail(r, "bases");
-        }
+        id_read(r, "bases", json_array_get(list, i), &msg->bases[msg->bases_count++]);
     }
+    id_read(r, "floor", json_object_get(r->object, "floor"), &msg->floor);
 }
 
 static void

@@ -304,7 +304,7 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
         zb_core_move_op_done(x, kind, r);
         break;
     case ZB_ACT_PRUNE:
-        if (r->rc == ZB_OK) {
+        if (r->rc == ZB_OK && !x->s->op_floor) { /* else more may go when somebody has caught up */
             x->s->unpruned = 0;
         }
         break;

@@ -108,9 +108,10 @@ struct zb_core_msg {
     bool modified;
     bool exists;
     uint32_t start_ms; /* leader: how long the last start took */
-    bool bases_known;  /* leader: bases is where every member stands; else nothing is pruned */
+    /* leader: what no member may prune */
     uint32_t bases_count;
-    struct zb_set_id bases[ZB_MEMBERS_MAX]; /* sets that no member may prune */
+    struct zb_set_id bases[ZB_MEMBERS_MAX]; /* where members stand */
+    struct zb_set_id floor; /* and all sets from this one on: somebody may stand on any; or none */
 };
 
 enum zb_cmd_kind {
@@ -183,7 +184,7 @@ enum zb_act_kind {
     ZB_ACT_SEAL,     /* term, set */
     ZB_ACT_RELEASE,  /* term (next), node (target), set */
     ZB_ACT_DEMOTE,   /* timeout_ms */
-    ZB_ACT_PRUNE,    /* keep_count, protect: ids that stay */
+    ZB_ACT_PRUNE,    /* keep_count, protect: ids that stay, floor */
     /* between engines, answered with ZB_EV_DONE */
     ZB_ACT_SHIP, /* node, set, term: bring node to hold this set whole, and all snapshots in between
                   */
@@ -221,6 +222,7 @@ struct zb_action {
     uint32_t keep_count;
     uint32_t protect_count;
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
+    struct zb_set_id floor; /* PRUNE: so do all from this one on, if it is not none */
     int64_t timeout_ms;
     uint64_t target_id;
     uint64_t command_id;

@@ -23,8 +23,7 @@
     120000 /* the final set must be with the target by then, else the move aborts */
 #define ZB_TAKE_MS                                                                                 \
     60000 /* beyond the start timeout: then a move's command ends "in the background" */
-#define ZB_PRUNE_CAP                                                                               \
-    1000 /* sets kept for a member that is catching up; then it may need a full copy */
+#define ZB_PRUNE_MS 5000 /* between two prunings */
 #define ZB_RESTORE_TELL 4  /* failures to put an aborted move back, then its command is answered */
 #define ZB_FOLLOW_MS 30000 /* the others shall follow by then */
 
@@ -38,7 +37,8 @@ struct peer {
     struct zb_set_ref ship_set;
     struct zb_mono ship_retry_at;
     uint32_t ship_failures;
-    bool ship_partial; /* a ship began and has not ended well: it may stand between two positions */
+    bool exact; /* it acknowledged its position to this leader and nothing was sent since; else it
+                 * may stand between that and the newest set */
     /* a grant it asks of this node, answered when no operation is under way */
     bool ask_waits;
     struct zb_core_msg ask;
@@ -104,6 +104,7 @@ struct svc {
     uint8_t op_node; /* GRANT: for whom */
     uint64_t op_nonce;
     uint64_t op_term;
+    bool op_floor; /* PRUNE: with a floor */
     struct zb_mono op_at;
     struct zb_mono retry_at;
     uint32_t failures;      /* of the role's operation, in a row */

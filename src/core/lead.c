@@ -7,6 +7,9 @@ zb_core_lead_begin(struct step *x)
 {
     struct svc *s = x->s;
 
+    for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
+        s->peers[n].exact = false;
+    }
     if (s->obs.newest.id.term == s->obs.established_term && s->obs.newest.id.seq >= s->next_seq) {
         s->next_seq = s->obs.newest.id.seq + 1;
     }
@@ -144,7 +147,7 @@ zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set)
     a->set = *set;
     a->term = x->s->obs.established_term;
     p->ship_id = a->id;
-    p->ship_partial = true;
+    p->exact = false;
     p->ship_set = *set;
 }
 
@@ -218,7 +221,7 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
         return;
     }
     p->ship_failures = 0;
-    p->ship_partial = false;
+    p->exact = true;
     p->ship_retry_at = x->now;
     p->position = r->set;
     p->position_known = true;
@@ -317,43 +320,29 @@ zb_core_command(struct step *x, const struct zb_event *ev)
 
 /* ---- pruning ---- */
 
-/* Members that are in the middle of catching up may stand on a set between their position and the
- * newest one: nothing is pruned for them, up to a cap. */
-static bool
-somebody_catches_up(const struct svc *s)
-{
-    for (unsigned i = 0; i < s->conf.members_count; i++) {
-        if (s->peers[s->conf.members[i]].ship_partial) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A member's newest set is the base of what it gets next, from whoever leads then. Only the leader
- * knows where all stand, so it tells them what to keep. */
+ * knows where all stand, so it tells them what to keep. One that is in the middle of catching up, or
+ * has acknowledged nothing to this leader yet, may stand anywhere from its last known position on. */
 void
 zb_core_bases_fill(const struct step *x, struct zb_core_msg *m)
 {
     const struct svc *s = x->s;
 
-    if (!zb_core_leads(s->role) || (somebody_catches_up(s) && s->unpruned < ZB_PRUNE_CAP)) {
-        return;
-    }
-    for (unsigned i = 0; i < s->conf.members_count; i++) {
+    for (unsigned i = 0; i < s->conf.members_count && zb_core_leads(s->role); i++) {
         uint8_t n = s->conf.members[i];
         const struct peer *p = &s->peers[n];
+        struct zb_set_id at = p->position_known ? p->position.id : (struct zb_set_id){0};
         if (n == x->core->opt.self) {
             continue;
         }
-        if (!p->position_known || p->ship_id != 0) {
-            return;
+        if (zb_set_id_is_none(at)) {
+            at.seq = 1; /* below every set */
         }
-        if (!zb_set_id_is_none(p->position.id)) {
-            m->bases[m->bases_count++] = p->position.id;
+        m->bases[m->bases_count++] = at;
+        if (!p->exact && (zb_set_id_is_none(m->floor) || zb_set_id_cmp(at, m->floor) < 0)) {
+            m->floor = at;
         }
     }
-    m->bases_known = true;
 }
 
 /* What is protected now; false: it is not known, nothing is pruned. */
@@ -366,17 +355,14 @@ bases_now(const struct step *x, struct zb_core_msg *m)
     memset(m, 0, sizeof(*m));
     if (zb_core_leads(s->role)) {
         zb_core_bases_fill(x, m);
-        return m->bases_known;
+        return true;
     }
     if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self) {
         return false;
     }
     p = &s->peers[s->obs.learned_leader];
-    if (!p->known || p->report.established_term != s->obs.learned_term) {
-        return false;
-    }
     *m = p->report;
-    return m->bases_known;
+    return p->known && m->established_term == s->obs.learned_term;
 }
 
 /* Old sets go when enough came in. */
@@ -400,6 +386,8 @@ zb_core_prune_settle(struct step *x)
     if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
         a->protect[a->protect_count++] = s->obs.released_set.id;
     }
-    s->prune_at.ms = x->now.ms + 5000;
+    a->floor = bases.floor;
+    s->op_floor = !zb_set_id_is_none(bases.floor);
+    s->prune_at.ms = x->now.ms + ZB_PRUNE_MS;
     return true;
 }

@@ -84,20 +84,24 @@ zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const c
     }
 }
 
+/* A member stands on this set; or one that is in the middle of catching up may: rank counts from the
+ * newest set on, and past ZB_CATCH_UP_MAX such a member is given up (it wants a full copy then). */
 static bool
-is_protected(struct zb_set_id id, const struct zb_set_id *protect, size_t count)
+is_protected(struct zb_set_id id, uint32_t rank, const struct zb_kreq *req)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (zb_set_id_cmp(id, protect[i]) == 0) {
+    const struct zb_set_id floor = {req->base_term, req->base_seq};
+
+    for (size_t i = 0; i < req->protect_count; i++) {
+        if (zb_set_id_cmp(id, req->protect[i]) == 0) {
             return true;
         }
     }
-    return false;
+    return !zb_set_id_is_none(floor) && zb_set_id_cmp(id, floor) >= 0 && rank <= ZB_CATCH_UP_MAX;
 }
 
 size_t
 zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
-               const struct zb_set_id *protect, size_t protect_count, bool *go)
+               const struct zb_kreq *req, bool *go)
 {
     uint32_t newer_count = 0;
     size_t go_count = 0;
@@ -108,7 +112,7 @@ zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
         if (!zb_set_name_parse(snaps[i].name, &id, NULL)) {
             continue; /* S9: not ours */
         }
-        if (newer_count++ >= keep && newer_count > 1 && !is_protected(id, protect, protect_count)) {
+        if (newer_count++ >= keep && newer_count > 1 && !is_protected(id, newer_count, req)) {
             go[i] = true;
             go_count++;
         }

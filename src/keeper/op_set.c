@@ -371,7 +371,7 @@ dataset_prune(const char *dataset, const struct zb_kreq *req, uint32_t keep, uin
         (void)snprintf(snaps[i].name, sizeof(snaps[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
                        list.snaps[i].name);
     }
-    (void)zb_rules_prune(snaps, list.count, keep, req->protect, req->protect_count, go);
+    (void)zb_rules_prune(snaps, list.count, keep, req, go);
     for (size_t i = 0; i <= list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
         if (n == PRUNE_BATCH || (i == list.count && n > 0)) {
             rc = batch_destroy(batch, n, destroyed, err);

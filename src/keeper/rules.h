@@ -97,9 +97,9 @@ void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, co
                        const char *boot_id, uint64_t pool_guid);
 
 /* PRUNE: which snapshots of one dataset may go: sets only, not among the newest `keep` sets (never
- * the newest one), not protected. Fills go (snaps_count of them). Snapshots sorted by createtxg.
- * Returns how many. */
+ * the newest one), not protected by the request, not from its base set on. Fills go (snaps_count of
+ * them). Snapshots sorted by createtxg. Returns how many. */
 size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
-                      const struct zb_set_id *protect, size_t protect_count, bool *go);
+                      const struct zb_kreq *req, bool *go);
 
 #endif

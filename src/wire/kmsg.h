@@ -134,7 +134,8 @@ enum zb_kop {
  * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
  *            Refuses, naming it, when what is mounted carries no mark of the service: somebody's own dataset of
  *            that name; but not on the declared first leader while nobody has led, which adopts it.
- * PRUNE      service, count (keep the newest N sets; at least as many as are declared), protect: set ids that must stay. Destroys, in
+ * PRUNE      service, count (keep the newest N sets; at least as many as are declared), protect: set ids that must stay;
+ *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX. Destroys, in
  *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
  *            -> count destroyed.
  */

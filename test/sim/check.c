@@ -40,10 +40,6 @@ sim_check(struct sim *w)
         int writer = -1;
         for (uint8_t n = 0; n < w->opt.nodes; n++) {
             const struct sim_service *s = &w->nodes[n].services[i];
-            if (s->running && s->datasets[0].mount != ZB_MOUNT_RW && !s->stubborn &&
-                s->stage == ZB_STAGE_REST && w->nodes[n].keeper && s->settled && !s->claimed) {
-                sim_fail(w, "S1: service %u runs on n%u without its data", i, n + 1);
-            }
             if (!can_write(w, s)) {
                 continue;
             }

@@ -106,6 +106,10 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
     q->version = w->nodes[item->node].services[item->service].conf_version;
     q->flags = ((item->u.op.flags & ZB_PROMOTE_PLANNED) != 0 ? ZB_KF_PLANNED : 0) |
                ((item->u.op.flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
+    q->base_term = item->u.op.floor.term;
+    q->base_seq = item->u.op.floor.seq;
+    q->protect_count = item->u.op.protect_count;
+    memcpy(q->protect, item->u.op.protect, sizeof(q->protect));
     if (item->u.op.node < SIM_NODES) {
         zb_strcopy(q->node, sizeof(q->node), node_names[item->u.op.node]);
     }
@@ -291,6 +295,7 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.op.timeout_ms = a->timeout_ms;
     item->u.op.begun_ms = w->now_ms;
     item->u.op.set = a->set;
+    item->u.op.floor = a->floor;
     item->u.op.protect_count = (uint8_t)a->protect_count;
     memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
     item->u.op.fail = sim_chance(w, w->opt.op_failures);
@@ -454,10 +459,9 @@ op_create(struct sim *w, struct sim_item *item)
 }
 
 static enum zb_rc
-op_prune(struct sim *w, struct sim_item *item)
+op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
 {
     struct sim_service *s = &w->nodes[item->node].services[item->service];
-    uint32_t keep = item->u.op.keep_count;
     static struct zb_ksnap snaps[SIM_SNAPS];
     bool go[SIM_SNAPS];
 
@@ -477,8 +481,7 @@ op_prune(struct sim *w, struct sim_item *item)
             snaps[j].createtxg = j + 1;
         }
         memset(go, 0, sizeof(go));
-        (void)zb_rules_prune(snaps, d->snaps_count, keep, item->u.op.protect,
-                             item->u.op.protect_count, go);
+        (void)zb_rules_prune(snaps, d->snaps_count, item->u.op.keep_count, &r->req, go);
         for (uint32_t j = 0; j < d->snaps_count; j++) {
             if (go[j] && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
                 sim_fail(w, "S9: a snapshot of another tool was destroyed on n%u", item->node + 1);
@@ -599,7 +602,7 @@ op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_
     case ZB_ACT_DEMOTE:
         return sim_demote(w, item->node, item->service) && !item->u.op.fail ? ZB_OK : ZB_E_HELD;
     case ZB_ACT_PRUNE:
-        return item->u.op.fail ? ZB_E_FAILED : op_prune(w, item);
+        return item->u.op.fail ? ZB_E_FAILED : op_prune(w, item, r);
     default:
         return ZB_OK;
     }

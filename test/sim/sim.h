@@ -145,6 +145,7 @@ struct sim_item {
             int64_t timeout_ms;
             int64_t begun_ms;
             struct zb_set_ref set;
+            struct zb_set_id floor;
             struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
         } op;
         struct {

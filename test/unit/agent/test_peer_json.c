@@ -31,9 +31,9 @@ report(void)
                             .running = true,
                             .exists = true,
                             .start_ms = UINT32_MAX,
-                            .bases_known = true,
                             .bases_count = 2,
-                            .bases = {{.term = 12, .seq = 0}, {.term = 3, .seq = UINT64_MAX}}};
+                            .bases = {{.term = 12, .seq = 0}, {.term = 3, .seq = UINT64_MAX}},
+                            .floor = {.term = 2, .seq = 9}};
     for (int i = 0; i < ZB_DIGEST_SIZE; i++) {
         m.set.digest[i] = (uint8_t)(17 * i);
         m.fork.digest[i] = (uint8_t)(255 - i);
@@ -71,7 +71,7 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->role, b->role);
     assert_true(a->running == b->running && a->modified == b->modified && a->exists == b->exists);
     assert_int_equal(a->start_ms, b->start_ms);
-    assert_true(a->bases_known == b->bases_known);
+    assert_int_equal(zb_set_id_cmp(a->floor, b->floor), 0);
     assert_int_equal(a->bases_count, b->bases_count);
     for (uint32_t i = 0; i < a->bases_count; i++) {
         assert_int_equal(zb_set_id_cmp(a->bases[i], b->bases[i]), 0);
@@ -137,7 +137,7 @@ a_missing_key_refuses_all(void **state)
         "version",          "rc",       "set",          "suspects",
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "fork",     "running",      "modified",
-        "exists",           "start_ms", "bases",
+        "exists",           "start_ms", "bases", "floor",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);

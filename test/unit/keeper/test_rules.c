@@ -764,16 +764,23 @@ test_prune(void **state)
         {.name = "autosnap_2026"},
         {.name = "zbaton-000002-00000000-20261122T064103Z"},
     };
-    const struct zb_set_id protect[] = {{1, 1}};
+    struct zb_kreq req = {0};
     bool go[6];
     (void)state;
 
-    assert_int_equal(zb_rules_prune(snaps, 6, 2, NULL, 0, go), 2);
+    assert_int_equal(zb_rules_prune(snaps, 6, 2, &req, go), 2);
     assert_true(go[0] && go[2] && !go[1] && !go[3] && !go[4] && !go[5]);
-    assert_int_equal(zb_rules_prune(snaps, 6, 2, protect, 1, go), 1);
-    assert_true(go[0] && !go[2]);
-    assert_int_equal(zb_rules_prune(snaps, 6, 0, NULL, 0, go), 3);
+    assert_int_equal(zb_rules_prune(snaps, 6, 0, &req, go), 3);
     assert_false(go[5]); /* never the newest */
+    req.protect[0] = (struct zb_set_id){1, 1};
+    req.protect_count = 1;
+    assert_int_equal(zb_rules_prune(snaps, 6, 2, &req, go), 1);
+    assert_true(go[0] && !go[2]);
+    req.protect_count = 0;
+    req.base_term = 1;
+    req.base_seq = 2; /* somebody is on the way from there */
+    assert_int_equal(zb_rules_prune(snaps, 6, 0, &req, go), 2);
+    assert_true(go[0] && go[2] && !go[3]);
 }
 
 int
