@@ -77,11 +77,14 @@ zb_core_ask_settle(struct step *x)
         s->op_node = x->core->opt.self;
         s->op_nonce = x->core->opt.nonce;
         s->op_term = s->ask.term;
+        return;
     }
+    /* After its own grant, so that no voter has granted this node a term that it does not know of
+     * when it starts again: it would then lead a lower one, which that voter never follows. */
     if (x->now.ms >= s->ask.again_at.ms) {
         ask_voters(x);
     }
-    if (s->op_id == 0 && ask_complete(x)) {
+    if (ask_complete(x)) {
         zb_core_go(x, ZB_STIM_GRANTED);
         return;
     }

@@ -203,6 +203,9 @@ observe_done(struct step *x, const struct zb_core_result *r)
         return;
     }
     s->look_failures = 0;
+    if (s->role == ZB_ROLE_UNKNOWN) {
+        s->unpruned = s->conf.keep_count; /* how many are there is not known */
+    }
     s->move.looked = true;
     zb_core_go(x, zb_core_classify(x));
     if ((s->role == ZB_ROLE_DEMOTING || s->role == ZB_ROLE_RESTORING) && s->move.step < 6) {

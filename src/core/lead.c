@@ -51,6 +51,7 @@ snapshot_failed(struct step *x, const struct zb_core_result *r)
         s->next_seq += (uint64_t)1 << shift;
     }
     zb_core_note(x, 4, "R-snapshot-failed", r->text);
+    s->unpruned = s->conf.keep_count; /* perhaps for want of room */
     zb_core_retry_later(x);
     if (s->role == ZB_ROLE_SEALING) {
         zb_core_move_abort(x, r->text);
@@ -99,7 +100,8 @@ snapshot_wanted(const struct svc *s)
     return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
 }
 
-/* One operation at a time, in this order: the service runs; sets that are waited for; due sets. */
+/* One operation at a time, in this order: the service runs; sets that are waited for; due sets; old
+ * sets go. */
 void
 zb_core_lead_settle(struct step *x)
 {
@@ -107,6 +109,9 @@ zb_core_lead_settle(struct step *x)
 
     if (!s->obs.running && x->now.ms >= s->start_retry_at.ms) {
         zb_core_op(x, ZB_ACT_START)->timeout_ms = s->conf.start_timeout_ms;
+        return;
+    }
+    if (s->failures > 0 && zb_core_prune_settle(x)) {
         return;
     }
     if (snapshot_wanted(s)) {
@@ -124,6 +129,7 @@ zb_core_lead_settle(struct step *x)
             return;
         }
     }
+    zb_core_ship_settle(x); /* first: what is on its way is not destroyed */
     if (zb_core_prune_settle(x)) {
         return;
     }
@@ -160,14 +166,15 @@ behind(const struct svc *s, uint8_t node)
 }
 
 /* Every follower that is behind gets the newest set; who cannot be reached or fails is tried later.
- */
+ * Nothing is sent while sets are destroyed: they may be among those in between. */
 void
 zb_core_ship_settle(struct step *x)
 {
     struct svc *s = x->s;
     bool sealing = s->role == ZB_ROLE_SEALING && s->move.final_made && !s->move.aborted;
 
-    if ((!zb_core_leads(s->role) && !sealing) || zb_set_id_is_none(s->obs.newest.id)) {
+    if ((!zb_core_leads(s->role) && !sealing) || zb_set_id_is_none(s->obs.newest.id) ||
+        (s->op_id != 0 && s->op_kind == ZB_ACT_PRUNE)) {
         return;
     }
     for (unsigned i = 0; i < s->conf.members_count; i++) {

@@ -342,6 +342,17 @@ all_follow(const struct step *x)
     return true;
 }
 
+/* A later term is led already, by this node again perhaps. */
+static bool
+moved_on(const struct step *x)
+{
+    uint64_t term;
+
+    (void)zb_core_leader(x, &term);
+    return term > x->s->move.term || x->s->obs.learned_term > x->s->move.term ||
+           x->s->obs.established_term > x->s->move.term;
+}
+
 static void
 taken(struct step *x)
 {
@@ -360,7 +371,7 @@ taken(struct step *x)
         (void)step_line(x, 9, ZB_STEP_BEGIN, "");
         m->deadline.ms = x->now.ms + ZB_FOLLOW_MS;
     }
-    if (m->step == 9 && (all_follow(x) || x->now.ms >= m->deadline.ms)) {
+    if (m->step == 9 && (all_follow(x) || moved_on(x) || x->now.ms >= m->deadline.ms)) {
         bool all = all_follow(x);
         struct zb_action *a;
         (void)step_line(x, 9, all ? ZB_STEP_END : ZB_STEP_FAIL,
@@ -376,6 +387,11 @@ taken(struct step *x)
             m->down_ms > m->stop_ms + m->start_ms ? m->down_ms - m->stop_ms - m->start_ms : 0;
         end(x, ZB_OK, all ? "C-done" : "C-move-degraded",
             all ? "" : "a member does not follow yet");
+        return;
+    }
+    if (moved_on(x)) {
+        end(x, ZB_E_FAILED, "C-move-superseded",
+            "released, but a later term is led: the service went on from there");
         return;
     }
     if (x->now.ms >= m->deadline.ms) {

@@ -53,6 +53,18 @@ sim_dataset_flush(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset)
     d->logged = 0;
 }
 
+/* The last process lets go of what was unmounted lazily. */
+void
+sim_dataset_lazy_end(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset)
+{
+    struct sim_dataset *d = &w->nodes[node].services[service].datasets[dataset];
+
+    if (d->lazy) {
+        sim_dataset_flush(w, node, service, dataset);
+        d->lazy = false;
+    }
+}
+
 void
 sim_dataset_crash(struct sim_dataset *d)
 {

@@ -126,13 +126,15 @@ static void
 fault_holder(struct sim *w)
 {
     uint8_t node = any_node(w);
-    struct sim_service *s = &w->nodes[node].services[sim_random(w, w->opt.services)];
-    struct sim_dataset *d = &s->datasets[sim_random(w, w->opt.datasets)];
+    uint8_t service = (uint8_t)sim_random(w, w->opt.services);
+    uint8_t slot = (uint8_t)sim_random(w, w->opt.datasets);
+    struct sim_service *s = &w->nodes[node].services[service];
+    struct sim_dataset *d = &s->datasets[slot];
 
     if (d->exists && d->outsider) {
         d->outsider = false;
     } else if (d->exists && d->lazy) {
-        d->lazy = false;
+        sim_dataset_lazy_end(w, node, service, slot);
     } else if (s->stubborn) {
         s->stubborn = false;
     } else if (d->exists && d->mount == ZB_MOUNT_RW) {
@@ -283,7 +285,8 @@ sim_heal(struct sim *w)
         for (uint8_t j = 0; j < w->opt.services; j++) {
             n->services[j].stubborn = false;
             for (uint8_t k = 0; k < w->opt.datasets; k++) {
-                n->services[j].datasets[k].outsider = n->services[j].datasets[k].lazy = false;
+                n->services[j].datasets[k].outsider = false;
+                sim_dataset_lazy_end(w, i, j, k);
             }
         }
         if (!n->on) {

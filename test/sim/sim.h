@@ -296,6 +296,7 @@ bool sim_connected(const struct sim *w, uint8_t a, uint8_t b);
 
 uint32_t sim_write(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset, bool fsync);
 void sim_dataset_flush(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
+void sim_dataset_lazy_end(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
 void sim_dataset_crash(struct sim_dataset *d);
 void sim_dataset_replay(struct sim_dataset *d);
 void sim_dataset_destroy(struct sim_dataset *d);

@@ -110,4 +110,10 @@ sim_state_print(struct sim *w)
             service_print(w, n, i);
         }
     }
+    for (uint32_t i = 0; i < w->commands_count; i++) {
+        const struct sim_command *c = &w->commands[i];
+        if (!c->answered && !c->dropped) {
+            printf("  command %lu of n%u is not answered\n", (unsigned long)c->id, c->node + 1);
+        }
+    }
 }
