@@ -52,64 +52,218 @@ sim_check(struct sim *w)
     }
 }
 
-/* S1, S2, M1, M6: who mounts read-write holds everything that was acknowledged, equals what was
- * released, and is the only one who ever mounted this term. */
-void
-sim_check_writable(struct sim *w, uint8_t node, uint8_t service, bool planned,
-                   const struct zb_set_ref *released)
+/* M1, M3, M7: a term is led by one node, recorded before; a majority of voters has granted it or
+ * more, and so has every node that one of them suspects. */
+static void
+writable_term(struct sim *w, const struct sim_item *item)
 {
-    struct sim_service *s = &w->nodes[node].services[service];
-    uint64_t term = s->record.rec.established_term;
-    const struct sim_manifest *m;
+    const struct zb_core_conf *conf = &w->conf[item->service];
+    uint64_t term = item->u.op.term;
+    unsigned voters = 0;
+    unsigned granted = 0;
 
-    if (term < 64) {
-        uint64_t *leader = &w->leader_of[service][term];
-        if (*leader != 0 && *leader != node + 1u) {
-            sim_fail(w, "S1: term %lu of service %u is led by n%lu and by n%u",
-                     (unsigned long)term, service, (unsigned long)*leader, node + 1);
-        }
-        *leader = node + 1u;
+    if (w->nodes[item->node].services[item->service].record.rec.established_term != term) {
+        sim_fail(w, "M7: n%u mounts service %u in term %lu and has not recorded it", item->node + 1,
+                 item->service, (unsigned long)term);
     }
-    for (unsigned u = 1; u <= w->next_uuid[service]; u++) {
-        const struct sim_dataset *d = sim_dataset_by_uuid(w, node, service, (uint8_t)u);
-        uint32_t acked = w->acked[service][u];
-        if (acked == 0 || w->destroyed[service][u]) {
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        if (conf->backup[n]) {
+            continue;
+        }
+        voters++;
+        granted += r->granted_term >= term;
+        for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
+            const char *suspect = r->suspects[i];
+            if (suspect[0] != '\0' &&
+                w->nodes[suspect[1] - '1'].services[item->service].record.rec.granted_term < term) {
+                sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
+                         item->node + 1, (unsigned long)term, item->service, suspect);
+            }
+        }
+    }
+    if (2 * granted <= voters) {
+        sim_fail(w, "M1: n%u leads term %lu of service %u, granted by %u of %u", item->node + 1,
+                 (unsigned long)term, item->service, granted, voters);
+    }
+}
+
+/* S1, M6: no term is led twice, by whomever. */
+static void
+writable_once(struct sim *w, const struct sim_item *item)
+{
+    uint32_t host_life = w->nodes[item->node].host_life;
+    uint64_t term = item->u.op.term;
+
+    if (term < w->writer[item->service].term ||
+        (term == w->writer[item->service].term && item->node != w->writer[item->service].node)) {
+        sim_fail(w, "S1: n%u leads term %lu of service %u, n%u led term %lu", item->node + 1,
+                 (unsigned long)term, item->service, w->writer[item->service].node + 1,
+                 (unsigned long)w->writer[item->service].term);
+    }
+    if (term == w->writer[item->service].term && host_life != w->writer[item->service].host_life) {
+        sim_fail(w, "M6: n%u writes in term %lu of service %u again after a restart",
+                 item->node + 1, (unsigned long)term, item->service);
+    }
+    w->writer[item->service].term = term;
+    w->writer[item->service].node = item->node;
+    w->writer[item->service].host_life = host_life;
+}
+
+/* S2: everything that was acknowledged is there. */
+static void
+writable_whole(struct sim *w, const struct sim_item *item)
+{
+    for (unsigned u = 1; u <= w->next_uuid[item->service]; u++) {
+        const struct sim_dataset *d = sim_dataset_by_uuid(w, item->node, item->service, (uint8_t)u);
+        uint32_t acked = w->acked[item->service][u];
+        if (acked == 0 || w->destroyed[item->service][u]) {
             continue;
         }
         if (d == NULL || d->orphan || !sim_descends(w, acked, d->live)) {
-            sim_fail(w, "S2: n%u leads service %u in term %lu without acknowledged write %u", node + 1,
-                     service, (unsigned long)term, acked);
-        }
-    }
-    if (!planned) {
-        return;
-    }
-    m = sim_manifest_find(w, service, released);
-    if (m == NULL || !sim_holds(w, node, m)) {
-        sim_fail(w, "S2: n%u leads service %u without the released set", node + 1, service);
-        return;
-    }
-    for (uint8_t i = 0; i < m->count; i++) {
-        const struct sim_dataset *d = sim_dataset_by_uuid(w, node, service, m->uuids[i]);
-        if (d->snaps[d->snaps_count - 1].guid != m->guids[i] || d->live != m->versions[i]) {
-            sim_fail(w, "S2: the tree of n%u is not the released set of service %u", node + 1,
-                     service);
+            sim_fail(w, "S2: n%u leads service %u in term %lu without acknowledged write %u",
+                     item->node + 1, item->service, (unsigned long)item->u.op.term, acked);
         }
     }
 }
 
-/* S4, S6: a receive replaces what is there: only what a snapshot holds already. */
-void
-sim_check_overwrite(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset)
+/* S2, M5: a planned take equals the released set, and the release was not superseded. */
+static void
+writable_planned(struct sim *w, const struct sim_item *item)
 {
-    const struct sim_dataset *d = &w->nodes[node].services[service].datasets[dataset];
+    const struct sim_manifest *m = sim_manifest_find(w, item->service, &item->u.op.set);
+    bool released = false;
+
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        released =
+            released || (r->released_term == item->u.op.term && r->granted_term == item->u.op.term);
+    }
+    if (!released) {
+        sim_fail(w, "M5: n%u takes term %lu of service %u on a release that does not stand",
+                 item->node + 1, (unsigned long)item->u.op.term, item->service);
+    }
+    if (m == NULL || !sim_holds(w, item->node, m)) {
+        sim_fail(w, "S2: n%u leads service %u without the released set", item->node + 1,
+                 item->service);
+        return;
+    }
+    for (uint8_t i = 0; i < m->count; i++) {
+        const struct sim_dataset *d =
+            sim_dataset_by_uuid(w, item->node, item->service, m->uuids[i]);
+        if (d->snaps[d->snaps_count - 1].guid != m->guids[i] || d->live != m->versions[i]) {
+            sim_fail(w, "S2: the tree of n%u is not the released set of service %u", item->node + 1,
+                     item->service);
+        }
+    }
+}
+
+/* Asked when PROMOTE has mounted, before anything was written. */
+void
+sim_check_writable(struct sim *w, const struct sim_item *item)
+{
+    writable_term(w, item);
+    writable_once(w, item);
+    writable_whole(w, item);
+    if ((item->u.op.flags & (ZB_PROMOTE_PLANNED | ZB_PROMOTE_REMOUNT)) == ZB_PROMOTE_PLANNED) {
+        writable_planned(w, item);
+    }
+}
+
+/* S6, S9, M2: at its beginning a receive goes on from the newest snapshot, in a dataset that is
+ * zbaton's, in a term that this node has not given up. */
+void
+sim_check_receive(struct sim *w, const struct sim_item *item)
+{
+    const struct sim_service *s = &w->nodes[item->peer].services[item->service];
+    const struct sim_dataset *d = &s->datasets[item->u.ship.slot];
+    const struct sim_snap *newest = d->snaps_count > 0 ? &d->snaps[d->snaps_count - 1] : NULL;
+    const struct sim_snap *snap = &item->u.ship.snap;
+
+    if (newest != NULL && !zb_set_id_is_none(snap->id) && zb_set_id_cmp(newest->id, snap->id) > 0) {
+        sim_fail(w, "S6: n%u went back from %lu/%lu to %lu/%lu of service %u", item->peer + 1,
+                 (unsigned long)newest->id.term, (unsigned long)newest->id.seq,
+                 (unsigned long)snap->id.term, (unsigned long)snap->id.seq, item->service);
+    }
+    if (!d->marked) {
+        sim_fail(w, "S9: n%u receives service %u into a dataset that is not zbaton's",
+                 item->peer + 1, item->service);
+    }
+    if (s->record.rec.granted_term > item->u.ship.term) {
+        sim_fail(w, "M2: n%u receives term %lu of service %u, having granted term %lu",
+                 item->peer + 1, (unsigned long)item->u.ship.term, item->service,
+                 (unsigned long)s->record.rec.granted_term);
+    }
+}
+
+/* S4, S8: at its end it replaces only what a snapshot holds already, and destroyed none. */
+void
+sim_check_overwrite(struct sim *w, const struct sim_item *item)
+{
+    const struct sim_service *s = &w->nodes[item->peer].services[item->service];
+    const struct sim_dataset *d = &s->datasets[item->u.ship.slot];
 
     if (d->mount != ZB_MOUNT_NONE || d->lazy) {
-        sim_fail(w, "S4: n%u receives service %u into a mounted dataset", node + 1, service);
+        sim_fail(w, "S4: n%u receives service %u into a mounted dataset", item->peer + 1,
+                 item->service);
     }
     if (d->logged != 0 || d->dirty ||
         d->live != (d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].version : 0)) {
-        sim_fail(w, "S4: a receive of n%u destroyed writes of service %u", node + 1, service);
+        sim_fail(w, "S4: a receive of n%u destroyed writes of service %u", item->peer + 1,
+                 item->service);
+    }
+    if (d->snaps_count < item->u.ship.snaps_before) {
+        sim_fail(w, "S8: a receive of n%u destroyed snapshots of service %u", item->peer + 1,
+                 item->service);
+    }
+}
+
+/* M6: (term, seq) is never used twice. */
+void
+sim_check_set(struct sim *w, const struct sim_manifest *made)
+{
+    for (uint32_t i = w->manifests_count; i-- > 0;) {
+        const struct sim_manifest *m = &w->manifests[i];
+        if (m->service == made->service && zb_set_id_cmp(m->ref.id, made->ref.id) == 0) {
+            sim_fail(w, "M6: set %lu/%lu of service %u was made twice",
+                     (unsigned long)made->ref.id.term, (unsigned long)made->ref.id.seq,
+                     made->service);
+        }
+    }
+}
+
+/* M5: a release is told while it stands; M2: a grant is told when it is durable. */
+void
+sim_check_message(struct sim *w, uint8_t node, uint8_t service, const struct zb_core_msg *msg)
+{
+    const struct zb_record *r = &w->nodes[node].services[service].record.rec;
+
+    if (msg->kind == ZB_MSG_RELEASED &&
+        (r->released_term != msg->term || r->granted_term != msg->term)) {
+        sim_fail(w, "M5: n%u tells a release of term %lu of service %u that does not stand",
+                 node + 1, (unsigned long)msg->term, service);
+    }
+    if (msg->kind == ZB_MSG_GRANT_ANSWER && msg->rc == ZB_OK && r->granted_term < msg->term) {
+        sim_fail(w, "M2: n%u tells a grant of term %lu of service %u that it has not recorded",
+                 node + 1, (unsigned long)msg->term, service);
+    }
+}
+
+/* M12: a restart of the daemon stops no service whose term goes on. */
+void
+sim_check_restart(struct sim *w, uint8_t node, const bool *running)
+{
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        const struct sim_service *s = &w->nodes[node].services[i];
+        const struct zb_record *r = &s->record.rec;
+        bool whole = true;
+        for (uint8_t j = 0; j < w->opt.datasets; j++) {
+            const struct sim_dataset *d = &s->datasets[j];
+            whole = whole && (!d->exists || d->orphan || !d->marked || d->mount == ZB_MOUNT_RW);
+        }
+        if (running[i] && whole && r->established_term == r->granted_term && !s->running) {
+            sim_fail(w, "M12: the restart of n%u stopped service %u", node + 1, i);
+        }
     }
 }
 
@@ -122,7 +276,8 @@ sim_check_told(struct sim *w, uint8_t node, uint8_t service)
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         const struct sim_dataset *d = &s->datasets[i];
         if (d->exists && d->mount == ZB_MOUNT_NONE && d->logged != 0 && !d->lazy) {
-            sim_fail(w, "S4: n%u told its position of service %u before the intent log was replayed",
+            sim_fail(w,
+                     "S4: n%u told its position of service %u before the intent log was replayed",
                      node + 1, service);
         }
     }
@@ -190,8 +345,7 @@ sim_check_released(struct sim *w, uint8_t node, uint8_t service)
 
 /* M1, M2: terms of a record only grow; a term is granted to one node; never while mounted. */
 void
-sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
-                const struct zb_keeper_record *before)
+sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_keeper_record *before)
 {
     const struct sim_service *s = &w->nodes[node].services[service];
     const struct zb_record *a = &before->rec;
@@ -205,6 +359,15 @@ sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
         strcmp(a->granted_to, b->granted_to) != 0) {
         sim_fail(w, "M1: n%u granted term %lu of service %u to %s and to %s", node + 1,
                  (unsigned long)a->granted_term, service, a->granted_to, b->granted_to);
+    }
+    if (before->granted_version > s->record.granted_version) {
+        sim_fail(w, "M11: n%u granted under version %lu of service %u after version %lu", node + 1,
+                 (unsigned long)s->record.granted_version, service,
+                 (unsigned long)before->granted_version);
+    }
+    if (b->learned_term > a->learned_term && b->learned_term < b->granted_term) {
+        sim_fail(w, "M2: n%u follows term %lu of service %u, having granted term %lu", node + 1,
+                 (unsigned long)b->learned_term, service, (unsigned long)b->granted_term);
     }
     if (b->granted_term > a->granted_term && b->established_term == a->established_term &&
         can_write(w, s)) {

@@ -132,8 +132,7 @@ struct sim_manifest *
 sim_manifest_find(struct sim *w, uint8_t service, const struct zb_set_ref *ref)
 {
     for (uint32_t i = w->manifests_count; i-- > 0;) {
-        if (w->manifests[i].service == service &&
-            zb_set_ref_equal(&w->manifests[i].ref, ref)) {
+        if (w->manifests[i].service == service && zb_set_ref_equal(&w->manifests[i].ref, ref)) {
             return &w->manifests[i];
         }
     }

@@ -1,6 +1,8 @@
 /* What goes wrong, and what people do at bad moments. */
 #include "sim.h"
 
+#include <string.h>
+
 static uint8_t
 any_node(struct sim *w)
 {
@@ -157,10 +159,11 @@ fault_holder(struct sim *w)
             }
             break;
         }
-        sim_tell(w, node, "holder: %s", d->outsider  ? "outsider"
-                                        : d->lazy    ? "lazy unmount"
-                                        : s->stubborn ? "does not end"
-                                                     : "unmounted");
+        sim_tell(w, node, "holder: %s",
+                 d->outsider   ? "outsider"
+                 : d->lazy     ? "lazy unmount"
+                 : s->stubborn ? "does not end"
+                               : "unmounted");
     }
 }
 
@@ -176,12 +179,134 @@ fault_service(struct sim *w)
     }
 }
 
+/* Somebody else's program mounts whatever mounts by itself (S0). */
+static void
+fault_mount_all(struct sim *w)
+{
+    uint8_t node = any_node(w);
+
+    for (uint8_t i = 0; w->nodes[node].on && i < w->opt.services; i++) {
+        for (uint8_t j = 0; j < w->opt.datasets; j++) {
+            struct sim_dataset *d = &w->nodes[node].services[i].datasets[j];
+            if (d->exists && d->marked && !d->safe && d->mount == ZB_MOUNT_NONE && !d->lazy) {
+                sim_dataset_replay(d);
+                d->mount = ZB_MOUNT_RW;
+            }
+        }
+    }
+}
+
+/* A follower's copy is written to, or loses its marks, by somebody's hands. */
+static void
+fault_follower(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    uint8_t service = (uint8_t)sim_random(w, w->opt.services);
+    uint8_t slot = (uint8_t)sim_random(w, w->opt.datasets);
+    struct sim_service *s = &w->nodes[node].services[service];
+    struct sim_dataset *d = &s->datasets[slot];
+
+    if (!w->nodes[node].on || !d->exists || d->partial || d->snaps_count == 0 ||
+        d->mount != ZB_MOUNT_NONE || d->lazy || s->claimed || s->stage != ZB_STAGE_REST ||
+        s->record.rec.established_term >= s->record.rec.learned_term) {
+        return;
+    }
+    if (sim_chance(w, 500)) {
+        sim_tell(w, node, "copy of service %u was written to", service);
+        (void)sim_write(w, node, service, slot, false);
+        d->synced = d->live;
+    } else {
+        sim_tell(w, node, "copy of service %u lost its marks", service);
+        d->marked = false;
+    }
+}
+
+/* Followers' copies are put right by hand: rolled back, marked again. */
+static void
+fault_repair(struct sim *w)
+{
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        for (uint8_t j = 0; j < w->opt.services; j++) {
+            struct sim_service *s = &w->nodes[i].services[j];
+            for (uint8_t k = 0; k < w->opt.datasets; k++) {
+                struct sim_dataset *d = &s->datasets[k];
+                d->marked = d->marked || d->uuid != 0;
+                if (d->exists && d->mount == ZB_MOUNT_NONE && d->snaps_count > 0 && !d->lazy &&
+                    s->record.rec.established_term < s->record.rec.learned_term) {
+                    d->live = d->synced = d->snaps[d->snaps_count - 1].version;
+                }
+            }
+        }
+    }
+}
+
+/* Every other voter holds what the node's disk holds now. */
+static bool
+held_by_voters(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct zb_set_ref own;
+
+    sim_position(w, node, service, &own);
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        struct zb_set_ref other;
+        sim_position(w, i, service, &other);
+        if (!w->conf[service].backup[i] && !zb_set_ref_equal(&own, &other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A leader's disk is put back to an older state while its host is off. That shows where the others
+ * hold what it lacks. */
+static void
+fault_image(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    uint8_t service = (uint8_t)sim_random(w, w->opt.services);
+    struct sim_service *s = &w->nodes[node].services[service];
+
+    if (w->nodes[node].on || w->image.taken || s->datasets[0].snaps_count < 4 ||
+        w->writer[service].node != node || !held_by_voters(w, node, service)) {
+        return;
+    }
+    sim_tell(w, node, "disk of service %u is put back", service);
+    w->image.taken = true;
+    w->image.node = node;
+    w->image.service = service;
+    memcpy(w->image.datasets, s->datasets, sizeof(s->datasets));
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        struct sim_dataset *d = &s->datasets[i];
+        if (d->exists && d->snaps_count > 3) {
+            d->snaps_count -= 2;
+            d->live = d->synced = d->snaps[d->snaps_count - 1].version;
+            d->logged = 0;
+        }
+    }
+}
+
+/* The newer state is brought back; nobody can have led or received meanwhile. */
+static void
+image_undo(struct sim *w)
+{
+    struct sim_service *s = &w->nodes[w->image.node].services[w->image.service];
+
+    if (w->image.taken) {
+        memcpy(s->datasets, w->image.datasets, sizeof(s->datasets));
+        w->image.taken = false;
+        for (uint8_t i = 0; i < w->opt.datasets; i++) {
+            sim_dataset_crash(&s->datasets[i]);
+        }
+    }
+}
+
 void
 sim_fault(struct sim *w)
 {
     static void (*const faults[])(struct sim *) = {
-        fault_power, fault_engine, fault_keeper, fault_cut,    fault_cut,     fault_mend,
-        fault_mend,  fault_pause,  fault_disk,   fault_holder, fault_service,
+        fault_power,    fault_engine, fault_keeper, fault_cut,    fault_cut,     fault_mend,
+        fault_mend,     fault_pause,  fault_disk,   fault_holder, fault_service, fault_mount_all,
+        fault_follower, fault_image,  fault_repair, fault_repair,
     };
 
     if (w->healing) {
@@ -279,13 +404,19 @@ sim_heal(struct sim *w)
     w->healing = true;
     w->opt.loss = w->opt.duplicates = w->opt.reorder = w->opt.op_failures = 0;
     fault_mend(w);
+    fault_repair(w);
+    if (w->image.taken) { /* its host is started with the newer state */
+        sim_host_crash(w, w->image.node);
+        image_undo(w);
+    }
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         struct sim_node *n = &w->nodes[i];
         n->paused = n->disk_full = n->disk_stuck = false;
         for (uint8_t j = 0; j < w->opt.services; j++) {
             n->services[j].stubborn = false;
             for (uint8_t k = 0; k < w->opt.datasets; k++) {
-                n->services[j].datasets[k].outsider = false;
+                struct sim_dataset *d = &n->services[j].datasets[k];
+                d->outsider = false;
                 sim_dataset_lazy_end(w, i, j, k);
             }
         }

@@ -48,8 +48,7 @@ void
 sim_manifest_expand(const struct sim_manifest *m, struct zb_manifest *out,
                     struct zb_manifest_entry *entries)
 {
-    *out = (struct zb_manifest){
-        .id = m->ref.id, .entries_count = m->count, .entries = entries};
+    *out = (struct zb_manifest){.id = m->ref.id, .entries_count = m->count, .entries = entries};
     for (uint8_t i = 0; i < m->count; i++) {
         sim_uuid_text(m->uuids[i], entries[i].uuid);
         zb_strcopy(entries[i].rel, ZB_REL_SIZE, rels[m->slots[i]]);
@@ -136,8 +135,8 @@ sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *o
         obs->mounted_rw = obs->mounted_rw || d->mount == ZB_MOUNT_RW;
         obs->written_bytes += sim_written(d);
         written = written || (sim_written(d) != 0 && d->snaps_count > 0);
-        obs->foreign = obs->foreign || (d->snaps_count > 0 &&
-                                        zb_set_id_is_none(d->snaps[d->snaps_count - 1].id));
+        obs->foreign = obs->foreign ||
+                       (d->snaps_count > 0 && zb_set_id_is_none(d->snaps[d->snaps_count - 1].id));
     }
     obs->modified = written && !obs->mounted;
     obs->mounted_here = s->stage == ZB_STAGE_MOUNTED && s->datasets[0].mount == ZB_MOUNT_RW;
@@ -452,7 +451,7 @@ op_create(struct sim *w, struct sim_item *item)
         }
         if (d->exists && d->uuid == 0) {
             d->uuid = ++w->next_uuid[item->service];
-            d->marked = true;
+            d->marked = d->safe = true;
         }
     }
     return ZB_OK;

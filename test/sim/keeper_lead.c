@@ -48,9 +48,6 @@ static void
 tree_mount(struct sim *w, struct sim_item *item)
 {
     struct sim_service *s = &w->nodes[item->node].services[item->service];
-    bool planned = (item->u.op.flags & (ZB_PROMOTE_PLANNED | ZB_PROMOTE_REMOUNT)) ==
-                   ZB_PROMOTE_PLANNED;
-
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         struct sim_dataset *d = &s->datasets[i];
         if (d->exists && !d->orphan && d->marked) {
@@ -58,7 +55,7 @@ tree_mount(struct sim *w, struct sim_item *item)
             d->mount = ZB_MOUNT_RW;
         }
     }
-    sim_check_writable(w, item->node, item->service, planned, &item->u.op.set);
+    sim_check_writable(w, item);
     for (uint8_t i = 0; i < w->opt.datasets; i++) { /* the probe leaves its traces */
         if (s->datasets[i].exists && s->datasets[i].mount == ZB_MOUNT_RW) {
             (void)sim_write(w, item->node, item->service, i, false);
@@ -201,7 +198,7 @@ newcomers_adopt(struct sim *w, struct sim_item *item)
         struct sim_dataset *d = &s->datasets[i];
         if (d->exists && !d->orphan && d->uuid == 0 && w->next_uuid[item->service] < SIM_UUIDS) {
             d->uuid = ++w->next_uuid[item->service];
-            d->marked = true;
+            d->marked = d->safe = true;
         }
         if (d->exists && !d->orphan && d->marked && d->mount == ZB_MOUNT_RO) {
             d->mount = ZB_MOUNT_RW;
@@ -249,6 +246,7 @@ set_make(struct sim *w, struct sim_item *item)
     }
     sim_manifest_expand(m, &full, entries);
     zb_manifest_ref(&full, &m->ref);
+    sim_check_set(w, m);
     w->manifests_count++;
     item->u.op.set = m->ref;
     return ZB_OK;

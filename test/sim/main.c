@@ -87,10 +87,11 @@ seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace)
         sim_close(&world);
     }
     seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
-    printf("%lu seeds, %lu steps, %lu faults, %lu moves asked, %lu done; %lu failed; %.0f steps/s\n",
-           (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
-           (unsigned long)t.moves, (unsigned long)t.moves_done, (unsigned long)t.failed,
-           (double)t.steps / (seconds > 0 ? seconds : 1));
+    printf(
+        "%lu seeds, %lu steps, %lu faults, %lu moves asked, %lu done; %lu failed; %.0f steps/s\n",
+        (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
+        (unsigned long)t.moves, (unsigned long)t.moves_done, (unsigned long)t.failed,
+        (double)t.steps / (seconds > 0 ? seconds : 1));
     return t.failed != 0;
 }
 
@@ -105,8 +106,10 @@ int
 main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'}, {"seed", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'k'}, {"trace", no_argument, NULL, 't'},
+        {"seeds", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'n'},
+        {"steps", required_argument, NULL, 'k'},
+        {"trace", no_argument, NULL, 't'},
         {NULL, 0, NULL, 0},
     };
     uint64_t from = 0;

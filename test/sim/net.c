@@ -85,6 +85,7 @@ sim_message_send(struct sim *w, uint8_t from, uint8_t service, uint8_t to,
 
     item.session = w->nodes[from].session[to];
     item.u.msg = *msg;
+    sim_check_message(w, from, service, msg);
     if (item.session == 0 || w->cut[from][to]) {
         return;
     }

@@ -14,9 +14,9 @@
 
 #define SIM_NODES 5
 #define SIM_SERVICES 2
-#define SIM_DATASETS 3    /* of a tree: "", "a", "b"; a slot per name */
-#define SIM_SNAPS 64      /* of a dataset; past it a snapshot fails for want of space */
-#define SIM_ITEMS 2048    /* things that are going to happen */
+#define SIM_DATASETS 3     /* of a tree: "", "a", "b"; a slot per name */
+#define SIM_SNAPS 64       /* of a dataset; past it a snapshot fails for want of space */
+#define SIM_ITEMS 2048     /* things that are going to happen */
 #define SIM_VERSIONS 65536 /* writes of one run */
 #define SIM_MANIFESTS 4096
 #define SIM_COMMANDS 512
@@ -39,6 +39,7 @@ struct sim_dataset {
     bool marked;
     bool orphan;
     bool partial;        /* the first receive never ended: no snapshot yet */
+    bool safe;           /* readonly=on, canmount=noauto (S0) */
     uint8_t uuid;        /* 0: none yet (a newcomer) */
     uint8_t mount;       /* enum zb_mount_state */
     bool outsider;       /* a process outside the service keeps it mounted */
@@ -50,6 +51,13 @@ struct sim_dataset {
     uint32_t logged;     /* what its replay brings back; 0: nothing is logged */
     uint32_t snaps_count;
     struct sim_snap snaps[SIM_SNAPS];
+};
+
+struct sim_image {
+    bool taken;
+    uint8_t node;
+    uint8_t service;
+    struct sim_dataset datasets[SIM_DATASETS];
 };
 
 /* ---- nodes ---- */
@@ -66,8 +74,8 @@ struct sim_service {
     /* the keeper's life */
     enum zb_keeper_stage stage;
     bool settled;
-    bool claimed;  /* an operation that changes the tree is under way */
-    uint32_t sealed; /* manifest number of ZB_STAGE_SEALED */
+    bool claimed;           /* an operation that changes the tree is under way */
+    uint32_t sealed;        /* manifest number of ZB_STAGE_SEALED */
     uint32_t receives;      /* under way */
     uint32_t receive_epoch; /* raised to end them */
 };
@@ -86,7 +94,7 @@ struct sim_node {
     int64_t clock_base_ms; /* the host's clock at clock_at_ms */
     int64_t clock_at_ms;
     int32_t clock_ppm;
-    int64_t wake_ms; /* on the host's clock; of the core */
+    int64_t wake_ms;             /* on the host's clock; of the core */
     uint32_t session[SIM_NODES]; /* of the connection with that peer, as its engine knows; 0 none */
     struct sim_service services[SIM_SERVICES];
 };
@@ -95,15 +103,15 @@ struct sim_node {
 
 enum sim_kind {
     SIM_FREE = 0,
-    SIM_MESSAGE,   /* arrives at node */
-    SIM_OP,        /* an operation of the keeper of node reaches its next stage */
-    SIM_DONE,      /* its answer arrives at the engine */
-    SIM_SHIP,      /* a transfer from node reaches its next stage */
-    SIM_RECEIVED,  /* node's engine hears that it holds a set whole */
-    SIM_LINK,      /* the connection of node and peer is looked at */
-    SIM_CONF,      /* node hears of a newer declaration */
-    SIM_WRITE,     /* the service on node writes */
-    SIM_SYNC,      /* a transaction group of node's pool ends */
+    SIM_MESSAGE,  /* arrives at node */
+    SIM_OP,       /* an operation of the keeper of node reaches its next stage */
+    SIM_DONE,     /* its answer arrives at the engine */
+    SIM_SHIP,     /* a transfer from node reaches its next stage */
+    SIM_RECEIVED, /* node's engine hears that it holds a set whole */
+    SIM_LINK,     /* the connection of node and peer is looked at */
+    SIM_CONF,     /* node hears of a newer declaration */
+    SIM_WRITE,    /* the service on node writes */
+    SIM_SYNC,     /* a transaction group of node's pool ends */
     SIM_START_NODE,
     SIM_START_KEEPER,
     SIM_START_ENGINE,
@@ -158,6 +166,7 @@ struct sim_item {
             bool receiving;    /* snap is on its way */
             bool fail;
             bool lie; /* the receive says that it is done, and is not (G11) */
+            uint32_t snaps_before;
             struct sim_snap snap;
             struct zb_set_ref set;
         } ship;
@@ -222,7 +231,7 @@ struct sim {
     uint64_t order;
     uint64_t steps;
     uint32_t faults;
-    uint32_t moves;        /* asked for */
+    uint32_t moves; /* asked for */
     uint32_t moves_done;
     uint64_t next_guid;
     uint64_t next_command;
@@ -235,8 +244,13 @@ struct sim {
     struct zb_core_conf conf[SIM_SERVICES];
     uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
     bool destroyed[SIM_SERVICES][SIM_UUIDS + 1]; /* by its leader's administrator */
-    uint64_t leader_of[SIM_SERVICES][64];        /* 1 + node that mounted that term, by term */
-    struct zb_set_ref released[SIM_SERVICES];
+    /* Who mounted the newest term, and in which life of its host. */
+    struct {
+        uint64_t term;
+        uint8_t node;
+        uint32_t host_life;
+    } writer[SIM_SERVICES];
+    struct sim_image image; /* of a disk, taken when it was put back to an older state */
     uint32_t items_count;
     uint32_t heap_count;
     uint32_t commands_count;
@@ -322,8 +336,8 @@ struct sim_request {
     struct zb_kreq req;
     struct zb_manifest_entry entries[SIM_DATASETS];
 };
-void sim_node_name(uint8_t node, char *out); /* of ZB_NODE_NAME_SIZE */
-void sim_rel_name(uint8_t slot, char *out);  /* of ZB_REL_SIZE */
+void sim_node_name(uint8_t node, char *out);    /* of ZB_NODE_NAME_SIZE */
+void sim_rel_name(uint8_t slot, char *out);     /* of ZB_REL_SIZE */
 void sim_uuid_text(uint32_t number, char *out); /* of ZB_UUID_SIZE */
 void sim_facts_fill(struct sim *w, uint8_t node, uint8_t service, struct sim_facts *f);
 void sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request *r);
@@ -355,12 +369,15 @@ void sim_heal(struct sim *w);
 /* Each failure is kept once, with the invariant's name in front; the run then ends. */
 __attribute__((format(printf, 2, 3))) void sim_fail(struct sim *w, const char *fmt, ...);
 void sim_check(struct sim *w);
-void sim_check_writable(struct sim *w, uint8_t node, uint8_t service, bool planned,
-                        const struct zb_set_ref *released);
-void sim_check_overwrite(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
+void sim_check_writable(struct sim *w, const struct sim_item *promote);
+void sim_check_receive(struct sim *w, const struct sim_item *ship);
+void sim_check_overwrite(struct sim *w, const struct sim_item *ship);
 void sim_check_pruned(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_released(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
+void sim_check_set(struct sim *w, const struct sim_manifest *made);
+void sim_check_message(struct sim *w, uint8_t node, uint8_t service, const struct zb_core_msg *msg);
+void sim_check_restart(struct sim *w, uint8_t node, const bool *running);
 void sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
                      const struct zb_keeper_record *before);
 bool sim_check_alive(struct sim *w);
