@@ -7,7 +7,7 @@
 
 /* HELLO and CANCEL never wait and are answered by the loop itself. */
 static const struct zb_keeper_op ops[] = {
-    /* op, handler, claim, wants definition, settled, ends receives, transfer, when damaged */
+    /* op, handler, claim, wants definition, settled, ends receives, transfer, when frozen */
     {ZB_KOP_DEFINE, zb_keeper_op_define, ZB_CLAIM_WRITE, false, false, false, false, true},
     {ZB_KOP_OBSERVE, zb_keeper_op_observe, ZB_CLAIM_READ, true, true, false, false, false},
     {ZB_KOP_SNAPS, zb_keeper_op_snaps, ZB_CLAIM_READ, true, false, false, false, false},
@@ -240,11 +240,9 @@ job_admit(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
     if (s == NULL || (op->wants_definition && !s->defined)) {
         return zb_err_set(err, ZB_E_NOTFOUND, "service %s is not defined here", job->req.service);
     }
-    if (s->damaged && !op->when_damaged) {
-        (void)zb_err_set(err, ZB_E_REFUSED, "frozen: %.400s", s->damage);
-        return zb_err_hint(err,
-                           "restore the file from a copy, or move it away and restart zbatond: "
-                           "then this node has forgotten every term");
+    if (s->frozen && !op->when_frozen) {
+        (void)zb_err_set(err, ZB_E_REFUSED, "frozen: %.400s", s->frozen_why);
+        return zb_err_hint(err, "%s", s->frozen_hint);
     }
     job->service = s;
     job->claim = claim_wanted(job);

@@ -25,13 +25,14 @@ write_all(int fd, const char *data, size_t size, struct zb_err *err)
 }
 
 enum zb_rc
-zb_keeper_file_store(int dir_fd, const char *name, const void *data, size_t size,
+zb_keeper_file_store(int dir_fd, const char *name, const void *data, size_t size, bool *in_doubt,
                      struct zb_err *err)
 {
     char beside[256];
     enum zb_rc rc = ZB_OK;
     int fd;
 
+    *in_doubt = false;
     (void)snprintf(beside, sizeof(beside), "%s.tmp", name);
     fd = openat(dir_fd, beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0) {
@@ -46,13 +47,16 @@ zb_keeper_file_store(int dir_fd, const char *name, const void *data, size_t size
         rc = zb_err_sys(err, errno, "fsync");
         goto out;
     }
+    *in_doubt = true;
     if (renameat(dir_fd, beside, dir_fd, name) != 0) {
         rc = zb_err_sys(err, errno, "rename");
         goto out;
     }
     if (fsync(dir_fd) != 0) {
         rc = zb_err_sys(err, errno, "fsync of the directory");
+        goto out;
     }
+    *in_doubt = false;
 out:
     if (fd >= 0) {
         (void)close(fd);

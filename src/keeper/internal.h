@@ -50,8 +50,11 @@ struct zb_keeper_service {
     struct zb_conf_service conf;     /* [lock] when defined */
     struct zb_keeper_record record;  /* [lock] equal to the file */
     enum zb_keeper_stage stage;      /* [lock] */
-    bool damaged; /* its record cannot be read: frozen until the keeper's next start */
-    char damage[256];
+    /* [lock] until the keeper's next start, for what its record says is not known: it cannot be
+     * read, or what was stored last may be durable or not. Changed by who claims to write. */
+    bool frozen;
+    char frozen_why[256];
+    const char *frozen_hint;
     struct zb_manifest sealed; /* of ZB_STAGE_SEALED */
     uint64_t last_term; /* sets of this term have seqs up to last_seq here; 0: not looked yet */
     uint64_t last_seq;
@@ -75,7 +78,7 @@ struct zb_keeper_op {
     bool wants_settled; /* claims to write when the service is not settled yet, and settles it */
     bool ends_receives;
     bool transfer;
-    bool when_damaged; /* allowed while the record is damaged */
+    bool when_frozen; /* allowed while the record is not known */
 };
 
 /* An operation under way. Owned by the loop, lent to a worker. */
@@ -152,7 +155,9 @@ enum zb_rc zb_keeper_services_load(struct zb_keeper *k, struct zb_err *err) ZB_C
 /* Makes it when there is none and `make`; NULL: none, or ZB_SERVICES_MAX. Caller holds lock. */
 struct zb_keeper_service *zb_keeper_service_find(struct zb_keeper *k, const char *name, bool make);
 void zb_keeper_services_close(struct zb_keeper *k);
-/* Makes next the service's record: file first, then memory. */
+/* Makes next the service's record: file first, then memory. A store that fails after the file may
+ * have been replaced is looked at: what the file says is stored once more and holds (ZB_OK if that
+ * is next), or else the service is frozen. ZB_E_REFUSED: it is frozen already. */
 enum zb_rc zb_keeper_record_change(struct zb_keeper *k, struct zb_keeper_service *s,
                                    const struct zb_keeper_record *next,
                                    struct zb_err *err) ZB_CHECKED;
@@ -242,6 +247,12 @@ bool zb_keeper_is_own(const struct zb_keeper_view *view, const struct zb_kdatase
 bool zb_keeper_view_is_managed(const struct zb_keeper_view *view, const char *service);
 /* The dataset of this rel, or NULL. */
 const struct zb_kdataset *zb_keeper_view_find(const struct zb_keeper_view *view, const char *rel);
+/* `written` may stay above 0 after a rollback (zfs.h): of each unmounted dataset that looks written
+ * to (rel alone; NULL: every one) the content is compared with its newest snapshot, and if they are
+ * equal its written_bytes become 0. What cannot be compared stays as it looks. replay: intent logs
+ * first, which whoever decides by the answer wants; it mounts the dataset for a moment, so the
+ * caller claims it. 0 txg where nothing looks written to. */
+void zb_keeper_written_prove(struct zb_keeper_view *view, const char *rel, bool replay);
 /* The facts of rules.h; view may be NULL. runs: whether to ask the runner too. */
 enum zb_rc zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
                            const struct zb_conf_service *conf, const struct zb_keeper_view *view,

@@ -30,6 +30,7 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
     zb_keeper_record_copy(k, job->service, &next);
     if (rc == ZB_OK) {
+        zb_keeper_written_prove(&view, NULL, true);
         rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
     }
     if (rc == ZB_OK) {
@@ -131,6 +132,7 @@ zb_keeper_op_learn(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 {
     struct zb_keeper_service *s = job->service;
     struct zb_keeper_record next;
+    struct zb_err more;
     enum zb_keeper_stage stage;
     bool known = false;
     enum zb_rc rc;
@@ -149,20 +151,21 @@ zb_keeper_op_learn(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     }
     zb_rules_learned(&next, &job->req);
     rc = zb_keeper_record_change(k, s, &next, err);
-    if (rc != ZB_OK) {
-        return rc;
-    }
     (void)pthread_mutex_lock(&k->lock);
     stage = s->stage;
     (void)pthread_mutex_unlock(&k->lock);
     if (stage != ZB_STAGE_REST) {
-        /* Somebody leads a higher term: nothing more is written under the old one, asked to or not.
-         */
+        /* Somebody leads a higher term: nothing more is written under the old one, asked to or not,
+         * recorded or not. */
         zb_log_error("%s: %s leads term %llu, this node gives up term %llu", s->name, job->req.node,
                      (unsigned long long)job->req.term,
                      (unsigned long long)next.rec.established_term);
-        rc = zb_keeper_demote(k, s, &job->conf, job->conf.stop_timeout_ms, err);
-    } else if (!s->rested && strcmp(job->req.node, k->conf->node) != 0) {
+        if (zb_keeper_demote(k, s, &job->conf, job->conf.stop_timeout_ms, &more) != ZB_OK) {
+            zb_log_error("%s: %s", s->name, more.msg);
+            *err = rc == ZB_OK ? more : *err;
+            rc = err->rc;
+        }
+    } else if (rc == ZB_OK && !s->rested && strcmp(job->req.node, k->conf->node) != 0) {
         follower_rest(k, s);
     }
     if (rc == ZB_OK) {

@@ -60,6 +60,9 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
     enum zb_rc rc = kept != NULL ? ZB_OK : zb_err_set(err, ZB_E_NOMEM, "no memory to promote");
 
+    if (planned) {
+        zb_keeper_written_prove(view, NULL, true);
+    }
     if (rc == ZB_OK) {
         rc = zb_keeper_facts(k, job->service, &job->conf, view, true, &facts, err);
     }
@@ -155,6 +158,7 @@ seal_prove(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keepe
         rc = zb_keeper_view_open(k, job->req.service, &view, err);
     }
     if (rc == ZB_OK) {
+        zb_keeper_written_prove(&view, NULL, true);
         rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
     }
     if (rc == ZB_OK) {

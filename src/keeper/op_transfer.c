@@ -228,7 +228,11 @@ copy_adopt(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keeper_view
         return rc;
     }
     zb_keeper_view_close(view);
-    return zb_keeper_view_open(k, req->service, view, err);
+    rc = zb_keeper_view_open(k, req->service, view, err);
+    if (rc == ZB_OK) {
+        zb_keeper_written_prove(view, req->rel, true);
+    }
+    return rc;
 }
 
 /* All that is decided before the engine gets its end. */
@@ -260,6 +264,7 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     if (rc != ZB_OK) {
         return rc;
     }
+    zb_keeper_written_prove(view, job->req.rel, true);
     d = zb_keeper_view_find(view, job->req.rel);
     if (d != NULL && view->props[d - view->datasets]->inconsistent) {
         d = NULL; /* the beginning of this very full stream */

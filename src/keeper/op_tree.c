@@ -39,7 +39,9 @@ definition_store(struct zb_keeper *k, struct zb_keeper_service *s, const char *f
         rc = zb_err_set(err, ZB_E_USAGE, "the declaration is one of %s", conf.name);
     }
     if (rc == ZB_OK) {
-        rc = zb_keeper_file_store(k->dir_fd, file, text, strlen(text), err);
+        /* Either one will do: a declaration newer than the record's version is asked for again. */
+        bool in_doubt;
+        rc = zb_keeper_file_store(k->dir_fd, file, text, strlen(text), &in_doubt, err);
     }
     if (rc == ZB_OK) {
         (void)pthread_mutex_lock(&k->lock);
@@ -78,7 +80,7 @@ zb_keeper_op_define(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_er
         rc = removes ? definition_remove(k, s, file, err)
                      : definition_store(k, s, file, job->req.text, err);
     }
-    if (rc == ZB_OK && !s->damaged && (next.rec.version != job->req.version || !s->recorded)) {
+    if (rc == ZB_OK && !s->frozen && (next.rec.version != job->req.version || !s->recorded)) {
         next.rec.version = job->req.version;
         rc = zb_keeper_record_change(k, s, &next, err);
     }
@@ -96,10 +98,18 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     struct zb_keeper_view view = {0};
     struct zb_zfs_props container = {0};
     struct zb_keeper_facts facts;
+    bool alone;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc != ZB_OK) {
         return rc;
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    alone = job->claim != ZB_CLAIM_READ ||
+            s->claims[ZB_CLAIM_RECEIVE] + s->claims[ZB_CLAIM_WRITE] == 0;
+    (void)pthread_mutex_unlock(&k->lock);
+    if (alone) { /* comparing owns the dataset for a moment, which a receive would find busy */
+        zb_keeper_written_prove(&view, NULL, false);
     }
     rc = zb_keeper_facts(k, s, &job->conf, &view, true, &facts, err);
     if (rc != ZB_OK) {

@@ -272,7 +272,7 @@ zb_keeper_record_parse(const char *service, const char *text, size_t size,
 
 enum zb_rc
 zb_keeper_record_store(int dir_fd, const char *service, const struct zb_keeper_record *r,
-                       struct zb_err *err)
+                       bool *in_doubt, struct zb_err *err)
 {
     char text[ZB_KEEPER_RECORD_MAX];
     char name[ZB_SERVICE_NAME_SIZE + 16];
@@ -280,7 +280,7 @@ zb_keeper_record_store(int dir_fd, const char *service, const struct zb_keeper_r
 
     zb_keeper_record_format(service, r, text, &size);
     (void)snprintf(name, sizeof(name), "%s.record", service);
-    return zb_keeper_file_store(dir_fd, name, text, size, err);
+    return zb_keeper_file_store(dir_fd, name, text, size, in_doubt, err);
 }
 
 enum zb_rc

@@ -4,8 +4,8 @@
  * or values are not exactly what this module writes is damaged: it is refused, never guessed.
  *
  * The in-memory copy is replaced only after the file is durable. A store that fails may have
- * replaced the file all the same: it then says more than was answered to anybody (a term granted, a
- * release made), never less.
+ * replaced the file all the same: it then says more than memory does (a term granted, a release
+ * made), and nobody may go on by what memory says (zb_keeper_record_change).
  */
 #ifndef ZB_KEEPER_RECORD_H
 #define ZB_KEEPER_RECORD_H
@@ -34,17 +34,18 @@ void zb_keeper_record_format(const char *service, const struct zb_keeper_record 
 enum zb_rc zb_keeper_record_parse(const char *service, const char *text, size_t size,
                                   struct zb_keeper_record *r, struct zb_err *err) ZB_CHECKED;
 
-/* Durable when it returns ZB_OK. dir_fd: the keeper's directory. Blocks on the disk of the state
- * directory. */
+/* Durable when it returns ZB_OK. dir_fd: the keeper's directory. in_doubt: as for
+ * zb_keeper_file_store. Blocks on the disk of the state directory. */
 enum zb_rc zb_keeper_record_store(int dir_fd, const char *service, const struct zb_keeper_record *r,
-                                  struct zb_err *err) ZB_CHECKED;
+                                  bool *in_doubt, struct zb_err *err) ZB_CHECKED;
 /* ZB_E_NOTFOUND: there is none; ZB_E_FORMAT: damaged. */
 enum zb_rc zb_keeper_record_load(int dir_fd, const char *service, struct zb_keeper_record *r,
                                  struct zb_err *err) ZB_CHECKED;
 
-/* Any small file, replaced whole or not at all, durable on ZB_OK. */
+/* Any small file, replaced whole or not at all, durable on ZB_OK. *in_doubt: it failed, and the
+ * file is the old one or the new one, now or after a crash; false: it is the old one for certain. */
 enum zb_rc zb_keeper_file_store(int dir_fd, const char *name, const void *data, size_t size,
-                                struct zb_err *err) ZB_CHECKED;
+                                bool *in_doubt, struct zb_err *err) ZB_CHECKED;
 /* Reads a file of at most max bytes: *data (free it) ends with a NUL that *size does not count.
  * ZB_E_NOTFOUND, ZB_E_LIMIT. */
 enum zb_rc zb_keeper_file_load(int dir_fd, const char *name, size_t max, char **data, size_t *size,

@@ -42,6 +42,18 @@ zb_keeper_services_close(struct zb_keeper *k)
     k->services_count = 0;
 }
 
+/* What the record says is not known any more: nothing is decided by it before the next start. */
+static void
+freeze(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_err *err, const char *hint)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    s->frozen = true;
+    (void)snprintf(s->frozen_why, sizeof(s->frozen_why), "%.250s", err->msg);
+    s->frozen_hint = hint;
+    (void)pthread_mutex_unlock(&k->lock);
+    zb_log_error("%s is frozen: %s", s->name, err->msg);
+}
+
 static void
 record_load(struct zb_keeper *k, struct zb_keeper_service *s)
 {
@@ -51,9 +63,9 @@ record_load(struct zb_keeper *k, struct zb_keeper_service *s)
         s->recorded = true;
         return;
     }
-    s->damaged = true;
-    (void)snprintf(s->damage, sizeof(s->damage), "%.250s", err.msg);
-    zb_log_error("%s is frozen: %s", s->name, err.msg);
+    freeze(k, s, &err,
+           "restore the file from a copy, or move it away and restart zbatond: then this node has "
+           "forgotten every term");
 }
 
 static void
@@ -143,20 +155,68 @@ zb_keeper_services_load(struct zb_keeper *k, struct zb_err *err)
     return rc;
 }
 
+static void
+record_take(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_keeper_record *r)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    s->record = *r;
+    s->recorded = true;
+    (void)pthread_mutex_unlock(&k->lock);
+}
+
+static bool
+record_equal(const char *service, const struct zb_keeper_record *a,
+             const struct zb_keeper_record *b)
+{
+    char text_a[ZB_KEEPER_RECORD_MAX];
+    char text_b[ZB_KEEPER_RECORD_MAX];
+    size_t used_a;
+    size_t used_b;
+
+    zb_keeper_record_format(service, a, text_a, &used_a);
+    zb_keeper_record_format(service, b, text_b, &used_b);
+    return used_a == used_b && memcmp(text_a, text_b, used_a) == 0;
+}
+
+/* After a store that may have replaced the file: the file decides, stored once more, whole, for a
+ * second fsync of what failed once proves nothing. ZB_OK: it says next. */
+static enum zb_rc
+doubt_settle(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_keeper_record *next,
+             struct zb_err *err)
+{
+    struct zb_keeper_record found = {0};
+    struct zb_err again;
+    bool in_doubt;
+    enum zb_rc rc = zb_keeper_record_load(k->dir_fd, s->name, &found, &again);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_record_store(k->dir_fd, s->name, &found, &in_doubt, &again);
+    }
+    if (rc != ZB_OK) {
+        freeze(k, s, err, "see to the disk of the state directory, then restart zbatond");
+        return err->rc;
+    }
+    zb_log_warning("%s: %s: stored once more", s->name, err->msg);
+    record_take(k, s, &found);
+    return record_equal(s->name, &found, next) ? ZB_OK : err->rc;
+}
+
 enum zb_rc
 zb_keeper_record_change(struct zb_keeper *k, struct zb_keeper_service *s,
                         const struct zb_keeper_record *next, struct zb_err *err)
 {
-    enum zb_rc rc = zb_keeper_record_store(k->dir_fd, s->name, next, err);
+    bool in_doubt;
+    enum zb_rc rc;
 
-    if (rc != ZB_OK) {
-        return rc;
+    if (s->frozen) {
+        return zb_err_set(err, ZB_E_REFUSED, "frozen: %.250s", s->frozen_why);
     }
-    (void)pthread_mutex_lock(&k->lock);
-    s->record = *next;
-    s->recorded = true;
-    (void)pthread_mutex_unlock(&k->lock);
-    return ZB_OK;
+    rc = zb_keeper_record_store(k->dir_fd, s->name, next, &in_doubt, err);
+    if (rc == ZB_OK) {
+        record_take(k, s, next);
+        return ZB_OK;
+    }
+    return in_doubt ? doubt_settle(k, s, next, err) : rc;
 }
 
 void

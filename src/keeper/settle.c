@@ -95,7 +95,7 @@ mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper
         return ZB_OK;
     }
     zb_keeper_record_copy(k, s, &r);
-    if (!s->damaged && s->defined && tree_mounted(view) &&
+    if (!s->frozen && s->defined && tree_mounted(view) &&
         zb_rules_continues(&r, k->conf->node, k->boot_id, view->pool_guid)) {
         zb_log_info("%s goes on: mounted read-write under term %llu since before this start",
                     s->name, (unsigned long long)r.rec.established_term);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "keeper/internal.h"
 
 #define UNFIT_SNAP "unusual-name"
@@ -279,4 +280,32 @@ zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
         *facts = f;
     }
     return rc;
+}
+
+void
+zb_keeper_written_prove(struct zb_keeper_view *view, const char *rel, bool replay)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        struct zb_kdataset *d = &view->datasets[i];
+        const struct zb_zfs_props *p = view->props[i];
+        bool modified = true;
+        struct zb_err err;
+        enum zb_rc rc = ZB_OK;
+
+        if (d->written_bytes == 0 || d->newest[0] == '\0' || d->mount != ZB_MOUNT_NONE ||
+            p->inconsistent || (rel != NULL && strcmp(d->rel, rel) != 0)) {
+            continue;
+        }
+        if (replay) { /* what the log alone has is not compared (G6) */
+            rc = zb_os_replay(p->name, &err);
+        }
+        if (rc == ZB_OK) {
+            rc = zb_zfs_modified(p->name, &modified, &err);
+        }
+        if (rc != ZB_OK) {
+            zb_log_info("%s: taken as written to: %s", p->name, err.msg);
+        } else if (!modified) {
+            d->written_bytes = 0;
+        }
+    }
 }

@@ -614,3 +614,45 @@ def test_new_child_with_foreign_snapshot_of_a_tool(led):
     a.host.run(f"zfs snapshot -r {a.root}/web@autosnap_1")
     second = a.snapshot(1, 1, base_term=1, base_seq=0).good()
     assert second["foreign"] == 1
+
+
+def test_a_copy_that_was_rolled_back_is_not_taken_as_written_to(led):
+    """`written` stays above 0 after a rollback to a set taken while the intent log was in use."""
+    a, b, _ = led
+    host = a.host
+    written = f"zfs list -Hpr -t filesystem -o written {a.root}/web"
+    host.run("for i in $(seq 20); do dd if=/dev/urandom of=/srv/web/$i bs=8k count=1 conv=fsync status=none; done")
+    base = a.snapshot(1, 1).good()["manifest"]
+    ship(a, b, base)["receive"].good()
+    host.run("dd if=/dev/urandom of=/srv/web/late bs=8k count=1 conv=fsync status=none")
+    a.ask("demote").good()
+    for entry in base["entries"]:
+        dataset = f"{a.root}/web/{entry['rel']}".rstrip("/")
+        host.run(f"zfs rollback {dataset}@{set_name(host, dataset, 1, 1)}")
+    assert host.run(written).out.split() != ["0", "0"], "what this test is about"
+    assert [d["written_bytes"] for d in a.observe()["datasets"]] == [0, 0]
+
+    # As the follower of another term: it receives.
+    b.ask("grant", term=2, node="vb", version=1).good()
+    b.ask("promote", term=2, manifest=base, flags=["planned"]).good()
+    a.ask("learn", term=2, node="vb").good()
+    second = b.snapshot(2, 0, base_term=1, base_seq=1).good()["manifest"]
+    ship(b, a, second, base, term=2)["receive"].good()
+
+    # As the target of a move: it takes the tree, and what was written to it is told apart.
+    host.run("for i in $(seq 20); do dd if=/dev/urandom of=/srv/web/$i bs=8k count=1 conv=fsync status=none; done")
+    third = b.snapshot(2, 1, base_term=2, base_seq=0).good()["manifest"]
+    ship(b, a, third, second, term=2)["receive"].good()
+    host.run("dd if=/dev/urandom of=/srv/web/late bs=8k count=1 conv=fsync status=none")
+    b.ask("demote").good()
+    for entry in third["entries"]:
+        dataset = f"{b.root}/web/{entry['rel']}".rstrip("/")
+        host.run(f"zfs rollback {dataset}@{set_name(host, dataset, 2, 1)}")
+    assert host.run(f"zfs list -Hpr -t filesystem -o written {b.root}/web").out.split() != ["0", "0"]
+    host.run(f"mkdir -p /srv/webx && mount -t zfs -o rw,zfsutil {b.root}/web/log /srv/webx && "
+             "echo x >/srv/webx/x && umount /srv/webx")
+    b.ask("grant", term=3, node="vb", version=1).good()
+    b.ask("promote", term=3, manifest=third, flags=["planned"]).bad("mismatch", "log has")
+    log = f"{b.root}/web/log"
+    host.run(f"zfs rollback {log}@{set_name(host, log, 2, 1)}")
+    b.ask("promote", term=3, manifest=third, flags=["planned"]).good()

@@ -81,6 +81,7 @@ test_files(void **state)
     char dir[] = "/tmp/zb-record-XXXXXX";
     struct zb_keeper_record back;
     struct zb_err err = {0};
+    bool in_doubt;
     int fd;
     (void)state;
 
@@ -88,20 +89,20 @@ test_files(void **state)
     fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(zb_keeper_record_load(fd, "web", &back, &err), ZB_E_NOTFOUND);
-    assert_int_equal(zb_keeper_record_store(fd, "web", &full, &err), ZB_OK);
+    assert_int_equal(zb_keeper_record_store(fd, "web", &full, &in_doubt, &err), ZB_OK);
     assert_int_equal(zb_keeper_record_load(fd, "web", &back, &err), ZB_OK);
     assert_memory_equal(&back, &full, sizeof(full));
     assert_int_equal(faccessat(fd, "web.record.tmp", F_OK, 0), -1);
 
     /* Emptied by a crash of a file system that does not keep its promises; a directory; a link. */
-    assert_int_equal(zb_keeper_file_store(fd, "web.record", "", 0, &err), ZB_OK);
+    assert_int_equal(zb_keeper_file_store(fd, "web.record", "", 0, &in_doubt, &err), ZB_OK);
     assert_int_equal(zb_keeper_record_load(fd, "web", &back, &err), ZB_E_FORMAT);
     assert_non_null(strstr(err.msg, "web.record"));
     assert_int_equal(zb_keeper_file_remove(fd, "web.record", &err), ZB_OK);
     assert_int_equal(zb_keeper_file_remove(fd, "web.record", &err), ZB_OK);
     assert_int_equal(mkdirat(fd, "web.record", 0700), 0);
     assert_int_equal(zb_keeper_record_load(fd, "web", &back, &err), ZB_E_FORMAT);
-    assert_int_equal(zb_keeper_record_store(fd, "web", &full, &err), ZB_E_SYS);
+    assert_int_equal(zb_keeper_record_store(fd, "web", &full, &in_doubt, &err), ZB_E_SYS);
     assert_int_equal(unlinkat(fd, "web.record.tmp", 0), 0);
     assert_int_equal(unlinkat(fd, "web.record", AT_REMOVEDIR), 0);
     assert_int_equal(close(fd), 0);
