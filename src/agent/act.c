@@ -102,13 +102,14 @@ op_end(struct op *op)
 }
 
 static void
-on_position(void *ctx, const struct zb_set_ref *newest)
+on_position(void *ctx, const struct zb_position *position)
 {
     struct op *op = ctx;
-    if (newest != NULL) {
+    if (position != NULL) {
         op->result.obs_valid = true;
         op->result.obs = op->obs;
-        op->result.obs.newest = *newest;
+        op->result.obs.newest = position->newest;
+        op->result.obs.reached = position->reached;
     } else if (op->kind == ZB_ACT_OBSERVE) {
         op->result.rc = ZB_E_FAILED;
         (void)snprintf(op->result.text, sizeof(op->result.text),

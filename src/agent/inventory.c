@@ -55,6 +55,25 @@ zb_inventory_holds(const struct zb_inventory *inv, const struct zb_manifest *m)
     return m->entries_count > 0;
 }
 
+bool
+zb_inventory_reached(const struct zb_inventory *inv, const struct zb_manifest *m)
+{
+    bool top = false;
+    for (uint32_t i = 0; i < m->entries_count; i++) {
+        const struct zb_manifest_entry *e = &m->entries[i];
+        /* By uuid alone: what was made anew at the place of one that is gone never had m. */
+        const struct zb_inventory_dataset *d = zb_inventory_find(inv, e->uuid, e->rel);
+        if (d == NULL || strcmp(d->uuid, e->uuid) != 0) {
+            continue;
+        }
+        if (zb_inventory_snap_find(d, e->guid) < 0) {
+            return false;
+        }
+        top = top || d->rel[0] == '\0';
+    }
+    return top;
+}
+
 /* The guid of the snapshot of this name; 0 when d has none. */
 static uint64_t
 guid_of_name(const struct zb_inventory_dataset *d, const char *name)

@@ -20,7 +20,7 @@ struct zb_position_service {
     struct zb_manifest other;      /* the last one read from the history for somebody */
     bool searched;
     uint64_t searched_key; /* what the last search on disk was about, and its result */
-    struct zb_set_ref searched_result;
+    struct zb_position searched_result;
 };
 
 struct zb_positions {
@@ -196,7 +196,7 @@ struct search {
     struct zb_agent *a;
     uint16_t service;
     uint64_t key;
-    void (*cb)(void *ctx, const struct zb_set_ref *newest);
+    void (*cb)(void *ctx, const struct zb_position *position);
     void *ctx;
 };
 
@@ -240,14 +240,15 @@ is_known(const void *ctx, struct zb_set_id id)
     return false;
 }
 
-/* The newest known set that the inventory holds. */
+/* The newest known set that the inventory has, in the sense of has. */
 static struct zb_set_ref
 newest_of_known(struct zb_agent *a, uint16_t service, const struct zb_inventory *inv,
-                const struct sets *sets)
+                const struct sets *sets,
+                bool (*has)(const struct zb_inventory *inv, const struct zb_manifest *m))
 {
     for (uint32_t i = 0; i < sets->count; i++) {
         const struct zb_manifest *m = zb_position_manifest(a, service, sets->items[i].ref.id);
-        if (m != NULL && zb_inventory_holds(inv, m)) {
+        if (m != NULL && has(inv, m)) {
             return sets->items[i].ref;
         }
     }
@@ -259,7 +260,7 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
 {
     struct search *q = ctx;
     struct zb_position_service *s = state_of(q->a, q->service);
-    struct zb_set_ref newest = {0};
+    struct zb_position found = {0};
     struct sets sets = {0};
     struct zb_manifest m = {0};
     struct zb_err err;
@@ -274,20 +275,26 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
                              &sets.count, &err) != ZB_OK) {
         history_failed(q->a, q->service, &err);
     }
-    newest = newest_of_known(q->a, q->service, result->inventory, &sets);
+    found.newest =
+        newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_holds);
+    found.reached =
+        newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_reached);
     if (zb_inventory_rebuild(result->inventory, is_known, &sets, &m)) {
-        if (zb_set_id_cmp(m.id, newest.id) > 0) {
-            zb_manifest_ref(&m, &newest);
+        if (zb_set_id_cmp(m.id, found.newest.id) > 0) {
+            zb_manifest_ref(&m, &found.newest);
             zb_position_store(q->a, q->service, &m);
             zb_position_know(q->a, q->service, &m);
         }
         zb_manifest_close(&m);
     }
+    if (zb_set_id_cmp(found.newest.id, found.reached.id) > 0) {
+        found.reached = found.newest;
+    }
     free(sets.items);
     s->searched = true;
     s->searched_key = q->key;
-    s->searched_result = newest;
-    q->cb(q->ctx, &newest);
+    s->searched_result = found;
+    q->cb(q->ctx, &found);
     free(q);
 }
 
@@ -304,17 +311,18 @@ has_snapshots(const struct zb_krep *observed)
 
 void
 zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
-                 void (*cb)(void *ctx, const struct zb_set_ref *newest), void *ctx)
+                 void (*cb)(void *ctx, const struct zb_position *position), void *ctx)
 {
     struct zb_position_service *s = state_of(a, service);
-    struct zb_set_ref none = {0};
+    struct zb_position none = {0};
     if (!has_snapshots(observed)) {
         cb(ctx, &none);
         return;
     }
     for (uint32_t i = 0; i < s->known_count; i++) {
         if (zb_position_is_newest(observed, &s->known[i].m)) {
-            cb(ctx, &s->known[i].ref);
+            struct zb_position found = {.newest = s->known[i].ref, .reached = s->known[i].ref};
+            cb(ctx, &found);
             return;
         }
     }

@@ -23,11 +23,16 @@ void zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_man
 const struct zb_manifest *zb_position_manifest(struct zb_agent *a, uint16_t service,
                                                struct zb_set_id id);
 
-/* The newest set that is held whole: none {0} when there is none, NULL when the disk could not be
- * asked. observed: the keeper's answer to OBSERVE, borrowed for the call. cb may come before this
- * returns. */
+/* none {0} where there is none */
+struct zb_position {
+    struct zb_set_ref newest;  /* the newest set that is held whole */
+    struct zb_set_ref reached; /* the newest set of which nothing but destroyed datasets is missing
+                                  (zb_inventory_reached); not below newest */
+};
+/* NULL when the disk could not be asked. observed: the keeper's answer to OBSERVE, borrowed for the
+ * call. cb may come before this returns. */
 void zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
-                      void (*cb)(void *ctx, const struct zb_set_ref *newest), void *ctx);
+                      void (*cb)(void *ctx, const struct zb_position *position), void *ctx);
 
 /* Every dataset with all its snapshots, by OBSERVE and SNAPS. cb gets ZB_OK and the inventory,
  * which it may take (leaving zeros behind), or the code and sentence of what failed; from the loop.

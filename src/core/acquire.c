@@ -12,7 +12,7 @@ zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *releas
     memset(&s->ask, 0, sizeof(s->ask));
     s->ask.planned = released != NULL;
     s->ask.term = released != NULL ? term : zb_core_granted_max(x) + 1;
-    s->ask.set = released != NULL ? *released : s->obs.newest;
+    s->ask.set = released != NULL ? *released : *zb_core_reached(s);
     s->ask.reason = released != NULL               ? ZB_TERM_MOVE
                     : s->obs.established_term != 0 ? ZB_TERM_RESTART
                                                    : ZB_TERM_FIRST;
@@ -124,8 +124,9 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
         if (m->term != s->ask.term || m->granted_term != s->ask.term) {
             return;
         }
-        /* A voter that holds a newer set than the last leader itself: this disk went back. */
-        if (!s->ask.planned && zb_set_id_cmp(m->set.id, s->obs.newest.id) > 0) {
+        /* A voter that holds a newer set than this last leader's disk ever came to: it went back. A
+         * child that was destroyed here is no step back. */
+        if (!s->ask.planned && zb_set_id_cmp(m->set.id, zb_core_reached(s)->id) > 0) {
             if (!s->ask.older_noted) {
                 zb_core_note(x, 4, "R-own-disk-older",
                              "a voter holds a newer set than this leader's disk: it does not lead");

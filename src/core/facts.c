@@ -142,6 +142,13 @@ zb_core_leader(const struct step *x, uint64_t *term)
     return leader;
 }
 
+const struct zb_set_ref *
+zb_core_reached(const struct svc *s)
+{
+    return zb_set_id_cmp(s->obs.reached.id, s->obs.newest.id) > 0 ? &s->obs.reached
+                                                                  : &s->obs.newest;
+}
+
 uint64_t
 zb_core_granted_max(const struct step *x)
 {
@@ -149,8 +156,8 @@ zb_core_granted_max(const struct step *x)
     uint64_t max = s->obs.granted_term;
 
     /* A service that was withdrawn and declared again has sets, but no records. */
-    if (s->obs.newest.id.term > max) {
-        max = s->obs.newest.id.term;
+    if (zb_core_reached(s)->id.term > max) {
+        max = zb_core_reached(s)->id.term;
     }
     if (s->obs.established_term > max) {
         max = s->obs.established_term;

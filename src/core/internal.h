@@ -179,6 +179,8 @@ bool zb_core_never_led(const struct step *x);
 uint8_t zb_core_leader(const struct step *x, uint64_t *term);
 bool zb_core_peer_up(const struct step *x, uint8_t node);
 uint64_t zb_core_granted_max(const struct step *x);
+/* How far this disk came: obs.reached, or a newer obs.newest. */
+const struct zb_set_ref *zb_core_reached(const struct svc *s);
 bool zb_core_follows(const struct step *x, uint8_t node);
 bool zb_core_leads(enum zb_role role);
 

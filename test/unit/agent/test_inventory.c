@@ -80,6 +80,36 @@ holds_a_set_only_whole(void **state)
     assert_false(zb_inventory_holds(inv, &(struct zb_manifest){0}));
 }
 
+/* How far a disk came, whatever was destroyed on it since. */
+static void
+reached_what_only_lost_children_keep_from_being_whole(void **state)
+{
+    struct zb_inventory *inv = *state;
+    char *child = inv->datasets[1].uuid;
+    char gone[ZB_UUID_SIZE];
+    for (uint64_t seq = 1; seq <= 4; seq++) {
+        struct zb_manifest m = {0};
+        manifest_of(seq, &m);
+        assert_int_equal(zb_inventory_reached(inv, &m), seq <= 2);
+
+        inv->datasets_count = 1; /* destroyed */
+        assert_int_equal(zb_inventory_reached(inv, &m), seq <= 3);
+        m.entries[0].guid += 100; /* and the disk went back */
+        assert_false(zb_inventory_reached(inv, &m));
+        m.entries[0].guid -= 100;
+        inv->datasets_count = 2;
+
+        zb_strcopy(gone, sizeof(gone), child); /* and made anew at the same place */
+        child[35] = '7';
+        assert_int_equal(zb_inventory_reached(inv, &m), seq <= 3);
+        zb_strcopy(child, ZB_UUID_SIZE, gone);
+
+        m.entries[0].uuid[35] = '8'; /* another tree */
+        assert_false(zb_inventory_reached(inv, &m));
+        zb_manifest_close(&m);
+    }
+}
+
 static void
 finds_by_uuid_before_place(void **state)
 {
@@ -134,6 +164,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(holds_a_set_only_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(reached_what_only_lost_children_keep_from_being_whole,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(finds_by_uuid_before_place, setup, teardown),
         cmocka_unit_test_setup_teardown(rebuilds_the_newest_whole_set_from_names, setup, teardown),
         cmocka_unit_test_setup_teardown(rebuilds_nothing_without_uuids_or_datasets, setup,

@@ -295,6 +295,43 @@ a_follower_that_was_away_catches_up(void **state)
 }
 
 static void
+a_leader_that_lost_a_child_leads_again(void **state)
+{
+    uint64_t term = W.nodes[0].disk.record.established_term;
+    (void)state;
+    W.nodes[0].disk.child_gone = true;
+    world_power_off(&W, 0);
+    world_power_on(&W, 0);
+    current(0, 30000);
+    assert_true(W.nodes[0].disk.record.established_term > term);
+    assert_false(W.nodes[0].disk.child_gone);
+}
+
+/* Restored from an image: a voter holds what this disk has lost. */
+static void
+a_disk_that_went_back_does_not_lead(void **state)
+{
+    const struct world_disk image = W.nodes[0].disk;
+    (void)state;
+    W.nodes[0].disk.content += 3;
+    world_command(&W, 0, ZB_CMD_SYNC, 0, 1);
+    expect_reply(1, ZB_OK, "C-done");
+    world_power_off(&W, 0);
+    W.nodes[0].disk.newest = image.newest;
+    W.nodes[0].disk.newest_content = image.newest_content;
+    W.nodes[0].disk.content = image.content;
+    world_power_on(&W, 0);
+    world_run(&W, 60000);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_false(world_leads(&W, i));
+    }
+    W.nodes[0].disk.child_gone = true; /* that a child is gone too is no excuse */
+    world_engine_restart(&W, 0);
+    world_run(&W, 60000);
+    assert_false(world_leads(&W, 0));
+}
+
+static void
 refusals_name_their_rule(void **state)
 {
     (void)state;
@@ -349,6 +386,8 @@ main(void)
         T(leader_cut_at_every_moment_of_a_move),
         T(engine_restart_at_every_moment_of_a_move),
         T(a_follower_that_was_away_catches_up),
+        T(a_leader_that_lost_a_child_leads_again),
+        T(a_disk_that_went_back_does_not_lead),
         T(refusals_name_their_rule),
         T(sync_answers_when_the_followers_have_it),
     };

@@ -38,7 +38,8 @@ observe(const struct world_node *n)
     o.mounted = o.mounted_rw = o.mounted_here = n->mounted_rw;
     o.sealed = n->sealed;
     o.running = n->running;
-    o.newest = n->disk.newest;
+    o.reached = n->disk.newest;
+    o.newest = n->disk.child_gone ? (struct zb_set_ref){0} : n->disk.newest;
     o.written_bytes = n->disk.content - n->disk.newest_content;
     return o;
 }
@@ -121,6 +122,7 @@ op_snapshot(struct world_node *n, const struct zb_action *a, struct zb_core_resu
         zb_set_id_cmp(a->set.id, n->disk.newest.id) <= 0) {
         return ZB_E_REFUSED;
     }
+    n->disk.child_gone = false;
     n->disk.newest.id = a->set.id;
     memset(n->disk.newest.digest, 0, sizeof(n->disk.newest.digest));
     memcpy(n->disk.newest.digest, &n->disk.content, sizeof(n->disk.content));
