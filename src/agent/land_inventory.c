@@ -122,31 +122,80 @@ on_fetched(void *ctx, const struct zb_inventory_result *result)
     on_timer(&q->timer);
 }
 
+/* The names are those of the set now, or why not. */
+static void
+on_arranged(void *ctx, const struct zb_krep *rep)
+{
+    struct zb_land_inventory *q = ctx;
+    uint16_t service = zb_agent_service_find(q->a, q->service);
+    if (!q->closed && rep->rc == ZB_OK && service != ZB_SERVICE_NONE) {
+        zb_inventory_fetch(q->a, service, on_fetched, q);
+        return;
+    }
+    if (!q->closed) {
+        (void)message_send(
+            q, message_new(q, rep->rc != ZB_OK ? (enum zb_rc)rep->rc : ZB_E_NOTFOUND, rep->msg));
+    }
+    inventory_end(q);
+}
+
+static void
+arrange(struct zb_land_inventory *q, uint64_t term, const struct zb_manifest *m)
+{
+    struct zb_kreq req = {.op = ZB_KOP_ARRANGE, .term = term, .manifest = *m}; /* m is borrowed */
+    zb_strcopy(req.service, sizeof(req.service), q->service);
+    zb_strcopy(req.node, sizeof(req.node), q->a->nodes[q->node].name);
+    zb_agent_keeper_call(q->a, &req, on_arranged, q);
+}
+
+static struct zb_land_inventory *
+inventory_new(struct zb_agent *a, uint8_t node, const char *service, uint64_t ship)
+{
+    struct zb_lands *lands = a->lands;
+    struct zb_land_inventory *q = zb_must_alloc(1, sizeof(*q));
+    *q = (struct zb_land_inventory){.next = lands->inventories, .a = a, .node = node, .ship = ship};
+    zb_strcopy(q->service, sizeof(q->service), service);
+    lands->inventories = q;
+    q->timer.data = q;
+    (void)uv_timer_init(&a->loop, &q->timer);
+    return q;
+}
+
+static bool
+is_asked_already(const struct zb_agent *a, uint8_t node, const char *service)
+{
+    for (const struct zb_land_inventory *q = a->lands->inventories; q != NULL; q = q->next) {
+        if (!q->closed && q->node == node && strcmp(q->service, service) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg)
 {
     struct zb_json_reader r = zb_json_read(msg);
+    struct zb_manifest m = {0};
     char name[ZB_SERVICE_NAME_SIZE];
+    const char *why = NULL;
     zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);
     uint64_t ship = zb_json_read_u64(&r, "ship");
+    uint64_t term = zb_json_read_u64(&r, "term");
+    zb_json_read_manifest(&r, "manifest", &m);
     uint16_t service = zb_agent_service_find(a, name);
     if (r.bad != NULL || service == ZB_SERVICE_NONE) {
         zb_log_warning("%s asked for a list that cannot be made", a->nodes[node].name);
-        return;
-    }
-    for (const struct zb_land_inventory *q = a->lands->inventories; q != NULL; q = q->next) {
-        if (!q->closed && q->node == node && strcmp(q->service, name) == 0) {
-            return; /* one at a time for each who asks; asked again after its deadline */
+    } else if (!is_asked_already(a, node, name)) { /* one at a time; asked again after its time */
+        struct zb_land_inventory *q = inventory_new(a, node, name, ship);
+        if (zb_land_is_leader(a, service, node, term, &why)) {
+            arrange(q, term, &m);
+        } else {
+            (void)message_send(q, message_new(q, ZB_E_STALE, why));
+            inventory_end(q);
         }
     }
-    struct zb_land_inventory *q = zb_must_alloc(1, sizeof(*q));
-    *q = (struct zb_land_inventory){
-        .next = a->lands->inventories, .a = a, .node = node, .ship = ship};
-    zb_strcopy(q->service, sizeof(q->service), name);
-    a->lands->inventories = q;
-    q->timer.data = q;
-    (void)uv_timer_init(&a->loop, &q->timer);
-    zb_inventory_fetch(a, service, on_fetched, q);
+    zb_manifest_close(&m);
 }
 
 void

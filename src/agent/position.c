@@ -275,8 +275,7 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
                              &sets.count, &err) != ZB_OK) {
         history_failed(q->a, q->service, &err);
     }
-    found.newest =
-        newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_holds);
+    found.newest = newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_holds);
     found.reached =
         newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_reached);
     if (zb_inventory_rebuild(result->inventory, is_known, &sets, &m)) {

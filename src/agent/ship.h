@@ -6,11 +6,12 @@
  * control connection and, at the same time, the streams on data connections; the follower answers
  * each stream and, when all of them are in and its own keeper re-read every guid of the manifest,
  * {"t":"ship.ack"}. In the steady state that is one round trip. Otherwise {"t":"ship.ask"} comes
- * first, answered by "ship.inventory" messages, one per dataset.
+ * first: the follower gives its datasets the names that they have in the set (ARRANGE of kmsg.h)
+ * and answers by "ship.inventory" messages, one per dataset.
  *
  *   ship.set        service ship term manifest streams
  *   ship.ack        service ship rc msg set|null
- *   ship.ask        service ship
+ *   ship.ask        service ship term manifest
  *   ship.inventory  service ship rc msg index count uuid rel newest token guids[]
  *   stream header   {"t":"ship.stream"} service ship term uuid rel snap guid from_guid token adopt
  *   stream end      rc

@@ -58,6 +58,8 @@ zb_ship_inventory_ask(struct zb_ship *s)
     s->deadline.ms = zb_mono_now().ms + ZB_SHIP_ANSWER_MS;
     zb_json_put(msg, "service", zb_json_text(zb_ship_service(s)));
     zb_json_put(msg, "ship", zb_json_u64(s->id));
+    zb_json_put(msg, "term", zb_json_u64(s->term));
+    zb_json_put(msg, "manifest", zb_json_manifest(&s->manifest));
     enum zb_rc rc = zb_net_send(s->a->net, zb_ship_node(s), msg, &err);
     json_decref(msg);
     if (rc != ZB_OK) {

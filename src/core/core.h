@@ -66,8 +66,8 @@ struct zb_core_obs {
     uint64_t written_bytes;
     bool foreign;             /* a snapshot of another tool is newer than the newest set */
     struct zb_set_ref newest; /* the newest set held whole (position) */
-    /* The newest set that was here whole, of which only datasets that are gone are missing; none, or
-     * not below newest. Says how far this disk came, not what it holds. */
+    /* The newest set that was here whole, of which only datasets that are gone are missing; none,
+     * or not below newest. Says how far this disk came, not what it holds. */
     struct zb_set_ref reached;
     uint64_t granted_term;
     uint8_t granted_to;

@@ -26,6 +26,7 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_PROMOTE, zb_keeper_op_promote, ZB_CLAIM_WRITE, true, true, false, false, false},
     {ZB_KOP_DEMOTE, zb_keeper_op_demote, ZB_CLAIM_WRITE, true, false, true, false, true},
     {ZB_KOP_PRUNE, zb_keeper_op_prune, ZB_CLAIM_SNAP, true, true, false, false, false},
+    {ZB_KOP_ARRANGE, zb_keeper_op_arrange, ZB_CLAIM_WRITE, true, true, true, false, false},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,

@@ -261,15 +261,17 @@ enum zb_rc zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
 /* ---- orphan.c: what the set of a planned PROMOTE does not have; each opens view anew after a
  * change ---- */
 
-/* Gives each dataset of the set the name that it has there. ZB_E_EXISTS: something else has it. */
-enum zb_rc zb_keeper_renames_follow(struct zb_keeper *k, const struct zb_kreq *req,
-                                    struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 /* Marks everything below the tree that the set does not have. 1 txg each. */
 enum zb_rc zb_keeper_orphans_mark(struct zb_keeper *k, const struct zb_kreq *req,
                                   struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
-/* Takes the mark from the dataset of req->rel and from those above it. */
-enum zb_rc zb_keeper_orphan_clear(struct zb_keeper *k, const struct zb_kreq *req,
-                                  struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+
+/* ---- op_arrange.c ---- */
+
+/* Gives each dataset of req->manifest the name that it has there, and makes way for it; opens view
+ * anew after each change. ZB_E_EXISTS: something that is not zbaton's has the name. ZB_E_HELD:
+ * mounted. On an error some may be renamed: the next time goes on. 1 txg each. */
+enum zb_rc zb_keeper_arrange(struct zb_keeper *k, const struct zb_kreq *req,
+                             struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 
 /* ---- policy.c: properties ---- */
 
@@ -373,6 +375,6 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_create, zb_keeper_op_unadopt, zb_keeper_op_snapshot, zb_keeper_op_prune,
     zb_keeper_op_send, zb_keeper_op_receive, zb_keeper_op_start, zb_keeper_op_stop,
     zb_keeper_op_check, zb_keeper_op_seal, zb_keeper_op_release, zb_keeper_op_grant,
-    zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote;
+    zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange;
 
 #endif

@@ -75,7 +75,7 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
         rc = partials_abort(k, job->req.service, view, err);
     }
     if (rc == ZB_OK && planned) {
-        rc = zb_keeper_renames_follow(k, &job->req, view, err);
+        rc = zb_keeper_arrange(k, &job->req, view, err);
     }
     return rc == ZB_OK && planned ? zb_keeper_orphans_mark(k, &job->req, view, err) : rc;
 }

@@ -250,9 +250,6 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     if (rc == ZB_OK) {
         rc = zb_rules_receive(&r, &job->req, &facts, err);
     }
-    if (rc == ZB_OK) {
-        rc = zb_keeper_orphan_clear(k, &job->req, view, err);
-    }
     d = rc == ZB_OK ? zb_keeper_view_find(view, job->req.rel) : NULL;
     if (d != NULL) {
         rc = partial_settle(&job->req, view, d, resumes, &aborted, err);

@@ -105,8 +105,8 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
         return rc;
     }
     (void)pthread_mutex_lock(&k->lock);
-    alone = job->claim != ZB_CLAIM_READ ||
-            s->claims[ZB_CLAIM_RECEIVE] + s->claims[ZB_CLAIM_WRITE] == 0;
+    alone =
+        job->claim != ZB_CLAIM_READ || s->claims[ZB_CLAIM_RECEIVE] + s->claims[ZB_CLAIM_WRITE] == 0;
     (void)pthread_mutex_unlock(&k->lock);
     if (alone) { /* comparing owns the dataset for a moment, which a receive would find busy */
         zb_keeper_written_prove(&view, NULL, false);

@@ -43,7 +43,8 @@ enum zb_rc zb_keeper_record_load(int dir_fd, const char *service, struct zb_keep
                                  struct zb_err *err) ZB_CHECKED;
 
 /* Any small file, replaced whole or not at all, durable on ZB_OK. *in_doubt: it failed, and the
- * file is the old one or the new one, now or after a crash; false: it is the old one for certain. */
+ * file is the old one or the new one, now or after a crash; false: it is the old one for certain.
+ */
 enum zb_rc zb_keeper_file_store(int dir_fd, const char *name, const void *data, size_t size,
                                 bool *in_doubt, struct zb_err *err) ZB_CHECKED;
 /* Reads a file of at most max bytes: *data (free it) ends with a NUL that *size does not count.

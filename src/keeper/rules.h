@@ -60,6 +60,30 @@ int64_t zb_rules_entry_dataset(const struct zb_manifest_entry *e, const struct z
  * somebody's own. */
 bool zb_rules_is_orphan(const struct zb_manifest *m, const struct zb_keeper_facts *f, uint32_t i);
 /* *again: the same release was made before and stands; nothing is to be done. */
+/* A dataset of the tree, whatever it is. Everything is borrowed. */
+struct zb_rules_place {
+    const char *rel;
+    const char *uuid; /* or "" */
+    bool own;         /* has a uuid and the marks of this service, node and pool */
+    bool orphan;      /* carries the orphan's mark itself */
+};
+enum zb_rules_arrange_kind {
+    ZB_ARRANGE_NOTHING, /* every entry's dataset is in its place, or not here */
+    ZB_ARRANGE_RENAME,
+    ZB_ARRANGE_UNHIDE, /* its orphan's mark goes */
+};
+struct zb_rules_arrangement {
+    enum zb_rules_arrange_kind kind;
+    size_t place;         /* index of the dataset that it is about */
+    char to[ZB_REL_SIZE]; /* RENAME */
+    bool orphan;          /* RENAME: out of the way, and not of the set: gets the mark */
+};
+/* The next change that brings the datasets of a set to where the set has them, known by their
+ * uuids. What else has such a place is renamed, if it is zbaton's; ZB_E_EXISTS if not. Asked again
+ * after each change it ends with NOTHING. Pure. */
+enum zb_rc zb_rules_arrange_next(const struct zb_manifest *m, const struct zb_rules_place *places,
+                                 size_t count, struct zb_rules_arrangement *next,
+                                 struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
                             const struct zb_keeper_facts *f, bool *again,
                             struct zb_err *err) ZB_CHECKED;

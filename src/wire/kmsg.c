@@ -135,7 +135,7 @@ static const char *const op_words[] = {
     [ZB_KOP_CANCEL] = "cancel",     [ZB_KOP_START] = "start",   [ZB_KOP_STOP] = "stop",
     [ZB_KOP_CHECK] = "check",       [ZB_KOP_SEAL] = "seal",     [ZB_KOP_RELEASE] = "release",
     [ZB_KOP_GRANT] = "grant",       [ZB_KOP_LEARN] = "learn",   [ZB_KOP_PROMOTE] = "promote",
-    [ZB_KOP_DEMOTE] = "demote",     [ZB_KOP_PRUNE] = "prune",
+    [ZB_KOP_DEMOTE] = "demote",     [ZB_KOP_PRUNE] = "prune",   [ZB_KOP_ARRANGE] = "arrange",
 };
 
 const char *

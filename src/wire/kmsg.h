@@ -13,7 +13,8 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed). GRANT, LEARN of something new and DEMOTE end receives, and wait up to 5 s for the rest.
+ * sealed). GRANT, LEARN of something new, DEMOTE and ARRANGE end receives, and wait up to 5 s for
+ * the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -43,7 +44,8 @@ enum zb_kop {
     ZB_KOP_PROMOTE,
     ZB_KOP_DEMOTE,
     ZB_KOP_PRUNE,
-    ZB_KOP_LAST = ZB_KOP_PRUNE,
+    ZB_KOP_ARRANGE,
+    ZB_KOP_LAST = ZB_KOP_ARRANGE,
 };
 
 /* clang-format off */
@@ -120,11 +122,11 @@ enum zb_kop {
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
  *            the tree must be one that this node led last, or new; a child without any mark is a newcomer
  *            then, not mounted before the next SNAPSHOT takes it in. Entries of the manifest are found by
- *            uuid, and renamed where the set has another rel. Datasets, volumes too, that the manifest does not
+ *            uuid, and get their names as under ARRANGE. Datasets, volumes too, that the manifest does not
  *            have (children that the leader destroyed, somebody's own) are orphans: neither mounted nor
  *            changed, but for the durable property zbaton:orphan=<term> on each. What carries it, or inherits it
  *            from one below the tree's root, is in no view: not in OBSERVE, SNAPSHOT, SEAL, RELEASE, PROMOTE.
- *            RECEIVE for that rel takes the mark away; so may the administrator, whose dataset is then a
+ *            ARRANGE for a set that has it again takes the mark away; so may the administrator, whose dataset is then a
  *            new child of the leader. ZB_KF_REMOUNT: after an aborted
  *            move, or when somebody unmounted it: same term, only if this very keeper life mounted it and has
  *            not released.
@@ -138,6 +140,12 @@ enum zb_kop {
  *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX. Destroys, in
  *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
  *            -> count destroyed.
+ * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
+ *            term and sender. Brings the names of the datasets here to those of the set, by uuid: what the leader
+ *            renamed is renamed; what has the name of another dataset of the set (a child that was destroyed and made
+ *            anew under its name) becomes <name>.aside-<8 digits of its uuid>, and an orphan as under PROMOTE unless the
+ *            set has it elsewhere. Destroys nothing; ZB_E_EXISTS names a dataset in the way that is not zbaton's,
+ *            ZB_E_HELD one that is mounted.
  */
 /* clang-format on */
 

@@ -656,3 +656,69 @@ def test_a_copy_that_was_rolled_back_is_not_taken_as_written_to(led):
     log = f"{b.root}/web/log"
     host.run(f"zfs rollback {log}@{set_name(host, log, 2, 1)}")
     b.ask("promote", term=3, manifest=third, flags=["planned"]).good()
+
+
+def one_set(manifest, *rels):
+    """The set's manifest with the entries of these datasets alone."""
+    return dict(manifest, entries=[e for e in manifest["entries"] if e["rel"] in rels])
+
+
+def guid_of(host, name):
+    return host.run(f"zfs get -Hp -o value guid {name}").out.strip()
+
+
+def test_names_become_those_of_the_set(led):
+    """G26 on a follower: made anew under its name, renamed, and both at once; nothing is destroyed."""
+    a, b, first = led
+    host = a.host
+    ship(a, b, first)["receive"].good()
+    old = guid_of(host, f"{b.root}/web/log")
+    uuid = first["entries"][1]["uuid"]
+    host.run(f"zfs destroy -r {a.root}/web/log && zfs create {a.root}/web/log")
+    second = a.snapshot(1, 1, base_term=1, base_seq=0).good()["manifest"]
+    assert [e["rel"] for e in second["entries"]] == ["", "log"] and second["entries"][1]["uuid"] != uuid
+
+    before = state_of(b)
+    b.ask("arrange", term=2, node="va", manifest=second).bad("refused", "not the one known to be led")
+    b.ask("arrange", term=1, node="vb", manifest=second).bad("refused", "va leads term 1")
+    a.ask("arrange", term=1, node="va", manifest=second).bad("refused", "this node leads")
+    host.run(f"zfs set zbaton:orphan=0 {b.root}/web/log; mount -t zfs -o ro {b.root}/web/log /mnt")
+    b.ask("arrange", term=1, node="va", manifest=second).bad("held", "mounted at /mnt")
+    host.run(f"umount /mnt; zfs inherit zbaton:orphan {b.root}/web/log")
+    assert state_of(b) == before
+    b.ask("arrange", term=1, node="va", manifest=second).good()
+    aside = f"{b.root}/web/log.aside-{uuid[:8]}"
+    assert guid_of(host, aside) == old, "renamed, not copied"
+    assert host.run(f"zfs get -Hp -o value,source zbaton:orphan {aside}").out.split() == ["1", "local"]
+    assert [d["rel"] for d in b.observe()["datasets"]] == [""]
+    ship(a, b, second, one_set(first, ""))["receive"].good()
+    seen = b.observe()["datasets"]
+    assert [(d["rel"], d["newest_guid"]) for d in seen] == [(e["rel"], e["guid"]) for e in second["entries"]]
+
+    # Renamed, and another made under the old name.
+    log = guid_of(host, f"{b.root}/web/log")
+    host.run(f"zfs rename {a.root}/web/log {a.root}/web/old && zfs create {a.root}/web/log")
+    third = a.snapshot(1, 2, base_term=1, base_seq=1).good()["manifest"]
+    b.ask("arrange", term=1, node="va", manifest=third).good()
+    assert guid_of(host, f"{b.root}/web/old") == log
+    moved = dict(second, entries=[dict(e, rel=e["rel"].replace("log", "old")) for e in second["entries"]])
+    ship(a, b, third, moved)["receive"].good()
+    assert [d["rel"] for d in b.observe()["datasets"]] == ["", "log", "old"]
+
+    # Two that change names reach a follower that has to lead at once.
+    host.run(f"cd /; zfs rename {a.root}/web/log {a.root}/web/x && zfs rename {a.root}/web/old {a.root}/web/log && "
+             f"zfs rename {a.root}/web/x {a.root}/web/old")
+    final = a.snapshot(1, 3, base_term=1, base_seq=2, flags=["sync"]).good()["manifest"]
+    bases = {e["uuid"]: e["guid"] for e in third["entries"]}
+    names = {e["uuid"]: e["rel"] for e in third["entries"]}
+    for entry in final["entries"]:  # by the names that the follower has still
+        source = f"{a.root}/web/{entry['rel']}".rstrip("/")
+        snap = set_name(host, source, 1, 3)
+        host.run(f"zfs send -i @{set_name(host, source, 1, 2)} {source}@{snap} | "
+                 f"zfs receive -u {b.root}/web/{names[entry['uuid']]}".rstrip("/"))
+        assert bases[entry["uuid"]] != entry["guid"]
+    b.ask("grant", term=2, node="vb", version=1).good()
+    taken = b.ask("promote", term=2, manifest=final, flags=["planned"]).good()
+    assert [(d["rel"], d["uuid"]) for d in taken["datasets"]] == [(e["rel"], e["uuid"]) for e in final["entries"]]
+    assert "aside" not in host.run("cat /proc/mounts").out
+    assert guid_of(host, aside) == old

@@ -370,6 +370,18 @@ lead(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     observe(m, rep);
 }
 
+/* One that has the name of another of the set is hidden, as the keeper's orphans are. */
+static void
+arrange(struct model *m, const struct zb_manifest *set)
+{
+    for (uint32_t i = 0; i < set->entries_count; i++) {
+        struct model_dataset *d = find(m, set->entries[i].rel);
+        if (d != NULL && d->uuid[0] != '\0' && strcmp(d->uuid, set->entries[i].uuid) != 0) {
+            *d = m->datasets[--m->datasets_count];
+        }
+    }
+}
+
 static void
 request(struct model *m, const struct zb_kreq *req)
 {
@@ -382,6 +394,9 @@ request(struct model *m, const struct zb_kreq *req)
         break;
     case ZB_KOP_OBSERVE:
         observe(m, &rep);
+        break;
+    case ZB_KOP_ARRANGE:
+        arrange(m, &req->manifest);
         break;
     case ZB_KOP_SNAPS:
         snaps(m, req, &rep);

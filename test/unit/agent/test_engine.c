@@ -22,6 +22,7 @@
 #define DEADLINE_MS 20000
 #define UUID_TOP "00000000-0000-4000-8000-000000000001"
 #define UUID_LOG "00000000-0000-4000-8000-000000000002"
+#define UUID_OTHER "00000000-0000-4000-8000-000000000003"
 #define CLUSTER "11111111-0000-4000-8000-000000000000"
 
 struct host {
@@ -443,6 +444,21 @@ a_refused_stream_is_looked_at_again_at_once(void **state)
 }
 
 static void
+a_child_made_anew_under_its_name_is_sent_in_full(void **state)
+{
+    struct world *w = *state;
+    struct model_dataset *log = &w->hosts[0].model.datasets[1];
+    declare(w);
+    assert_true(until(w, vm2_follows_vm1));
+    zb_strcopy(log->uuid, sizeof(log->uuid), UUID_OTHER);
+    log->snaps_count = 0;
+    sync_one(w);
+    const struct model_dataset *copy = model_dataset_find(&w->hosts[1].model, "log");
+    assert_string_equal(copy->uuid, UUID_OTHER);
+    assert_int_equal(copy->snaps[0].guid, log->snaps[0].guid);
+}
+
+static void
 a_copy_that_shares_a_snapshot_is_adopted(void **state)
 {
     struct world *w = *state;
@@ -593,6 +609,7 @@ main(void)
         T(the_steady_state_asks_for_no_lists),
         T(snapshots_of_other_tools_travel_too),
         T(a_refused_stream_is_looked_at_again_at_once),
+        T(a_child_made_anew_under_its_name_is_sent_in_full),
         T(a_copy_that_shares_a_snapshot_is_adopted),
         T(a_foreign_copy_is_never_overwritten),
         T(a_move_hands_over_and_comes_back_in_the_history),

@@ -15,7 +15,7 @@
 struct world_disk { /* survives a crash */
     bool exists;
     struct zb_set_ref newest;
-    bool child_gone; /* ... was here whole, but for a child that was destroyed since */
+    bool child_gone;         /* ... was here whole, but for a child that was destroyed since */
     uint64_t content;        /* counter of writes in the live tree */
     uint64_t newest_content; /* ... in the newest set */
     struct zb_core_obs record;
