@@ -183,7 +183,7 @@ struct zb_kdataset {
     uint32_t mount;         /* enum zb_mount_state */
     uint32_t readonly_on;   /* property readonly=on */
     uint32_t marked;        /* zbaton:* local, with this node and this pool's guid */
-    uint64_t written_bytes; /* since the newest snapshot */
+    uint64_t written_bytes; /* since the newest snapshot; 0 when the content is equal to it */
     uint64_t used_bytes;
     char newest[ZB_SNAP_NAME_SIZE]; /* newest snapshot of any tool, or empty */
     uint64_t newest_guid;
