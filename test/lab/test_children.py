@@ -62,7 +62,7 @@ def test_children_made_anew_and_renamed_reach_every_member(cluster):
     cluster.wait_current("kids", "vm2")
     for child, text in (("anew", "second-anew"), ("renamed", "second-renamed"), ("other", "first-renamed")):
         assert two.run(f"cat /srv/kids/{child}/file").out == f"{text}\n"
-    two.run(f"mkdir -p /run/peek && mount -t zfs -o ro {tops['vm2']}/{aside} /run/peek")
+    two.run(f"mkdir -p /run/peek && mount -t zfs -o ro,zfsutil {tops['vm2']}/{aside} /run/peek")
     try:
         assert two.run("cat /run/peek/file").out == "first-anew\n"
     finally:

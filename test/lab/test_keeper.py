@@ -682,7 +682,7 @@ def test_names_become_those_of_the_set(led):
     b.ask("arrange", term=2, node="va", manifest=second).bad("refused", "not the one known to be led")
     b.ask("arrange", term=1, node="vb", manifest=second).bad("refused", "va leads term 1")
     a.ask("arrange", term=1, node="va", manifest=second).bad("refused", "this node leads")
-    host.run(f"zfs set zbaton:orphan=0 {b.root}/web/log; mount -t zfs -o ro {b.root}/web/log /mnt")
+    host.run(f"zfs set zbaton:orphan=0 {b.root}/web/log; mount -t zfs -o ro,zfsutil {b.root}/web/log /mnt")
     b.ask("arrange", term=1, node="va", manifest=second).bad("held", "mounted at /mnt")
     host.run(f"umount /mnt; zfs inherit zbaton:orphan {b.root}/web/log")
     assert state_of(b) == before
@@ -706,7 +706,7 @@ def test_names_become_those_of_the_set(led):
     assert [d["rel"] for d in b.observe()["datasets"]] == ["", "log", "old"]
 
     # Two that change names reach a follower that has to lead at once.
-    host.run(f"cd /; zfs rename {a.root}/web/log {a.root}/web/x && zfs rename {a.root}/web/old {a.root}/web/log && "
+    host.run(f"zfs rename {a.root}/web/log {a.root}/web/x && zfs rename {a.root}/web/old {a.root}/web/log && "
              f"zfs rename {a.root}/web/x {a.root}/web/old")
     final = a.snapshot(1, 3, base_term=1, base_seq=2, flags=["sync"]).good()["manifest"]
     bases = {e["uuid"]: e["guid"] for e in third["entries"]}
@@ -717,6 +717,7 @@ def test_names_become_those_of_the_set(led):
         host.run(f"zfs send -i @{set_name(host, source, 1, 2)} {source}@{snap} | "
                  f"zfs receive -u {b.root}/web/{names[entry['uuid']]}".rstrip("/"))
         assert bases[entry["uuid"]] != entry["guid"]
+    a.ask("demote").good()
     b.ask("grant", term=2, node="vb", version=1).good()
     taken = b.ask("promote", term=2, manifest=final, flags=["planned"]).good()
     assert [(d["rel"], d["uuid"]) for d in taken["datasets"]] == [(e["rel"], e["uuid"]) for e in final["entries"]]
