@@ -184,6 +184,7 @@ observed(struct step *x, const struct zb_core_result *r)
     }
     if (!zb_set_ref_equal(&s->obs.newest, &r->obs.newest)) {
         s->newest_at = x->now;
+        s->unpruned++; /* half-way of a long transfer too, so that it does not fill the pool */
     }
     s->obs = r->obs;
     s->obs_known = true;

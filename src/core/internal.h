@@ -208,8 +208,8 @@ void zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result
 void zb_core_waiters_settle(struct step *x);
 void zb_core_waiters_fail(struct step *x, const char *text);
 bool zb_core_prune_settle(struct step *x);
-/* Leader: what no member may prune, for the report. */
-void zb_core_bases_fill(const struct step *x, struct zb_core_msg *m);
+/* Leader: what node may not prune for the others' sake, for the report to it. */
+void zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m);
 
 /* move.c */
 void zb_core_command(struct step *x, const struct zb_event *ev);

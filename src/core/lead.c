@@ -54,7 +54,7 @@ snapshot_failed(struct step *x, const struct zb_core_result *r)
     zb_core_note(x, 4, "R-snapshot-failed", r->text);
     s->unpruned = s->conf.keep_count; /* perhaps for want of room */
     zb_core_retry_later(x);
-    if (s->role == ZB_ROLE_SEALING) {
+    if (s->role == ZB_ROLE_SEALING || s->role == ZB_ROLE_PRESYNC) {
         zb_core_move_abort(x, r->text);
     }
 }
@@ -330,9 +330,10 @@ zb_core_command(struct step *x, const struct zb_event *ev)
 
 /* A member's newest set is the base of what it gets next, from whoever leads then. Only the leader
  * knows where all stand, so it tells them what to keep. One that is in the middle of catching up, or
- * has acknowledged nothing to this leader yet, may stand anywhere from its last known position on. */
+ * has acknowledged nothing to this leader yet, may stand anywhere from its last known position on;
+ * itself it keeps what it stands on, and needs nothing else for its own sake. */
 void
-zb_core_bases_fill(const struct step *x, struct zb_core_msg *m)
+zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
 {
     const struct svc *s = x->s;
 
@@ -340,7 +341,7 @@ zb_core_bases_fill(const struct step *x, struct zb_core_msg *m)
         uint8_t n = s->conf.members[i];
         const struct peer *p = &s->peers[n];
         struct zb_set_id at = p->position_known ? p->position.id : (struct zb_set_id){0};
-        if (n == x->core->opt.self) {
+        if (n == x->core->opt.self || n == node) {
             continue;
         }
         if (zb_set_id_is_none(at)) {
@@ -362,7 +363,7 @@ bases_now(const struct step *x, struct zb_core_msg *m)
 
     memset(m, 0, sizeof(*m));
     if (zb_core_leads(s->role)) {
-        zb_core_bases_fill(x, m);
+        zb_core_bases_fill(x, ZB_NODE_NONE, m);
         return true;
     }
     if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self) {

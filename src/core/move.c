@@ -150,6 +150,10 @@ zb_core_move_presync(struct step *x)
         zb_core_op(x, ZB_ACT_OBSERVE);
         return;
     }
+    if (zb_set_id_is_none(s->obs.newest.id)) { /* none is whole since a child was destroyed */
+        zb_core_snapshot(x, false);
+        return;
+    }
     if (!zb_set_ref_equal(&p->position, &s->obs.newest)) {
         return; /* ship_settle sends it */
     }

@@ -41,7 +41,7 @@ zb_core_report_send(struct step *x, uint8_t node)
     a = zb_core_act(x, ZB_ACT_MESSAGE);
     a->node = node;
     fill(x, &a->msg);
-    zb_core_bases_fill(x, &a->msg);
+    zb_core_bases_fill(x, node, &a->msg);
 }
 
 /* On change (not of the bases, which change with every acknowledged set), and as a refresh. */

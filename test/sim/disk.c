@@ -89,6 +89,13 @@ sim_dataset_destroy(struct sim_dataset *d)
     memset(d, 0, offsetof(struct sim_dataset, snaps));
 }
 
+/* When everything is healed there is room for more. */
+bool
+sim_full(const struct sim *w, const struct sim_dataset *d)
+{
+    return d->snaps_count >= (w->healing ? SIM_SNAPS : SIM_SNAPS_ROOM);
+}
+
 bool
 sim_descends(const struct sim *w, uint32_t ancestor, uint32_t version)
 {
@@ -139,18 +146,51 @@ sim_manifest_find(struct sim *w, uint8_t service, const struct zb_set_ref *ref)
     return NULL;
 }
 
-/* The newest set that is held whole. */
-void
-sim_position(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref)
+/* Every dataset of the set that is here has the set's snapshot (agent/inventory.h). */
+static bool
+reached(const struct sim *w, uint8_t node, const struct sim_manifest *m)
+{
+    for (uint8_t i = 0; i < m->count; i++) {
+        const struct sim_dataset *d =
+            sim_dataset_by_uuid((struct sim *)(uintptr_t)w, node, m->service, m->uuids[i]);
+        bool found = d == NULL || d->orphan;
+        for (uint32_t j = found ? 0 : d->snaps_count; j-- > 0 && !found;) {
+            found = d->snaps[j].guid == m->guids[i];
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+newest_set(struct sim *w, uint8_t node, uint8_t service,
+           bool (*has)(const struct sim *w, uint8_t node, const struct sim_manifest *m),
+           struct zb_set_ref *ref)
 {
     const struct sim_dataset *root = &w->nodes[node].services[service].datasets[0];
 
     memset(ref, 0, sizeof(*ref));
     for (uint32_t i = root->snaps_count; i-- > 0;) {
         const struct sim_snap *snap = &root->snaps[i];
-        if (snap->manifest != 0 && sim_holds(w, node, &w->manifests[snap->manifest - 1])) {
+        if (snap->manifest != 0 && has(w, node, &w->manifests[snap->manifest - 1])) {
             *ref = w->manifests[snap->manifest - 1].ref;
             return;
         }
     }
+}
+
+/* The newest set that is held whole. */
+void
+sim_position(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref)
+{
+    newest_set(w, node, service, sim_holds, ref);
+}
+
+/* The newest one, not counting datasets that are gone. */
+void
+sim_reached(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref)
+{
+    newest_set(w, node, service, reached, ref);
 }

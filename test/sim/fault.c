@@ -265,9 +265,13 @@ fault_image(struct sim *w)
     uint8_t node = any_node(w);
     uint8_t service = (uint8_t)sim_random(w, w->opt.services);
     struct sim_service *s = &w->nodes[node].services[service];
+    struct zb_set_ref newest;
 
+    sim_position(w, node, service, &newest);
     if (w->nodes[node].on || w->image.taken || s->datasets[0].snaps_count < 4 ||
-        w->writer[service].node != node || !held_by_voters(w, node, service)) {
+        w->writer[service].node != node ||
+        s->record.rec.granted_term != s->record.rec.established_term ||
+        !held_by_voters(w, node, service)) {
         return;
     }
     sim_tell(w, node, "disk of service %u is put back", service);
@@ -277,8 +281,12 @@ fault_image(struct sim *w)
     memcpy(w->image.datasets, s->datasets, sizeof(s->datasets));
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         struct sim_dataset *d = &s->datasets[i];
-        if (d->exists && d->snaps_count > 3) {
-            d->snaps_count -= 2;
+        while (d->exists && d->snaps_count > 1 &&
+               (zb_set_id_is_none(d->snaps[d->snaps_count - 1].id) ||
+                zb_set_id_cmp(d->snaps[d->snaps_count - 1].id, newest.id) == 0)) {
+            d->snaps_count--;
+        }
+        if (d->exists && d->snaps_count > 0) {
             d->live = d->synced = d->snaps[d->snaps_count - 1].version;
             d->logged = 0;
         }
@@ -326,7 +334,7 @@ snapshot_foreign(struct sim *w)
     struct sim_service *s = &w->nodes[node].services[sim_random(w, w->opt.services)];
     struct sim_dataset *d = &s->datasets[sim_random(w, w->opt.datasets)];
 
-    if (d->exists && d->mount == ZB_MOUNT_RW && d->snaps_count < SIM_SNAPS / 2) {
+    if (d->exists && d->mount == ZB_MOUNT_RW && d->snaps_count < SIM_SNAPS_ROOM / 2) {
         d->synced = d->live;
         d->logged = 0;
         d->snaps[d->snaps_count++] = (struct sim_snap){

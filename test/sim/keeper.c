@@ -143,6 +143,7 @@ sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *o
     obs->sealed = s->stage != ZB_STAGE_REST && !obs->mounted_here;
     obs->running = s->running;
     sim_position(w, node, service, &obs->newest);
+    sim_reached(w, node, service, &obs->reached);
     obs->granted_term = r->granted_term;
     obs->granted_to = node_number(r->granted_to);
     obs->learned_term = r->learned_term;

@@ -216,7 +216,7 @@ set_make(struct sim *w, struct sim_item *item)
     struct zb_manifest full;
 
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
-        if (s->datasets[i].exists && s->datasets[i].snaps_count == SIM_SNAPS) {
+        if (s->datasets[i].exists && sim_full(w, &s->datasets[i])) {
             return ZB_E_NOSPACE;
         }
     }

@@ -15,7 +15,8 @@
 #define SIM_NODES 5
 #define SIM_SERVICES 2
 #define SIM_DATASETS 3     /* of a tree: "", "a", "b"; a slot per name */
-#define SIM_SNAPS 64       /* of a dataset; past it a snapshot fails for want of space */
+#define SIM_SNAPS 96       /* of a dataset */
+#define SIM_SNAPS_ROOM 56  /* past it there is no space for one more, until there are more disks */
 #define SIM_ITEMS 2048     /* things that are going to happen */
 #define SIM_VERSIONS 65536 /* writes of one run */
 #define SIM_MANIFESTS 4096
@@ -316,10 +317,12 @@ void sim_dataset_replay(struct sim_dataset *d);
 void sim_dataset_destroy(struct sim_dataset *d);
 uint64_t sim_written(const struct sim_dataset *d);
 bool sim_holds(const struct sim *w, uint8_t node, const struct sim_manifest *m);
+bool sim_full(const struct sim *w, const struct sim_dataset *d);
 bool sim_descends(const struct sim *w, uint32_t ancestor, uint32_t version);
 struct sim_manifest *sim_manifest_find(struct sim *w, uint8_t service,
                                        const struct zb_set_ref *ref);
 void sim_position(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref);
+void sim_reached(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref);
 struct sim_dataset *sim_dataset_by_uuid(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid);
 
 /* ---- keeper.c, keeper_lead.c, transfer.c: operations with the production rules ---- */

@@ -87,12 +87,16 @@ service_print(struct sim *w, uint8_t node, uint8_t service)
            s->running ? ", running" : "", v.why, v.why_rule);
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         const struct sim_dataset *d = &s->datasets[i];
+        uint32_t foreign = 0;
+        for (uint32_t j = 0; j < d->snaps_count; j++) {
+            foreign += zb_set_id_is_none(d->snaps[j].id);
+        }
         if (d->exists) {
             printf("     dataset %u uuid %u mount %u%s%s%s%s live %u synced %u logged %u snaps %u,"
-                   " newest %lu of version %u\n",
+                   " %u of others, newest %lu of version %u\n",
                    i, d->uuid, d->mount, d->orphan ? " orphan" : "", d->partial ? " partial" : "",
                    d->lazy ? " lazy" : "", d->outsider ? " held" : "", d->live, d->synced,
-                   d->logged, d->snaps_count,
+                   d->logged, d->snaps_count, foreign,
                    (unsigned long)(d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].guid : 0),
                    d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].version : 0);
         }

@@ -197,7 +197,7 @@ receive_end(struct sim *w, struct sim_item *item)
     if (item->u.ship.fail && sim_chance(w, 500)) {
         return ZB_E_FAILED;
     }
-    if (d->snaps_count == SIM_SNAPS) {
+    if (sim_full(w, d)) {
         return ZB_E_NOSPACE;
     }
     if (kernel_refuses(d)) {
