@@ -241,6 +241,9 @@ promote_done(struct step *x, const struct zb_core_result *r)
         a->set = s->ask.set;
         a->reason = s->ask.reason;
         s->fork = s->ask.set;
+        for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
+            s->peers[n].exact = false; /* what was acknowledged was so to an earlier leader */
+        }
         s->first_set_due = true;
         s->next_seq = 0;
     }

@@ -8,9 +8,6 @@ zb_core_lead_begin(struct step *x)
     struct svc *s = x->s;
     const struct zb_set_id last = zb_core_reached(s)->id;
 
-    for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
-        s->peers[n].exact = false;
-    }
     if (last.term == s->obs.established_term && last.seq >= s->next_seq) {
         s->next_seq = last.seq + 1;
     }

@@ -283,34 +283,19 @@ sim_check_told(struct sim *w, uint8_t node, uint8_t service)
     }
 }
 
-/* S5: after a pruning by the leader the newest snapshot of every member is still there: a member
- * takes nothing that does not go on from it. */
+/* S5: nothing is pruned that another member stands on: it takes nothing that does not go on from
+ * there. A backup never sends. */
 void
-sim_check_pruned(struct sim *w, uint8_t node, uint8_t service)
+sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
+                 const struct sim_snap *gone)
 {
-    if (w->nodes[node].services[service].stage != ZB_STAGE_MOUNTED) {
-        return; /* a follower may prune what is newer elsewhere */
-    }
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        for (uint8_t i = 0; i < w->opt.datasets; i++) {
-            const struct sim_dataset *own = &w->nodes[node].services[service].datasets[i];
-            const struct sim_dataset *other;
-            bool base = false;
-            if (n == node || !own->exists || own->orphan || own->uuid == 0 ||
-                w->destroyed[service][own->uuid]) {
-                continue;
-            }
-            other = sim_dataset_by_uuid(w, n, service, own->uuid);
-            if (other == NULL || other->partial || other->snaps_count == 0 || other->orphan) {
-                continue;
-            }
-            for (uint32_t j = own->snaps_count; j-- > 0 && !base;) {
-                base = own->snaps[j].guid == other->snaps[other->snaps_count - 1].guid;
-            }
-            if (!base) {
-                sim_fail(w, "S5: pruning on n%u left no base with n%u for service %u", node + 1,
-                         n + 1, service);
-            }
+    for (uint8_t n = 0; n < w->opt.nodes && !w->conf[service].backup[node]; n++) {
+        const struct sim_dataset *other = sim_dataset_by_uuid(w, n, service, d->uuid);
+        if (n != node && !w->destroyed[service][d->uuid] && other != NULL && !other->partial &&
+            !other->orphan && other->snaps_count > 0 &&
+            other->snaps[other->snaps_count - 1].guid == gone->guid) {
+            sim_fail(w, "S5: n%u pruned the set %lu/%lu of service %u that n%u stands on", node + 1,
+                     (unsigned long)gone->id.term, (unsigned long)gone->id.seq, service, n + 1);
         }
     }
 }

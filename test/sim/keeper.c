@@ -488,11 +488,12 @@ op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
             }
             if (!go[j] || d->snaps[j].held) {
                 d->snaps[kept++] = d->snaps[j];
+            } else {
+                sim_check_pruned(w, item->node, item->service, d, &d->snaps[j]);
             }
         }
         d->snaps_count = kept;
     }
-    sim_check_pruned(w, item->node, item->service);
     return ZB_OK;
 }
 

@@ -375,7 +375,8 @@ void sim_check(struct sim *w);
 void sim_check_writable(struct sim *w, const struct sim_item *promote);
 void sim_check_receive(struct sim *w, const struct sim_item *ship);
 void sim_check_overwrite(struct sim *w, const struct sim_item *ship);
-void sim_check_pruned(struct sim *w, uint8_t node, uint8_t service);
+void sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
+                      const struct sim_snap *gone);
 void sim_check_released(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_set(struct sim *w, const struct sim_manifest *made);
