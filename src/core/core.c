@@ -241,9 +241,6 @@ promote_done(struct step *x, const struct zb_core_result *r)
         a->set = s->ask.set;
         a->reason = s->ask.reason;
         s->fork = s->ask.set;
-        for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
-            s->peers[n].exact = false; /* what was acknowledged was so to an earlier leader */
-        }
         s->first_set_due = true;
         s->next_seq = 0;
     }
@@ -311,7 +308,7 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
         zb_core_move_op_done(x, kind, r);
         break;
     case ZB_ACT_PRUNE:
-        if (r->rc == ZB_OK && !x->s->op_floor) { /* else more may go when somebody has caught up */
+        if (r->rc == ZB_OK && !x->s->op_behind) { /* else more may go when all have caught up */
             x->s->unpruned = 0;
         }
         break;

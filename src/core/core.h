@@ -114,7 +114,7 @@ struct zb_core_msg {
     /* leader: what no member may prune */
     uint32_t bases_count;
     struct zb_set_id bases[ZB_MEMBERS_MAX]; /* where members stand */
-    struct zb_set_id floor; /* and all sets from this one on: somebody may stand on any; or none */
+    struct zb_set_id floor;                 /* and all sets from this one on; or none */
 };
 
 enum zb_cmd_kind {

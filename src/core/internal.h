@@ -37,8 +37,6 @@ struct peer {
     struct zb_set_ref ship_set;
     struct zb_mono ship_retry_at;
     uint32_t ship_failures;
-    bool exact; /* it acknowledged its position to this leader and nothing was sent since; else it
-                 * may stand between that and the newest set */
     /* a grant it asks of this node, answered when no operation is under way */
     bool ask_waits;
     struct zb_core_msg ask;
@@ -104,7 +102,7 @@ struct svc {
     uint8_t op_node; /* GRANT: for whom */
     uint64_t op_nonce;
     uint64_t op_term;
-    bool op_floor; /* PRUNE: with a floor */
+    bool op_behind; /* PRUNE: somebody does not hold the newest set yet */
     struct zb_mono op_at;
     struct zb_mono retry_at;
     uint32_t failures;      /* of the role's operation, in a row */

@@ -151,7 +151,6 @@ zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set)
     a->set = *set;
     a->term = x->s->obs.established_term;
     p->ship_id = a->id;
-    p->exact = false;
     p->ship_set = *set;
 }
 
@@ -226,7 +225,6 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
         return;
     }
     p->ship_failures = 0;
-    p->exact = true;
     p->ship_retry_at = x->now;
     p->position = r->set;
     p->position_known = true;
@@ -325,10 +323,11 @@ zb_core_command(struct step *x, const struct zb_event *ev)
 
 /* ---- pruning ---- */
 
-/* A member's newest set is the base of what it gets next, from whoever leads then. Only the leader
- * knows where all stand, so it tells them what to keep. One that is in the middle of catching up, or
- * has acknowledged nothing to this leader yet, may stand anywhere from its last known position on;
- * itself it keeps what it stands on, and needs nothing else for its own sake. */
+/* A member's newest set is the base of what it gets next, from whoever leads then; on its way from
+ * there to the newest one it may stop at any in between. So all keep all sets from the one on that
+ * the last of them stands on (the keeper: up to a number), and where each stands. Only the leader
+ * knows that; it tells the others. Itself a member keeps what it stands on, and needs nothing else
+ * for its own sake. */
 void
 zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
 {
@@ -345,7 +344,7 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
             at.seq = 1; /* below every set */
         }
         m->bases[m->bases_count++] = at;
-        if (!p->exact && (zb_set_id_is_none(m->floor) || zb_set_id_cmp(at, m->floor) < 0)) {
+        if (zb_set_id_is_none(m->floor) || zb_set_id_cmp(at, m->floor) < 0) {
             m->floor = at;
         }
     }
@@ -393,7 +392,7 @@ zb_core_prune_settle(struct step *x)
         a->protect[a->protect_count++] = s->obs.released_set.id;
     }
     a->floor = bases.floor;
-    s->op_floor = !zb_set_id_is_none(bases.floor);
+    s->op_behind = zb_set_id_cmp(bases.floor, s->obs.newest.id) < 0;
     s->prune_at.ms = x->now.ms + ZB_PRUNE_MS;
     return true;
 }

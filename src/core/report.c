@@ -98,7 +98,6 @@ zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
     p->known = true;
     p->report = *m;
     p->report_at = x->now;
-    p->exact = p->exact && zb_set_ref_equal(&p->position, &m->set);
     p->position = m->set;
     p->position_known = true;
     release_wanted(x, node, m);

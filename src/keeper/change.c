@@ -84,8 +84,8 @@ zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const c
     }
 }
 
-/* A member stands on this set; or one that is in the middle of catching up may: rank counts from the
- * newest set on, and past ZB_CATCH_UP_MAX such a member is given up (it wants a full copy then). */
+/* A member stands on this set, or one that is behind may come to stand on it. rank counts from the
+ * newest set on: past ZB_CATCH_UP_MAX only where members stand is kept. */
 static bool
 is_protected(struct zb_set_id id, uint32_t rank, const struct zb_kreq *req)
 {

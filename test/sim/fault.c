@@ -153,8 +153,7 @@ fault_holder(struct sim *w)
             break;
         default:
             if (!s->running) {
-                d->synced = d->live;
-                d->logged = 0;
+                sim_dataset_flush(w, node, service, slot);
                 d->mount = ZB_MOUNT_NONE;
             }
             break;

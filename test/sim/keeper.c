@@ -489,6 +489,10 @@ op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
             if (!go[j] || d->snaps[j].held) {
                 d->snaps[kept++] = d->snaps[j];
             } else {
+                sim_tell(w, item->node,
+                         "destroys snapshot %lu (%lu/%lu) of dataset %u of service %u",
+                         (unsigned long)d->snaps[j].guid, (unsigned long)d->snaps[j].id.term,
+                         (unsigned long)d->snaps[j].id.seq, i, item->service);
                 sim_check_pruned(w, item->node, item->service, d, &d->snaps[j]);
             }
         }

@@ -208,6 +208,9 @@ receive_end(struct sim *w, struct sim_item *item)
         return ZB_OK;
     }
     sim_check_overwrite(w, item);
+    sim_tell(w, item->peer, "holds snapshot %lu (%lu/%lu) of dataset %u of service %u",
+             (unsigned long)item->u.ship.snap.guid, (unsigned long)item->u.ship.snap.id.term,
+             (unsigned long)item->u.ship.snap.id.seq, item->u.ship.slot, item->service);
     d->snaps[d->snaps_count++] = item->u.ship.snap;
     d->live = d->synced = item->u.ship.snap.version;
     d->logged = 0;
