@@ -350,6 +350,13 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
                             const struct zb_conf_service *conf, uint32_t timeout_ms,
                             struct zb_err *err) ZB_CHECKED;
 
+/* ---- op_set.c ---- */
+
+/* Children of the leading tree that are not mounted as they should be, because they came in or
+ * somebody unmounted them: tried at each set and before a START, and said once. That one cannot be
+ * mounted keeps no set from being made. */
+void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view);
+
 /* ---- op_run.c ---- */
 
 /* Stops what is declared and whatever else is in the service's group. */

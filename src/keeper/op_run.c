@@ -86,10 +86,20 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_keeper_view view = {0};
     struct zb_keeper_facts facts;
     struct own_runner own;
+    struct zb_err ignored;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc == ZB_OK) {
         rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+    }
+    if (rc == ZB_OK && facts.stage == ZB_STAGE_MOUNTED &&
+        zb_rules_start(&facts, &ignored) != ZB_OK) {
+        zb_keeper_children_mount(job, &view);
+        zb_keeper_view_close(&view);
+        rc = zb_keeper_view_open(k, job->req.service, &view, err);
+        if (rc == ZB_OK) {
+            rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+        }
     }
     if (rc == ZB_OK) {
         rc = zb_rules_start(&facts, err);

@@ -166,10 +166,8 @@ newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *vie
     return rc == ZB_OK ? zb_os_mount(name, dir, ZB_OS_MOUNT_RW, err) : rc;
 }
 
-/* Children of the set that are not mounted as they should be: tried at each set, and said once.
- * That one cannot be mounted keeps no set from being made. */
-static void
-newcomers_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view)
+void
+zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view)
 {
     struct zb_keeper_service *s = job->service;
     const char *bad = "";
@@ -179,7 +177,7 @@ newcomers_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *vi
         const struct zb_kdataset *d = &view->datasets[i];
         struct zb_err err = {0};
 
-        if (d->rel[0] == '\0' || (d->mount == ZB_MOUNT_RW && d->readonly_on)) {
+        if (d->rel[0] == '\0' || !d->marked || (d->mount == ZB_MOUNT_RW && d->readonly_on)) {
             continue;
         }
         if (newcomer_mount(job, view, i, &err) != ZB_OK && bad[0] == '\0') {
@@ -290,7 +288,7 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         rc = newcomers_adopt(k, job, &view, err);
     }
     if (rc == ZB_OK && facts.stage == ZB_STAGE_MOUNTED) {
-        newcomers_mount(job, &view);
+        zb_keeper_children_mount(job, &view);
     }
     if (rc == ZB_OK && (job->req.flags & ZB_KF_SYNC) != 0) {
         rc = zb_keeper_tree_sync(view.dataset, err);

@@ -99,7 +99,7 @@ enum zb_kop {
  * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
  *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
- *            the tree is mounted read-write here. -> elapsed_ms; CHECK -> running 0/1.
+ *            the tree is mounted read-write here; children that somebody unmounted are mounted again first. -> elapsed_ms; CHECK -> running 0/1.
  * SEAL       service, term, manifest (the final set). Unmounts every dataset in parallel, not by force, not
  *            lazily; then proves: newest snapshot is the final set's, written = 0, nothing holds
  *            the dataset (zfs.check.rollback). Holders are named in msg with pid, command and mount

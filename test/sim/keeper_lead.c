@@ -189,6 +189,21 @@ failed:
 
 /* ---- SNAPSHOT ---- */
 
+/* Children that came in, or that somebody unmounted, under a tree that is mounted. */
+void
+sim_children_mount(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct sim_service *s = &w->nodes[node].services[service];
+
+    for (uint8_t i = 1; i < w->opt.datasets; i++) {
+        struct sim_dataset *d = &s->datasets[i];
+        if (d->exists && !d->orphan && d->marked && !d->lazy &&
+            s->datasets[0].mount == ZB_MOUNT_RW) {
+            d->mount = ZB_MOUNT_RW;
+        }
+    }
+}
+
 static void
 newcomers_adopt(struct sim *w, struct sim_item *item)
 {
@@ -200,9 +215,9 @@ newcomers_adopt(struct sim *w, struct sim_item *item)
             d->uuid = ++w->next_uuid[item->service];
             d->marked = d->safe = true;
         }
-        if (d->exists && !d->orphan && d->marked && d->mount == ZB_MOUNT_RO) {
-            d->mount = ZB_MOUNT_RW;
-        }
+    }
+    if (s->stage == ZB_STAGE_MOUNTED) {
+        sim_children_mount(w, item->node, item->service);
     }
 }
 

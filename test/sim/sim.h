@@ -355,6 +355,7 @@ void sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bo
 int64_t sim_op_promote(struct sim *w, struct sim_item *item);
 int64_t sim_op_seal(struct sim *w, struct sim_item *item);
 int64_t sim_op_snapshot(struct sim *w, struct sim_item *item);
+void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_demote(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);
