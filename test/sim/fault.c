@@ -307,13 +307,36 @@ image_undo(struct sim *w)
     }
 }
 
+/* A confused engine asks for a term that was granted already, to whomever. */
+static void
+fault_confused(struct sim *w)
+{
+    uint8_t node = any_node(w);
+    uint8_t voter = any_node(w);
+    uint8_t service = (uint8_t)sim_random(w, w->opt.services);
+    const struct zb_record *r = &w->nodes[voter].services[service].record.rec;
+    struct zb_core_msg msg = {.kind = ZB_MSG_GRANT_ASK,
+                              .term = r->granted_term,
+                              .nonce = w->nodes[node].nonce,
+                              .version = w->nodes[voter].services[service].conf_version,
+                              .established_term = r->granted_term,
+                              .released_term = r->granted_term,
+                              .released_to = node,
+                              .granted_to = ZB_NODE_NONE,
+                              .learned_leader = ZB_NODE_NONE};
+
+    if (node != voter && w->nodes[node].engine && r->granted_term != 0) {
+        sim_message_send(w, node, service, voter, &msg);
+    }
+}
+
 void
 sim_fault(struct sim *w)
 {
     static void (*const faults[])(struct sim *) = {
-        fault_power,    fault_engine, fault_keeper, fault_cut,    fault_cut,     fault_mend,
-        fault_mend,     fault_pause,  fault_disk,   fault_holder, fault_service, fault_mount_all,
-        fault_follower, fault_image,  fault_repair, fault_repair,
+        fault_power,    fault_engine,   fault_keeper, fault_cut,    fault_cut,     fault_mend,
+        fault_mend,     fault_pause,    fault_disk,   fault_holder, fault_service, fault_mount_all,
+        fault_confused, fault_follower, fault_image,  fault_repair, fault_repair,
     };
 
     if (w->healing) {

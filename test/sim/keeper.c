@@ -303,6 +303,9 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
         m = sim_manifest_find(w, item->service, &a->set);
         item->u.op.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
     }
+    if (a->kind == ZB_ACT_GRANT && a->node != node) {
+        sim_check_version(w, node, a->node, item->service);
+    }
     sim_tell(w, node, "asks %s service %u term %lu set %lu/%lu n%u", sim_act_word(a->kind),
              a->service, (unsigned long)a->term, (unsigned long)a->set.id.term,
              (unsigned long)a->set.id.seq, a->node + 1);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static struct sim world;
 
@@ -70,13 +71,13 @@ failure_print(uint64_t seed, uint32_t steps)
 }
 
 static int
-seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace)
+seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace, bool stop)
 {
     struct totals t = {0};
     clock_t begun = clock();
     double seconds;
 
-    for (uint64_t seed = from; seed <= to; seed++) {
+    for (uint64_t seed = from; seed <= to && !(stop && t.failed > 0); seed++) {
         bool ok = seed_run(seed, steps, trace, &t);
         if (!ok && t.failed == 1) {
             failure_print(seed, steps);
@@ -98,7 +99,52 @@ seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace)
 static int
 usage(void)
 {
-    fprintf(stderr, "usage: zbsim --seeds A-B [--steps N] | --seed N [--steps N] [--trace]\n");
+    fprintf(stderr, "usage: zbsim --seeds A-B | --seed N [--trace], with [--steps N] [--stop]\n"
+                    "             [--mutation NAME]; zbsim --list-mutations\n");
+    return 2;
+}
+
+static const struct {
+    const char *name;
+    const char *rule;
+    const char *what;
+} mutations[] = {
+#include "mutations.inc"
+};
+
+static int
+mutations_list(void)
+{
+    for (size_t i = 0; i < sizeof(mutations) / sizeof(mutations[0]); i++) {
+        printf("%-30s %-9s %s\n", mutations[i].name, mutations[i].rule, mutations[i].what);
+    }
+    return 0;
+}
+
+/* Each mutation is a program of its own beside this one; it gets the other arguments. */
+static int
+mutation_run(const char *name, int argc, char **argv)
+{
+    char path[4096];
+    int kept = 1;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--mutation") == 0) {
+            i++;
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    argv[kept] = NULL;
+    for (size_t i = 0; i < sizeof(mutations) / sizeof(mutations[0]); i++) {
+        if (strcmp(mutations[i].name, name) == 0) {
+            (void)snprintf(path, sizeof(path), "%s-%s", argv[0], name);
+            execv(path, argv);
+            perror(path);
+            return 2;
+        }
+    }
+    fprintf(stderr, "zbsim: no mutation %s (see --list-mutations)\n", name);
     return 2;
 }
 
@@ -106,16 +152,16 @@ int
 main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},
-        {"seed", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'k'},
-        {"trace", no_argument, NULL, 't'},
-        {NULL, 0, NULL, 0},
+        {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 'n'},
+        {"steps", required_argument, NULL, 'k'},    {"trace", no_argument, NULL, 't'},
+        {"stop", no_argument, NULL, 'e'},           {"mutation", required_argument, NULL, 'm'},
+        {"list-mutations", no_argument, NULL, 'l'}, {NULL, 0, NULL, 0},
     };
     uint64_t from = 0;
     uint64_t to = 0;
     uint32_t steps = 20000;
     bool trace = false;
+    bool stop = false; /* at the first failure */
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -134,6 +180,13 @@ main(int argc, char **argv)
         case 't':
             trace = true;
             break;
+        case 'e':
+            stop = true;
+            break;
+        case 'm':
+            return mutation_run(optarg, argc, argv);
+        case 'l':
+            return mutations_list();
         default:
             return usage();
         }
@@ -141,5 +194,5 @@ main(int argc, char **argv)
     if (from == 0 || optind != argc) {
         return usage();
     }
-    return seeds_run(from, to, steps, trace);
+    return seeds_run(from, to, steps, trace, stop);
 }

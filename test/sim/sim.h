@@ -239,8 +239,9 @@ struct sim {
     uint32_t next_session;
     uint32_t next_life;
     uint8_t next_uuid[SIM_SERVICES];
-    bool healing; /* no new faults, no commands */
-    bool manual;  /* nothing is scheduled by chance: a scenario or the search does it */
+    uint64_t asked_version[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* at, by: of the last question */
+    bool healing;                                               /* no new faults, no commands */
+    bool manual; /* nothing is scheduled by chance: a scenario or the search does it */
     bool cut[SIM_NODES][SIM_NODES]; /* from, to */
     struct zb_core_conf conf[SIM_SERVICES];
     uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
@@ -382,6 +383,7 @@ void sim_check_released(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_set(struct sim *w, const struct sim_manifest *made);
 void sim_check_message(struct sim *w, uint8_t node, uint8_t service, const struct zb_core_msg *msg);
+void sim_check_version(struct sim *w, uint8_t node, uint8_t candidate, uint8_t service);
 void sim_check_restart(struct sim *w, uint8_t node, const bool *running);
 void sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
                      const struct zb_keeper_record *before);
