@@ -416,6 +416,7 @@ op_release(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim
                         : zb_rules_release(&next, &r->req, &f->facts, &again, &err);
 
     if (rc != ZB_OK || again) {
+        sim_tell(w, item->node, "release: %s", rc == ZB_OK ? "made before" : err.msg);
         return rc;
     }
     rc = zb_rules_idle(&f->facts, &err);
