@@ -63,22 +63,30 @@ required_check(void *ctx, const char *title, uint32_t seen, struct zb_err *err)
 }
 
 enum zb_rc
-zb_conf_node_load(const char *path, struct zb_conf_node *out, struct zb_err *err)
+zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out, struct zb_err *err)
 {
     static const struct zb_conf_grammar grammar = {
         .keys = keys, .keys_count = KEYS_COUNT, .end = required_check};
     struct zb_conf_node conf = {0};
+
+    zb_conf_keys_default(keys, KEYS_COUNT, &conf);
+    enum zb_rc rc = zb_conf_parse(&grammar, text, name, &conf, NULL, err);
+    if (rc == ZB_OK) {
+        *out = conf;
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_conf_node_load(const char *path, struct zb_conf_node *out, struct zb_err *err)
+{
     char *text = NULL;
     enum zb_rc rc = zb_conf_file_read(path, true, &text, err);
 
     if (rc == ZB_OK) {
-        zb_conf_keys_default(keys, KEYS_COUNT, &conf);
-        rc = zb_conf_parse(&grammar, text, path, &conf, NULL, err);
+        rc = zb_conf_node_parse(text, path, out, err);
     }
     free(text);
-    if (rc == ZB_OK) {
-        *out = conf;
-    }
     return rc;
 }
 

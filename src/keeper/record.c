@@ -161,26 +161,33 @@ set_parse(const char *text, struct zb_set_ref *ref)
     return strcmp(again, text) == 0;
 }
 
+/* Names with one comma between two, none empty. */
 static bool
-suspects_parse(char *text, char (*suspects)[ZB_NODE_NAME_SIZE])
+suspects_parse(const char *text, char (*suspects)[ZB_NODE_NAME_SIZE])
 {
-    char *save = NULL;
-    size_t count = 0;
-
     if (strcmp(text, "-") == 0) {
         return true;
     }
-    for (char *name = strtok_r(text, ",", &save); name != NULL; name = strtok_r(NULL, ",", &save)) {
-        if (count == ZB_MEMBERS_MAX + 1 || !zb_node_name_valid(name)) {
+    for (size_t i = 0; i < ZB_MEMBERS_MAX + 1; i++) {
+        size_t length = strcspn(text, ",");
+        if (length >= ZB_NODE_NAME_SIZE) {
             return false;
         }
-        zb_strcopy(suspects[count++], ZB_NODE_NAME_SIZE, name);
+        memcpy(suspects[i], text, length);
+        suspects[i][length] = '\0';
+        if (!zb_node_name_valid(suspects[i])) {
+            return false;
+        }
+        if (text[length] == '\0') {
+            return true;
+        }
+        text += length + 1;
     }
-    return count > 0;
+    return false;
 }
 
 static bool
-value_parse(enum kind kind, char *text, void *p)
+value_parse(enum kind kind, const char *text, void *p)
 {
     switch (kind) {
     case U64:
