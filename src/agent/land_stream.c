@@ -203,7 +203,7 @@ header_read(struct zb_agent *a, const json_t *header, struct zb_land_recv *v, co
     zb_json_read_name(&r, "snap", v->snap, sizeof(v->snap), zb_snap_name_valid);
     v->guid = zb_json_read_u64(&r, "guid");
     v->from_guid = zb_json_read_u64(&r, "from_guid");
-    zb_json_read_text(&r, "token", v->token, sizeof(v->token));
+    zb_json_read_name(&r, "token", v->token, sizeof(v->token), zb_resume_token_valid);
     v->adopt = zb_json_read_bool(&r, "adopt");
     if (r.bad != NULL || strcmp(type, "ship.stream") != 0 || v->guid == 0) {
         *why = "a header that does not decode";

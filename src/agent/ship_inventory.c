@@ -109,7 +109,7 @@ dataset_read(struct zb_json_reader *r, struct zb_inventory_dataset *d)
     zb_json_read_name(r, "uuid", d->uuid, sizeof(d->uuid), uuid_or_none);
     zb_json_read_name(r, "rel", d->rel, sizeof(d->rel), zb_rel_valid);
     zb_json_read_name(r, "newest", d->newest, sizeof(d->newest), snap_or_none);
-    zb_json_read_text(r, "token", d->token, sizeof(d->token));
+    zb_json_read_name(r, "token", d->token, sizeof(d->token), zb_resume_token_valid);
     guids_read(r, d);
 }
 

@@ -67,7 +67,7 @@ zb_format_elapsed(int64_t ms, char *buf)
         ms = 0;
     }
     if (ms >= 60000 - 50) {
-        return zb_format_age((ms + 500) / 1000, buf);
+        return zb_format_age(ms / 1000 + (ms % 1000 >= 500), buf);
     }
     snprintf(buf, ZB_TEXT_SIZE, "%" PRId64 ".%" PRId64 "s", (ms + 50) / 1000,
              (ms + 50) % 1000 / 100);

@@ -195,12 +195,13 @@ static enum zb_rc
 show_token(const struct zb_show *show, const json_t *data, struct zb_err *err)
 {
     (void)err;
-    fprintf(show->out, "%s\n", zb_field_text(data, "token"));
+    zb_text_print(show->out, zb_field_text(data, "token"));
+    fputc('\n', show->out);
     if (!show->scripted) {
-        fprintf(show->out,
-                "\nOn the new host, once, before %s:\n"
-                "  zbaton join TOKEN --node NAME --root DATASET --listen ADDRESS:PORT\n",
-                zb_field_text(data, "expires"));
+        fputs("\nOn the new host, once, before ", show->out);
+        zb_text_print(show->out, zb_field_text(data, "expires"));
+        fputs(":\n  zbaton join TOKEN --node NAME --root DATASET --listen ADDRESS:PORT\n",
+              show->out);
     }
     return ZB_OK;
 }

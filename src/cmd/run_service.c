@@ -140,8 +140,8 @@ set_command(struct zb_cli *cli, const char *cmd)
         printf("%s has set %s", cli->operands[0], zb_field_set(data, "set", set));
         json_array_foreach(zb_field_array(data, "followers"), i, follower)
         {
-            printf("%s%s", i == 0 ? ", held by " : ", ",
-                   json_is_string(follower) ? json_string_value(follower) : "");
+            fputs(i == 0 ? ", held by " : ", ", stdout);
+            zb_text_print(stdout, json_is_string(follower) ? json_string_value(follower) : "");
         }
         printf(" (%s)\n", zb_format_elapsed(zb_field_int(data, "elapsed_ms", 0), elapsed));
     }

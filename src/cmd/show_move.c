@@ -6,9 +6,31 @@
 #include "cmd/table.h"
 
 #define STEPS_COUNT 9
+#define NAME_WIDTH 11 /* of a step's name */
 #define TEXT_WIDTH 45 /* of a step's sentence, so that the times stand below each other */
 #define BAR_WIDTH 22
 #define LINE_EVERY_MS 10000 /* off a terminal */
+
+/* What cannot be negative, whatever the answer says. */
+static int64_t
+count_field(const json_t *progress, const char *key)
+{
+    int64_t value = zb_field_int(progress, key, 0);
+
+    return value < 0 ? 0 : value;
+}
+
+/* " 1/9 check       " */
+static void
+step_print(FILE *out, const json_t *step)
+{
+    const char *name = zb_field_text(step, "name");
+    int pad = NAME_WIDTH - (int)strlen(name);
+
+    fprintf(out, "%2" PRId64 "/%d ", zb_field_int(step, "step", 0), STEPS_COUNT);
+    zb_text_print(out, name);
+    fprintf(out, "%*s ", pad > 0 ? pad : 0, "");
+}
 
 static void
 line_begin(struct zb_show_progress *p, const json_t *progress)
@@ -17,8 +39,7 @@ line_begin(struct zb_show_progress *p, const json_t *progress)
         fputs("\r\033[K", p->show->out);
         p->line_open = false;
     }
-    fprintf(p->show->out, "%2" PRId64 "/%d ", zb_field_int(progress, "step", 0), STEPS_COUNT);
-    fprintf(p->show->out, "%-11s ", zb_field_text(progress, "name"));
+    step_print(p->show->out, progress);
 }
 
 /* Bytes of the send under way, with what is known of its size and speed. */
@@ -27,13 +48,14 @@ bytes_print(struct zb_show_progress *p, const json_t *progress)
 {
     FILE *out = p->show->out;
     char buf[ZB_TEXT_SIZE];
-    int64_t bytes = zb_field_int(progress, "bytes", 0);
-    int64_t total = zb_field_int(progress, "bytes_total", 0);
-    int64_t elapsed_ms = zb_field_int(progress, "elapsed_ms", 0);
+    int64_t bytes = count_field(progress, "bytes");
+    int64_t total = count_field(progress, "bytes_total");
+    int64_t elapsed_ms = count_field(progress, "elapsed_ms");
     int64_t rate = 0;
 
-    if (bytes > p->last_bytes && elapsed_ms > p->last_elapsed_ms) {
-        rate = (bytes - p->last_bytes) * 1000 / (elapsed_ms - p->last_elapsed_ms);
+    if (bytes > p->last_bytes && elapsed_ms > p->last_elapsed_ms &&
+        !__builtin_mul_overflow(bytes - p->last_bytes, 1000, &rate)) {
+        rate /= elapsed_ms - p->last_elapsed_ms;
     }
     p->last_bytes = bytes;
     p->last_elapsed_ms = elapsed_ms;
@@ -57,7 +79,7 @@ sentence_print(struct zb_show_progress *p, const json_t *progress, bool failed)
 {
     FILE *out = p->show->out;
     const char *text = zb_field_text(progress, "text");
-    int64_t elapsed_ms = zb_field_int(progress, "elapsed_ms", 0);
+    int64_t elapsed_ms = count_field(progress, "elapsed_ms");
     char buf[ZB_TEXT_SIZE];
 
     if (failed) {
@@ -75,7 +97,7 @@ zb_show_move_progress(struct zb_show_progress *p, const json_t *progress)
 {
     const char *phase = zb_field_text(progress, "phase");
     int64_t step = zb_field_int(progress, "step", 0);
-    int64_t elapsed_ms = zb_field_int(progress, "elapsed_ms", 0);
+    int64_t elapsed_ms = count_field(progress, "elapsed_ms");
 
     if (step != p->step) {
         p->step = step;
@@ -113,6 +135,15 @@ zb_show_move_end(struct zb_show_progress *p)
     }
 }
 
+/* "3.4 s" */
+static void
+seconds_print(FILE *out, int64_t ms)
+{
+    int64_t tenths = ms / 100 + (ms % 100 >= 50);
+
+    fprintf(out, "%" PRId64 ".%" PRId64 " s", tenths / 10, tenths % 10);
+}
+
 void
 zb_show_move_result(const struct zb_show *show, const char *service, const char *node,
                     const json_t *data)
@@ -122,12 +153,13 @@ zb_show_move_result(const struct zb_show *show, const char *service, const char 
 
     fprintf(show->out, "%s runs on %s.", service, node);
     if (down_ms >= 0) {
-        fprintf(show->out, " Down for %" PRId64 ".%" PRId64 " s", (down_ms + 50) / 1000,
-                (down_ms + 50) % 1000 / 100);
+        fputs(" Down for ", show->out);
+        seconds_print(show->out, down_ms);
     }
     if (down_ms >= 0 && own_ms >= 0) {
-        fprintf(show->out, " (%" PRId64 ".%" PRId64 " s of it zbaton's)", (own_ms + 50) / 1000,
-                (own_ms + 50) % 1000 / 100);
+        fputs(" (", show->out);
+        seconds_print(show->out, own_ms);
+        fputs(" of it zbaton's)", show->out);
     }
     fprintf(show->out, "%s Nothing lost.\n", down_ms >= 0 ? "." : "");
 }
@@ -140,8 +172,7 @@ zb_show_move_plan(const struct zb_show *show, const json_t *data)
 
     json_array_foreach(zb_field_array(data, "steps"), i, step)
     {
-        fprintf(show->out, "%2" PRId64 "/%d %-11s ", zb_field_int(step, "step", 0), STEPS_COUNT,
-                zb_field_text(step, "name"));
+        step_print(show->out, step);
         zb_text_print(show->out, zb_field_text(step, "text"));
         fputc('\n', show->out);
         json_array_foreach(zb_field_array(step, "calls"), j, call)

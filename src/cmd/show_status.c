@@ -73,13 +73,16 @@ header_print(const struct zb_show *show, const json_t *data)
 {
     const json_t *cluster = json_object_get(data, "cluster");
     const char *time = zb_field_text(data, "time");
+    char buf[ZB_TEXT_SIZE];
 
     fputs("cluster ", show->out);
     zb_text_print(show->out, zb_field_text(cluster, "name"));
     fprintf(show->out, "   %" PRId64 "/%" PRId64 " nodes   authority ",
             zb_field_int(cluster, "nodes_up", 0), zb_field_int(cluster, "nodes", 0));
     zb_text_print(show->out, zb_field_text(data, "authority"));
-    fprintf(show->out, "   %.10s %.8s\n", time, strlen(time) == 20 ? time + 11 : "");
+    snprintf(buf, sizeof buf, "   %.10s %.8s", time, strlen(time) == 20 ? time + 11 : "");
+    zb_text_print(show->out, buf);
+    fputc('\n', show->out);
 }
 
 static void

@@ -10,10 +10,8 @@
 #define MANIFEST(t, f)                                                                             \
     FIELD(ZB_FIELD_STRUCT, t, f, .shape = &zb_wire_manifest_shape, .check = zb_wire_manifest_check)
 
-/* What a resume token is made of: hexadecimal numbers and dashes (dsl_dataset.c:
- * "%u-%llx-%llx-%s"). */
-static bool
-token_valid(const char *s)
+bool
+zb_resume_token_valid(const char *s)
 {
     return s[strspn(s, "0123456789abcdef-")] == '\0';
 }
@@ -58,7 +56,7 @@ static const struct zb_field dataset_fields[] = {
     INT(zb_kdataset, used_bytes),
     STRING(zb_kdataset, newest, zb_snap_name_valid),
     INT(zb_kdataset, newest_guid),
-    STRING(zb_kdataset, token, token_valid),
+    STRING(zb_kdataset, token, zb_resume_token_valid),
 };
 static const struct zb_shape dataset_shape = SHAPE(dataset_fields, sizeof(struct zb_kdataset));
 
@@ -90,7 +88,7 @@ static const struct zb_field kreq_fields[] = {
     STRING(zb_kreq, rel, zb_rel_valid),
     STRING(zb_kreq, uuid, zb_uuid_valid),
     STRING(zb_kreq, snap, zb_snap_name_valid),
-    STRING(zb_kreq, token, token_valid),
+    STRING(zb_kreq, token, zb_resume_token_valid),
     TEXT(zb_kreq, text, TEXT_MAX),
     MANIFEST(zb_kreq, manifest),
     ARRAY(zb_kreq, protect, protect_count, ZB_MEMBERS_MAX + 1, zb_wire_set_id_shape),

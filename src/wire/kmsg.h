@@ -272,6 +272,9 @@ enum zb_rc zb_krep_decode(const uint8_t *buf, size_t size, struct zb_krep *out,
                           struct zb_err *err) ZB_CHECKED;
 void zb_kreq_close(struct zb_kreq *req);
 void zb_krep_close(struct zb_krep *rep);
+/* What a resume token is made of: hexadecimal numbers and dashes (dsl_dataset.c,
+ * "%u-%llx-%llx-%s"). "" is valid. */
+bool zb_resume_token_valid(const char *s);
 const char *zb_kop_word(uint32_t op); /* "snapshot" */
 
 #endif
