@@ -24,8 +24,8 @@ struct zb_conf_node {
  * ZB_E_LIMIT, ZB_E_NOMEM. out is written on success only. */
 enum zb_rc zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out,
                               struct zb_err *err) ZB_CHECKED;
-/* As above, from a file: blocks for its I/O. ZB_E_REFUSED: the file is not of root, or others may write it;
- * ZB_E_SYS too. */
+/* As above, from a file: blocks for its I/O. ZB_E_REFUSED: the file is not of root, or others may
+ * write it; ZB_E_SYS too. */
 enum zb_rc zb_conf_node_load(const char *path, struct zb_conf_node *out,
                              struct zb_err *err) ZB_CHECKED;
 /* As configuration text that parses again to the same. Errors of the stream are ferror's. */

@@ -38,10 +38,12 @@
     "{\"address\":\"127.0.0.1:" port "\",\"fingerprint\":\"\",\"name\":\"" name "\"}"
 
 static const char first_doc[] =
-    "{\"cluster\":\"fuzz\",\"nodes\":[" NODE_JSON("vm2", "2") "," NODE_JSON("vm3", "3") "," NODE_JSON(
-        SELF, "1") "],\"services\":\"service web {\\n members = { vm2, vm3, " SELF
-                   " }\\n leader = " SELF
-                   "\\n mountpoint = \\\"/srv/web\\\"\\n}\\n\",\"version\":\"1\"}";
+    "{\"cluster\":\"fuzz\",\"nodes\":[" NODE_JSON("vm2", "2") "," NODE_JSON(
+        "vm3",
+        "3") "," NODE_JSON(SELF,
+                           "1") "],\"services\":\"service web {\\n members = { vm2, vm3, " SELF
+                                " }\\n leader = " SELF
+                                "\\n mountpoint = \\\"/srv/web\\\"\\n}\\n\",\"version\":\"1\"}";
 
 /* What lives as long as the process. */
 static struct {
@@ -287,7 +289,8 @@ answers_check(const char *text, size_t size)
 {
     const char *end;
 
-    for (; (end = memchr(text, '\n', size)) != NULL; size -= (size_t)(end + 1 - text), text = end + 1) {
+    for (; (end = memchr(text, '\n', size)) != NULL;
+         size -= (size_t)(end + 1 - text), text = end + 1) {
         json_t *json = json_loadb(text, (size_t)(end - text), JSON_REJECT_DUPLICATES, NULL);
         const char *type = json_string_value(json_object_get(json, "type"));
         assert(type != NULL && (strcmp(type, "result") == 0 || strcmp(type, "progress") == 0));

@@ -59,8 +59,7 @@ token_make(const uint8_t *packed, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text =
-        size > 0 && data[0] == '1' ? fuzz_text(data, size) : token_make(data, size);
+    char *text = size > 0 && data[0] == '1' ? fuzz_text(data, size) : token_make(data, size);
 
     decode(text);
     free(text);
