@@ -77,17 +77,23 @@ zb_format_elapsed(int64_t ms, char *buf)
 int64_t
 zb_format_time_parse(const char *rfc3339)
 {
-    unsigned year, month, day, hour, minute, second;
-    char end;
+    static const char form[] = "dddd-dd-ddTdd:dd:ddZ";
+    uint32_t numbers[2] = {0, 0}; /* date, then clock */
+    bool clock = false;
 
-    if (strlen(rfc3339) != 20 ||
-        sscanf(rfc3339, "%4u-%2u-%2uT%2u:%2u:%2u%c", &year, &month, &day, &hour, &minute, &second,
-               &end) != 7 ||
-        end != 'Z') {
+    if (strlen(rfc3339) != sizeof form - 1) {
         return -1;
     }
-    return zb_wall_from_utc(year * 10000 + month * 100 + day, hour * 10000 + minute * 100 + second)
-        .s;
+    for (size_t i = 0; i < sizeof form - 1; i++) {
+        bool digit = rfc3339[i] >= '0' && rfc3339[i] <= '9';
+        if (form[i] == 'd' ? !digit : rfc3339[i] != form[i]) {
+            return -1;
+        }
+        clock = clock || form[i] == 'T';
+        numbers[clock] =
+            digit ? numbers[clock] * 10 + (uint32_t)(rfc3339[i] - '0') : numbers[clock];
+    }
+    return zb_wall_from_utc(numbers[0], numbers[1]).s;
 }
 
 char *

@@ -140,22 +140,32 @@ u64_parse(const char *text, uint64_t *out)
     return *end == '\0' && strcmp(again, text) == 0;
 }
 
+/* 0 for what is no digit: what was read is written again and compared. */
+static uint8_t
+hex_value(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = memchr(digits, c, sizeof(digits) - 1);
+
+    return at != NULL ? (uint8_t)(at - digits) : 0;
+}
+
 static bool
 set_parse(const char *text, struct zb_set_ref *ref)
 {
     char again[128];
-    unsigned byte;
-    int n = 0;
+    char *end;
 
-    if (sscanf(text, "%" SCNu64 "/%" SCNu64 "/%n", &ref->id.term, &ref->id.seq, &n) != 2 ||
-        n == 0 || strlen(text + n) != (size_t)ZB_DIGEST_SIZE * 2) {
+    ref->id.term = strtoull(text, &end, 10);
+    if (*end != '/') {
+        return false;
+    }
+    ref->id.seq = strtoull(end + 1, &end, 10);
+    if (*end != '/' || strlen(end + 1) != (size_t)ZB_DIGEST_SIZE * 2) {
         return false;
     }
     for (size_t i = 0; i < ZB_DIGEST_SIZE; i++) {
-        if (sscanf(text + n + i * 2, "%2x", &byte) != 1) {
-            return false;
-        }
-        ref->digest[i] = (uint8_t)byte;
+        ref->digest[i] = (uint8_t)(hex_value(end[1 + i * 2]) << 4 | hex_value(end[2 + i * 2]));
     }
     set_format(ref, again, sizeof(again));
     return strcmp(again, text) == 0;

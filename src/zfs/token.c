@@ -1,6 +1,5 @@
 #include "zfs/internal.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -49,21 +48,36 @@ fletcher4_first(const uint8_t *p, size_t size)
     return a;
 }
 
+/* Up to 16 hexadecimal digits and a dash; returns what is behind it, or NULL. */
+static const char *
+decode_number(const char *text, uint64_t *number)
+{
+    size_t digits = 0;
+    uint64_t v = 0;
+    for (; digits < 16 && hex_digit(text[digits]) >= 0; digits++) {
+        v = v << 4 | (uint64_t)hex_digit(text[digits]);
+    }
+    if (digits == 0 || text[digits] != '-') {
+        return NULL;
+    }
+    *number = v;
+    return text + digits + 1;
+}
+
 /* Header "1-<checksum>-<packed length>-"; returns where the hexadecimal part starts, or NULL. */
 static const char *
 decode_header(const char *text, uint64_t *checksum, size_t *packed_size)
 {
-    unsigned version = 0;
-    unsigned long long sum = 0;
-    unsigned long long length = 0;
-    int used = 0;
-    if (sscanf(text, "%1u-%16llx-%8llx-%n", &version, &sum, &length, &used) != 3 || used == 0 ||
-        version != 1 || length == 0 || length > PACKED_MAX) {
+    uint64_t version;
+    uint64_t length;
+    const char *p = decode_number(text, &version);
+    p = p != NULL ? decode_number(p, checksum) : NULL;
+    p = p != NULL ? decode_number(p, &length) : NULL;
+    if (p == NULL || version != 1 || length == 0 || length > PACKED_MAX) {
         return NULL;
     }
-    *checksum = sum;
     *packed_size = (size_t)length;
-    return text + used;
+    return p;
 }
 
 /*
