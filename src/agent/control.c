@@ -512,6 +512,7 @@ zb_control_close(struct zb_agent *a)
         client_close(control->clients);
     }
     zb_request_each(a, orphan, 0);
+    zb_forwards_close(control->forwards);
     uv_close((uv_handle_t *)&control->listener, on_listener_closed);
 }
 

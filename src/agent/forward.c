@@ -33,11 +33,6 @@ zb_forwards_new(void)
 void
 zb_forwards_free(struct zb_forwards *f)
 {
-    while (f->list != NULL) {
-        struct forward *one = f->list;
-        f->list = one->next;
-        free(one);
-    }
     free(f);
 }
 
@@ -269,6 +264,17 @@ zb_forward_message(struct zb_agent *a, uint8_t node, const json_t *msg)
         on_answer(a, node, msg, false);
     } else if (strcmp(type, "cmd.result") == 0) {
         on_answer(a, node, msg, true);
+    }
+}
+
+void
+zb_forwards_close(struct zb_forwards *f)
+{
+    while (f->list != NULL) {
+        struct forward *one = f->list;
+        forward_unlink(f, one);
+        result_give(one->on_result, one->ctx, ZB_E_CLOSED, "zbatond is ending");
+        free(one);
     }
 }
 

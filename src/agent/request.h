@@ -84,6 +84,8 @@ json_t *zb_result_error(const struct zb_err *err, const char *rule);
 struct zb_forwards;
 
 struct zb_forwards *zb_forwards_new(void);
+/* Answers those that wait with ZB_E_CLOSED, so that who asked can free what waits with it. */
+void zb_forwards_close(struct zb_forwards *f);
 void zb_forwards_free(struct zb_forwards *f);
 
 /* A command carried out by `node`. on_progress may be NULL; on_result exactly once:

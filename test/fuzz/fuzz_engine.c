@@ -1,7 +1,9 @@
 /*
  * A whole engine over a keeper in memory. The input is lines:
- *   2{...} 3{...}  a message of the peer vm2 or vm3     s{...}  a stream's header and end, of vm2
- *   c{...}         a request on the control socket      u2 d2   vm2 is reachable or not
+ *   L              (first) this node leads the service alone, the others keep backups
+ *   u2 d2          vm2 (or vm3) connects, or goes away
+ *   2{...} 3{...}  a message of vm2 or vm3     s{...}  a stream's header, bytes and end, of vm2
+ *   c{...}         a request on the control socket      w  some time passes
  * The keeper decodes what the engine asks and ends the process when it does not decode.
  */
 #include "unit.h"
@@ -9,6 +11,7 @@
 #include "fuzz.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -30,6 +33,8 @@
 #include "tls_peer.h"
 
 #define LINES_MAX 32
+#define WAITS_MAX 4
+#define WAIT_MS 10
 #define CLOSING_TURNS_MAX 1000
 /* The largest name there is: who has it dials nobody, whatever configuration it is told. */
 #define Z21 "zzzzzzzzzzzzzzzzzzzzz"
@@ -37,19 +42,23 @@
 #define NODE_JSON(name, port)                                                                      \
     "{\"address\":\"127.0.0.1:" port "\",\"fingerprint\":\"\",\"name\":\"" name "\"}"
 
-static const char first_doc[] =
-    "{\"cluster\":\"fuzz\",\"nodes\":[" NODE_JSON("vm2", "2") "," NODE_JSON(
-        "vm3",
-        "3") "," NODE_JSON(SELF,
-                           "1") "],\"services\":\"service web {\\n members = { vm2, vm3, " SELF
-                                " }\\n leader = " SELF
-                                "\\n mountpoint = \\\"/srv/web\\\"\\n}\\n\",\"version\":\"1\"}";
+#define DOC(members)                                                                               \
+    "{\"cluster\":\"fuzz\",\"nodes\":[" NODE_JSON("vm2", "2") "," NODE_JSON(                       \
+        "vm3", "3") "," NODE_JSON(SELF, "1") "],\"services\":\"service web {\\n " members          \
+                                             "\\n leader = " SELF                                  \
+                                             "\\n mountpoint = \\\"/srv/web\\\"\\n}\\n\","         \
+                                             "\"version\":\"1\"}"
+
+static const char doc_equal[] = DOC("members = { vm2, vm3, " SELF " }");
+static const char doc_alone[] = DOC("members = { " SELF " }\\n backups = { vm2, vm3 }");
+static const char *const peers[] = {"vm2", "vm3"};
+#define PEERS_COUNT 2
 
 /* What lives as long as the process. */
 static struct {
     struct zb_conf_node conf;
     struct fuzz_identity self;
-    struct zb_tls vm2;
+    struct zb_tls peers[PEERS_COUNT];
 } world;
 
 struct engine {
@@ -57,27 +66,42 @@ struct engine {
     struct model model;
     struct sockaddr_un control;
     socklen_t control_size;
+    struct fuzz_tls controls[PEERS_COUNT];
     struct fuzz_tls data;
+    int waits;
 };
+
+/* In place of the one of net/socket.c: nothing leaves this process. */
+enum zb_rc __wrap_zb_socket_connect(const struct zb_socket_address *address, int *fd,
+                                    struct zb_err *err);
+enum zb_rc
+__wrap_zb_socket_connect(const struct zb_socket_address *address, int *fd, struct zb_err *err)
+{
+    (void)address;
+    (void)fd;
+    return zb_err_set(err, ZB_E_SYS, "connect: nobody is there");
+}
 
 static void
 world_open(void)
 {
     const struct fuzz_pki *pki = fuzz_pki();
-    struct fuzz_identity vm2;
     struct zb_err err;
 
     zb_log_init("fuzz", ZB_LOG_ERROR);
     (void)signal(SIGPIPE, SIG_IGN);
     zb_strcopy(world.conf.node, sizeof world.conf.node, SELF);
     fuzz_identity_make(&world.self, SELF);
-    fuzz_identity_make(&vm2, "vm2");
-    enum zb_rc rc =
-        zb_tls_init(&world.vm2, (struct zb_pem){"ca", pki->ca_cert},
-                    (struct zb_pem){"cert", vm2.cert}, (struct zb_pem){"key", vm2.key}, &err);
-    assert(rc == ZB_OK);
-    zb_pki_text_free(vm2.key);
-    zb_pki_text_free(vm2.cert);
+    for (int i = 0; i < PEERS_COUNT; i++) {
+        struct fuzz_identity peer;
+        fuzz_identity_make(&peer, peers[i]);
+        enum zb_rc rc =
+            zb_tls_init(&world.peers[i], (struct zb_pem){"ca", pki->ca_cert},
+                        (struct zb_pem){"cert", peer.cert}, (struct zb_pem){"key", peer.key}, &err);
+        assert(rc == ZB_OK);
+        zb_pki_text_free(peer.key);
+        zb_pki_text_free(peer.cert);
+    }
 }
 
 static void
@@ -89,17 +113,22 @@ on_lost(void *ctx, const char *why)
 }
 
 static void
-on_peer(void *ctx, const char *peer)
+on_peer_up(void *ctx, const char *peer)
 {
-    (void)ctx;
-    (void)peer;
+    zb_drive_peer_up(ctx, peer);
 }
 
 static void
 on_peer_down(void *ctx, const char *peer, const char *reason)
 {
+    zb_drive_peer_down(ctx, peer, reason);
+}
+
+static void
+on_refused(void *ctx, const char *address, const char *reason)
+{
     (void)ctx;
-    (void)peer;
+    (void)address;
     (void)reason;
 }
 
@@ -134,7 +163,7 @@ net_start(struct zb_agent *a)
         .cert = {"cert", a->pki.node_crt},
         .key = {"key", a->pki.node_key},
         .listen = "127.0.0.1:0",
-        .callbacks = {on_peer, on_peer_down, on_message, on_stream, on_join, on_peer_down},
+        .callbacks = {on_peer_up, on_peer_down, on_message, on_stream, on_join, on_refused},
         .ctx = a};
 
     enum zb_rc rc = zb_net_new(&options, &a->net, &err);
@@ -142,7 +171,7 @@ net_start(struct zb_agent *a)
 }
 
 static void
-history_start(struct zb_agent *a)
+history_start(struct zb_agent *a, const char *first_doc)
 {
     struct zb_config_store store = {0};
     struct zb_config_doc doc = {0};
@@ -178,7 +207,7 @@ control_start(struct engine *e)
 
 /* As zb_agent_run, behind the keeper's hello. */
 static void
-engine_start(struct engine *e)
+engine_start(struct engine *e, const char *first_doc)
 {
     const struct fuzz_pki *pki = fuzz_pki();
     struct zb_agent *a = &e->a;
@@ -199,7 +228,7 @@ engine_start(struct engine *e)
     a->nodes_count = 1;
     a->nodes[0] = (struct zb_agent_node){.present = true, .up = true};
     zb_strcopy(a->nodes[0].name, sizeof a->nodes[0].name, SELF);
-    history_start(a);
+    history_start(a, first_doc);
     int rc = uv_loop_init(&a->loop);
     assert(rc == 0);
     rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
@@ -228,6 +257,9 @@ engine_stop(struct engine *e)
     struct zb_agent *a = &e->a;
 
     fuzz_tls_close(&e->data);
+    for (int i = 0; i < PEERS_COUNT; i++) {
+        fuzz_tls_close(&e->controls[i]);
+    }
     a->stopping = true;
     zb_control_close(a);
     zb_keeper_client_free(a->keeper);
@@ -263,18 +295,25 @@ message(struct engine *e, const char *peer, const char *text, size_t size)
     json_decref(json);
 }
 
+static bool
+connect_as(struct engine *e, struct fuzz_tls *tls, int peer, const char *kind)
+{
+    char hello[256];
+
+    int size = snprintf(hello, sizeof hello,
+                        "{\"hello\":1,\"cluster\":\"" FUZZ_CLUSTER_ID
+                        "\",\"node\":\"%s\",\"kind\":\"%s\",\"version\":1,"
+                        "\"nonce\":\"0000000000000001\"}",
+                        peers[peer], kind);
+    fuzz_tls_open(tls, e->a.net, &e->a.loop, world.peers[peer].client);
+    return fuzz_tls_frame(tls, &e->a.loop, ZB_FRAME_JSON, hello, (size_t)size);
+}
+
 static void
 stream(struct engine *e, const char *header, size_t size)
 {
-    static const char hello[] = "{\"hello\":1,\"cluster\":\"" FUZZ_CLUSTER_ID
-                                "\",\"node\":\"vm2\",\"kind\":\"data\",\"version\":1,"
-                                "\"nonce\":\"0000000000000001\"}";
-    bool open = true;
+    bool open = e->data.ssl != NULL || connect_as(e, &e->data, 0, "data");
 
-    if (e->data.ssl == NULL) {
-        fuzz_tls_open(&e->data, e->a.net, &e->a.loop, world.vm2.client);
-        open = fuzz_tls_frame(&e->data, &e->a.loop, ZB_FRAME_JSON, hello, sizeof hello - 1);
-    }
     open = open && fuzz_tls_frame(&e->data, &e->a.loop, ZB_FRAME_JSON, header, size) &&
            fuzz_tls_frame(&e->data, &e->a.loop, ZB_FRAME_DATA, "0123456789abcdef", 16) &&
            fuzz_tls_frame(&e->data, &e->a.loop, ZB_FRAME_END, "{\"rc\":0}", 8);
@@ -317,12 +356,35 @@ request(struct engine *e, const char *text, size_t size)
     (void)close(fd);
 }
 
+/* What the engine has sent to them is read, so that it does not pile up. */
+static void
+controls_drain(struct engine *e)
+{
+    for (int i = 0; i < PEERS_COUNT; i++) {
+        struct fuzz_tls *tls = &e->controls[i];
+        if (tls->ssl != NULL && !fuzz_tls_send(tls, &e->a.loop, "", 0)) {
+            fuzz_tls_close(tls);
+        }
+    }
+}
+
+static void
+wait_some(struct engine *e)
+{
+    int64_t end_ms = zb_mono_now().ms + WAIT_MS;
+
+    if (e->waits++ < WAITS_MAX) {
+        while (zb_mono_now().ms < end_ms) {
+            (void)uv_run(&e->a.loop, UV_RUN_NOWAIT);
+        }
+    }
+}
+
 static void
 line_take(struct engine *e, const char *line, size_t size)
 {
-    static const char *const peers[] = {"vm2", "vm3"};
     char kind = size > 0 ? line[0] : '\0';
-    size_t number = size > 1 && line[1] == '3' ? 1 : 0;
+    int peer = size > 1 && line[1] == '3' ? 1 : 0;
 
     if (kind == '2' || kind == '3') {
         message(e, peers[kind - '2'], line + 1, size - 1);
@@ -330,12 +392,15 @@ line_take(struct engine *e, const char *line, size_t size)
         stream(e, line + 1, size - 1);
     } else if (kind == 'c') {
         request(e, line + 1, size - 1);
-    } else if (kind == 'u') {
-        zb_drive_peer_up(&e->a, peers[number]);
+    } else if (kind == 'u' && e->controls[peer].ssl == NULL) {
+        (void)connect_as(e, &e->controls[peer], peer, "control");
     } else if (kind == 'd') {
-        zb_drive_peer_down(&e->a, peers[number], "it was switched off");
+        fuzz_tls_close(&e->controls[peer]);
+    } else if (kind == 'w') {
+        wait_some(e);
     }
     fuzz_loop_settle(&e->a.loop);
+    controls_drain(e);
 }
 
 int
@@ -349,7 +414,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct engine *e = calloc(1, sizeof *e);
     assert(e != NULL);
-    engine_start(e);
+    engine_start(e, size > 0 && data[0] == 'L' ? doc_alone : doc_equal);
     fuzz_loop_settle(&e->a.loop);
     for (int lines = 0; at < end && lines < LINES_MAX; lines++) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
