@@ -482,7 +482,10 @@ on_listener_closed(uv_handle_t *handle)
     struct zb_agent *a = control->a;
 
     while (control->requests != NULL) {
-        request_free(control->requests);
+        struct zb_request *r = control->requests;
+        control->requests = r->next;
+        json_decref(r->args);
+        free(r);
     }
     zb_forwards_free(control->forwards);
     a->control = NULL;
