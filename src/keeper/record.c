@@ -9,6 +9,7 @@
 #define HEAD "zbaton-record 1\n"
 #define CHECKSUM "sha256 "
 #define HEX_SIZE 65
+#define CHECKSUM_LINE_SIZE (sizeof(CHECKSUM) - 1 + HEX_SIZE) /* with its newline */
 
 enum kind { U64, NODE, UUID, SET, SUSPECTS };
 
@@ -239,7 +240,7 @@ line_take(char **cursor, const char *name)
 static enum zb_rc
 checksum_check(const char *text, size_t size, struct zb_err *err)
 {
-    size_t tail = strlen(CHECKSUM) + HEX_SIZE - 1 + 1;
+    size_t tail = CHECKSUM_LINE_SIZE;
     char hex[HEX_SIZE];
 
     if (size >= ZB_KEEPER_RECORD_MAX || size < strlen(HEAD) + tail || memchr(text, 0, size) ||
@@ -280,7 +281,7 @@ zb_keeper_record_parse(const char *service, const char *text, size_t size,
             return zb_err_set(err, ZB_E_FORMAT, "its line '%s' is wrong", fields[i].name);
         }
     }
-    if (line_take(&cursor, "sha256") == NULL || *cursor != '\0') {
+    if (cursor != copy + size - CHECKSUM_LINE_SIZE) {
         return zb_err_set(err, ZB_E_FORMAT, "it has lines too many");
     }
     *r = out;
