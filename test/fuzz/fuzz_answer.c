@@ -26,25 +26,25 @@ static struct {
 } world;
 
 static void
-path_remove(void)
-{
-    (void)unlink(world.path);
-}
-
-static void
-world_open(void)
+daemon_open(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     (void)snprintf(world.path, sizeof world.path, "/tmp/zbaton-fuzz-answer-%d", (int)getpid());
     zb_strcopy(address.sun_path, sizeof address.sun_path, world.path);
     world.listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    path_remove();
     int rc = bind(world.listen_fd, (const struct sockaddr *)&address, sizeof address);
     assert(rc == 0);
     rc = listen(world.listen_fd, 1);
     assert(rc == 0);
-    (void)atexit(path_remove);
+}
+
+/* At once: libFuzzer ends without atexit(3). */
+static void
+daemon_close(void)
+{
+    (void)unlink(world.path);
+    (void)close(world.listen_fd);
 }
 
 /* The daemon: takes the request, answers, closes. */
@@ -147,9 +147,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) {
         return 0;
     }
-    if (world.listen_fd == 0) {
-        world_open();
-    }
+    daemon_open();
     world.data = data + 1;
     world.size = size - 1;
     FILE *out = open_memstream(&text, &text_size);
@@ -169,6 +167,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     zb_show_move_end(&s.progress);
     (void)pthread_join(thread, NULL);
+    daemon_close();
     (void)fclose(out);
     output_check(text, text_size, s.show.terminal);
     json_decref(answer);
