@@ -155,11 +155,17 @@ main(int argc, char **argv)
         {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 'n'},
         {"steps", required_argument, NULL, 'k'},    {"trace", no_argument, NULL, 't'},
         {"stop", no_argument, NULL, 'e'},           {"mutation", required_argument, NULL, 'm'},
-        {"list-mutations", no_argument, NULL, 'l'}, {NULL, 0, NULL, 0},
+        {"list-mutations", no_argument, NULL, 'l'}, {"exhaust", no_argument, NULL, 'x'},
+        {"moves", required_argument, NULL, 'M'},    {"crashes", required_argument, NULL, 'C'},
+        {"kills", required_argument, NULL, 'K'},    {"writes", required_argument, NULL, 'W'},
+        {"ticks", required_argument, NULL, 'T'},    {"states", required_argument, NULL, 'S'},
+        {"nodes", required_argument, NULL, 'N'},    {NULL, 0, NULL, 0},
     };
     uint64_t from = 0;
     uint64_t to = 0;
     uint32_t steps = 20000;
+    struct sim_bounds bounds = {.nodes = 3, .moves = 1, .states_max = 40000000};
+    bool exhaust = false;
     bool trace = false;
     bool stop = false; /* at the first failure */
     int c;
@@ -187,9 +193,36 @@ main(int argc, char **argv)
             return mutation_run(optarg, argc, argv);
         case 'l':
             return mutations_list();
+        case 'x':
+            exhaust = true;
+            break;
+        case 'M':
+            bounds.moves = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'C':
+            bounds.crashes = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'K':
+            bounds.kills = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'W':
+            bounds.writes = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'N':
+            bounds.nodes = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'S':
+            bounds.states_max = strtoull(optarg, NULL, 10);
+            break;
+        case 'T':
+            bounds.ticks = (unsigned)strtoul(optarg, NULL, 10);
+            break;
         default:
             return usage();
         }
+    }
+    if (exhaust && optind == argc) {
+        return sim_exhaust(&world, &bounds) ? 0 : 1;
     }
     if (from == 0 || optind != argc) {
         return usage();

@@ -56,6 +56,10 @@ sim_links_check(struct sim *w, uint8_t node)
         if (i == node) {
             continue;
         }
+        if (w->manual) { /* noticed at once: what is between is the core's to bear elsewhere */
+            sim_link_check(w, node, i);
+            continue;
+        }
         silent = w->cut[node][i] || w->cut[i][node] || w->nodes[node].paused || w->nodes[i].paused;
         item = sim_item_add(w, SIM_LINK, node,
                             silent ? 500 + (int64_t)sim_random(w, 12000)

@@ -38,7 +38,7 @@ sim_engine_start(struct sim *w, uint8_t node)
     }
     sim_tell(w, node, "engine starts");
     n->engine = true;
-    n->engine_life = ++w->next_life;
+    n->engine_life = ++n->lives;
     n->nonce = (uint64_t)n->engine_life * 100 + node + 1;
     opt.nonce = n->nonce;
     opt.seed = w->opt.seed * 1000003 + n->nonce;
@@ -90,7 +90,7 @@ sim_keeper_start(struct sim *w, uint8_t node)
     }
     sim_tell(w, node, "keeper starts");
     n->keeper = true;
-    n->keeper_life = ++w->next_life;
+    n->keeper_life = ++n->lives;
     for (uint8_t i = 0; i < w->opt.services; i++) {
         running[i] = n->services[i].running;
         sim_keeper_settle(w, node, i);
@@ -131,7 +131,7 @@ sim_host_start(struct sim *w, uint8_t node)
     }
     sim_tell(w, node, "host starts");
     n->on = true;
-    n->host_life = ++w->next_life;
+    n->host_life = ++n->lives;
     n->clock_base_ms = 4000 + (int64_t)sim_random(w, 1000); /* since its boot */
     n->clock_at_ms = w->now_ms;
     n->clock_ppm = (int32_t)sim_random(w, 20001) - 10000;

@@ -19,13 +19,13 @@ random_next(struct sim *w)
 uint32_t
 sim_random(struct sim *w, uint32_t below)
 {
-    return below == 0 ? 0 : (uint32_t)((random_next(w) >> 32) % below);
+    return below == 0 || w->manual ? 0 : (uint32_t)((random_next(w) >> 32) % below);
 }
 
 bool
 sim_chance(struct sim *w, uint32_t per_mille)
 {
-    return per_mille > 0 && sim_random(w, 1000) < per_mille;
+    return per_mille > 0 && !w->manual && sim_random(w, 1000) < per_mille;
 }
 
 /* ---- the queue: a heap of item numbers by time, then by the order in which they came ---- */
@@ -273,9 +273,8 @@ pool_sync(struct sim *w, const struct sim_item *item)
     sim_item_add(w, SIM_SYNC, item->node, 5000)->life = item->life;
 }
 
-/* Whether what the item belongs to is still there. */
-static bool
-item_lives(const struct sim *w, const struct sim_item *item)
+bool
+sim_item_lives(const struct sim *w, const struct sim_item *item)
 {
     const struct sim_node *n = &w->nodes[item->node];
 
@@ -405,7 +404,7 @@ sim_advance(struct sim *w, int64_t until_ms)
 
     if (item_take(w, wake_ms, &item)) {
         w->now_ms = item.at_ms > w->now_ms ? item.at_ms : w->now_ms;
-        if (!item_lives(w, &item)) {
+        if (!sim_item_lives(w, &item)) {
             return true;
         }
         if (item_waits(w, &item)) {

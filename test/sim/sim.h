@@ -88,6 +88,7 @@ struct sim_node {
     bool paused;
     bool disk_full;
     bool disk_stuck; /* operations begin and do not return */
+    uint32_t lives;  /* counts the starts of all three */
     uint32_t host_life;
     uint32_t keeper_life;
     uint32_t engine_life;
@@ -237,11 +238,10 @@ struct sim {
     uint64_t next_guid;
     uint64_t next_command;
     uint32_t next_session;
-    uint32_t next_life;
     uint8_t next_uuid[SIM_SERVICES];
     uint64_t asked_version[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* at, by: of the last question */
     bool healing;                                               /* no new faults, no commands */
-    bool manual; /* nothing is scheduled by chance: a scenario or the search does it */
+    bool manual;                    /* nothing happens by chance: the search decides (exhaust.c) */
     bool cut[SIM_NODES][SIM_NODES]; /* from, to */
     struct zb_core_conf conf[SIM_SERVICES];
     uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
@@ -252,7 +252,6 @@ struct sim {
         uint8_t node;
         uint32_t host_life;
     } writer[SIM_SERVICES];
-    struct sim_image image; /* of a disk, taken when it was put back to an older state */
     uint32_t items_count;
     uint32_t heap_count;
     uint32_t commands_count;
@@ -261,6 +260,7 @@ struct sim {
     bool failed;
     char failure[512];
     struct sim_node nodes[SIM_NODES];
+    struct sim_image image; /* of a disk, taken when it was put back to an older state */
     struct sim_item items[SIM_ITEMS];
     uint16_t heap[SIM_ITEMS];
     uint16_t free_items[SIM_ITEMS];
@@ -280,6 +280,8 @@ void sim_close(struct sim *w);
 bool sim_run(struct sim *w);
 /* The next thing that is due happens; false when nothing is left before until_ms. */
 bool sim_advance(struct sim *w, int64_t until_ms);
+/* Whether what the item belongs to is still there. */
+bool sim_item_lives(const struct sim *w, const struct sim_item *item);
 void sim_item_run(struct sim *w, struct sim_item *item);
 void sim_step(struct sim *w, uint8_t node, struct zb_event *ev);
 uint32_t sim_random(struct sim *w, uint32_t below);
@@ -388,6 +390,21 @@ void sim_check_restart(struct sim *w, uint8_t node, const bool *running);
 void sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
                      const struct zb_keeper_record *before);
 bool sim_check_alive(struct sim *w);
+
+/* ---- exhaust.c ---- */
+
+/* Every interleaving of what its options allow. False: an invariant broke; printed with the
+ * shortest way there. */
+struct sim_bounds {
+    unsigned nodes;
+    unsigned moves;
+    unsigned crashes; /* of hosts */
+    unsigned kills;   /* of engines */
+    unsigned writes;
+    unsigned ticks; /* of one node after the other, in all */
+    uint64_t states_max;
+};
+bool sim_exhaust(struct sim *w, const struct sim_bounds *bounds);
 
 /* ---- story.c ---- */
 
