@@ -11,6 +11,7 @@
 #include "agent/request.h"
 
 #define SILENT_MS 30000 /* reports come every 10 s */
+#define LATE_INTERVALS 3
 
 /* One member of one service, as seen from here. */
 struct look {
@@ -212,6 +213,31 @@ behind_json(const struct look *l, const char *state)
     return zb_must(json_null());
 }
 
+/* A set that was just made is on its way: a follower that lacks it is as it should be, one that lacks
+ * two is not, nor one that lacks it when others are long due. A leader makes no set while nothing is
+ * written, so that the age of a follower's own set says nothing. */
+static bool
+on_its_way(const struct look *l, struct zb_wall now)
+{
+    const struct zb_conf_service *conf = &l->a->services[l->service].conf;
+    struct zb_set_ref newest;
+
+    if (!leader_set(l, &newest) || newest.id.term != l->set.id.term ||
+        newest.id.seq > l->set.id.seq + 1) {
+        return false;
+    }
+    const struct zb_manifest *m = zb_position_manifest(l->a, l->service, newest.id);
+    return m == NULL || (now.s - m->time.s) * 1000 <= LATE_INTERVALS * (int64_t)conf->interval_ms;
+}
+
+static bool
+healthy(const struct look *l, const char *state, struct zb_wall now)
+{
+    return strcmp(state, l->leads ? "running" : "current") == 0 ||
+           ((strcmp(state, "receiving") == 0 || strcmp(state, "behind") == 0) &&
+            on_its_way(l, now));
+}
+
 static json_t *
 member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
 {
@@ -225,6 +251,7 @@ member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
     zb_json_put(member, "term", zb_json_int((int64_t)term));
     set_put(l, member, now);
     zb_json_put(member, "behind_bytes", behind_json(l, state));
+    zb_json_put(member, "healthy", zb_must(json_boolean(healthy(l, state, now))));
     zb_json_put(member, "note", zb_json_text(l->note));
     return member;
 }

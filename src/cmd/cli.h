@@ -26,6 +26,8 @@ enum zb_option_id {
     ZB_OPT_DRY_RUN,
     ZB_OPT_YES,
     ZB_OPT_COUNT,
+    ZB_OPT_UNHEALTHY,
+    ZB_OPT_WATCH,
     ZB_OPT_FOLLOW,
     ZB_OPT_NO_WAIT,
     ZB_OPT_LIFETIME,
@@ -56,7 +58,7 @@ struct zb_cli {
     const char *conf_path;
     bool conf_given;                      /* -f: the file must be there */
     const char *socket;                   /* -s, or NULL */
-    const char *values[ZB_OPTIONS_COUNT]; /* NULL: not given; "" for an option without a value */
+    const char *values[ZB_OPTIONS_COUNT]; /* NULL: not given; "" for one given without a value */
     int operands_count;
     char **operands;
     struct zb_show show; /* stdout */

@@ -14,9 +14,13 @@ struct zb_show {
     bool scripted;       /* -H */
     bool exact;          /* -p */
     bool terminal;       /* out is a terminal: progress may overwrite its line */
+    bool unhealthy;      /* -x: data is reduced to what is not as it should be */
     const char *columns; /* -o, or NULL */
 };
 
+/* Takes the members that are as they should be, and then the services without members, out of a
+ * status answer. True when members or warnings are left. */
+bool zb_status_reduce(json_t *data);
 /* ZB_E_USAGE for unknown columns; nothing was printed then. */
 enum zb_rc zb_show_status(const struct zb_show *show, const json_t *data,
                           struct zb_err *err) ZB_CHECKED;

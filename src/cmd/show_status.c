@@ -99,6 +99,25 @@ warnings_print(const struct zb_show *show, const json_t *data)
     }
 }
 
+bool
+zb_status_reduce(json_t *data)
+{
+    json_t *services = json_object_get(data, "services");
+
+    for (size_t i = json_array_size(services); i-- > 0;) {
+        json_t *members = json_object_get(json_array_get(services, i), "members");
+        for (size_t j = json_array_size(members); j-- > 0;) {
+            if (zb_field_bool(json_array_get(members, j), "healthy")) {
+                json_array_remove(members, j);
+            }
+        }
+        if (json_array_size(members) == 0) {
+            json_array_remove(services, i);
+        }
+    }
+    return json_array_size(services) > 0 || json_array_size(zb_field_array(data, "warnings")) > 0;
+}
+
 enum zb_rc
 zb_show_status(const struct zb_show *show, const json_t *data, struct zb_err *err)
 {
@@ -124,7 +143,7 @@ zb_show_status(const struct zb_show *show, const json_t *data, struct zb_err *er
     }
     if (table.rows_count > 0 || show->scripted) {
         zb_table_print(&table, show->out, show->scripted);
-    } else {
+    } else if (!show->unhealthy) {
         fputs("no services declared (zbaton apply FILE)\n", show->out);
     }
     if (!show->scripted) {

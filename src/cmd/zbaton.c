@@ -12,7 +12,7 @@ static const struct option_form {
     enum zb_option_id id;
     char letter;       /* 0: long form only */
     const char *name;  /* NULL: short form only */
-    const char *value; /* what to call its value; NULL: it takes none */
+    const char *value; /* what to call its value, [VALUE] when it may be left out; NULL: none */
     const char *summary;
 } option_forms[] = {
     {ZB_OPT_SCRIPTED, 'H', NULL, NULL, "no header, one tab between fields"},
@@ -22,6 +22,8 @@ static const struct option_form {
     {ZB_OPT_DRY_RUN, 'n', NULL, NULL, "only say what would be done"},
     {ZB_OPT_YES, 'y', NULL, NULL, "do not ask"},
     {ZB_OPT_COUNT, 'n', NULL, "COUNT", "this many of the newest"},
+    {ZB_OPT_UNHEALTHY, 'x', NULL, NULL, "only what is not as it should be"},
+    {ZB_OPT_WATCH, 'w', NULL, "[SECONDS]", "again and again, every 2 s or as given"},
     {ZB_OPT_FOLLOW, 'f', NULL, NULL, "go on with new ones"},
     {ZB_OPT_NO_WAIT, 0, "no-wait", NULL, "return when it has begun"},
     {ZB_OPT_LIFETIME, 0, "lifetime", "TIME", "how long it can be used, as 90s, 30m, 24h, 7d"},
@@ -52,8 +54,8 @@ static const struct zb_cli_command commands[] = {
     {"config show", "", "the services file in force", BIT(JSON), 0, 0, 0, zb_run_config_show},
     {"config check", "FILE", "compare a services file with the one in force, change nothing",
      BIT(JSON), 0, 1, 1, zb_run_config_check},
-    {"status", "[SERVICE...]", "who leads, who follows, how far behind", TABLE, 0, 0,
-     ZB_SERVICES_MAX, zb_run_status},
+    {"status", "[SERVICE...]", "who leads, who follows, how far behind",
+     TABLE | BIT(UNHEALTHY) | BIT(WATCH), 0, 0, ZB_SERVICES_MAX, zb_run_status},
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
      BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON), 0, 2, 2, zb_run_move},
     {"snapshot", "SERVICE", "take one set now", BIT(JSON), 0, 1, 1, zb_run_snapshot},
@@ -139,6 +141,12 @@ form_find(const struct zb_cli_command *command, int c)
     return NULL;
 }
 
+static bool
+value_optional(const struct option_form *form)
+{
+    return form->value != NULL && form->value[0] == '[';
+}
+
 /* What getopt_long wants to know about this command. */
 static void
 forms_collect(const struct zb_cli_command *command, char *letters, struct option *longs)
@@ -152,6 +160,9 @@ forms_collect(const struct zb_cli_command *command, char *letters, struct option
         if (form->letter != 0) {
             *letters++ = form->letter;
             if (form->value != NULL) {
+                *letters++ = ':';
+            }
+            if (value_optional(form)) {
                 *letters++ = ':';
             }
         }
@@ -177,7 +188,7 @@ usage_error(const struct zb_cli_command *command, const char *what, const char *
 static bool
 operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
 {
-    char letters[2 * FORMS_COUNT + 2];
+    char letters[3 * FORMS_COUNT + 2];
     struct option longs[FORMS_COUNT + 1];
     int c;
 
@@ -190,7 +201,11 @@ operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
             *exit_code = c == 'h' ? 0 : zb_rc_exit(ZB_E_USAGE);
             return false;
         }
-        cli->values[form->id] = form->value == NULL ? "" : optarg;
+        if (value_optional(form) && optarg == NULL && optind < argc &&
+            strspn(argv[optind], "0123456789") == strlen(argv[optind])) {
+            optarg = argv[optind++]; /* "-w 5" as well as "-w5" */
+        }
+        cli->values[form->id] = optarg == NULL ? "" : optarg;
     }
     for (size_t i = 0; i < FORMS_COUNT; i++) {
         if ((cli->command->required & ZB_OPT_BIT(option_forms[i].id)) != 0 &&

@@ -7,6 +7,9 @@ is fake_keeper. Arguments: the folders of zbaton, zbatond and of fake_keeper.
 import json
 import os
 import pathlib
+import pty
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -173,6 +176,66 @@ def check_apply(a, b, base):
     assert "services.conf:1" in out, out
 
 
+def check_unhealthy(a, b):
+    out = a.zbaton("status", "-x", code=6)
+    assert "warning: web: nobody leads" in out and "vm1" in out, out
+    assert json.loads(a.zbaton("status", "-xj", "web", code=6))["services"][0]["members"] != []
+    b.stop()
+    wait_for("vm2 is seen down", lambda: a.nodes_up() == 1)
+    assert "vm2 is not reachable" in a.zbaton("status", "-x", code=6)
+    b.start()
+    wait_for("vm2 is back", lambda: a.nodes_up() == 2)
+
+
+def check_healthy(a):
+    wait_for("every node is up", lambda: a.nodes_up() == 3)
+    assert a.zbaton("status", "-x") == "all services are healthy\n"
+    assert a.zbaton("status", "-xH") == ""
+    assert a.json("status", "-x")["warnings"] == []
+
+
+def watch(node, terminal, *args):
+    """Starts `status -w`; what it prints can be read from the second value."""
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    process = subprocess.Popen([node.programs / "zbaton", "-f", node.conf, "status", *args],
+                               stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    return process, open(ours, "rb", buffering=0)
+
+
+def read_until(out, what, count):
+    seen = b""
+    while seen.count(what) < count:
+        ready, _, _ = select.select([out], [], [], DEADLINE_S)
+        assert ready, f"not within {DEADLINE_S} s: {count} times {what}: {seen}"
+        chunk = out.read(4096)
+        assert chunk, f"ended before {count} times {what}: {seen}"
+        seen += chunk
+    return seen
+
+
+def check_watch(a):
+    for terminal, args in ((False, ["-w", "1"]), (True, ["-w1"])):
+        process, out = watch(a, terminal, *args)
+        with out:
+            try:
+                seen = read_until(out, b"no services declared", 2)
+                assert seen.count(b"\033[2J") == (seen.count(b"cluster test") if terminal else 0), seen
+                a.stop()
+                read_until(out, b"hint: is zbatond running?", 2)
+                a.start()
+                read_until(out, b"no services declared", 1)
+                assert process.poll() is None
+            finally:
+                process.terminate()
+                assert process.wait() == -signal.SIGTERM
+    a.zbaton("status", "-w", "nothere", code=1)
+    a.zbaton("status", "-w0", code=2)
+    a.stop()
+    a.zbaton("status", "-w", code=1)
+    a.start()
+
+
 def check_withdrawal(a, base):
     path = base / "services.conf"
     path.write_text("")
@@ -278,10 +341,14 @@ def run(base, programs, fake_keeper):
         check_used_token(token, base, programs, fake_keeper)
         check_apply(a, b, base)
         check_commands(a)
+        check_unhealthy(a, b)
         check_no_quorum(a, b, base)
         check_join(a, c)
         check_catch_up(a, b, c, base)
         check_withdrawal(a, base)
+        check_healthy(a)
+        check_watch(a)
+        wait_for("vm1 is back", lambda: a.nodes_up() == 3)
         check_follow(a)
     except BaseException:
         for n in nodes:

@@ -107,6 +107,39 @@ test_status_of_nothing(void **state)
 }
 
 static void
+test_status_of_what_is_not_as_it_should_be(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+
+    (void)state;
+    picture_begin(&p, "status");
+    p.show.unhealthy = true;
+    assert_true(zb_status_reduce(p.data));
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-x");
+    picture_begin(&p, "status");
+    p.show.unhealthy = true;
+    json_array_clear(json_object_get(p.data, "services"));
+    assert_true(zb_status_reduce(p.data));
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-x-warnings");
+}
+
+static void
+test_status_reduced_to_nothing(void **state)
+{
+    json_t *data = json_pack("{s:[{s:s, s:[{s:b}, {s:b}]}], s:[]}", "services", "name", "web",
+                             "members", "healthy", 1, "healthy", 1, "warnings");
+
+    (void)state;
+    assert_non_null(data);
+    assert_false(zb_status_reduce(data));
+    assert_int_equal(json_array_size(json_object_get(data, "services")), 0);
+    json_decref(data);
+}
+
+static void
 test_history(void **state)
 {
     struct picture p;
@@ -202,6 +235,8 @@ main(void)
         cmocka_unit_test(test_status),
         cmocka_unit_test(test_unknown_column_prints_nothing),
         cmocka_unit_test(test_status_of_nothing),
+        cmocka_unit_test(test_status_of_what_is_not_as_it_should_be),
+        cmocka_unit_test(test_status_reduced_to_nothing),
         cmocka_unit_test(test_history),
         cmocka_unit_test(test_move),
         cmocka_unit_test(test_move_result),
