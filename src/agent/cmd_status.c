@@ -213,9 +213,9 @@ behind_json(const struct look *l, const char *state)
     return zb_must(json_null());
 }
 
-/* A set that was just made is on its way: a follower that lacks it is as it should be, one that lacks
- * two is not, nor one that lacks it when others are long due. A leader makes no set while nothing is
- * written, so that the age of a follower's own set says nothing. */
+/* A set that was just made is on its way: a follower that lacks it is as it should be, one that
+ * lacks two is not, nor one that lacks it when others are long due. A leader makes no set while
+ * nothing is written, so that the age of a follower's own set says nothing. */
 static bool
 on_its_way(const struct look *l, struct zb_wall now)
 {

@@ -1,0 +1,170 @@
+/* Refusals of keeper/rules.h. What changes the snapshots of a tree: SNAPSHOT, RECEIVE, pruning. */
+#include "story.h"
+
+static void
+snapshot(struct story *s, enum zb_rc wanted, const char *text)
+{
+    story_refused(s, zb_rules_snapshot(&s->r, &s->req, &s->f, true, 9, &s->err), wanted, text);
+}
+
+static void
+test_snapshot(void **state)
+{
+    struct story s;
+    (void)state;
+
+    story_leader(&s);
+    s.req.seq = 10;
+    snapshot(&s, ZB_OK, "");
+    s.req.seq = 9;
+    snapshot(&s, ZB_E_REFUSED, "not above 3/9");
+    story_leader(&s);
+    s.req.seq = 10;
+    s.req.term = 2;
+    snapshot(&s, ZB_E_REFUSED, "not the established leader of term 2");
+    story_leader(&s);
+    s.req.seq = 10;
+    s.f.stage = ZB_STAGE_REST;
+    snapshot(&s, ZB_E_REFUSED, "not mounted by this keeper");
+    story_leader(&s);
+    s.req.seq = 10;
+    s.r.rec.granted_term = 4;
+    zb_strcopy(s.r.rec.granted_to, ZB_NODE_NAME_SIZE, "vm2");
+    snapshot(&s, ZB_E_REFUSED, "term 4 was granted to vm2");
+    story_leader(&s);
+    s.req.seq = 10;
+    s.r.rec.learned_term = 4;
+    zb_strcopy(s.r.rec.learned_leader, ZB_NODE_NAME_SIZE, "vm3");
+    snapshot(&s, ZB_E_REFUSED, "vm3 leads term 4");
+    story_follower(&s);
+    s.req.seq = 10;
+    snapshot(&s, ZB_E_REFUSED, "not the established leader");
+    story_sealed(&s);
+    s.req.seq = 10;
+    snapshot(&s, ZB_OK, "");
+}
+
+/* ---- RECEIVE ---- */
+
+static void
+receive(struct story *s, enum zb_rc wanted, const char *text)
+{
+    story_refused(s, zb_rules_receive(&s->r, &s->req, &s->f, &s->err), wanted, text);
+}
+
+static void
+test_receive(void **state)
+{
+    struct story s;
+    (void)state;
+
+    story_follower(&s);
+    receive(&s, ZB_OK, "");
+    s.req.term = 2;
+    receive(&s, ZB_E_REFUSED, "not the one known to be led");
+    s.req.term = 4;
+    receive(&s, ZB_E_REFUSED, "not the one known to be led");
+    story_follower(&s);
+    s.req.term = 0;
+    s.r.rec.learned_term = 0;
+    receive(&s, ZB_E_REFUSED, "not the one known to be led");
+    story_follower(&s);
+    s.r.rec.granted_term = 4;
+    zb_strcopy(s.r.rec.granted_to, ZB_NODE_NAME_SIZE, "vm3");
+    receive(&s, ZB_E_REFUSED, "term 4 was granted to vm3");
+    story_follower(&s);
+    zb_strcopy(s.req.node, ZB_NODE_NAME_SIZE, "vm3");
+    receive(&s, ZB_E_REFUSED, "vm1 leads term 3, not vm3");
+    story_follower(&s);
+    s.datasets[0].mount = ZB_MOUNT_RO;
+    receive(&s, ZB_E_REFUSED, "is mounted here");
+    story_leader(&s);
+    zb_strcopy(s.req.node, ZB_NODE_NAME_SIZE, "vm1");
+    receive(&s, ZB_E_REFUSED, "this node leads");
+    story_sealed(&s);
+    s.f.self = "vm2";
+    zb_strcopy(s.req.node, ZB_NODE_NAME_SIZE, "vm1");
+    receive(&s, ZB_E_REFUSED, "this node leads (the tree is sealed)");
+}
+
+static void
+receive_dataset(struct story *s, const struct zb_kdataset *d, enum zb_rc wanted, const char *text)
+{
+    story_refused(s, zb_rules_receive_dataset(&s->req, d, &s->err), wanted, text);
+}
+
+static void
+test_receive_dataset(void **state)
+{
+    struct story s;
+    struct zb_kdataset *d = &s.datasets[0];
+    (void)state;
+
+    story_follower(&s);
+    receive_dataset(&s, d, ZB_E_USAGE, "guid and the uuid are wanted");
+    s.req.guid = 100;
+    s.req.from_guid = 99;
+    zb_strcopy(s.req.uuid, ZB_UUID_SIZE, STORY_UUID);
+    zb_strcopy(s.req.snap, ZB_NODE_NAME_SIZE, "s");
+    receive_dataset(&s, d, ZB_OK, "");
+    receive_dataset(&s, NULL, ZB_E_NOTFOUND, "wants a full stream");
+    d->written_bytes = 1024;
+    receive_dataset(&s, d, ZB_E_DIVERGED, "1024 bytes written after");
+    d->written_bytes = 0;
+    d->newest_guid = 98;
+    receive_dataset(&s, d, ZB_E_DIVERGED, "not the base 99");
+    d->newest_guid = 99;
+    d->marked = 0;
+    receive_dataset(&s, d, ZB_E_REFUSED, "marks of this node");
+    d->marked = 1;
+    d->uuid[0] = 'a';
+    receive_dataset(&s, d, ZB_E_MISMATCH, "another one here");
+    s.req.from_guid = 0;
+    receive_dataset(&s, d, ZB_E_REFUSED, "a full stream, but");
+    receive_dataset(&s, NULL, ZB_OK, "");
+    story_refused(&s, zb_rules_receive_begin(&s.req, 100, 0, &s.err), ZB_OK, "");
+    story_refused(&s, zb_rules_receive_begin(&s.req, 101, 0, &s.err), ZB_E_MISMATCH, "announced");
+    story_refused(&s, zb_rules_receive_begin(&s.req, 100, 5, &s.err), ZB_E_MISMATCH, "announced");
+}
+
+static void
+test_prune(void **state)
+{
+    struct zb_ksnap snaps[] = {
+        {.name = "zbaton-000001-00000000-20261122T064100Z"},
+        {.name = "weekly"},
+        {.name = "zbaton-000001-00000001-20261122T064101Z"},
+        {.name = "zbaton-000001-00000002-20261122T064102Z"},
+        {.name = "autosnap_2026"},
+        {.name = "zbaton-000002-00000000-20261122T064103Z"},
+    };
+    struct zb_kreq req = {0};
+    bool go[6];
+    (void)state;
+
+    assert_int_equal(zb_rules_prune(snaps, 6, 2, &req, go), 2);
+    assert_true(go[0] && go[2] && !go[1] && !go[3] && !go[4] && !go[5]);
+    assert_int_equal(zb_rules_prune(snaps, 6, 0, &req, go), 3);
+    assert_false(go[5]); /* never the newest */
+    req.protect[0] = (struct zb_set_id){1, 1};
+    req.protect_count = 1;
+    assert_int_equal(zb_rules_prune(snaps, 6, 2, &req, go), 1);
+    assert_true(go[0] && !go[2]);
+    req.protect_count = 0;
+    req.base_term = 1;
+    req.base_seq = 2; /* somebody is on the way from there */
+    assert_int_equal(zb_rules_prune(snaps, 6, 0, &req, go), 2);
+    assert_true(go[0] && go[2] && !go[3]);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_receive_dataset),
+        cmocka_unit_test(test_prune),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
