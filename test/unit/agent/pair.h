@@ -1,0 +1,56 @@
+/*
+ * Two engines in one process: the real core, loop, net and history, over two keepers in memory
+ * (model.c).
+ */
+#ifndef ZB_TEST_AGENT_PAIR_H
+#define ZB_TEST_AGENT_PAIR_H
+
+#include "unit.h"
+
+#include "agent/drive.h"
+#include "agent/internal.h"
+#include "model.h"
+
+#define PAIR_HOSTS 2
+
+struct host {
+    struct zb_conf_node conf;
+    struct zb_agent a;
+    struct model model;
+    char dir[64];
+    char db[80];
+    int replies;
+    enum zb_rc reply_rc;
+    char reply_text[256];
+    int steps;
+    int events;
+    char last_event[512];
+    struct zb_agent_subscriber subscriber;
+};
+
+struct pair {
+    char *ca_cert;
+    char *ca_key;
+    struct host hosts[PAIR_HOSTS];
+};
+
+int pair_setup(void **state);
+int pair_teardown(void **state);
+#define pair_test(t) cmocka_unit_test_setup_teardown(t, pair_setup, pair_teardown)
+
+/* Tells both who the nodes are and what the service is: "web", vm1 leads it first. */
+void pair_declare(struct pair *w);
+/* Runs both loops until done says so; false when it does not within 20 s. */
+bool pair_until(struct pair *w, bool (*done)(const struct pair *w));
+/* The follower reports what the leader has, and has it guid by guid. */
+bool pair_follows(const struct host *leader, const struct host *follower);
+
+struct zb_core_view host_view(const struct host *h);
+/* Number of the other host on this one. */
+uint8_t host_other(const struct host *h);
+/* Starts a command; its end is in h->replies, reply_rc and reply_text. */
+void host_command(struct host *h, enum zb_cmd_kind kind, uint8_t node);
+/* The same disk and record under a new engine without a history. */
+void host_restart(struct pair *w, struct host *h);
+
+#endif
