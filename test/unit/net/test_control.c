@@ -158,9 +158,7 @@ refused_pair(struct world *w, struct host *a, struct host *b, const char *words)
     host_knows(b, a);
     WAIT(w, a->refusals > 0 || b->refusals > 0);
     const struct host *teller = b->refusals > 0 ? b : a;
-    if (strstr(teller->refused_reason, words) == NULL) {
-        fail_msg("\"%s\" is not about \"%s\"", teller->refused_reason, words);
-    }
+    assert_about(teller->refused_reason, words);
     assert_int_equal(a->ups + b->ups, 0);
 }
 

@@ -39,10 +39,7 @@ expect_error(struct raw *r, const char *words)
     json_t *json = raw_json(r);
     assert_non_null(json);
     const char *error = json_string_value(json_object_get(json, "error"));
-    assert_non_null(error);
-    if (strstr(error, words) == NULL) {
-        fail_msg("\"%s\" is not about \"%s\"", error, words);
-    }
+    assert_about(error, words);
     json_decref(json);
     raw_wait_closed(r);
 }
@@ -208,9 +205,7 @@ bytes_refused(const void *bytes, size_t size, const char *words)
     raw_alfa(&r, &w, &b, &a);
     raw_send(&r, bytes, size);
     WAIT(&w, b.refusals == 1);
-    if (strstr(b.refused_reason, words) == NULL) {
-        fail_msg("\"%s\" is not about \"%s\"", b.refused_reason, words);
-    }
+    assert_about(b.refused_reason, words);
     raw_wait_closed(&r);
     raw_close(&r);
     host_close(&a);
@@ -257,9 +252,7 @@ down_after(enum zb_frame_type type, uint32_t size, const char *payload, const ch
     raw_send(&r, header, sizeof header);
     raw_send(&r, payload, strlen(payload));
     WAIT(&w, b.downs == 1);
-    if (strstr(b.down_reason, words) == NULL) {
-        fail_msg("\"%s\" is not about \"%s\"", b.down_reason, words);
-    }
+    assert_about(b.down_reason, words);
     raw_wait_closed(&r);
     raw_close(&r);
     host_close(&a);

@@ -74,183 +74,171 @@ ask_thread(void *ctx)
     return NULL;
 }
 
+/* One that lets in, and one that asks with its token. */
+struct site {
+    struct world world;
+    struct host host;
+    struct asking asking;
+    char *key;
+};
+
 static void
-ask(struct world *w, struct asking *a, const char *key)
+ask(struct site *s)
 {
+    struct asking *a = &s->asking;
     a->done = false;
     memset(&a->result, 0, sizeof a->result);
     a->ask = (struct zb_join_ask){.token = &a->token,
                                   .node = "newcomer",
                                   .address = "10.0.0.9:7979",
-                                  .key = {"node.key", key},
+                                  .key = {"node.key", s->key},
                                   .timeout_ms = 3000};
     assert_int_equal(pthread_create(&a->thread, NULL, ask_thread, a), 0);
-    WAIT(w, a->done);
+    WAIT(&s->world, a->done);
     pthread_join(a->thread, NULL);
 }
 
-static void
-site_open(struct world *w, struct host *h, char **key)
+static int
+setup(void **state)
 {
+    struct site *s = calloc(1, sizeof *s);
     struct zb_err err;
-    world_open(w);
-    host_init(h, w, "alfa");
-    host_start(h);
-    h->on_join = let_in;
-    assert_int_equal(zb_pki_key_create(key, &err), ZB_OK);
+    assert_non_null(s);
+    world_open(&s->world);
+    host_init(&s->host, &s->world, "alfa");
+    host_start(&s->host);
+    s->host.on_join = let_in;
+    assert_int_equal(zb_pki_key_create(&s->key, &err), ZB_OK);
+    token_of(&s->host, &s->asking.token);
+    *state = s;
+    return 0;
 }
 
-static void
-site_close(struct world *w, struct host *h, char *key)
+static int
+teardown(void **state)
 {
-    zb_pki_text_free(key);
-    host_close(h);
-    world_close(w);
+    struct site *s = *state;
+    zb_pki_text_free(s->key);
+    host_close(&s->host);
+    world_close(&s->world);
+    free(s);
+    return 0;
 }
 
 static void
 test_join_then_peer(void **state)
 {
-    struct world w;
-    struct host h, newcomer;
-    struct asking a;
+    struct site *s = *state;
+    struct host newcomer;
     struct zb_pki_cert_info info;
     struct zb_err err;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
-    token_of(&h, &a.token);
-    ask(&w, &a, key);
-    if (a.rc != ZB_OK) {
-        fail_msg("%s", a.err.msg);
+    ask(s);
+    if (s->asking.rc != ZB_OK) {
+        fail_msg("%s", s->asking.err.msg);
     }
-    assert_string_equal(a.result.cluster_name, "garden");
-    assert_int_equal(a.result.nodes_count, 1);
-    assert_string_equal(a.result.nodes[0].name, "alfa");
-    assert_string_equal(a.result.ca_pem, w.ca_cert);
+    assert_string_equal(s->asking.result.cluster_name, "garden");
+    assert_int_equal(s->asking.result.nodes_count, 1);
+    assert_string_equal(s->asking.result.nodes[0].name, "alfa");
+    assert_string_equal(s->asking.result.ca_pem, s->world.ca_cert);
 
-    host_init(&newcomer, &w, "newcomer"); /* with the certificate that it was given */
+    host_init(&newcomer, &s->world, "newcomer"); /* with the certificate that it was given */
     zb_pki_text_free(newcomer.key);
     zb_pki_text_free(newcomer.cert);
-    newcomer.key = strdup(key);
-    newcomer.cert = strdup(a.result.cert_pem);
+    newcomer.key = strdup(s->key);
+    newcomer.cert = strdup(s->asking.result.cert_pem);
     assert_int_equal(zb_pki_cert_info((struct zb_pem){"cert", newcomer.cert}, &info, &err), ZB_OK);
     zb_strcopy(newcomer.fingerprint, sizeof newcomer.fingerprint, info.fingerprint);
     host_start(&newcomer);
-    host_knows(&newcomer, &h);
-    host_knows(&h, &newcomer);
-    WAIT(&w, h.ups == 1 && newcomer.ups == 1);
+    host_knows(&newcomer, &s->host);
+    host_knows(&s->host, &newcomer);
+    WAIT(&s->world, s->host.ups == 1 && newcomer.ups == 1);
 
-    zb_join_result_close(&a.result);
+    zb_join_result_close(&s->asking.result);
     host_close(&newcomer);
-    site_close(&w, &h, key);
 }
 
 static void
 test_token_once(void **state)
 {
-    struct world w;
-    struct host h;
-    struct asking a;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
-    token_of(&h, &a.token);
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_OK);
-    zb_join_result_close(&a.result);
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_REFUSED);
-    assert_non_null(strstr(a.err.msg, "refused: token: used before"));
-    assert_null(a.result.cert_pem);
-    site_close(&w, &h, key);
+    struct site *s = *state;
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_OK);
+    zb_join_result_close(&s->asking.result);
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_REFUSED);
+    assert_non_null(strstr(s->asking.err.msg, "refused: token: used before"));
+    assert_null(s->asking.result.cert_pem);
 }
 
 static void
 test_wrong_secret(void **state)
 {
-    struct world w;
-    struct host h;
-    struct asking a;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
-    token_of(&h, &a.token);
-    a.token.secret[0] ^= 1;
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_REFUSED);
+    struct site *s = *state;
+    s->asking.token.secret[0] ^= 1;
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_REFUSED);
     assert_int_equal(verify_err.rc, ZB_E_AUTH);
     assert_false(record.used);
-    site_close(&w, &h, key);
 }
 
 static void
 test_expired_at_the_issuer(void **state)
 {
-    struct world w;
-    struct host h;
-    struct asking a;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
-    token_of(&h, &a.token);
+    struct site *s = *state;
     record.expires.s = zb_wall_now().s - 1;
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_REFUSED);
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_REFUSED);
     assert_int_equal(verify_err.rc, ZB_E_STALE);
-    site_close(&w, &h, key);
 }
 
 /* Somebody else answers at the token's address: nothing of ours is sent. */
 static void
 test_other_ca_gets_nothing(void **state)
 {
-    struct world w, other;
-    struct host h, impostor;
-    struct asking a;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
+    struct site *s = *state;
+    struct world other;
+    struct host impostor;
     world_open(&other);
     host_init(&impostor, &other, "alfa");
-    impostor.world = &w;
-    char *ca = w.ca_cert;
-    w.ca_cert = other.ca_cert;
+    impostor.world = &s->world;
+    char *ca = s->world.ca_cert;
+    s->world.ca_cert = other.ca_cert;
     host_start(&impostor);
-    w.ca_cert = ca;
-    token_of(&h, &a.token);
-    zb_strcopy(a.token.address, sizeof a.token.address, impostor.address);
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_AUTH);
-    assert_non_null(strstr(a.err.msg, "not the cluster that the token is of (nothing was sent)"));
-    WAIT(&w, impostor.refusals == 1); /* an alert in the handshake, no frame */
+    s->world.ca_cert = ca;
+    zb_strcopy(s->asking.token.address, sizeof s->asking.token.address, impostor.address);
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_AUTH);
+    assert_non_null(
+        strstr(s->asking.err.msg, "not the cluster that the token is of (nothing was sent)"));
+    WAIT(&s->world, impostor.refusals == 1); /* an alert in the handshake, no frame */
     assert_non_null(strstr(impostor.refused_reason, "alert"));
-    assert_int_equal(impostor.joins + h.joins, 0);
+    assert_int_equal(impostor.joins + s->host.joins, 0);
 
     host_close(&impostor);
     world_close(&other);
-    site_close(&w, &h, key);
 }
 
 /* The reply is checked too. */
 static void
-reply_other_cluster(struct host *h, const struct zb_join_request *request)
+reply_of(struct host *h, const struct zb_join_request *request, const char *cluster_id)
 {
     struct zb_err err;
     struct zb_join_result result = {.cert_pem = h->cert, .ca_pem = h->world->ca_cert};
-    zb_strcopy(result.cluster_id, sizeof result.cluster_id, WORLD_OTHER_CLUSTER);
+    zb_strcopy(result.cluster_id, sizeof result.cluster_id, cluster_id);
     zb_strcopy(result.cluster_name, sizeof result.cluster_name, "garden");
     assert_int_equal(zb_net_join_reply(h->net, request->id, &result, &err), ZB_OK);
+}
+
+static void
+reply_other_cluster(struct host *h, const struct zb_join_request *request)
+{
+    reply_of(h, request, WORLD_OTHER_CLUSTER);
 }
 
 static void
 reply_other_cert(struct host *h, const struct zb_join_request *request)
 {
-    struct zb_err err;
-    struct zb_join_result result = {.cert_pem = h->cert, .ca_pem = h->world->ca_cert};
-    zb_strcopy(result.cluster_id, sizeof result.cluster_id, WORLD_CLUSTER);
-    zb_strcopy(result.cluster_name, sizeof result.cluster_name, "garden");
-    assert_int_equal(zb_net_join_reply(h->net, request->id, &result, &err), ZB_OK);
+    reply_of(h, request, WORLD_CLUSTER);
 }
 
 static void
@@ -263,115 +251,86 @@ reply_never(struct host *h, const struct zb_join_request *request)
 static void
 test_bad_replies(void **state)
 {
-    struct world w;
-    struct host h;
-    struct asking a;
+    struct site *s = *state;
     struct zb_err err;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
-    token_of(&h, &a.token);
-    h.on_join = reply_other_cluster;
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_AUTH);
-    h.on_join = reply_other_cert;
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_MISMATCH);
-    h.on_join = reply_never;
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_TIMEOUT);
-    struct zb_join_result result = {.cert_pem = h.cert, .ca_pem = w.ca_cert};
+    s->host.on_join = reply_other_cluster;
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_AUTH);
+    s->host.on_join = reply_other_cert;
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_MISMATCH);
+    s->host.on_join = reply_never;
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_TIMEOUT);
+    struct zb_join_result result = {.cert_pem = s->host.cert, .ca_pem = s->world.ca_cert};
     for (int i = 0; i < 50; i++) {
-        world_step(&w); /* the loop sees that the joiner left */
+        world_step(&s->world); /* the loop sees that the joiner left */
     }
-    assert_int_equal(zb_net_join_reply(h.net, 3, &result, &err), ZB_E_CLOSED);
-    zb_net_join_refuse(h.net, 3, "too late"); /* nothing happens */
-    site_close(&w, &h, key);
+    assert_int_equal(zb_net_join_reply(s->host.net, 3, &result, &err), ZB_E_CLOSED);
+    zb_net_join_refuse(s->host.net, 3, "too late"); /* nothing happens */
 }
 
 static void
 test_nobody_there(void **state)
 {
-    struct world w;
-    struct host h;
-    struct asking a;
-    char *key;
-    (void)state;
-    site_open(&w, &h, &key);
-    token_of(&h, &a.token);
-    zb_strcopy(a.token.address, sizeof a.token.address, "127.0.0.1:1");
-    ask(&w, &a, key);
-    assert_int_equal(a.rc, ZB_E_SYS);
-    assert_non_null(strstr(a.err.msg, "join: connect to 127.0.0.1:1"));
-    site_close(&w, &h, key);
+    struct site *s = *state;
+    zb_strcopy(s->asking.token.address, sizeof s->asking.token.address, "127.0.0.1:1");
+    ask(s);
+    assert_int_equal(s->asking.rc, ZB_E_SYS);
+    assert_non_null(strstr(s->asking.err.msg, "join: connect to 127.0.0.1:1"));
 }
 
 static void
-form_refused(const char *json, const char *words)
+form_refused(struct site *s, const char *json, const char *words)
 {
-    struct world w;
-    struct host h;
     struct raw r;
-    char *key;
-    site_open(&w, &h, &key);
-    raw_connect(&r, &w, h.address);
-    assert_true(raw_tls(&r, w.ca_cert, NULL, NULL));
+    raw_connect(&r, &s->world, s->host.address);
+    assert_true(raw_tls(&r, s->world.ca_cert, NULL, NULL));
     raw_frame(&r, ZB_FRAME_JSON, json);
     json_t *answer = raw_json(&r);
     assert_non_null(answer);
     const char *error = json_string_value(json_object_get(answer, "error"));
-    assert_non_null(error);
-    if (strstr(error, words) == NULL) {
-        fail_msg("\"%s\" is not about \"%s\"", error, words);
-    }
+    assert_about(error, words);
     json_decref(answer);
-    assert_int_equal(h.joins, 0);
+    assert_int_equal(s->host.joins, 0);
     raw_close(&r);
-    site_close(&w, &h, key);
+}
+
+static void
+request_refused(struct site *s, int version, const char *id, const char *node, const char *words)
+{
+    uint8_t zero[ZB_JOIN_PROOF_SIZE] = {0};
+    char text[1024], proof[2 * ZB_JOIN_PROOF_SIZE + 1];
+    zb_hex_format(zero, sizeof zero, proof);
+    (void)snprintf(text, sizeof text,
+                   "{\"join\":%d,\"id\":\"%s\",\"node\":\"%s\",\"address\":\"1.2.3.4:5\","
+                   "\"csr\":\"x\",\"proof\":\"%s\"}",
+                   version, id, node, proof);
+    form_refused(s, text, words);
 }
 
 static void
 test_bad_requests(void **state)
 {
-    char text[1024], proof[2 * ZB_JOIN_PROOF_SIZE + 1];
-    uint8_t zero[ZB_JOIN_PROOF_SIZE] = {0};
-    (void)state;
-    zb_hex_format(zero, sizeof zero, proof);
-    form_refused("{\"error\":\"x\"}", "only a join request");
-    form_refused("{\"join\":1}", "only a join request");
-    (void)snprintf(
-        text, sizeof text,
-        "{\"join\":2,\"id\":\"0123456789abcdef\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
-        "\"csr\":\"x\",\"proof\":\"%s\"}",
-        proof);
-    form_refused(text, "another version");
-    (void)snprintf(text, sizeof text,
-                   "{\"join\":1,\"id\":\"0123\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
-                   "\"csr\":\"x\",\"proof\":\"%s\"}",
-                   proof);
-    form_refused(text, "bad id");
-    (void)snprintf(
-        text, sizeof text,
-        "{\"join\":1,\"id\":\"0123456789abcdef\",\"node\":\"N!\",\"address\":\"1.2.3.4:5\","
-        "\"csr\":\"x\",\"proof\":\"%s\"}",
-        proof);
-    form_refused(text, "bad node name");
-    (void)snprintf(
-        text, sizeof text,
-        "{\"join\":1,\"id\":\"0123456789abcdef\",\"node\":\"n\",\"address\":\"1.2.3.4:5\","
-        "\"csr\":\"x\",\"proof\":\"%s\"}",
-        proof);
-    form_refused(text, "bad certificate request");
+    struct site *s = *state;
+    form_refused(s, "{\"error\":\"x\"}", "only a join request");
+    form_refused(s, "{\"join\":1}", "only a join request");
+    request_refused(s, 2, "0123456789abcdef", "n", "another version");
+    request_refused(s, 1, "0123", "n", "bad id");
+    request_refused(s, 1, "0123456789abcdef", "N!", "bad node name");
+    request_refused(s, 1, "0123456789abcdef", "n", "bad certificate request");
 }
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join_then_peer),        cmocka_unit_test(test_token_once),
-        cmocka_unit_test(test_wrong_secret),          cmocka_unit_test(test_expired_at_the_issuer),
-        cmocka_unit_test(test_other_ca_gets_nothing), cmocka_unit_test(test_bad_replies),
-        cmocka_unit_test(test_nobody_there),          cmocka_unit_test(test_bad_requests),
+        T(test_join_then_peer),        T(test_token_once),
+        T(test_wrong_secret),          T(test_expired_at_the_issuer),
+        T(test_other_ca_gets_nothing), T(test_bad_replies),
+        T(test_nobody_there),          T(test_bad_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

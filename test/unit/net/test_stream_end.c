@@ -201,9 +201,7 @@ watched(bool receiver_idle, const char *words)
         assert_int_equal(zb_stream_pump_from_fd(f.stream, fds[0], &err), ZB_OK);
     }
     WAIT(&w, f.closes == 1);
-    if (strstr(f.reason, words) == NULL) {
-        fail_msg("\"%s\" is not about \"%s\"", f.reason, words);
-    }
+    assert_about(f.reason, words);
     close(fds[1]);
     if (receiver_idle) {
         close(fds[0]);

@@ -185,6 +185,14 @@ on_stream(void *ctx, const char *peer, struct zb_stream *stream, json_t *header)
 /* --- hosts --- */
 
 void
+assert_about(const char *text, const char *words)
+{
+    if (text == NULL || strstr(text, words) == NULL) {
+        fail_msg("\"%s\" is not about \"%s\"", text == NULL ? "(nothing)" : text, words);
+    }
+}
+
+void
 host_init(struct host *h, struct world *w, const char *name)
 {
     struct zb_err err;

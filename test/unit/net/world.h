@@ -91,6 +91,9 @@ uint64_t world_now_ms(void);
         }                                                                                          \
     } while (0)
 
+/* Asserts that a text has these words, and shows it where it has not. text may be NULL. */
+void assert_about(const char *text, const char *words);
+
 /* Key and certificate of a node, signed by the world's CA. */
 void host_init(struct host *h, struct world *w, const char *name);
 void host_start(struct host *h);

@@ -68,6 +68,16 @@ request_encode(const struct zb_kreq *req)
     return used;
 }
 
+static size_t
+reply_encode(const struct zb_krep *rep)
+{
+    struct zb_err err;
+    size_t used = 0;
+
+    assert_int_equal(zb_krep_encode(rep, buf, sizeof buf, &used, &err), ZB_OK);
+    return used;
+}
+
 /* Encodes req (and closes it), decodes it and asserts how that fails. */
 static void
 assert_request_refused(struct zb_kreq *req, enum zb_rc rc, const char *msg)
@@ -189,10 +199,9 @@ reply_round_trip(void **state)
     struct zb_krep rep;
     struct zb_krep out;
     struct zb_err err;
-    size_t used = 0;
 
     reply_fill(&rep);
-    assert_int_equal(zb_krep_encode(&rep, buf, sizeof buf, &used, &err), ZB_OK);
+    size_t used = reply_encode(&rep);
     assert_int_equal(zb_krep_decode(buf, used, &out, &err), ZB_OK);
     assert_string_equal(out.text, rep.text);
     assert_int_equal(out.manifest.entries_count, 2);
@@ -257,11 +266,10 @@ flipped_bytes_do_no_harm(void **state)
     struct zb_krep rep;
     struct zb_krep out;
     struct zb_err err;
-    size_t used = 0;
     static const uint8_t masks[] = {0x01, 0x80, 0xff};
 
     reply_fill(&rep);
-    assert_int_equal(zb_krep_encode(&rep, buf, sizeof buf, &used, &err), ZB_OK);
+    size_t used = reply_encode(&rep);
     zb_krep_close(&rep);
     for (size_t i = 0; i < used; i++) {
         for (size_t m = 0; m < sizeof masks; m++) {
