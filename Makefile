@@ -17,7 +17,7 @@ stage: all
 	DESTDIR=$(abspath $(BUILD))/stage meson install -C $(BUILD) --no-rebuild --quiet
 
 demo:
-	tools/setup all
+	tools/setup demo
 	$(MAKE) --no-print-directory stage
 	lab/demo
 

@@ -16,6 +16,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 ROOT = "services"
 PORT = 7979
 REDIS = """#!/bin/sh
+PATH="$PATH:/etc/zbaton/bin"
 exec redis-server --port "$1" --bind 0.0.0.0 --protected-mode no --dir "$ZBATON_MOUNTPOINT" \\
     --appendonly yes --appendfsync always --save "" --daemonize no
 """

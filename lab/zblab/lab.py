@@ -92,7 +92,7 @@ class Lab:
         self._save()
         if not self.keep:
             atexit.register(self._at_exit)
-            _turn_sigterm_into_exit()
+            turn_sigterm_into_exit()
         try:
             self.net.up()
             for host in self.hosts:
@@ -240,7 +240,8 @@ def clean_stale():
             Lab.attach(name).down()
 
 
-def _turn_sigterm_into_exit():
+def turn_sigterm_into_exit():
+    """A lab is taken down when its process is asked to end, too."""
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:

@@ -131,7 +131,8 @@ zb_cmd_history(struct zb_request *r)
     }
     if (rc == ZB_OK && json_array_size(terms) == 0 && json_array_size(sets) == 0 &&
         zb_agent_service_find(r->a, service) == ZB_SERVICE_NONE) {
-        rc = zb_err_set(&err, ZB_E_NOTFOUND, "no service '%s' is or was here", service);
+        zb_err_set(&err, ZB_E_NOTFOUND, "no service '%s' is or was here", service);
+        rc = zb_err_hint(&err, "zbaton config show");
     }
     if (rc != ZB_OK) {
         json_decref(terms);

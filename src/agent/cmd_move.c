@@ -224,6 +224,30 @@ result_json(const struct move *m, const struct zb_action *reply)
     return data;
 }
 
+/* The command that helps, by the rule that refused. */
+static enum zb_rc
+hint_set(struct zb_err *err, const char *rule, const char *service)
+{
+    static const struct {
+        const char *rule;
+        const char *hint;
+    } hints[] = {
+        {"C-move-not-a-member", "zbaton config show names its members; zbaton apply adds one"},
+        {"C-move-target-backup", "make it a member: zbaton config show, zbaton apply"},
+        {"C-move-target-down", "zbaton node list; there: systemctl status zbaton"},
+        {"C-move-target-modified", "there: zfs list -r -o name,written shows where, zfs rollback "
+                                   "to its newest set gives the change up"},
+        {"C-move-target-runs", "there: systemctl stop UNIT, or the service's own means"},
+    };
+
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+        if (rule != NULL && strcmp(rule, hints[i].rule) == 0) {
+            return zb_err_hint(err, "%s", hints[i].hint);
+        }
+    }
+    return zb_err_hint(err, "zbaton status %s", service);
+}
+
 static void
 on_reply(void *ctx, const struct zb_action *reply)
 {
@@ -239,7 +263,7 @@ on_reply(void *ctx, const struct zb_action *reply)
     } else {
         const char *name = a->services[m->service].conf.name;
         zb_err_set(&err, reply->rc, "%s to %s: %s", name, a->nodes[m->target].name, reply->text);
-        zb_err_hint(&err, "zbaton status %s", name);
+        hint_set(&err, reply->rule, name);
         zb_request_fail(m->r, &err, reply->rule);
     }
     uv_close((uv_handle_t *)&m->timer, on_timer_closed);

@@ -41,6 +41,7 @@ on_reply(void *ctx, const struct zb_action *reply)
 
     if (reply->rc != ZB_OK) {
         zb_err_set(&err, reply->rc, "%s", reply->text);
+        zb_err_hint(&err, "zbaton status %s", r->a->services[c->service].conf.name);
         zb_request_fail(r, &err, reply->rule);
         free(c);
         return;

@@ -370,15 +370,16 @@ change_check(const struct zb_agent *a, const struct zb_config_doc *doc, struct z
     char *text = NULL;
 
     if (a->config->proposal.active) {
-        return zb_err_set(err, ZB_E_BUSY, "another change of the configuration is under way");
+        zb_err_set(err, ZB_E_BUSY, "another change of the configuration is under way");
+        return zb_err_hint(err, "zbaton events tells of it; repeat the command after it");
     }
     if (now->version == 0) {
         zb_err_set(err, ZB_E_BUSY, "this node has just joined and has no configuration yet");
         return zb_err_hint(err, "zbaton node list shows which nodes it reaches");
     }
     if (doc->version != now->version + 1) {
-        return zb_err_set(err, ZB_E_STALE, "version %" PRIu64 " is in force meanwhile",
-                          now->version);
+        zb_err_set(err, ZB_E_STALE, "version %" PRIu64 " is in force meanwhile", now->version);
+        return zb_err_hint(err, "zbaton config show; then repeat the command");
     }
     if (zb_config_doc_node_find(now, a->nodes[a->self].name) < 0) {
         return zb_err_set(err, ZB_E_REFUSED, "this node is no longer in the configuration");

@@ -231,7 +231,8 @@ zb_member_token_remove(struct zb_agent *a, const char *id, struct zb_err *err)
     int index = token_index(a, id);
 
     if (index < 0) {
-        return zb_err_set(err, ZB_E_NOTFOUND, "no token %.20s", id);
+        zb_err_set(err, ZB_E_NOTFOUND, "no token %.20s", id);
+        return zb_err_hint(err, "zbaton token list");
     }
     tokens_drop(&changed, (uint32_t)index);
     return tokens_replace(a, &changed, err);

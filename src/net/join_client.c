@@ -306,6 +306,31 @@ out:
     return rc;
 }
 
+/* What to look at, by how it failed; what is more exact was set before. */
+static void
+hint_complete(struct zb_err *err)
+{
+    if (err->hint[0] != '\0') {
+        return;
+    }
+    switch (err->rc) {
+    case ZB_E_REFUSED:
+        zb_err_hint(err, "on the node that made the token: zbaton events, zbaton token create");
+        break;
+    case ZB_E_AUTH:
+        zb_err_hint(err, "on a node of the cluster: zbaton token create makes a new token");
+        break;
+    case ZB_E_SYS:
+    case ZB_E_TIMEOUT:
+    case ZB_E_CLOSED:
+        zb_err_hint(err, "the address is of the node that made the token; there: systemctl status "
+                         "zbaton, and does a firewall let this host in?");
+        break;
+    default:
+        break;
+    }
+}
+
 enum zb_rc
 zb_join_ask(const struct zb_join_ask *ask, struct zb_join_result *result, struct zb_err *err)
 {
@@ -330,6 +355,7 @@ zb_join_ask(const struct zb_join_ask *ask, struct zb_join_result *result, struct
     } else {
         zb_join_result_close(&found);
         zb_err_wrap(err, "join");
+        hint_complete(err);
     }
     SSL_free(j.ssl);
     SSL_CTX_free(j.ctx);

@@ -259,14 +259,16 @@ def check_follow(a):
         follower.kill()
         follower.wait()
     a.zbaton("token", "revoke", token)
-    a.zbaton("token", "revoke", token, code=1)
+    assert "hint: zbaton token list" in a.zbaton("token", "revoke", token, code=1)
 
 
 def check_commands(a):
     out = a.zbaton("move", "web", "vm2", code=3)
     assert "nobody leads web" in out, out
-    a.zbaton("move", "nothere", "vm2", code=1)
-    a.zbaton("snapshot", "web", code=3)
+    assert "hint: zbaton config show" in a.zbaton("move", "nothere", "vm2", code=1)
+    assert "hint: zbaton node list" in a.zbaton("move", "web", "vm9", code=1)
+    assert "hint: zbaton status web" in a.zbaton("snapshot", "web", code=3)
+    assert "hint: zbaton config show" in a.zbaton("history", "nothere", code=1)
     out = a.zbaton("events")
     assert "CFG-committed" in out, out
     a.zbaton("history", "web")

@@ -167,6 +167,7 @@ test_token_once(void **state)
     ask(s);
     assert_int_equal(s->asking.rc, ZB_E_REFUSED);
     assert_non_null(strstr(s->asking.err.msg, "refused: token: used before"));
+    assert_about(s->asking.err.hint, "zbaton token create");
     assert_null(s->asking.result.cert_pem);
 }
 
@@ -278,6 +279,7 @@ test_nobody_there(void **state)
     ask(s);
     assert_int_equal(s->asking.rc, ZB_E_SYS);
     assert_non_null(strstr(s->asking.err.msg, "join: connect to 127.0.0.1:1"));
+    assert_about(s->asking.err.hint, "systemctl status zbaton");
 }
 
 static void

@@ -1,0 +1,139 @@
+"""What the README and the manual show, typed as it stands there, on hosts under systemd."""
+
+import os
+import re
+
+import pytest
+from zblab import Lab, wait_until
+from zblab.cluster import TOP, Cluster, stage
+
+pytestmark = [pytest.mark.systemd, pytest.mark.long]
+
+UNITS = {
+    "redis": "/usr/bin/redis-server --bind 0.0.0.0 --protected-mode no --dir /srv/redis --appendonly yes",
+    "web": "/usr/bin/python3 -m http.server --directory /srv/web 8000",
+}
+
+
+def read(path):
+    """A file of the project."""
+    with open(os.path.join(TOP, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def commands(text):
+    """[(host, command, [lines shown below it])] of a text with prompts."""
+    out = []
+    for line in re.sub(r"\\e\n\s*", "", text).splitlines():
+        prompt = re.match(r"(vm\d)# (.*?)(\s+# .*)?$", line)
+        if prompt:
+            out.append((prompt[1], prompt[2], []))
+        elif out and line:
+            out[-1][2].append(line)
+    return out
+
+
+def block(text, after, begin, end):
+    """What stands between two marks, after a heading."""
+    return text.split(after, 1)[1].split(begin, 1)[1].split(end, 1)[0]
+
+
+def shape(line):
+    """A line without its figures and the widths of its columns."""
+    figures = re.sub(r"(?<![a-z\d])\d+([.:/-]\d+)*[BKMGs]?", "N", line)
+    return re.sub(r" +", " ", figures).strip()
+
+
+class Typist:
+    """Types commands on hosts, with the token that was made last in place of TOKEN."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.token = None
+
+    def type(self, host, command, shown=()):
+        """One command; what it prints has the shape of what is shown."""
+        said = self.lab[host].run("cd /root && " + command.replace("TOKEN", self.token or "TOKEN"), timeout=300)
+        if "token create" in command:
+            self.token = said.out.split()[0]
+            assert self.token.startswith("zbt1."), said.out
+        if shown:
+            assert [shape(line) for line in said.out.splitlines()] == [shape(line) for line in shown], said.out
+
+    def joins(self, host, root, address, like):
+        """vm3 joins with the commands that another host joined with, and a token of its own."""
+        self.type("vm1", "zbaton token create")
+        for _, command, _ in [c for c in like if c[0] == "vm2"]:
+            self.type(host, command.replace("vm2", host).replace("tank/services", root).replace("10.77.0.2", address))
+
+
+@pytest.fixture(scope="module")
+def machines():
+    """Three hosts on which zbaton is installed, and the units of the examples; no cluster."""
+    with Lab(hosts=3, init="systemd") as lab:
+        lab.install(stage())
+        lab.each(lambda host: host.run("systemd-sysusers"))
+        for name, command in UNITS.items():
+            unit = f"[Service]\nExecStart={command}\n"
+            lab.each(lambda host, n=name, u=unit: host.run(f"cat >/etc/systemd/system/{n}.service", input=u))
+        lab.each(lambda host: host.run("systemctl daemon-reload"))
+        yield lab
+
+
+def refused(cluster, command, cause, hint):
+    """A command that is refused: changes nothing, says why and which command helps."""
+    said = cluster.zbaton(command, check=False)
+    assert said.rc == 3 and cause in said.err, said
+    assert f"\nhint: {hint}" in said.err, said
+
+
+def refusals(cluster):
+    """What a moved service refuses."""
+    one, three = cluster.lab["vm1"], cluster.lab["vm3"]
+    refused(cluster, "move redis vm2", "redis to vm2: it leads there already", "zbaton status redis")
+    refused(cluster, "init --cluster prod --node vm1 --root pool1/services --listen 10.77.0.1:7979",
+            "this host is a node already", "zbaton status")
+    three.run("systemctl stop zbaton")
+    wait_until(lambda: cluster.status(cluster.lab["vm2"])["cluster"]["nodes_up"] == 2, 60, "vm3 is gone")
+    refused(cluster, "move redis vm3", "redis to vm3: the target is not reachable", "zbaton node list")
+    assert cluster.zbaton("status -x", check=False).rc == 6
+    three.run("systemctl start zbaton")
+    cluster.wait_current("redis", "vm2")
+    assert cluster.zbaton("status -x").out == "all services are healthy\n"
+    one.run("sed 's/members = .*/members = { vm1, vm3 }/' /root/services.conf >/root/less.conf")
+    refused(cluster, "apply -y /root/less.conf", "vm2 leads it and has to stay a member", "zbaton move redis NODE")
+
+
+def test_the_tour_of_the_readme(machines):
+    readme = read("README.md")
+    typist = Typist(machines)
+    cluster = Cluster(machines)
+    machines["vm1"].run("cat >/root/services.conf", input=block(readme, "The services file of that tour", "```\n", "```"))
+    tour = commands(block(readme, "## A tour", "```\n", "```"))
+    assert [command.split()[1] for _, command, _ in tour] == [
+        "init", "enable", "token", "join", "enable", "apply", "status", "move"]
+    for host, command, shown in tour:
+        if command.startswith("zbaton apply"):
+            typist.joins("vm3", "zdata/services", "10.77.0.3", tour)
+            wait_until(lambda: cluster.status()["cluster"]["nodes_up"] == 3, 60, "every node is up")
+        if command == "zbaton status":
+            cluster.wait_current("redis", "vm1")
+        typist.type(host, command, shown)
+    cluster.wait_current("redis", "vm2")
+    assert machines["vm2"].run("redis-cli ping").out == "PONG\n"
+    refusals(cluster)
+    machines.each(lambda host: host.run("systemctl disable --now zbaton; systemctl stop redis"))
+    cluster.close()
+
+
+def test_the_examples_of_the_manual(machines):
+    typist = Typist(machines)
+    cluster = Cluster(machines)
+    services = block(read("man/zbaton.conf.5"), ".Sh EXAMPLES", ".Bd -literal -offset indent\n", ".Ed")
+    machines["vm1"].run("cat >/root/services.conf", input=services)
+    for host, command, shown in commands(block(read("man/zbaton.8"), ".Sh EXAMPLES", ".Bd -literal -offset indent\n", ".Ed")):
+        if command.startswith("zbaton move"):
+            cluster.wait_current("web", "vm1")
+        typist.type(host, command, shown)
+    cluster.wait_current("web", "vm2")
+    assert "Directory listing" in machines["vm2"].run("curl -s http://127.0.0.1:8000/").out
