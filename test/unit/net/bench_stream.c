@@ -123,9 +123,7 @@ bench(void **state)
     struct world w;
     struct host a, b;
     (void)state;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     zb_strcopy(a.address, sizeof a.address, "127.0.0.1:17979");
     zb_strcopy(b.address, sizeof b.address, "127.0.0.1:17980");
     pid_t child = fork(); /* before the loop has threads or epoll of its own */

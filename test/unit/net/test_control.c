@@ -168,9 +168,7 @@ test_wrong_cluster(void **state)
     struct world w;
     struct host a, b;
     (void)state;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     b.cluster_id = WORLD_OTHER_CLUSTER;
     refused_pair(&w, &a, &b, "alfa is of cluster " WORLD_CLUSTER);
     WAIT(&w, a.refusals > 0);
@@ -209,9 +207,7 @@ test_wrong_name_in_the_table(void **state)
     struct world w;
     struct host a, b;
     (void)state;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     host_start(&a);
     host_start(&b);
     zb_strcopy(b.name, sizeof b.name, "charlie"); /* as alfa's table calls bravo's address */
@@ -227,9 +223,7 @@ test_wrong_pin(void **state)
     struct world w;
     struct host a, b, again;
     (void)state;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     host_init(&again, &w, "alfa");
     zb_strcopy(a.fingerprint, sizeof a.fingerprint, again.fingerprint); /* what bravo pins */
     refused_pair(&w, &a, &b, "the certificate of alfa is not the pinned one");
@@ -266,16 +260,10 @@ test_ping_keeps_an_idle_connection(void **state)
     struct host a, b;
     struct zb_net_peer_status status;
     (void)state;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     a.timing.ping_ms = b.timing.ping_ms = 100;
     a.timing.dead_ms = b.timing.dead_ms = 600;
-    host_start(&a);
-    host_start(&b);
-    host_knows(&a, &b);
-    host_knows(&b, &a);
-    WAIT(&w, a.ups == 1 && b.ups == 1);
+    pair_start(&w, &a, &b);
     uint64_t until_ms = world_now_ms() + 1500;
     WAIT(&w, world_now_ms() > until_ms);
     assert_int_equal(a.downs + b.downs, 0);
@@ -292,9 +280,7 @@ test_new_checks_its_identity(void **state)
     struct zb_err err;
     struct zb_net *net = NULL;
     (void)state;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     struct zb_net_options options = {
         .loop = &w.loop,
         .node = "alfa",

@@ -183,15 +183,9 @@ watched(bool receiver_idle, const char *words)
     struct flow f;
     int fds[2];
     struct zb_err err;
-    world_open(&w);
-    host_init(&a, &w, "alfa");
-    host_init(&b, &w, "bravo");
+    pair_init(&w, &a, &b);
     a.timing.watchdog_ms = 400;
-    host_start(&a);
-    host_start(&b);
-    host_knows(&a, &b);
-    host_knows(&b, &a);
-    WAIT(&w, a.ups == 1 && b.ups == 1);
+    pair_start(&w, &a, &b);
     b.on_flow = receiver_idle ? flow_left_alone : NULL;
     flow_open(&a, &b, &f, 0);
     assert_int_equal(pipe2(fds, O_CLOEXEC), 0);

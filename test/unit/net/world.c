@@ -278,16 +278,28 @@ host_knows(struct host *of, const struct host *to)
 }
 
 void
-pair_open(struct world *w, struct host *a, struct host *b)
+pair_init(struct world *w, struct host *a, struct host *b)
 {
     world_open(w);
     host_init(a, w, "alfa");
     host_init(b, w, "bravo");
+}
+
+void
+pair_start(struct world *w, struct host *a, struct host *b)
+{
     host_start(a);
     host_start(b);
     host_knows(a, b);
     host_knows(b, a);
     WAIT(w, a->ups == 1 && b->ups == 1);
+}
+
+void
+pair_open(struct world *w, struct host *a, struct host *b)
+{
+    pair_init(w, a, b);
+    pair_start(w, a, b);
 }
 
 void

@@ -101,7 +101,11 @@ void host_stop(struct host *h);
 void host_close(struct host *h);
 /* Makes `to` the only peer of `of`. */
 void host_knows(struct host *of, const struct host *to);
-/* Two hosts that are up with each other: a dials b. */
+/* A world with the hosts alfa and bravo, not started. */
+void pair_init(struct world *w, struct host *a, struct host *b);
+/* Both are up with each other: a dials b. */
+void pair_start(struct world *w, struct host *a, struct host *b);
+/* Both in one. */
 void pair_open(struct world *w, struct host *a, struct host *b);
 void pair_close(struct world *w, struct host *a, struct host *b);
 
