@@ -233,7 +233,13 @@ on_its_way(const struct look *l, struct zb_wall now)
 static bool
 healthy(const struct look *l, const char *state, struct zb_wall now)
 {
-    return strcmp(state, l->leads ? "running" : "current") == 0 ||
+    if (l->leads) {
+        return strcmp(state, "running") == 0;
+    }
+    if (zb_set_id_is_none(l->set.id)) {
+        return false; /* no copy yet */
+    }
+    return strcmp(state, "current") == 0 ||
            ((strcmp(state, "receiving") == 0 || strcmp(state, "behind") == 0) &&
             on_its_way(l, now));
 }

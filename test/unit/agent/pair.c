@@ -336,3 +336,9 @@ host_command(struct host *h, enum zb_cmd_kind kind, uint8_t node)
                                                              .on_reply = on_reply,
                                                              .ctx = h});
 }
+
+bool
+pair_replied(const struct pair *w)
+{
+    return w->hosts[0].replies > 0;
+}

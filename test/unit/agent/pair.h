@@ -42,6 +42,8 @@ int pair_teardown(void **state);
 void pair_declare(struct pair *w);
 /* Runs both loops until done says so; false when it does not within 20 s. */
 bool pair_until(struct pair *w, bool (*done)(const struct pair *w));
+/* A command of vm1 has ended. */
+bool pair_replied(const struct pair *w);
 /* The follower reports what the leader has, and has it guid by guid. */
 bool pair_follows(const struct host *leader, const struct host *follower);
 

@@ -19,18 +19,12 @@ vm1_follows_vm2(const struct pair *w)
     return pair_follows(&w->hosts[1], &w->hosts[0]);
 }
 
-static bool
-vm1_replied(const struct pair *w)
-{
-    return w->hosts[0].replies > 0;
-}
-
 static void
 sync_one(struct pair *w)
 {
     w->hosts[0].model.written = true;
     host_command(&w->hosts[0], ZB_CMD_SYNC, ZB_NODE_NONE);
-    assert_true(pair_until(w, vm1_replied));
+    assert_true(pair_until(w, pair_replied));
     assert_int_equal(w->hosts[0].reply_rc, ZB_OK);
     assert_true(pair_until(w, vm2_follows_vm1));
 }
@@ -149,7 +143,7 @@ a_move_hands_over_and_comes_back_in_the_history(void **state)
     assert_true(pair_until(w, vm2_follows_vm1));
     vm1->model.written = true;
     host_command(vm1, ZB_CMD_MOVE, host_other(vm1));
-    assert_true(pair_until(w, vm1_replied));
+    assert_true(pair_until(w, pair_replied));
     assert_string_equal(vm1->reply_text, "");
     assert_int_equal(vm1->reply_rc, ZB_OK);
     assert_true(vm1->steps >= 18);
