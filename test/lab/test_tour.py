@@ -88,6 +88,16 @@ def machines(installed):
     Cluster(installed).close()
 
 
+def nodes_are_up(cluster, count, host=None):
+    """Waits until a host (vm1 by default) sees that many nodes."""
+    wait_until(lambda: cluster.status(host)["cluster"]["nodes_up"] == count, 60, f"{count} nodes are up")
+
+
+def answers(host, command, text):
+    """Waits until a service that has just been started answers."""
+    wait_until(lambda: text in host.run(command).out, 60, command)
+
+
 def refused(cluster, command, cause, hint):
     """A command that is refused: changes nothing, says why and which command helps."""
     said = cluster.zbaton(command, check=False)
@@ -102,12 +112,13 @@ def refusals(cluster):
     refused(cluster, "init --cluster prod --node vm1 --root pool1/services --listen 10.77.0.1:7979",
             "this host is a node already", "zbaton status")
     three.run("systemctl stop zbaton")
-    wait_until(lambda: cluster.status(cluster.lab["vm2"])["cluster"]["nodes_up"] == 2, 60, "vm3 is gone")
+    nodes_are_up(cluster, 2)
+    nodes_are_up(cluster, 2, cluster.lab["vm2"])
     refused(cluster, "move redis vm3", "redis to vm3: the target is not reachable", "zbaton node list")
     assert cluster.zbaton("status -x", check=False).rc == 6
     three.run("systemctl start zbaton")
     cluster.wait_current("redis", "vm2")
-    assert cluster.zbaton("status -x").out == "all services are healthy\n"
+    wait_until(lambda: cluster.zbaton("status -x").out == "all services are healthy\n", 60, "all is healthy again")
     one.run("sed 's/members = .*/members = { vm1, vm3 }/' /root/services.conf >/root/less.conf")
     refused(cluster, "apply -y /root/less.conf", "vm2 leads it and has to stay a member", "zbaton move redis NODE")
 
@@ -123,12 +134,12 @@ def test_the_tour_of_the_readme(machines):
     for host, command, shown in tour:
         if command.startswith("zbaton apply"):
             typist.joins("vm3", "zdata/services", "10.77.0.3", tour)
-            wait_until(lambda: cluster.status()["cluster"]["nodes_up"] == 3, 60, "every node is up")
+            nodes_are_up(cluster, 3)
         if command == "zbaton status":
             cluster.wait_current("redis", "vm1")
         typist.type(host, command, shown)
     cluster.wait_current("redis", "vm2")
-    assert machines["vm2"].run("redis-cli ping").out == "PONG\n"
+    answers(machines["vm2"], "redis-cli ping", "PONG")
     refusals(cluster)
 
 
@@ -138,8 +149,10 @@ def test_the_examples_of_the_manual(machines):
     services = block(read("man/zbaton.conf.5"), ".Sh EXAMPLES", ".Bd -literal -offset indent\n", ".Ed")
     machines["vm1"].run("cat >/root/services.conf", input=services)
     for host, command, shown in commands(block(read("man/zbaton.8"), ".Sh EXAMPLES", ".Bd -literal -offset indent\n", ".Ed")):
+        if command.startswith("zbaton apply"):
+            nodes_are_up(cluster, 2)
         if command.startswith("zbaton move"):
             cluster.wait_current("web", "vm1")
         typist.type(host, command, shown)
     cluster.wait_current("web", "vm2")
-    assert "Directory listing" in machines["vm2"].run("curl -s http://127.0.0.1:8000/").out
+    answers(machines["vm2"], "curl -s http://127.0.0.1:8000/", "Directory listing")
