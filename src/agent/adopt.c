@@ -81,7 +81,7 @@ zb_adopt_plan(struct zb_agent *a, const struct zb_conf_service *service, uint64_
     zb_strcopy(q->service, sizeof q->service, service->name);
     zb_strcopy(req.service, sizeof req.service, service->name);
     if (zb_conf_service_to_json(service, &req.text, &err) != ZB_OK) {
-        abort(); /* only for want of memory */
+        zb_out_of_memory();
     }
     zb_agent_keeper_call(a, &req, on_defined, q);
     free(req.text);

@@ -233,7 +233,7 @@ define(struct zb_agent *a, uint16_t service, bool first)
     *d = (struct define){.a = a, .service = service, .version = s->version, .first = first};
     zb_strcopy(req.service, sizeof(req.service), s->conf.name);
     if (zb_conf_service_to_json(&s->conf, &req.text, &err) != ZB_OK) {
-        abort(); /* only for want of memory */
+        zb_out_of_memory();
     }
     zb_agent_keeper_call(a, &req, on_defined, d);
     free(req.text);

@@ -196,7 +196,7 @@ remote_plan_ask(struct apply *p, uint8_t node, const struct zb_conf_service *s)
     struct zb_err err;
 
     if (zb_conf_service_to_json(s, &text, &err) != ZB_OK) {
-        abort(); /* only for want of memory */
+        zb_out_of_memory();
     }
     zb_json_put(args, "service", zb_json_text(text));
     zb_json_put(args, "version", zb_json_u64(p->doc.version));

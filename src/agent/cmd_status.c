@@ -297,7 +297,7 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
     json_t *member = member_json(&l, name, backup, report->now);
     if (l.leads) { /* the leader stands first */
         if (json_array_insert_new(members, 0, member) != 0) {
-            abort();
+            zb_out_of_memory();
         }
     } else {
         zb_json_append(members, member);

@@ -69,7 +69,7 @@ zb_config_hash(const char *text, char hash[ZB_CONFIG_HASH_SIZE])
     unsigned size = 0;
 
     if (EVP_Digest(text, strlen(text), digest, &size, EVP_sha256(), NULL) != 1 || size != 32) {
-        abort(); /* libcrypto without memory */
+        zb_out_of_memory();
     }
     for (unsigned i = 0; i < size; i++) {
         snprintf(hash + (size_t)2 * i, 3, "%02x", digest[i]);

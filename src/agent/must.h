@@ -7,12 +7,14 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
+
 /* p, or the end of the process when it is NULL. */
 static inline void *
 zb_must(void *p)
 {
     if (p == NULL) {
-        abort();
+        zb_out_of_memory();
     }
     return p;
 }

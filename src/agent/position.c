@@ -118,7 +118,7 @@ zb_position_know(struct zb_agent *a, uint16_t service, const struct zb_manifest 
     struct zb_manifest copy = {0};
     struct zb_err err;
     if (zb_manifest_copy(&copy, m, &err) != ZB_OK) {
-        abort();
+        zb_out_of_memory();
     }
     known_insert(state_of(a, service), &copy);
 }
@@ -382,7 +382,7 @@ zb_position_check(struct zb_agent *a, uint16_t service, const struct zb_manifest
     struct zb_err err;
     *c = (struct check){.a = a, .service = service, .cb = cb, .ctx = ctx};
     if (zb_manifest_copy(&c->m, m, &err) != ZB_OK) {
-        abort();
+        zb_out_of_memory();
     }
     zb_strcopy(req.service, sizeof(req.service), name_of(a, service));
     zb_agent_keeper_call(a, &req, on_check_observed, c);

@@ -186,7 +186,7 @@ plan_fast(struct zb_ship *s)
         struct zb_err err;
         good = m != NULL && (count == 0 || !line->sets[i].foreign);
         if (good && zb_manifest_copy(&copies[count], m, &err) != ZB_OK) {
-            abort();
+            zb_out_of_memory();
         }
         sets[count] = &copies[count];
         count++;
@@ -273,7 +273,7 @@ ship_begin(struct zb_ship *s)
         return;
     }
     if (zb_manifest_copy(&s->manifest, m, &err) != ZB_OK) {
-        abort();
+        zb_out_of_memory();
     }
     s->id = ++s->a->ships->next_id;
     s->fast = plan_fast(s);

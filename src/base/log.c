@@ -79,3 +79,10 @@ zb_log(enum zb_log_level level, const char *fmt, ...)
     /* One call, so that the stream's lock keeps lines of two threads apart. */
     (void)fprintf(stderr, "%s%s: %s%s\n", priority, state.program, level_words[level], line);
 }
+
+void
+zb_out_of_memory(void)
+{
+    zb_log_error("out of memory");
+    abort();
+}

@@ -16,4 +16,7 @@ void zb_log(enum zb_log_level level, const char *fmt, ...) __attribute__((format
 #define zb_log_info(...) zb_log(ZB_LOG_INFO, __VA_ARGS__)
 #define zb_log_debug(...) zb_log(ZB_LOG_DEBUG, __VA_ARGS__)
 
+/* The end of the process where memory is fail-stop: says so, then abort(). */
+void zb_out_of_memory(void) __attribute__((noreturn));
+
 #endif

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include "base/be.h"
+#include "base/log.h"
 
 enum zb_rc
 zb_manifest_init(struct zb_manifest *m, uint32_t count, struct zb_err *err)
@@ -96,7 +97,7 @@ static void
 digest_add(EVP_MD_CTX *ctx, const void *data, size_t size)
 {
     if (EVP_DigestUpdate(ctx, data, size) != 1) {
-        abort();
+        zb_out_of_memory();
     }
 }
 
@@ -115,7 +116,7 @@ zb_manifest_ref(const struct zb_manifest *m, struct zb_set_ref *ref)
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
     if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1) {
-        abort();
+        zb_out_of_memory();
     }
     digest_add_u64(ctx, m->id.term);
     digest_add_u64(ctx, m->id.seq);
@@ -128,7 +129,7 @@ zb_manifest_ref(const struct zb_manifest *m, struct zb_set_ref *ref)
         digest_add_u64(ctx, entry->guid);
     }
     if (EVP_DigestFinal_ex(ctx, digest, NULL) != 1) {
-        abort();
+        zb_out_of_memory();
     }
     EVP_MD_CTX_free(ctx);
     ref->id = m->id;

@@ -6,6 +6,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/log.h"
 #include "history/statement.h"
 
 static const char *const state_words[] = {
@@ -20,7 +21,7 @@ hash_text(const char *text, char hash[65])
     uint8_t digest[EVP_MAX_MD_SIZE];
 
     if (EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) != 1) {
-        abort(); /* out of memory is fail-stop */
+        zb_out_of_memory();
     }
     for (size_t i = 0; i < 32; i++) {
         (void)snprintf(hash + 2 * i, 3, "%02x", digest[i]);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define HEAD "zbaton-record 1\n"
 #define CHECKSUM "sha256 "
 #define HEX_SIZE 65
@@ -49,7 +51,7 @@ checksum_compute(const char *text, size_t size, char *hex)
     unsigned digest_size = 0;
 
     if (EVP_Digest(text, size, digest, &digest_size, EVP_sha256(), NULL) != 1) {
-        abort(); /* only without memory: fail-stop */
+        zb_out_of_memory();
     }
     for (unsigned i = 0; i < 32; i++) {
         (void)snprintf(hex + (size_t)i * 2, 3, "%02x", digest[i]);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 /* The peer's process is another one than before: what the old one had is dead. */
 static void
 older_doom(struct zb_conn *conn)
@@ -83,7 +85,7 @@ ping_send(struct zb_conn *conn, const char *key)
     struct zb_err err;
     json_t *json = json_pack("{s:i}", key, 1);
     if (json == NULL || zb_buf_json(&conn->out, ZB_FRAME_JSON, json, ZB_WIRE_FRAME_MAX, &err)) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     json_decref(json);
     zb_conn_wake(conn);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/be.h"
+#include "base/log.h"
 #include "net/x509.h"
 
 struct hello {
@@ -61,7 +62,7 @@ hello_send(struct zb_conn *conn)
                              conn->net->cluster_id, "node", conn->net->node, "kind",
                              kind_words[conn->kind], "version", ZB_NET_VERSION, "nonce", nonce);
     if (json == NULL || zb_buf_json(&conn->out, ZB_FRAME_JSON, json, ZB_WIRE_HELLO_MAX, &err)) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     json_decref(json);
 }

@@ -9,6 +9,7 @@
 
 #include <openssl/err.h>
 
+#include "base/log.h"
 #include "net/buf.h"
 #include "net/socket.h"
 #include "net/tls.h"
@@ -118,7 +119,7 @@ request_frame(struct joiner *j, struct zb_buf *frame, struct zb_err *err)
         json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "join", 1, "id", request.token_id, "node",
                   request.node, "address", request.address, "csr", j->csr_pem, "proof", proof);
     if (json == NULL) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     enum zb_rc rc = zb_buf_json(frame, ZB_FRAME_JSON, json, ZB_WIRE_HELLO_MAX, err);
     json_decref(json);
@@ -223,7 +224,7 @@ text_copy(const char *text)
 {
     char *copy = strdup(text);
     if (copy == NULL) {
-        abort();
+        zb_out_of_memory();
     }
     return copy;
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 #define ACCEPTS_PER_TURN 16
 #define TICK_LATE_MS                                                                               \
     1000 /* a tick so late says that the loop was held up, not that peers were silent */
@@ -15,7 +17,7 @@ zb_net_alloc(size_t size)
 {
     void *memory = calloc(1, size);
     if (memory == NULL) {
-        abort(); /* out of memory is fail-stop (style: errors and resources) */
+        zb_out_of_memory();
     }
     return memory;
 }

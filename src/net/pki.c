@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "base/log.h"
 #include "net/x509.h"
 
 #define SKEW_SECONDS (24 * 3600) /* a new node's clock may be behind ours */
@@ -32,7 +33,7 @@ text_of_bio(BIO *bio)
     long length = BIO_get_mem_data(bio, &bytes);
     char *text = malloc((size_t)length + 1);
     if (text == NULL) {
-        abort(); /* out of memory is fail-stop */
+        zb_out_of_memory();
     }
     memcpy(text, bytes, (size_t)length);
     text[length] = '\0';
@@ -45,7 +46,7 @@ bio_new(void)
 {
     BIO *bio = BIO_new(BIO_s_secmem()); /* cleared when freed */
     if (bio == NULL) {
-        abort();
+        zb_out_of_memory();
     }
     return bio;
 }

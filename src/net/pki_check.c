@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/log.h"
 #include "net/x509.h"
 
 /* The request's key is the curve that we make; anything else would be somebody else's program. */
@@ -92,7 +93,7 @@ chain_check(X509 *ca, X509 *cert, const char *name, struct zb_err *err)
     if (store == NULL || ctx == NULL || X509_STORE_add_cert(store, ca) != 1 ||
         X509_STORE_CTX_init(ctx, store, cert, NULL) != 1 ||
         X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) != 1) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     if (X509_verify_cert(ctx) != 1) {
         const char *reason = X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx));

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 static enum zb_rc
 write_all(int fd, const char *path, const char *text, struct zb_err *err)
 {
@@ -109,7 +111,7 @@ zb_pki_file_read(const char *path, char **text, struct zb_err *err)
     }
     char *buf = calloc(1, ZB_PKI_PEM_MAX + 2);
     if (buf == NULL) {
-        abort(); /* out of memory is fail-stop */
+        zb_out_of_memory();
     }
     size_t used = 0;
     enum zb_rc rc = read_all(fd, path, buf, &used, err);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 /* --- sender --- */
 
 /* The source's next bytes as one DATA frame, read straight behind its header. */
@@ -76,7 +78,7 @@ stop(struct zb_conn *conn)
     struct zb_err err;
     json_t *json = json_pack("{s:b}", "stopped", 1);
     if (json == NULL || zb_buf_json(&conn->out, ZB_FRAME_END, json, ZB_WIRE_FRAME_MAX, &err)) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     json_decref(json);
 }

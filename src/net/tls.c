@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "base/log.h"
 #include "net/x509.h"
 
 /* AES-128 first: a quarter faster than AES-256 and no weaker in practice. */
@@ -21,7 +22,7 @@ context_new(const SSL_METHOD *method)
     SSL_CTX *ctx = SSL_CTX_new(method);
     if (ctx == NULL || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_ciphersuites(ctx, CIPHERS) != 1 || SSL_CTX_set_num_tickets(ctx, 0) != 1) {
-        abort(); /* out of memory, or not the library that we were built with */
+        zb_out_of_memory(); /* or not the library that we were built with */
     }
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -91,7 +92,7 @@ pinned_verify(X509_STORE_CTX *ctx, void *pinned)
     char fingerprint[ZB_FINGERPRINT_SIZE];
 
     if (trusted == NULL) {
-        abort();
+        zb_out_of_memory();
     }
     for (int i = 0; i < sk_X509_num(chain); i++) {
         zb_x509_fingerprint(sk_X509_value(chain, i), fingerprint);
@@ -119,7 +120,7 @@ zb_tls_open(SSL_CTX *ctx, int fd, bool client)
 {
     SSL *ssl = SSL_new(ctx);
     if (ssl == NULL || SSL_set_fd(ssl, fd) != 1) {
-        abort();
+        zb_out_of_memory();
     }
     if (client) {
         SSL_set_connect_state(ssl);
@@ -150,7 +151,7 @@ zb_tls_binding(SSL *ssl, uint8_t binding[ZB_JOIN_BINDING_SIZE])
 {
     if (SSL_export_keying_material(ssl, binding, ZB_JOIN_BINDING_SIZE, EXPORTER_LABEL,
                                    sizeof EXPORTER_LABEL - 1, NULL, 0, 0) != 1) {
-        abort();
+        zb_out_of_memory();
     }
 }
 

@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
+#include "base/log.h"
 #include "net/base64url.h"
 #include "net/socket.h"
 #include "net/x509.h"
@@ -34,7 +35,7 @@ key_of_secret(const uint8_t *secret)
     EVP_PKEY *key =
         EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret, ZB_TOKEN_SECRET_SIZE);
     if (key == NULL) {
-        abort(); /* out of memory: every 32 bytes are a seed */
+        zb_out_of_memory(); /* every 32 bytes are a seed */
     }
     return key;
 }
@@ -45,7 +46,7 @@ verifier_of_secret(const uint8_t *secret, uint8_t *verifier)
     EVP_PKEY *key = key_of_secret(secret);
     size_t size = ZB_TOKEN_VERIFIER_SIZE;
     if (EVP_PKEY_get_raw_public_key(key, verifier, &size) != 1 || size != ZB_TOKEN_VERIFIER_SIZE) {
-        abort();
+        zb_out_of_memory();
     }
     EVP_PKEY_free(key);
 }
@@ -225,7 +226,7 @@ proof_message(const struct zb_join_request *request, size_t *size)
     }
     uint8_t *message = malloc(*size), *p = message;
     if (message == NULL) {
-        abort();
+        zb_out_of_memory();
     }
     memcpy(p, label, sizeof label);
     p += sizeof label;
@@ -249,7 +250,7 @@ zb_join_request_sign(struct zb_join_request *request, const struct zb_token *tok
     if (ctx == NULL || EVP_DigestSignInit(ctx, NULL, NULL, NULL, key) != 1 ||
         EVP_DigestSign(ctx, request->proof, &length, message, size) != 1 ||
         length != ZB_JOIN_PROOF_SIZE) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(key);

@@ -7,6 +7,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "base/log.h"
+
 enum zb_rc
 zb_x509_err(struct zb_err *err, enum zb_rc rc, const char *phrase)
 {
@@ -27,7 +29,7 @@ text_bio(struct zb_pem pem, BIO **out, struct zb_err *err)
     }
     *out = BIO_new_mem_buf(pem.text, (int)length);
     if (*out == NULL) {
-        abort(); /* out of memory is fail-stop */
+        zb_out_of_memory();
     }
     return ZB_OK;
 }
@@ -130,7 +132,7 @@ zb_x509_fingerprint(const X509 *cert, char *buf)
     unsigned int length = 0;
 
     if (X509_digest(cert, EVP_sha256(), digest, &length) != 1 || length != sizeof digest) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     zb_hex_format(digest, sizeof digest, buf);
 }
