@@ -362,6 +362,7 @@ zb_agent_run(const struct zb_agent_options *options, struct zb_err *err)
 {
     struct run *run = zb_must_alloc(1, sizeof(*run));
     struct zb_agent *a = &run->a;
+    zb_json_memory_use();
     run->control_fd = -1;
     a->conf = options->conf;
     a->services = zb_must_alloc(ZB_SERVICES_MAX, sizeof(*a->services));

@@ -4,6 +4,18 @@
 
 #include "agent/must.h"
 
+static void *
+must_malloc(size_t size)
+{
+    return zb_must(malloc(size));
+}
+
+void
+zb_json_memory_use(void)
+{
+    json_set_alloc_funcs(must_malloc, free);
+}
+
 json_t *
 zb_json_new(const char *type)
 {
@@ -22,7 +34,7 @@ void
 zb_json_put(json_t *object, const char *key, json_t *value)
 {
     if (json_object_set_new_nocheck(object, key, zb_must(value)) != 0) {
-        abort();
+        zb_out_of_memory();
     }
 }
 
@@ -30,7 +42,7 @@ void
 zb_json_append(json_t *array, json_t *value)
 {
     if (json_array_append_new(array, zb_must(value)) != 0) {
-        abort();
+        zb_out_of_memory();
     }
 }
 
@@ -288,7 +300,7 @@ zb_json_read_manifest(struct zb_json_reader *r, const char *key, struct zb_manif
     bool good = in.bad == NULL && json_array_size(entries) > 0 &&
                 json_array_size(entries) <= ZB_DATASETS_MAX;
     if (good && zb_manifest_init(&got, (uint32_t)json_array_size(entries), &err) != ZB_OK) {
-        abort();
+        zb_out_of_memory();
     }
     got.id = id;
     got.time.s = time;

@@ -14,6 +14,10 @@
 
 #include "base/types.h"
 
+/* Makes jansson end the process when it has no memory, before anything else of it is used: it may
+ * otherwise lose a byte that it reads or a key that it writes, and succeed. */
+void zb_json_memory_use(void);
+
 json_t *zb_json_new(const char *type); /* {"t": type} */
 json_t *zb_json_array_new(void);
 void zb_json_put(json_t *object, const char *key, json_t *value); /* takes value */

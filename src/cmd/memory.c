@@ -1,5 +1,7 @@
 #include "cmd/memory.h"
 
+#include <jansson.h>
+
 static void *
 must(void *p)
 {
@@ -20,4 +22,16 @@ char *
 zb_cmd_strdup(const char *text)
 {
     return must(strdup(text));
+}
+
+static void *
+json_malloc(size_t size)
+{
+    return zb_cmd_realloc(NULL, size);
+}
+
+void
+zb_cmd_memory_use(void)
+{
+    json_set_alloc_funcs(json_malloc, free);
 }

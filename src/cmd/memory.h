@@ -9,5 +9,7 @@
 
 void *zb_cmd_realloc(void *old, size_t size);
 char *zb_cmd_strdup(const char *text);
+/* For jansson too, before anything else of it is used. */
+void zb_cmd_memory_use(void);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cmd/cli.h"
+#include "cmd/memory.h"
 
 /* An option's place in both forms; the same letter may mean another thing in another command. */
 static const struct option_form {
@@ -235,6 +236,7 @@ main(int argc, char **argv)
     int c, words = 0, exit_code = 0;
 
     zb_log_init("zbaton", ZB_LOG_WARNING);
+    zb_cmd_memory_use();
     while ((c = getopt(argc, argv, "+f:s:h")) != -1) {
         switch (c) {
         case 'f':

@@ -1,5 +1,7 @@
 #include "conf/service.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -24,6 +26,20 @@ value_make(const struct zb_conf_key *key, const struct zb_conf_values *values)
     return array;
 }
 
+/* NULL without memory; json_dumps can leave out a key then and succeed. */
+static char *
+object_dump(const json_t *object)
+{
+    size_t size = json_dumpb(object, NULL, 0, JSON_COMPACT);
+    char *text = size > 0 ? calloc(1, size + 1) : NULL;
+
+    if (text != NULL && json_dumpb(object, text, size, JSON_COMPACT) != size) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
 enum zb_rc
 zb_conf_service_to_json(const struct zb_conf_service *service, char **text, struct zb_err *err)
 {
@@ -39,7 +55,7 @@ zb_conf_service_to_json(const struct zb_conf_service *service, char **text, stru
         }
     }
     /* Members of an object keep the order in which they were set. */
-    char *dump = failed == 0 ? json_dumps(object, JSON_COMPACT) : NULL;
+    char *dump = failed == 0 ? object_dump(object) : NULL;
     json_decref(object);
     if (dump == NULL) {
         return zb_err_set(err, ZB_E_NOMEM, "service %s: out of memory", service->name);
@@ -128,12 +144,18 @@ zb_conf_service_from_json(const char *text, struct zb_conf_service *service, str
     struct zb_conf_service found = {0};
     json_error_t problem;
     enum zb_rc rc;
+    bool starved;
 
     if (strnlen(text, JSON_TEXT_MAX + 1) > JSON_TEXT_MAX) {
         return zb_err_set(err, ZB_E_LIMIT, "service as JSON: longer than %u bytes", JSON_TEXT_MAX);
     }
+    errno = 0;
     json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (object == NULL || !json_is_object(object)) {
+    /* jansson takes want of memory for a mistake in the text, or loses a byte of it. */
+    starved = errno == ENOMEM;
+    if (starved) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "out of memory");
+    } else if (object == NULL || !json_is_object(object)) {
         rc = zb_err_set(err, ZB_E_FORMAT, "%s", object == NULL ? problem.text : "not an object");
     } else {
         zb_conf_keys_default(zb_conf_service_keys, zb_conf_service_keys_count, &found);

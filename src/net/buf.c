@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 #define SIZE_MIN 4096
 
 uint8_t *
@@ -21,7 +23,7 @@ zb_buf_reserve(struct zb_buf *buf, size_t size)
         }
         uint8_t *bytes = malloc(grown);
         if (bytes == NULL) {
-            abort(); /* out of memory is fail-stop */
+            zb_out_of_memory();
         }
         if (length > 0) {
             memcpy(bytes, zb_buf_data(buf), length);
@@ -73,14 +75,16 @@ zb_buf_close(struct zb_buf *buf)
 struct json_sink {
     struct zb_buf *buf;
     size_t left;
+    bool full;
 };
 
-/* json_dump_callback_t: stops past the bound. */
+/* json_dump_callback_t: stops past the bound; jansson goes on after a key that did not fit. */
 static int
 json_append(const char *bytes, size_t size, void *ctx)
 {
     struct json_sink *sink = ctx;
-    if (size > sink->left) {
+    sink->full = sink->full || size > sink->left;
+    if (sink->full) {
         return -1;
     }
     sink->left -= size;
@@ -92,12 +96,12 @@ enum zb_rc
 zb_buf_json(struct zb_buf *buf, enum zb_frame_type type, const json_t *json, size_t payload_max,
             struct zb_err *err)
 {
-    struct json_sink sink = {buf, payload_max};
+    struct json_sink sink = {.buf = buf, .left = payload_max};
     size_t before = zb_buf_length(buf);
 
     zb_buf_reserve(buf, ZB_FRAME_HEADER_SIZE);
     zb_buf_added(buf, ZB_FRAME_HEADER_SIZE);
-    if (json_dump_callback(json, json_append, &sink, JSON_COMPACT) != 0) {
+    if (json_dump_callback(json, json_append, &sink, JSON_COMPACT) != 0 || sink.full) {
         buf->end = buf->begin + before;
         return zb_err_set(err, ZB_E_LIMIT, "message longer than %zu bytes", payload_max);
     }

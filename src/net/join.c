@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "net/x509.h"
 
 #define JOIN_ANSWER_MS 30000 /* the agent's time to answer */
@@ -95,14 +96,17 @@ reply_json(const struct zb_join_result *result)
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < result->nodes_count; i++) {
         const struct zb_join_node *node = &result->nodes[i];
-        json_array_append_new(nodes, json_pack("{s:s, s:s, s:s}", "name", node->name, "address",
-                                               node->address, "fingerprint", node->fingerprint));
+        json_t *item = json_pack("{s:s, s:s, s:s}", "name", node->name, "address", node->address,
+                                 "fingerprint", node->fingerprint);
+        if (json_array_append_new(nodes, item) != 0) {
+            zb_out_of_memory();
+        }
     }
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "cert", result->cert_pem, "ca",
                              result->ca_pem, "cluster_id", result->cluster_id, "cluster_name",
                              result->cluster_name, "nodes", nodes);
     if (json == NULL) {
-        abort(); /* out of memory */
+        zb_out_of_memory();
     }
     return json;
 }
