@@ -65,8 +65,14 @@ ask(struct zb_history *h, const char *sql, char *buf, size_t size, struct zb_err
         return rc;
     }
     rc = zb_statement_row(&s, &row, err);
-    if (rc == ZB_OK) {
-        (void)snprintf(buf, size, "%s", row ? (const char *)sqlite3_column_text(s.stmt, 0) : "");
+    const char *text = "";
+    if (rc == ZB_OK && row) {
+        text = (const char *)sqlite3_column_text(s.stmt, 0);
+    }
+    if (text == NULL) { /* a number is made into a text, and nothing asked for is NULL */
+        rc = zb_err_set(err, ZB_E_NOMEM, "history %s: out of memory", h->path);
+    } else if (rc == ZB_OK) {
+        (void)snprintf(buf, size, "%s", text);
     }
     (void)sqlite3_finalize(s.stmt);
     return rc;
@@ -197,6 +203,7 @@ zb_history_begin(struct zb_history *h, struct zb_err *err)
     assert(!h->in_transaction);
     enum zb_rc rc = run(h, ZB_SQL_BEGIN, err);
     h->in_transaction = rc == ZB_OK;
+    h->undone = ZB_OK;
     return rc;
 }
 

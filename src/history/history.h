@@ -28,8 +28,10 @@ enum zb_rc zb_history_open(const char *path, struct zb_history **out,
 /* Rolls back what was not committed. NULL is fine. */
 void zb_history_close(struct zb_history *h);
 
-/* Several writes at the price of one fsync: durable, all of them, when zb_history_commit returns
- * ZB_OK; when it fails, none of them is. Not nested (asserted). */
+/* Several writes at the price of one fsync: durable, all of those that succeeded, when
+ * zb_history_commit returns ZB_OK; when it fails, none of them is. After some failures (disk,
+ * memory) nothing is left of the transaction: each write and the commit fail then. Not nested
+ * (asserted). */
 enum zb_rc zb_history_begin(struct zb_history *h, struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_history_commit(struct zb_history *h, struct zb_err *err) ZB_CHECKED;
 /* Undoes everything since zb_history_begin. */

@@ -138,13 +138,21 @@ zb_statement_end(struct zb_statement *s, struct zb_err *err)
 enum zb_rc
 zb_statement_row(struct zb_statement *s, bool *row, struct zb_err *err)
 {
+    struct zb_history *h = s->h;
+
+    if (s->rc == ZB_OK && h->in_transaction && h->undone != ZB_OK) {
+        mistake(s, h->undone, "the transaction was undone when a part of it failed");
+    }
     if (s->rc != ZB_OK) {
         return zb_statement_end(s, err);
     }
     int rc = sqlite3_step(s->stmt);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
-        (void)zb_history_failed(s->h, rc, err);
+        (void)zb_history_failed(h, rc, err);
         reset(s);
+        if (h->in_transaction && sqlite3_get_autocommit(h->db) != 0) {
+            h->undone = err->rc;
+        }
         return err->rc;
     }
     s->read = 0;
@@ -160,6 +168,17 @@ zb_statement_run(struct zb_statement *s, struct zb_err *err)
     return rc == ZB_OK ? zb_statement_end(s, err) : rc;
 }
 
+/* A column that gives nothing: no memory, or not what is stored there. */
+static void
+missing(struct zb_statement *s)
+{
+    if (sqlite3_errcode(s->h->db) == SQLITE_NOMEM) {
+        mistake(s, ZB_E_NOMEM, "out of memory");
+    } else {
+        mistake(s, ZB_E_FORMAT, "a stored value is missing");
+    }
+}
+
 void
 zb_column_text(struct zb_statement *s, char *to, size_t size)
 {
@@ -168,7 +187,11 @@ zb_column_text(struct zb_statement *s, char *to, size_t size)
     size_t length = (size_t)sqlite3_column_bytes(s->stmt, column);
 
     to[0] = '\0';
-    if (text == NULL || length >= size || strlen(text) != length) {
+    if (text == NULL) {
+        missing(s);
+        return;
+    }
+    if (length >= size || strlen(text) != length) {
         mistake(s, ZB_E_FORMAT, "a stored text does not fit its field");
         return;
     }
@@ -221,6 +244,10 @@ zb_column_ref(struct zb_statement *s, struct zb_set_ref *ref)
     ref->id.term = zb_column_u64(s, UINT64_MAX);
     ref->id.seq = zb_column_u64(s, UINT64_MAX);
     const void *digest = zb_column_blob(s, &size);
+    if (digest == NULL) {
+        missing(s);
+        return;
+    }
     if (size != sizeof ref->digest) {
         mistake(s, ZB_E_FORMAT, "a stored digest has the wrong size");
         return;

@@ -44,6 +44,7 @@ struct zb_history {
     sqlite3 *db;
     char path[ZB_PATH_SIZE];
     bool in_transaction;
+    enum zb_rc undone; /* SQLite has rolled it back by itself: why; nothing goes on in it */
     sqlite3_stmt *prepared[ZB_SQL_COUNT];
 };
 
