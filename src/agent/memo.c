@@ -105,25 +105,47 @@ entry_write(struct zb_history *h, struct entry *e, struct zb_err *err)
     return ZB_OK;
 }
 
-/* An entry that fails goes alone; the others are kept. */
+/* Writes an entry and says in the log when it cannot be: ZB_OK too when the entry itself is wrong,
+ * which hinders no other. */
+static enum zb_rc
+entry_try(struct zb_history *h, struct entry *e, struct zb_err *err)
+{
+    enum zb_rc rc = entry_write(h, e, err);
+    if (rc != ZB_OK) {
+        e->event_id = 0;
+        zb_log_error("history: %s%s%s", e->service, e->service[0] != '\0' ? ": " : "", err->msg);
+    }
+    return rc == ZB_E_LIMIT || rc == ZB_E_FORMAT ? ZB_OK : rc;
+}
+
+/* All or none of them. */
+static enum zb_rc
+entries_write(struct zb_history *h, struct entry *head, struct zb_err *err)
+{
+    enum zb_rc rc = zb_history_begin(h, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    for (struct entry *e = head; e != NULL && rc == ZB_OK; e = e->next) {
+        rc = entry_try(h, e, err);
+    }
+    if (rc != ZB_OK) {
+        zb_history_rollback(h);
+        return rc;
+    }
+    return zb_history_commit(h, err);
+}
+
+/* In their order, each alone, up to the first that fails: what there was room for, or the disk took
+ * when it was asked again. */
 static void
-entries_write(struct zb_history *h, struct entry *head)
+entries_write_singly(struct zb_history *h, struct entry *head)
 {
     struct zb_err err;
-    if (zb_history_begin(h, &err) != ZB_OK) {
-        zb_log_error("history: %s", err.msg);
-        return;
-    }
+    bool failed = false;
     for (struct entry *e = head; e != NULL; e = e->next) {
-        if (entry_write(h, e, &err) != ZB_OK) {
-            zb_log_error("history: %s%s%s", e->service, e->service[0] != '\0' ? ": " : "", err.msg);
-        }
-    }
-    if (zb_history_commit(h, &err) != ZB_OK) {
-        zb_log_error("history: %s", err.msg);
-        for (struct entry *e = head; e != NULL; e = e->next) {
-            e->event_id = 0;
-        }
+        e->event_id = 0;
+        failed = failed || entry_try(h, e, &err) != ZB_OK;
     }
 }
 
@@ -132,6 +154,7 @@ zb_agent_flush(struct zb_agent *a)
 {
     struct zb_memo *m = a->memo;
     struct entry *head = m->head;
+    struct zb_err err;
     if (head == NULL) {
         return;
     }
@@ -139,7 +162,10 @@ zb_agent_flush(struct zb_agent *a)
     m->tail = &m->head;
     m->count = 0;
     (void)uv_timer_stop(&m->timer);
-    entries_write(a->history, head);
+    if (entries_write(a->history, head, &err) != ZB_OK) {
+        zb_log_error("history: %s", err.msg);
+        entries_write_singly(a->history, head);
+    }
     while (head != NULL) {
         struct entry *e = head;
         head = e->next;
@@ -178,7 +204,7 @@ zb_memo_set(struct zb_agent *a, const char *service, const struct zb_manifest *m
     struct zb_err err;
     struct entry *e = entry_add(a, KIND_SET, service);
     if (zb_manifest_copy(&e->u.set, manifest, &err) != ZB_OK) {
-        abort();
+        zb_out_of_memory();
     }
 }
 
