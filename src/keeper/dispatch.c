@@ -235,9 +235,14 @@ static enum zb_rc
 job_admit(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     const struct zb_keeper_op *op = job->op;
-    struct zb_keeper_service *s =
-        zb_keeper_service_find(k, job->req.service, op->op == ZB_KOP_DEFINE);
+    struct zb_keeper_service *s = zb_keeper_service_find(k, job->req.service);
 
+    if (s == NULL && op->op == ZB_KOP_DEFINE) {
+        s = zb_keeper_service_make(k, job->req.service, err);
+        if (s == NULL) {
+            return err->rc;
+        }
+    }
     if (s == NULL || (op->wants_definition && !s->defined)) {
         return zb_err_set(err, ZB_E_NOTFOUND, "service %s is not defined here", job->req.service);
     }

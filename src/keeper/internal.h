@@ -149,11 +149,14 @@ struct zb_keeper {
 
 /* ---- service.c: the table of services ---- */
 
-/* Loads every record and definition of the directory. A damaged record freezes its service, and is
- * logged. */
+/* Loads every record and definition of the directory, or fails. A record that cannot be read
+ * freezes its service, and is logged. */
 enum zb_rc zb_keeper_services_load(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* Makes it when there is none and `make`; NULL: none, or ZB_SERVICES_MAX. Caller holds lock. */
-struct zb_keeper_service *zb_keeper_service_find(struct zb_keeper *k, const char *name, bool make);
+/* NULL when there is none. Caller holds lock, as of the next. */
+struct zb_keeper_service *zb_keeper_service_find(const struct zb_keeper *k, const char *name);
+/* Finds it, or makes one without a record; NULL: ZB_E_LIMIT or ZB_E_NOMEM in err. */
+struct zb_keeper_service *zb_keeper_service_make(struct zb_keeper *k, const char *name,
+                                                 struct zb_err *err) ZB_CHECKED;
 void zb_keeper_services_close(struct zb_keeper *k);
 /* Makes next the service's record: file first, then memory. A store that fails after the file may
  * have been replaced is looked at: what the file says is stored once more and holds (ZB_OK if that

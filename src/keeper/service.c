@@ -12,23 +12,36 @@
 #define DEFINITION_MAX (64u << 10)
 
 struct zb_keeper_service *
-zb_keeper_service_find(struct zb_keeper *k, const char *name, bool make)
+zb_keeper_service_find(const struct zb_keeper *k, const char *name)
 {
-    struct zb_keeper_service *s;
-
     for (uint32_t i = 0; i < k->services_count; i++) {
         if (strcmp(k->services[i]->name, name) == 0) {
             return k->services[i];
         }
     }
-    if (!make || k->services_count == ZB_SERVICES_MAX) {
+    return NULL;
+}
+
+struct zb_keeper_service *
+zb_keeper_service_make(struct zb_keeper *k, const char *name, struct zb_err *err)
+{
+    struct zb_keeper_service *s = zb_keeper_service_find(k, name);
+
+    if (s != NULL) {
+        return s;
+    }
+    if (k->services_count == ZB_SERVICES_MAX) {
+        (void)zb_err_set(err, ZB_E_LIMIT, "service %s: more than %d services", name,
+                         ZB_SERVICES_MAX);
         return NULL;
     }
     s = calloc(1, sizeof(*s));
-    if (s != NULL) {
-        zb_strcopy(s->name, sizeof(s->name), name);
-        k->services[k->services_count++] = s;
+    if (s == NULL) {
+        (void)zb_err_set(err, ZB_E_NOMEM, "service %s: out of memory", name);
+        return NULL;
     }
+    zb_strcopy(s->name, sizeof(s->name), name);
+    k->services[k->services_count++] = s;
     return s;
 }
 
@@ -121,9 +134,9 @@ file_take(struct zb_keeper *k, const char *file, struct zb_err *err)
         }
         return ZB_OK;
     }
-    s = zb_keeper_service_find(k, name, true);
+    s = zb_keeper_service_make(k, name, err);
     if (s == NULL) {
-        return zb_err_set(err, ZB_E_LIMIT, "more than %d services", ZB_SERVICES_MAX);
+        return err->rc;
     }
     if (record) {
         record_load(k, s);
@@ -148,8 +161,12 @@ zb_keeper_services_load(struct zb_keeper *k, struct zb_err *err)
         }
         return rc;
     }
-    while (rc == ZB_OK && (e = readdir(dir)) != NULL) {
+    while (rc == ZB_OK && (errno = 0, e = readdir(dir)) != NULL) {
         rc = file_take(k, e->d_name, err);
+    }
+    if (rc == ZB_OK && errno != 0) {
+        /* What was not read would be a service without a record: free to grant any term again. */
+        rc = zb_err_sys(err, errno, "read the keeper's directory");
     }
     (void)closedir(dir);
     return rc;

@@ -210,7 +210,7 @@ unknown_mounts_add(struct zb_keeper *k, const struct zb_os_mounts *mounts)
         }
         zb_strcopy(name, sizeof(name), e->dataset + root_size + 1);
         name[strcspn(name, "/@")] = '\0';
-        if (!zb_service_name_valid(name) || zb_keeper_service_find(k, name, false) != NULL ||
+        if (!zb_service_name_valid(name) || zb_keeper_service_find(k, name) != NULL ||
             zb_keeper_dataset_name(k, name, "", dataset, &err) != ZB_OK ||
             zb_zfs_props_get(dataset, &props, &err) != ZB_OK) {
             continue;
@@ -219,7 +219,9 @@ unknown_mounts_add(struct zb_keeper *k, const struct zb_os_mounts *mounts)
         if (mark != NULL && strcmp(mark, name) == 0) {
             zb_log_error("%s carries the mark of service %s, but there is no record of it here",
                          dataset, name);
-            (void)zb_keeper_service_find(k, name, true);
+            if (zb_keeper_service_make(k, name, &err) == NULL) {
+                zb_log_error("%s", err.msg);
+            }
         }
         zb_zfs_props_close(&props);
     }
