@@ -319,33 +319,53 @@ zb_setup_places_make(struct zb_setup *s, struct zb_err *err)
     return rc == ZB_OK ? container_make(s, err) : rc;
 }
 
+/* Made, too, is a file of which only the directory could not be synced. */
+static enum zb_rc
+file_make(struct zb_setup *s, const char *path, const char *text, struct zb_err *err)
+{
+    bool there = access(path, F_OK) == 0;
+    enum zb_rc rc = zb_pki_file_write(path, text, 0, 0, err);
+
+    if (rc == ZB_OK || (!there && access(path, F_OK) == 0)) {
+        made_add(s, path);
+    }
+    return rc;
+}
+
 enum zb_rc
 zb_setup_file_write(struct zb_setup *s, const char *name, const char *text, struct zb_err *err)
 {
     char path[ZB_PATH_SIZE + 64];
 
     state_path(s, name, path, sizeof path);
-    enum zb_rc rc = zb_pki_file_write(path, text, 0, 0, err);
-    if (rc == ZB_OK) {
-        made_add(s, path);
-    }
-    return rc;
+    return file_make(s, path, text, err);
 }
 
 /* The history belongs to the engine; its directory is given away when everything in it is. */
 static enum zb_rc
 history_make(struct zb_setup *s, const struct zb_config_doc *doc, struct zb_err *err)
 {
+    /* Those beside the history are there when SQLite failed on the way, or at its end. */
+    static const char *const names[] = {ZB_FILE_HISTORY, ZB_FILE_HISTORY "-journal",
+                                        ZB_FILE_HISTORY "-wal", ZB_FILE_HISTORY "-shm"};
+    const size_t count = sizeof names / sizeof names[0];
     char path[ZB_PATH_SIZE + 64];
 
+    for (size_t i = 0; i < count; i++) {
+        state_path(s, names[i], path, sizeof path);
+        made_add(s, path);
+    }
     state_path(s, ZB_FILE_HISTORY, path, sizeof path);
-    made_add(s, path);
     enum zb_rc rc = zb_config_seed(path, doc, err);
     if (rc != ZB_OK) {
         return rc;
     }
-    if (chmod(path, 0600) != 0 || chown(path, s->engine_uid, s->engine_gid) != 0) {
-        return zb_err_sys(err, errno, "%s", path);
+    for (size_t i = 0; i < count; i++) {
+        state_path(s, names[i], path, sizeof path);
+        if ((chmod(path, 0600) != 0 || chown(path, s->engine_uid, s->engine_gid) != 0) &&
+            (i == 0 || errno != ENOENT)) {
+            return zb_err_sys(err, errno, "%s", path);
+        }
     }
     state_path(s, ZB_DIR_ENGINE, path, sizeof path);
     if (chown(path, s->engine_uid, s->engine_gid) != 0) {
@@ -380,11 +400,10 @@ conf_write(struct zb_setup *s, struct zb_err *err)
     if (fclose(memory) != 0) {
         rc = zb_err_sys(err, errno, "%s", s->conf_path);
     } else {
-        rc = zb_pki_file_write(s->conf_path, text, 0, 0, err);
+        rc = file_make(s, s->conf_path, text, err);
     }
     free(text);
     if (rc == ZB_OK) {
-        made_add(s, s->conf_path);
         /* Nothing in it is secret, and zbaton(8) of others reads where the socket is. */
         if (chmod(s->conf_path, 0644) != 0) {
             rc = zb_err_sys(err, errno, "%s", s->conf_path);

@@ -72,7 +72,8 @@ enum zb_rc zb_pki_identity_check(struct zb_pem ca_cert, struct zb_pem cert, stru
 bool zb_fingerprint_valid(const char *s);
 
 /* Writes text to path with mode 0600 and the given owner: temporary file beside it, fsync, rename,
- * fsync of the directory. All or nothing; blocks on the disk. ZB_E_SYS naming the path. */
+ * fsync of the directory. All or nothing, except that the file is there when only its directory
+ * could not be synced; blocks on the disk. ZB_E_SYS naming the path. */
 enum zb_rc zb_pki_file_write(const char *path, const char *text, uid_t uid, gid_t gid,
                              struct zb_err *err) ZB_CHECKED;
 
