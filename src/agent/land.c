@@ -202,19 +202,20 @@ zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t sh
     landing_settle(a, l);
 }
 
-/* A set of this id that is known with other content is not replaced. */
+/* A set of this id that is known with other content is not replaced. One that is a part of m is:
+ * it was put together from a disk that not all of its datasets had come to yet. */
 static bool
 manifest_agrees(struct zb_agent *a, uint16_t service, const struct zb_manifest *m)
 {
     const struct zb_manifest *known = zb_position_manifest(a, service, m->id);
-    struct zb_set_ref mine;
-    struct zb_set_ref theirs;
-    if (known == NULL) {
-        return true;
+    for (uint32_t i = 0; known != NULL && i < known->entries_count; i++) {
+        const struct zb_manifest_entry *mine = &known->entries[i];
+        const struct zb_manifest_entry *theirs = zb_manifest_find(m, mine->rel);
+        if (theirs == NULL || theirs->guid != mine->guid || strcmp(theirs->uuid, mine->uuid) != 0) {
+            return false;
+        }
     }
-    zb_manifest_ref(known, &mine);
-    zb_manifest_ref(m, &theirs);
-    return zb_set_ref_equal(&mine, &theirs);
+    return true;
 }
 
 static void
