@@ -24,9 +24,18 @@ static uint64_t next_guid = 1000;
 
 /* --- replies --- */
 
+/* Nobody hears it any more. */
+static bool
+gone(const struct model *m)
+{
+    return m->faulted != 0 && m->fault >= MODEL_DROPS;
+}
+
 static void
 reply_send(struct model *m, const struct zb_krep *rep, int fd)
 {
+    struct zb_krep failed = {
+        .id = rep->id, .op = rep->op, .rc = ZB_E_FAILED, .msg = "told to fail"};
     static uint8_t buf[4 + ZB_KMSG_MAX];
     union {
         struct cmsghdr header;
@@ -34,6 +43,12 @@ reply_send(struct model *m, const struct zb_krep *rep, int fd)
     } control = {0};
     struct zb_err err;
     size_t used = 0;
+    if (gone(m)) {
+        return;
+    }
+    if (rep->id == m->faulted) {
+        rep = &failed;
+    }
     assert_int_equal(zb_krep_encode(rep, buf + 4, ZB_KMSG_MAX, &used, &err), ZB_OK);
     zb_be32_put(buf, (uint32_t)used);
     struct iovec iov = {.iov_base = buf, .iov_len = used + 4};
@@ -151,6 +166,23 @@ snaps(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     }
 }
 
+/* M6: no number twice. */
+static bool
+number_used(const struct model *m, const struct zb_kreq *req)
+{
+    struct zb_set_id id;
+    for (uint32_t i = 0; i < m->datasets_count; i++) {
+        const struct model_dataset *d = &m->datasets[i];
+        for (uint32_t j = 0; j < d->snaps_count; j++) {
+            if (zb_set_name_parse(d->snaps[j].name, &id, NULL) && id.term == req->term &&
+                id.seq >= req->seq) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void
 snapshot(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 {
@@ -158,6 +190,10 @@ snapshot(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     struct zb_err err;
     struct zb_manifest *out = &rep->manifest;
     struct zb_set_id id;
+    if (number_used(m, req)) {
+        refuse(rep, ZB_E_REFUSED, "the number is used");
+        return;
+    }
     assert_int_equal(zb_manifest_init(out, m->datasets_count, &err), ZB_OK);
     out->id = (struct zb_set_id){.term = req->term, .seq = req->seq};
     out->time.s = req->time_s;
@@ -429,6 +465,22 @@ request(struct model *m, const struct zb_kreq *req)
 }
 
 static void
+request_fault(struct model *m, const struct zb_kreq *req)
+{
+    bool piped = req->op == ZB_KOP_SEND || req->op == ZB_KOP_RECEIVE;
+    bool done = m->fault == MODEL_UNSURE || m->fault == MODEL_BREAKS;
+    m->faulted = req->id;
+    if (done && !piped) {
+        request(m, req);
+    } else {
+        reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op}, -1);
+    }
+    if (gone(m)) {
+        (void)shutdown(m->fd, SHUT_RDWR);
+    }
+}
+
+static void
 on_request(uv_poll_t *poll, int status, int events)
 {
     struct model *m = poll->data;
@@ -453,7 +505,11 @@ on_request(uv_poll_t *poll, int status, int events)
     assert_true(size <= sizeof(buf));
     assert_int_equal(recv(m->fd, buf, size, MSG_WAITALL), size);
     assert_int_equal(zb_kreq_decode(buf, size, &req, &err), ZB_OK);
-    request(m, &req);
+    if (++m->requests == m->fault_at) {
+        request_fault(m, &req);
+    } else {
+        request(m, &req);
+    }
     zb_kreq_close(&req);
 }
 

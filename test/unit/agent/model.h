@@ -23,6 +23,14 @@ struct model_dataset {
 
 struct model_receive;
 
+/* What becomes of one request. */
+enum model_fault {
+    MODEL_REFUSES = 1, /* nothing is done, and told to have failed */
+    MODEL_UNSURE,      /* done, and told to have failed; SEND and RECEIVE are refused */
+    MODEL_DROPS,       /* not done; the socket closes */
+    MODEL_BREAKS,      /* done; the socket closes instead of the reply */
+};
+
 struct model {
     uv_poll_t poll;
     int fd;
@@ -39,6 +47,10 @@ struct model {
     enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
     bool receive_stalls;           /* pipes are made and not read */
     size_t payload_bytes;          /* of each stream, beside its header */
+    uint64_t requests;             /* how many came */
+    uint64_t fault_at;             /* the request, from 1, that fault happens to; 0: none */
+    enum model_fault fault;
+    uint64_t faulted; /* id of the request it happened to; 0: not yet */
 };
 
 /* fd: the keeper's end. */
