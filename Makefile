@@ -22,11 +22,11 @@ demo:
 	lab/demo
 
 test:
-	tools/setup all
+	tools/setup build
 	tools/run-tests
 
 test-long:
-	tools/setup all
+	tools/setup build
 	tools/run-tests --long
 
 bench:

@@ -152,19 +152,28 @@ int
 main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'k'},    {"trace", no_argument, NULL, 't'},
-        {"stop", no_argument, NULL, 'e'},           {"mutation", required_argument, NULL, 'm'},
-        {"list-mutations", no_argument, NULL, 'l'}, {"exhaust", no_argument, NULL, 'x'},
-        {"moves", required_argument, NULL, 'M'},    {"crashes", required_argument, NULL, 'C'},
-        {"kills", required_argument, NULL, 'K'},    {"writes", required_argument, NULL, 'W'},
-        {"ticks", required_argument, NULL, 'T'},    {"states", required_argument, NULL, 'S'},
-        {"nodes", required_argument, NULL, 'N'},    {NULL, 0, NULL, 0},
+        {"seeds", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'n'},
+        {"steps", required_argument, NULL, 'k'},
+        {"trace", no_argument, NULL, 't'},
+        {"stop", no_argument, NULL, 'e'},
+        {"mutation", required_argument, NULL, 'm'},
+        {"list-mutations", no_argument, NULL, 'l'},
+        {"exhaust", no_argument, NULL, 'x'},
+        {"moves", required_argument, NULL, 'M'},
+        {"crashes", required_argument, NULL, 'C'},
+        {"kills", required_argument, NULL, 'K'},
+        {"writes", required_argument, NULL, 'W'},
+        {"ticks", required_argument, NULL, 'T'},
+        {"states", required_argument, NULL, 'S'},
+        {"nodes", required_argument, NULL, 'N'},
+        {"nodes-free", required_argument, NULL, 'F'},
+        {NULL, 0, NULL, 0},
     };
     uint64_t from = 0;
     uint64_t to = 0;
     uint32_t steps = 20000;
-    struct sim_bounds bounds = {.nodes = 3, .moves = 1, .states_max = 40000000};
+    struct sim_bounds bounds = {.nodes = 3, .nodes_free = 2, .moves = 1, .states_max = 40000000};
     bool exhaust = false;
     bool trace = false;
     bool stop = false; /* at the first failure */
@@ -210,6 +219,9 @@ main(int argc, char **argv)
             break;
         case 'N':
             bounds.nodes = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'F':
+            bounds.nodes_free = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'S':
             bounds.states_max = strtoull(optarg, NULL, 10);

@@ -397,6 +397,7 @@ bool sim_check_alive(struct sim *w);
  * shortest way there. */
 struct sim_bounds {
     unsigned nodes;
+    unsigned nodes_free; /* the first ones; the others do at once what they have to do */
     unsigned moves;
     unsigned crashes; /* of hosts */
     unsigned kills;   /* of engines */
