@@ -46,21 +46,30 @@ last_seq_find(struct zb_keeper_service *s, const struct zb_keeper_view *view, ui
     return ZB_OK;
 }
 
-/* Whether this dataset has a snapshot of another tool that is newer than the base set. */
+/* Whether another tool's snapshot lies between the base set and snap ("ds@set"); newest is what was
+ * the newest of the dataset just before it. Asked when snap is there: what another tool makes until
+ * then lies below it, and what it makes later is found by the next set. */
 static enum zb_rc
-foreign_find(const struct zb_zfs_props *props, struct zb_set_id base, bool *foreign,
+foreign_find(const char *snap, const char *newest, struct zb_set_id base, bool *foreign,
              struct zb_err *err)
 {
+    size_t length = strcspn(snap, "@");
+    char dataset[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_snaps list = {0};
     struct zb_set_id id;
+    size_t end = 0;
     enum zb_rc rc;
 
-    if (props->newest[0] == '\0' ||
-        (zb_set_name_parse(props->newest, &id, NULL) && zb_set_id_cmp(id, base) == 0)) {
+    if (newest[0] == '\0' ||
+        (zb_set_name_parse(newest, &id, NULL) && zb_set_id_cmp(id, base) == 0)) {
         return ZB_OK; /* the usual case, without a list */
     }
-    rc = zb_zfs_snaps_list(props->name, &list, err);
-    for (size_t i = list.count; rc == ZB_OK && i-- > 0;) {
+    (void)snprintf(dataset, sizeof(dataset), "%.*s", (int)length, snap);
+    rc = zb_zfs_snaps_list(dataset, &list, err);
+    while (end < list.count && strcmp(list.snaps[end].name, snap + length + 1) != 0) {
+        end++;
+    }
+    for (size_t i = end; rc == ZB_OK && i-- > 0;) {
         if (!zb_set_name_parse(list.snaps[i].name, &id, NULL)) {
             *foreign = true;
             break;
@@ -192,36 +201,71 @@ zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper
     zb_strcopy(s->warned, sizeof(s->warned), bad);
 }
 
-/* Takes the snapshots and re-reads their guids into the manifest. */
-static enum zb_rc
-set_take(const struct zb_keeper_view *view, struct zb_set_id id, struct zb_wall time,
-         struct zb_manifest *m, struct zb_err *err)
-{
-    char set[ZB_SNAP_NAME_SIZE];
-    char(*names)[ZB_DATASET_NAME_SIZE] = calloc(view->count, sizeof(*names));
-    const char **list = calloc(view->count, sizeof(*list));
-    uint64_t *guids = calloc(view->count, sizeof(*guids));
-    enum zb_rc rc = ZB_OK;
+/* The snapshots of a set, one for each dataset of the view. */
+struct snapshots {
+    char (*names)[ZB_DATASET_NAME_SIZE];
+    char (*newest)[ZB_DATASET_NAME_SIZE]; /* of the dataset, just before */
+    const char **list;
+    uint64_t *guids;
+};
 
-    if (names == NULL || list == NULL || guids == NULL) {
-        rc = zb_err_sys(err, ENOMEM, "snapshot");
-        goto out;
+static enum zb_rc
+snapshots_init(struct snapshots *t, const struct zb_keeper_view *view, const char *set,
+               struct zb_err *err)
+{
+    t->names = calloc(view->count, sizeof(*t->names));
+    t->newest = calloc(view->count, sizeof(*t->newest));
+    t->list = calloc(view->count, sizeof(*t->list));
+    t->guids = calloc(view->count, sizeof(*t->guids));
+    if (t->names == NULL || t->newest == NULL || t->list == NULL || t->guids == NULL) {
+        return zb_err_sys(err, ENOMEM, "snapshot");
     }
-    zb_set_name_format(id, time, set);
     for (uint32_t i = 0; i < view->count; i++) {
-        if ((size_t)snprintf(names[i], sizeof(names[i]), "%s@%s", view->props[i]->name, set) >=
-            sizeof(names[i])) {
-            rc = zb_err_set(err, ZB_E_LIMIT, "name of %s is too long", view->props[i]->name);
-            goto out;
+        if ((size_t)snprintf(t->names[i], sizeof(t->names[i]), "%s@%s", view->props[i]->name,
+                             set) >= sizeof(t->names[i])) {
+            return zb_err_set(err, ZB_E_LIMIT, "name of %s is too long", view->props[i]->name);
         }
-        list[i] = names[i];
+        t->list[i] = t->names[i];
     }
-    rc = zb_manifest_init(m, view->count, err);
+    return ZB_OK;
+}
+
+static void
+snapshots_close(struct snapshots *t)
+{
+    free(t->names);
+    free(t->newest);
+    free(t->list);
+    free(t->guids);
+}
+
+/* Takes the snapshots, re-reads their guids into the manifest, and looks for foreign ones below. */
+static enum zb_rc
+set_take(const struct zb_kreq *req, const struct zb_keeper_view *view, struct zb_krep *rep,
+         struct zb_err *err)
+{
+    struct zb_set_id id = {req->term, req->seq};
+    struct zb_set_id base = {req->base_term, req->base_seq};
+    struct zb_wall time = {req->time_s};
+    struct zb_manifest *m = &rep->manifest;
+    struct snapshots t = {0};
+    char set[ZB_SNAP_NAME_SIZE];
+    bool foreign = false;
+    enum zb_rc rc;
+
+    zb_set_name_format(id, time, set);
+    rc = snapshots_init(&t, view, set, err);
     if (rc == ZB_OK) {
-        rc = zb_zfs_snapshot(list, view->count, err);
+        rc = zb_manifest_init(m, view->count, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_zfs_guids(list, view->count, guids, err);
+        rc = zb_zfs_snapshot(t.list, view->count, t.newest, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_guids(t.list, view->count, t.guids, err);
+    }
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK && !foreign; i++) {
+        rc = foreign_find(t.list[i], t.newest[i], base, &foreign, err);
     }
     if (rc != ZB_OK) {
         goto out;
@@ -231,13 +275,12 @@ set_take(const struct zb_keeper_view *view, struct zb_set_id id, struct zb_wall 
     for (uint32_t i = 0; i < view->count; i++) {
         zb_strcopy(m->entries[i].uuid, ZB_UUID_SIZE, view->datasets[i].uuid);
         zb_strcopy(m->entries[i].rel, ZB_REL_SIZE, view->datasets[i].rel);
-        m->entries[i].guid = guids[i];
+        m->entries[i].guid = t.guids[i];
     }
     zb_manifest_sort(m);
+    rep->foreign = foreign;
 out:
-    free(names);
-    free(list);
-    free(guids);
+    snapshots_close(&t);
     return rc;
 }
 
@@ -276,9 +319,6 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
     struct zb_keeper_service *s = job->service;
     struct zb_keeper_view view = {0};
     struct zb_keeper_facts facts = {0};
-    struct zb_set_id base = {job->req.base_term, job->req.base_seq};
-    struct zb_set_id id = {job->req.term, job->req.seq};
-    bool foreign = false;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc == ZB_OK) {
@@ -293,9 +333,6 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
     if (rc == ZB_OK && (job->req.flags & ZB_KF_SYNC) != 0) {
         rc = zb_keeper_tree_sync(view.dataset, err);
     }
-    for (uint32_t i = 0; i < view.count && rc == ZB_OK; i++) {
-        rc = foreign_find(view.props[i], base, &foreign, err);
-    }
     if (rc == ZB_OK) {
         if (facts.stage == ZB_STAGE_SEALED) {
             zb_keeper_stage_set(k, s,
@@ -303,10 +340,9 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         }
         /* Used up even if it cannot be read back: the set may exist. */
         s->last_any = true;
-        s->last_seq = id.seq;
-        rc = set_take(&view, id, (struct zb_wall){job->req.time_s}, &job->rep.manifest, err);
+        s->last_seq = job->req.seq;
+        rc = set_take(&job->req, &view, &job->rep, err);
     }
-    job->rep.foreign = foreign;
     zb_keeper_view_close(&view);
     return rc;
 }

@@ -81,8 +81,9 @@ enum zb_kop {
  *            node is the established leader of `term` (record), seq is higher than every set of
  *            that term here, and either the tree is mounted by this keeper's life or it is sealed.
  *            With ZB_KF_SYNC: syncfs of every mounted dataset first (the seal's order).
- *            -> manifest; foreign: 1 when any dataset has a snapshot, newer than `base_seq`/`base_term`'s
- *            set, that is not a zbaton set.
+ *            -> manifest; foreign: 1 when any dataset has a snapshot, between `base_seq`/`base_term`'s set
+ *            and this one, that is not a zbaton set. None is missed: what comes up to the very snapshot lies
+ *            below it, what comes later below the next.
  * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), token (resume).
  *            from_guid must be a snapshot or bookmark of the same dataset. Re-reads the guid of snap
  *            before it sends. -> fd (to read from), then the end. Bytes are counted by who reads.

@@ -44,21 +44,94 @@ fail_first(struct zb_err *err, const char *what, const char *first, nvlist_t *er
     return zb_zfs_fail(err, which_errno, first, "%s %s", what, which != NULL ? which : first);
 }
 
-enum zb_rc
-zb_zfs_snapshot(const char *const *snaps, size_t count, struct zb_err *err)
+/* Nothing is made unless every check passes. The checks do not add up what they ask for together
+ * (snapshot_limit, refreservation), so the making can be refused in the middle: what was made is
+ * destroyed again in the same txg, which nobody sees. */
+static const char lua_snapshot[] =
+    "local args = ...\n"
+    "local snaps = args['snaps']\n"
+    "local newest = {}\n"
+    "for i, snap in ipairs(snaps) do\n"
+    "    local e = zfs.check.snapshot(snap)\n"
+    "    if e ~= 0 then return {name=snap, errno=e} end\n"
+    "end\n"
+    "for i, snap in ipairs(snaps) do\n"
+    "    newest[i] = zfs.get_prop(string.match(snap, '[^@]+'), 'prevsnap')\n"
+    "    local e = zfs.sync.snapshot(snap)\n"
+    "    if e ~= 0 then\n"
+    "        for j = 1, i - 1 do zfs.sync.destroy(snaps[j]) end\n"
+    "        return {name=snap, errno=e}\n"
+    "    end\n"
+    "end\n"
+    "return {newest=newest}\n";
+
+/* A snapshot of the same dataset in the same txg is EAGAIN. A program waits for its txg, so that
+ * the next one runs in a later one. */
+#define SNAPSHOT_TRIES 20
+
+/* Of a clone without snapshots of its own it is the origin: not one of this dataset's. */
+static void
+newest_take(nvlist_t *table, const char *const *snaps, size_t count,
+            char (*newest)[ZB_DATASET_NAME_SIZE])
 {
-    nvlist_t *errors = NULL;
+    nvlist_t *found = NULL;
+
+    (void)nvlist_lookup_nvlist(table, "newest", &found);
+    for (size_t i = 0; i < count; i++) {
+        char key[24];
+        const char *name;
+        size_t length = strcspn(snaps[i], "@") + 1;
+
+        snprintf(key, sizeof key, "%zu", i + 1);
+        newest[i][0] = '\0';
+        if (nvlist_lookup_string(found, key, &name) == 0 && strncmp(name, snaps[i], length) == 0) {
+            zb_strcopy(newest[i], sizeof newest[i], name + length);
+        }
+    }
+}
+
+/* *again: refused, and worth another try. */
+static enum zb_rc
+snapshot_once(const char *first, nvlist_t *args, nvlist_t **table, bool *again, struct zb_err *err)
+{
+    const char *refused;
+    int64_t e = 0;
+    enum zb_rc rc = zb_zfs_program(first, true, lua_snapshot, args, table, err);
+
+    *again = false;
+    if (rc != ZB_OK) {
+        return zb_err_wrap(err, "snapshot %s", first);
+    }
+    if (nvlist_lookup_string(*table, "name", &refused) == 0 &&
+        nvlist_lookup_int64(*table, "errno", &e) == 0) {
+        *again = e == EAGAIN;
+        rc = zb_zfs_fail(err, (int)e, refused, "snapshot %s", refused);
+        fnvlist_free(*table);
+        *table = NULL;
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_zfs_snapshot(const char *const *snaps, size_t count, char (*newest)[ZB_DATASET_NAME_SIZE],
+                struct zb_err *err)
+{
+    nvlist_t *table = NULL;
+    bool again = true;
     enum zb_rc rc = zb_zfs_names_check(snaps, count, '@', err);
     if (rc != ZB_OK) {
         return rc;
     }
-    nvlist_t *in = names_nvlist(snaps, count);
-    int e = lzc_snapshot(in, NULL, &errors);
-    if (e != 0) {
-        rc = fail_first(err, "snapshot", snaps[0], errors, e);
+    nvlist_t *args = fnvlist_alloc();
+    fnvlist_add_string_array(args, "snaps", snaps, (uint_t)count);
+    for (int tries = SNAPSHOT_TRIES; tries > 0 && again; tries--) {
+        rc = snapshot_once(snaps[0], args, &table, &again, err);
     }
-    fnvlist_free(in);
-    fnvlist_free(errors);
+    if (rc == ZB_OK && newest != NULL) {
+        newest_take(table, snaps, count, newest);
+    }
+    fnvlist_free(args);
+    fnvlist_free(table);
     return rc;
 }
 

@@ -229,9 +229,14 @@ enum zb_rc zb_zfs_create(const char *dataset, const struct zb_zfs_setprop *props
                          struct zb_err *err) ZB_CHECKED;
 
 /* Takes all the snapshots ("pool/a@s", "pool/a/b@s"; one pool, each dataset at most once) at one
- * instant, or none. 1 txg for any number. A second snapshot of a dataset within one txg is waited
- * for by the kernel (+2 txgs, dsl_synctask.c). ZB_E_EXISTS: one of the names is taken (named). */
-enum zb_rc zb_zfs_snapshot(const char *const *snaps, size_t count, struct zb_err *err) ZB_CHECKED;
+ * instant, or none. newest (may be NULL): newest[i] becomes the part after '@' of the snapshot that
+ * was the newest of snaps[i]'s dataset until then, "" for none; nothing comes between the two (one
+ * sync channel program). 1 txg for any number. A dataset can have one snapshot in a txg: if another
+ * tool took it, once more in the next one, up to 20 times, then ZB_E_BUSY. The first snapshot that
+ * is refused is named: ZB_E_EXISTS, ZB_E_NOTFOUND, ZB_E_NOSPACE (EDQUOT: snapshot_limit).
+ * newest is written on success only. */
+enum zb_rc zb_zfs_snapshot(const char *const *snaps, size_t count,
+                           char (*newest)[ZB_DATASET_NAME_SIZE], struct zb_err *err) ZB_CHECKED;
 
 /* Destroys all the snapshots (one pool), or none; 1 txg. Missing ones count as destroyed. If one
  * cannot go: ZB_E_HELD, and errnos[i] (may be NULL) is EBUSY (user hold, or in use by a send or

@@ -279,6 +279,38 @@ def test_walk(led):
     assert held == ["0", "0"]
 
 
+def test_no_foreign_snapshot_is_missed(led):
+    """Another tool makes snapshots all the while; a set says so exactly when one lies below it."""
+    a, _, _ = led
+    host = a.host
+    count = 60
+    host.run("rm -f /run/enough")
+    tool = host.popen(f"i=0; while [ ! -e /run/enough ]; do i=$((i+1)); "
+                      f"zfs snapshot -r {a.root}/web@by-hand-$i; done")
+    try:
+        said = host.run(f"for i in $(seq {count}); do {PROBE} ask {a.conf} op=snapshot service=web term=1 "
+                        f"seq=$i base_term=1 base_seq=$((i-1)); echo; done", timeout=300).out
+    finally:
+        host.run("touch /run/enough")
+    tool.communicate(timeout=60)
+    replies = [Reply(json.loads(line)).good() for line in said.splitlines() if line]
+    flagged = {reply["manifest"]["seq"] for reply in replies if reply["foreign"] == 1}
+    below = set()
+    for dataset in (f"{a.root}/web", f"{a.root}/web/log"):
+        foreign = False
+        for snap in host.run(f"zfs list -Hd1 -t snapshot -s createtxg -o name {dataset}").out.split():
+            name = snap.split("@")[1]
+            if name.startswith("by-hand-"):
+                foreign = True
+                continue
+            if foreign:
+                below.add(int(name.split("-")[2]))
+            foreign = False
+    print(f"measured: {len(below)} of {count} sets lie above foreign snapshots")
+    assert len(replies) == count and len(below) > count // 6, "the tool was there"
+    assert flagged == below, f"missed: {sorted(below - flagged)}, false: {sorted(flagged - below)}"
+
+
 def test_refusals_change_nothing(led):
     """A confused or hostile engine asks for what it must not get."""
     a, b, first = led

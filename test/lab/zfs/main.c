@@ -166,7 +166,7 @@ void
 snapshot(const char *snap)
 {
     struct zb_err err;
-    ok(zb_zfs_snapshot(&snap, 1, &err));
+    ok(zb_zfs_snapshot(&snap, 1, NULL, &err));
 }
 
 uint64_t

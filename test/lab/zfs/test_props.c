@@ -199,14 +199,14 @@ suspended_pool(void **state)
     wait_for_state(ZB_ZFS_POOL_SUSPENDED);
     int64_t before = now_us();
     assert_int_equal(zb_zfs_pool_state("zts/any"), ZB_ZFS_POOL_SUSPENDED);
-    fails(ZB_E_SUSPENDED, zb_zfs_snapshot(&snap, 1, &err));
+    fails(ZB_E_SUSPENDED, zb_zfs_snapshot(&snap, 1, NULL, &err));
     fails(ZB_E_SUSPENDED, zb_zfs_tree_observe("zts", &tree, &err));
     fails(ZB_E_SUSPENDED, zb_zfs_held(&dataset, 1, &held, &err));
     assert_true(now_us() - before < 2000000);
     sh("mount -o remount,size=300M /zt/disk && zpool clear zts");
     wait_for_state(ZB_ZFS_POOL_ONLINE);
     child_end(&c);
-    ok(zb_zfs_snapshot(&snap, 1, &err));
+    ok(zb_zfs_snapshot(&snap, 1, NULL, &err));
     sh("zpool destroy zts && umount /zt/disk");
 }
 

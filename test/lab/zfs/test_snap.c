@@ -12,14 +12,14 @@ snapshot_is_all_or_nothing(void **state)
     const char *const two_pools[] = {"zta/t/web@s2", "ztb/t@s2"};
     make_copy("zta/t/web");
     make_copy("zta/t/web/a");
-    ok(zb_zfs_snapshot(all, 2, &err));
+    ok(zb_zfs_snapshot(all, 2, NULL, &err));
     assert_int_equal(sh_number("zfs get -Hp -o value createtxg zta/t/web@s1"),
                      sh_number("zfs get -Hp -o value createtxg zta/t/web/a@s1"));
-    fails(ZB_E_EXISTS, zb_zfs_snapshot(one_taken, 2, &err));
+    fails(ZB_E_EXISTS, zb_zfs_snapshot(one_taken, 2, NULL, &err));
     assert_contains(err.msg, "zta/t/web/a@s1");
     assert_false(exists("zta/t/web@s2"));
-    fails(ZB_E_USAGE, zb_zfs_snapshot(two_pools, 2, &err));
-    fails(ZB_E_NOTFOUND, zb_zfs_snapshot((const char *const[]){"zta/t/no@s"}, 1, &err));
+    fails(ZB_E_USAGE, zb_zfs_snapshot(two_pools, 2, NULL, &err));
+    fails(ZB_E_NOTFOUND, zb_zfs_snapshot((const char *const[]){"zta/t/no@s"}, 1, NULL, &err));
 }
 
 static void
@@ -32,6 +32,116 @@ snapshots_one_after_the_other(void **state)
         snprintf(name, sizeof name, "zta/t/web@s%d", i);
         snapshot(name);
     }
+}
+
+static void
+snapshot_tells_what_was_the_newest(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    char newest[3][ZB_DATASET_NAME_SIZE] = {"x", "x", "x"};
+    const char *const first[] = {"zta/t/web/a@s1", "zta/t/web@s1", "zta/t/clone@s1"};
+    const char *const second[] = {"zta/t/web/a@s2", "zta/t/web@s2", "zta/t/clone@s2"};
+    make_copy("zta/t/web");
+    make_copy("zta/t/web/a");
+    sh("zfs snapshot zta/t/web@by-hand && zfs clone zta/t/web@by-hand zta/t/clone");
+    ok(zb_zfs_snapshot(first, 3, newest, &err));
+    assert_string_equal(newest[0], "");
+    assert_string_equal(newest[1], "by-hand");
+    assert_string_equal(newest[2], ""); /* the origin is another dataset's */
+    fails(ZB_E_EXISTS, zb_zfs_snapshot(first, 3, newest, &err));
+    assert_string_equal(newest[1], "by-hand");
+    sh("zfs snapshot zta/t/web/a@by-hand");
+    ok(zb_zfs_snapshot(second, 3, newest, &err));
+    assert_string_equal(newest[0], "by-hand");
+    assert_string_equal(newest[1], "s1");
+    assert_string_equal(newest[2], "s1");
+    sh("zfs destroy zta/t/clone@s1 && zfs destroy zta/t/clone@s2 && zfs destroy zta/t/clone");
+}
+
+/* Each of the two fits where both do not: passed by the checks, refused in the making. */
+static void
+snapshot_refused_in_the_middle_leaves_nothing(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    char newest[3][ZB_DATASET_NAME_SIZE];
+    const char *const all[] = {"zta/t/web@s", "zta/t/web/a@s", "zta/t/web/b@s"};
+    make_copy("zta/t/web");
+    make_mounted("zta/t/web/a", "/zt/a");
+    make_mounted("zta/t/web/b", "/zt/b");
+    write_random("/zt/a/f", 16u << 20);
+    write_random("/zt/b/f", 16u << 20);
+    ok(zb_zfs_pool_sync("zta", &err));
+    sh("zfs set refreservation=20M zta/t/web/a && zfs set refreservation=20M zta/t/web/b &&"
+       " zfs set quota=64M zta/t/web");
+    fails(ZB_E_NOSPACE, zb_zfs_snapshot(all, 3, newest, &err));
+    assert_contains(err.msg, "zta/t/web/b@s");
+    sh("test -z \"$(zfs list -Hrt snapshot -o name zta/t)\"");
+    sh("zfs set quota=100M zta/t/web");
+    ok(zb_zfs_snapshot(all, 3, newest, &err));
+    assert_string_equal(newest[1], "");
+    ok(zb_os_umount("zta/t/web/a", "/zt/a", &err));
+    ok(zb_os_umount("zta/t/web/b", "/zt/b", &err));
+}
+
+/* One txg has room for one snapshot of a dataset: tried again, in the end refused as a whole. */
+static void
+snapshot_tries_again_in_another_txg(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    const char *const twice[] = {"zta/t/web/a@s", "zta/t/web@s", "zta/t/web@again"};
+    make_copy("zta/t/web");
+    make_copy("zta/t/web/a");
+    uint64_t before = open_txg("zta");
+    fails(ZB_E_BUSY, zb_zfs_snapshot(twice, 3, NULL, &err));
+    assert_int_equal(err.sys_errno, EAGAIN);
+    assert_contains(err.msg, "zta/t/web@again");
+    assert_true(open_txg("zta") >= before + 10);
+    sh("test -z \"$(zfs list -Hrt snapshot -o name zta/t)\"");
+    ok(zb_zfs_snapshot(twice, 2, NULL, &err));
+}
+
+/* The snapshots below the new one, by name as the program said and as the list has them. */
+static bool
+is_above_foreign(const char *set, const char *newest)
+{
+    struct zb_err err;
+    struct zb_zfs_snaps list = {0};
+    const char *below = "";
+    ok(zb_zfs_snaps_list("zta/t/web", &list, &err));
+    for (size_t i = 0; i + 1 < list.count; i++) {
+        if (strcmp(list.snaps[i + 1].name, set) == 0) {
+            below = list.snaps[i].name;
+        }
+    }
+    assert_string_equal(newest, below);
+    bool foreign = strncmp(below, "by-hand", strlen("by-hand")) == 0;
+    zb_zfs_snaps_close(&list);
+    return foreign;
+}
+
+static void
+snapshot_beside_another_tool(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    struct child tool;
+    int foreign = 0;
+    make_copy("zta/t/web");
+    child_start(&tool,
+                "echo; i=0; while :; do i=$((i + 1)); zfs snapshot zta/t/web@by-hand$i; done");
+    for (int i = 0; i < 300 && foreign < 10; i++) {
+        char name[64];
+        char newest[1][ZB_DATASET_NAME_SIZE];
+        const char *snap = name;
+        snprintf(name, sizeof name, "zta/t/web@s%d", i);
+        ok(zb_zfs_snapshot(&snap, 1, newest, &err));
+        foreign += is_above_foreign(strchr(name, '@') + 1, newest[0]) ? 1 : 0;
+    }
+    child_end(&tool);
+    assert_int_equal(foreign, 10);
 }
 
 static void
@@ -234,6 +344,8 @@ rename_takes_children_along(void **state)
 }
 
 TESTS(snap, TEST(snapshot_is_all_or_nothing), TEST(snapshots_one_after_the_other),
+      TEST(snapshot_tells_what_was_the_newest), TEST(snapshot_refused_in_the_middle_leaves_nothing),
+      TEST(snapshot_tries_again_in_another_txg), TEST(snapshot_beside_another_tool),
       TEST(destroy_is_all_or_nothing), TEST(holds), TEST(bookmarks),
       TEST(rollback_only_to_the_newest), TEST(rollback_is_held_off_by_a_mount),
       TEST(rename_takes_children_along), TEST(every_change_is_seen),
