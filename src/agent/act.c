@@ -172,9 +172,8 @@ on_reply(void *ctx, const struct zb_krep *rep)
     result_fill(&op->result, rep);
     if (op->kind == ZB_ACT_SNAPSHOT) {
         snapshot_done(op, rep);
-    } else if (op->kind == ZB_ACT_OBSERVE) {
-        on_looked(op, rep);
-    } else if (ops[op->kind].looks && rep->rc == ZB_OK && rep->pool_guid != 0) {
+    } else if (op->kind == ZB_ACT_OBSERVE ||
+               (ops[op->kind].looks && rep->rc == ZB_OK && rep->pool_guid != 0)) {
         on_looked(op, rep); /* the keeper looked already */
     } else if (ops[op->kind].looks) {
         struct zb_kreq req = {.op = ZB_KOP_OBSERVE};

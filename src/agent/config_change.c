@@ -68,9 +68,9 @@ decided(struct zb_agent *a)
         finish_error(a, &err);
         return;
     }
-    for (uint8_t i = 0; i < a->nodes_count; i++) {
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
         if (i != a->self && a->nodes[i].present) {
-            zb_peer_send(a, i, zb_config_commit_message(a));
+            zb_peer_send(a, (uint8_t)i, zb_config_commit_message(a));
         }
     }
     zb_config_change_overtaken(a);
@@ -114,16 +114,16 @@ phase_send(struct zb_agent *a)
     bool asking = p->round.phase == ZB_CONFIG_ASKING;
     uint32_t answered = asking ? p->round.promised : p->round.accepted;
 
-    for (uint8_t i = 0; i < a->nodes_count; i++) {
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
         uint32_t bit = 1u << i;
         if (i == a->self || (p->round.electors & bit) == 0 || (answered & bit) != 0 ||
             !a->nodes[i].up) {
             continue;
         }
         if (asking) {
-            ask_send(a, i);
+            ask_send(a, (uint8_t)i);
         } else {
-            propose_send(a, i);
+            propose_send(a, (uint8_t)i);
         }
     }
 }

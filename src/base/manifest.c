@@ -38,7 +38,7 @@ zb_manifest_copy(struct zb_manifest *to, const struct zb_manifest *from, struct 
     }
     copy.id = from->id;
     copy.time = from->time;
-    if (from->entries_count > 0) {
+    if (copy.entries != NULL) {
         memcpy(copy.entries, from->entries, from->entries_count * sizeof *from->entries);
     }
     *to = copy;

@@ -271,11 +271,13 @@ text_prepare(const char *text, const char *name, char **prepared, struct zb_err 
     size_t length = strnlen(text, ZB_CONF_TEXT_MAX + 1);
 
     if (length > ZB_CONF_TEXT_MAX) {
-        return zb_err_set(err, ZB_E_LIMIT, "%s: longer than %u bytes", name, ZB_CONF_TEXT_MAX);
+        (void)zb_err_set(err, ZB_E_LIMIT, "%s: longer than %u bytes", name, ZB_CONF_TEXT_MAX);
+        return ZB_E_LIMIT;
     }
     char *copy = calloc(1, length + 2);
     if (copy == NULL) {
-        return zb_err_set(err, ZB_E_NOMEM, "%s: out of memory", name);
+        (void)zb_err_set(err, ZB_E_NOMEM, "%s: out of memory", name);
+        return ZB_E_NOMEM;
     }
     memcpy(copy, text, length);
     copy[length] = '\n'; /* so that it is not empty, which fmemopen refuses */
@@ -292,7 +294,7 @@ text_prepare(const char *text, const char *name, char **prepared, struct zb_err 
         return ZB_OK;
     }
     free(copy);
-    return err->rc;
+    return ZB_E_FORMAT;
 }
 
 enum zb_rc

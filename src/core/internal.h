@@ -23,7 +23,7 @@
     120000 /* the final set must be with the target by then, else the move aborts */
 #define ZB_TAKE_MS                                                                                 \
     60000 /* beyond the start timeout: then a move's command ends "in the background" */
-#define ZB_PRUNE_MS 5000 /* between two prunings */
+#define ZB_PRUNE_MS 5000   /* between two prunings */
 #define ZB_RESTORE_TELL 4  /* failures to put an aborted move back, then its command is answered */
 #define ZB_FOLLOW_MS 30000 /* the others shall follow by then */
 

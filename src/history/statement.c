@@ -274,7 +274,7 @@ enum zb_rc
 zb_statement_one(struct zb_statement *s, void (*take)(struct zb_statement *s, void *item),
                  void *item, struct zb_err *err)
 {
-    bool row;
+    bool row = false;
     enum zb_rc rc = zb_statement_row(s, &row, err);
 
     if (rc != ZB_OK) {

@@ -256,10 +256,11 @@ const struct zb_kdataset *zb_keeper_view_find(const struct zb_keeper_view *view,
  * first, which whoever decides by the answer wants; it mounts the dataset for a moment, so the
  * caller claims it. 0 txg where nothing looks written to. */
 void zb_keeper_written_prove(struct zb_keeper_view *view, const char *rel, bool replay);
-/* The facts of rules.h; view may be NULL. runs: whether to ask the runner too. */
-enum zb_rc zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
-                           const struct zb_conf_service *conf, const struct zb_keeper_view *view,
-                           bool runs, struct zb_keeper_facts *facts, struct zb_err *err) ZB_CHECKED;
+/* The facts of rules.h about the job's service; view may be NULL. runs: whether to ask the runner
+ * too, as the declaration says, or without one by the service's control group. */
+enum zb_rc zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
+                           const struct zb_keeper_view *view, bool runs,
+                           struct zb_keeper_facts *facts, struct zb_err *err) ZB_CHECKED;
 
 /* ---- orphan.c: what the set of a planned PROMOTE does not have; each opens view anew after a
  * change ---- */

@@ -164,6 +164,25 @@ engine_may_ask(struct zb_keeper *k)
     return room && k->out_bytes < OUT_BYTES_MAX;
 }
 
+/* What goes between keeper and engine; p: its socket and its process, polled. Returns why the
+ * engine has to be ended, or NULL. */
+static const char *
+engine_serve(struct zb_keeper *k, const struct pollfd p[2])
+{
+    const char *why = NULL;
+
+    if ((p[0].revents & POLLIN) != 0 && !zb_keeper_engine_read(k, &why)) {
+        return why;
+    }
+    if (p[1].revents != 0 || (p[0].revents & (POLLERR | POLLHUP)) != 0) {
+        return "it ended by itself";
+    }
+    if (k->out_head != NULL && !zb_keeper_engine_write(k, &why)) {
+        return why;
+    }
+    return NULL;
+}
+
 /* One round of the loop. False: a signal says to end. */
 static bool
 loop_step(struct zb_keeper *k, int signal_fd)
@@ -172,7 +191,7 @@ loop_step(struct zb_keeper *k, int signal_fd)
     int timeout_ms = engine_due(k);
     bool up = k->engine.pid != 0;
     bool lost;
-    const char *why = NULL;
+    const char *why;
     struct pollfd p[4] = {
         {.fd = signal_fd, .events = POLLIN},
         {.fd = k->wake_fd, .events = POLLIN},
@@ -197,13 +216,8 @@ loop_step(struct zb_keeper *k, int signal_fd)
     if (!up) {
         return true;
     }
-    if (lost) {
-        zb_keeper_engine_end(k, "a reply to it was lost for want of memory");
-    } else if ((p[2].revents & POLLIN) != 0 && !zb_keeper_engine_read(k, &why)) {
-        zb_keeper_engine_end(k, why);
-    } else if (p[3].revents != 0 || (p[2].revents & (POLLERR | POLLHUP)) != 0) {
-        zb_keeper_engine_end(k, "it ended by itself");
-    } else if (k->out_head != NULL && !zb_keeper_engine_write(k, &why)) {
+    why = lost ? "a reply to it was lost for want of memory" : engine_serve(k, p + 2);
+    if (why != NULL) {
         zb_keeper_engine_end(k, why);
     }
     return true;

@@ -120,7 +120,7 @@ zb_keeper_op_arrange(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
     zb_keeper_record_copy(k, job->service, &r);
     if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, false, &facts, err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_receive(&r, &job->req, &facts, err);

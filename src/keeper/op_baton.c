@@ -31,7 +31,7 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     zb_keeper_record_copy(k, job->service, &next);
     if (rc == ZB_OK) {
         zb_keeper_written_prove(&view, NULL, true);
-        rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_release(&next, &job->req, &facts, &again, err);
@@ -82,7 +82,7 @@ zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 
     zb_keeper_record_copy(k, job->service, &next);
     if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_grant(&next, &job->req, &facts, &again, err);

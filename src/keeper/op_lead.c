@@ -58,14 +58,15 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     struct zb_keeper_facts facts;
     bool planned = (job->req.flags & (ZB_KF_PLANNED | ZB_KF_REMOUNT)) == ZB_KF_PLANNED;
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
-    enum zb_rc rc = kept != NULL ? ZB_OK : zb_err_set(err, ZB_E_NOMEM, "no memory to promote");
+    enum zb_rc rc;
 
+    if (kept == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory to promote");
+    }
     if (planned) {
         zb_keeper_written_prove(view, NULL, true);
     }
-    if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job->service, &job->conf, view, true, &facts, err);
-    }
+    rc = zb_keeper_facts(k, job, view, true, &facts, err);
     if (rc == ZB_OK) {
         complete_only(view, kept, &facts);
         rc = zb_rules_promote(r, &job->req, &facts, err);
@@ -159,7 +160,7 @@ seal_prove(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keepe
     }
     if (rc == ZB_OK) {
         zb_keeper_written_prove(&view, NULL, true);
-        rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, false, &facts, err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_tree_equal(&job->req.manifest, &facts, err);
@@ -182,7 +183,7 @@ zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
 
     zb_keeper_record_copy(k, s, &r);
     if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, s, &job->conf, &view, true, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_seal(&r, &job->req, &facts, err);

@@ -90,7 +90,7 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, false, &facts, err);
     }
     if (rc == ZB_OK && facts.stage == ZB_STAGE_MOUNTED &&
         zb_rules_start(&facts, &ignored) != ZB_OK) {
@@ -98,7 +98,7 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
         zb_keeper_view_close(&view);
         rc = zb_keeper_view_open(k, job->req.service, &view, err);
         if (rc == ZB_OK) {
-            rc = zb_keeper_facts(k, job->service, &job->conf, &view, false, &facts, err);
+            rc = zb_keeper_facts(k, job, &view, false, &facts, err);
         }
     }
     if (rc == ZB_OK) {

@@ -299,7 +299,7 @@ snapshot_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_k
     zb_keeper_record_copy(k, s, &r);
     rc = zb_keeper_view_whole(view, err);
     if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, s, &job->conf, view, false, facts, err);
+        rc = zb_keeper_facts(k, job, view, false, facts, err);
     }
     if (rc == ZB_OK && facts->stage == ZB_STAGE_MOUNTED && view->datasets[0].mount != ZB_MOUNT_RW) {
         /* By hand: what is written from now on nobody here knows of. */

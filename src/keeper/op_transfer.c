@@ -244,7 +244,7 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     struct zb_keeper_facts facts;
     const struct zb_kdataset *d;
     bool aborted = false;
-    enum zb_rc rc = zb_keeper_facts(k, job->service, &job->conf, view, false, &facts, err);
+    enum zb_rc rc = zb_keeper_facts(k, job, view, false, &facts, err);
 
     zb_keeper_record_copy(k, job->service, &r);
     if (rc == ZB_OK) {
@@ -298,6 +298,7 @@ receive_run(struct zb_keeper_job *job, struct zb_zfs_receive *receive, struct zb
     if (rc == ZB_OK) {
         receive->begin = begin;
         rc = zb_zfs_receive(receive, &job->rep.bytes, err);
+        receive->begin = NULL;
     }
     if (rc == ZB_OK) { /* S7 */
         rc = zb_zfs_guids(names, 1, &job->rep.guid, err);

@@ -68,7 +68,7 @@ zb_keeper_op_define(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_er
     if (removes) {
         rc = zb_keeper_view_open(k, s->name, &view, err);
         if (rc == ZB_OK) {
-            rc = zb_keeper_facts(k, s, s->defined ? &job->conf : NULL, &view, true, &facts, err);
+            rc = zb_keeper_facts(k, job, &view, true, &facts, err);
         }
     }
     if (rc == ZB_OK) {
@@ -111,7 +111,7 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     if (alone) { /* comparing owns the dataset for a moment, which a receive would find busy */
         zb_keeper_written_prove(&view, NULL, false);
     }
-    rc = zb_keeper_facts(k, s, &job->conf, &view, true, &facts, err);
+    rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     if (rc != ZB_OK) {
         goto out;
     }
@@ -167,15 +167,15 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     size_t bytes = 0;
     enum zb_rc rc = zb_keeper_dataset_name(k, job->req.service, job->req.rel, dataset, err);
 
+    rep->snaps = calloc(ZB_STEPS_MAX, sizeof(*rep->snaps));
+    if (rep->snaps == NULL) {
+        return zb_err_sys(err, ENOMEM, "list snapshots");
+    }
     if (rc == ZB_OK) {
         rc = zb_zfs_snaps_list(dataset, &list, err);
     }
     if (rc != ZB_OK) {
         return rc;
-    }
-    rep->snaps = calloc(ZB_STEPS_MAX, sizeof(*rep->snaps));
-    if (rep->snaps == NULL) {
-        rc = zb_err_sys(err, ENOMEM, "list snapshots");
     }
     for (size_t i = from; rc == ZB_OK && i < list.count && rep->snaps_count < ZB_STEPS_MAX; i++) {
         struct zb_ksnap *snap = &rep->snaps[rep->snaps_count];
@@ -242,7 +242,7 @@ create_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_kee
         return zb_err_set(err, ZB_E_REFUSED, "%s led term %llu: the tree is received, not made",
                           r.rec.learned_leader, (unsigned long long)r.rec.learned_term);
     }
-    rc = zb_keeper_facts(k, job->service, &job->conf, view, true, &facts, err);
+    rc = zb_keeper_facts(k, job, view, true, &facts, err);
     if (rc == ZB_OK && facts.stage != ZB_STAGE_REST) {
         rc =
             zb_err_set(err, ZB_E_REFUSED, "the tree is %s here", zb_keeper_stage_word(facts.stage));
@@ -458,7 +458,7 @@ zb_keeper_op_unadopt(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job->service, &job->conf, &view, true, &facts, err);
+        rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     }
     zb_keeper_record_copy(k, job->service, &record);
     if (rc != ZB_OK || zb_rules_untouched(&record, &facts)) {

@@ -89,8 +89,8 @@ probe_all(const struct zb_keeper_view *view, const struct zb_conf_service *conf,
     struct probe p = {.view = view, .conf = conf};
     enum zb_rc rc = ZB_OK;
 
-    p.rcs = calloc(view->count, sizeof(*p.rcs));
-    p.errs = calloc(view->count, sizeof(*p.errs));
+    p.rcs = calloc(view->count + 1, sizeof(*p.rcs));
+    p.errs = calloc(view->count + 1, sizeof(*p.errs));
     if (p.rcs == NULL || p.errs == NULL) {
         rc = zb_err_set(err, ZB_E_NOMEM, "no memory to probe the tree");
         goto out;

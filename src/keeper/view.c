@@ -126,7 +126,7 @@ datasets_fill(const struct zb_keeper *k, const char *service, struct zb_keeper_v
     size_t count = view->tree.count;
 
     view->datasets = calloc(count + 1, sizeof(*view->datasets));
-    view->props = calloc(count + 1, sizeof(*view->props));
+    view->props = calloc(count + 1, sizeof(void *));
     if (view->datasets == NULL || view->props == NULL) {
         return zb_err_sys(err, ENOMEM, "observe %s", view->dataset);
     }
@@ -259,10 +259,12 @@ zb_keeper_view_is_managed(const struct zb_keeper_view *view, const char *service
 }
 
 enum zb_rc
-zb_keeper_facts(struct zb_keeper *k, struct zb_keeper_service *s,
-                const struct zb_conf_service *conf, const struct zb_keeper_view *view, bool runs,
-                struct zb_keeper_facts *facts, struct zb_err *err)
+zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
+                const struct zb_keeper_view *view, bool runs, struct zb_keeper_facts *facts,
+                struct zb_err *err)
 {
+    struct zb_keeper_service *s = job->service;
+    const struct zb_conf_service *conf = s->defined ? &job->conf : NULL;
     struct zb_keeper_facts f = {.self = k->conf->node, .sealed = &s->sealed};
     enum zb_rc rc = ZB_OK;
 

@@ -22,10 +22,16 @@ zb_runner_unit_valid(const char *unit)
            strcmp(unit + n - suffix, ".service") == 0;
 }
 
-/* systemctl <arguments> <unit>; output is cut at its first NUL or size. */
+/* What a run of systemctl left. */
+struct ended {
+    int status;
+    char output[4096]; /* cut at its first NUL or this size */
+};
+
+/* systemctl <arguments> <unit> */
 static enum zb_rc
 systemctl(const struct zb_runner *r, const char *const arguments[4], struct zb_mono deadline,
-          char *output, size_t size, int *status, struct zb_err *err)
+          struct ended *ended, struct zb_err *err)
 {
     char words[6][256];
     char *argv[7] = {0};
@@ -51,7 +57,7 @@ systemctl(const struct zb_runner *r, const char *const arguments[4], struct zb_m
     for (size_t i = 0; i < n; i++) {
         argv[i] = words[i];
     }
-    return zb_os_run(&spec, deadline, output, size, status, err);
+    return zb_os_run(&spec, deadline, ended->output, sizeof(ended->output), &ended->status, err);
 }
 
 struct unit_state {
@@ -83,37 +89,34 @@ static enum zb_rc
 unit_ask(const struct zb_runner *r, struct unit_state *state, struct zb_err *err)
 {
     const char *const show[4] = {"show", "-p", "ActiveState,UnitFileState,ControlGroup,LoadState"};
-    char output[4096];
+    struct ended ended = {0};
     char value[64];
-    int status;
-    enum zb_rc rc =
-        systemctl(r, show, zb_runner_after(ASK_MS), output, sizeof(output), &status, err);
+    enum zb_rc rc = systemctl(r, show, zb_runner_after(ASK_MS), &ended, err);
 
     if (rc != ZB_OK) {
         return rc;
     }
-    value_take(output, "LoadState=", value, sizeof(value));
-    if (status != 0 || strcmp(value, "not-found") == 0 || value[0] == '\0') {
+    value_take(ended.output, "LoadState=", value, sizeof(value));
+    if (ended.status != 0 || strcmp(value, "not-found") == 0 || value[0] == '\0') {
         return zb_err_set(err, ZB_E_NOTFOUND, "systemd has no unit %s", r->unit);
     }
-    value_take(output, "ActiveState=", value, sizeof(value));
+    value_take(ended.output, "ActiveState=", value, sizeof(value));
     state->active = strcmp(value, "inactive") != 0 && strcmp(value, "failed") != 0;
-    value_take(output, "UnitFileState=", value, sizeof(value));
+    value_take(ended.output, "UnitFileState=", value, sizeof(value));
     state->enabled = strncmp(value, "enabled", strlen("enabled")) == 0;
-    value_take(output, "ControlGroup=", state->group, sizeof(state->group));
+    value_take(ended.output, "ControlGroup=", state->group, sizeof(state->group));
     return ZB_OK;
 }
 
 /* First line of what systemctl said, for the error. */
 static enum zb_rc
-systemctl_failed(const char *verb, const char *unit, const char *output, int status,
-                 struct zb_err *err)
+systemctl_failed(const char *verb, const char *unit, const struct ended *ended, struct zb_err *err)
 {
     char text[64];
 
-    zb_os_status_text(status, text);
+    zb_os_status_text(ended->status, text);
     (void)zb_err_set(err, ZB_E_FAILED, "systemctl %s %s ended with %s: %.*s", verb, unit, text,
-                     (int)strcspn(output, "\n"), output);
+                     (int)strcspn(ended->output, "\n"), ended->output);
     return zb_err_hint(err, "journalctl -u %.200s", unit);
 }
 
@@ -121,9 +124,8 @@ static enum zb_rc
 systemd_start(const struct zb_runner *r, struct zb_mono deadline, struct zb_err *err)
 {
     const char *const start[4] = {"start"};
-    struct unit_state state;
-    char output[4096];
-    int status;
+    struct unit_state state = {0};
+    struct ended ended = {0};
     enum zb_rc rc = unit_ask(r, &state, err);
 
     if (rc != ZB_OK) {
@@ -134,9 +136,9 @@ systemd_start(const struct zb_runner *r, struct zb_mono deadline, struct zb_err 
                          "systemd starts %s at boot by itself, on whatever data is there", r->unit);
         return zb_err_hint(err, "systemctl disable %.200s", r->unit);
     }
-    rc = systemctl(r, start, deadline, output, sizeof(output), &status, err);
-    if (rc == ZB_OK && status != 0) {
-        rc = systemctl_failed("start", r->unit, output, status, err);
+    rc = systemctl(r, start, deadline, &ended, err);
+    if (rc == ZB_OK && ended.status != 0) {
+        rc = systemctl_failed("start", r->unit, &ended, err);
     }
     if (rc != ZB_OK) {
         struct zb_err ignored;
@@ -164,10 +166,9 @@ systemd_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
     const char *const kill_all[4] = {"kill", "-s", "KILL"};
     struct zb_mono hard = zb_runner_after((uint64_t)timeout_ms * 3 / 4);
     struct zb_mono deadline = zb_runner_after(timeout_ms);
-    struct unit_state state;
-    struct unit_state after;
-    char output[4096];
-    int status = 0;
+    struct unit_state state = {0};
+    struct unit_state after = {0};
+    struct ended ended = {0};
     bool alive = false;
     enum zb_rc rc = unit_ask(r, &state, err);
 
@@ -175,9 +176,9 @@ systemd_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
         return ZB_OK;
     }
     if (rc == ZB_OK) {
-        rc = systemctl(r, stop, hard, output, sizeof(output), &status, err);
+        rc = systemctl(r, stop, hard, &ended, err);
     }
-    if (rc == ZB_OK && status == 0) {
+    if (rc == ZB_OK && ended.status == 0) {
         rc = unit_ask(r, &after, err);
         if (rc == ZB_OK) {
             zb_strcopy(after.group, sizeof(after.group), state.group);
@@ -191,7 +192,7 @@ systemd_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
     }
     zb_log_warning("%s: not stopped by systemctl stop, killing what is left of %s", r->service,
                    r->unit);
-    rc = systemctl(r, kill_all, deadline, output, sizeof(output), &status, err);
+    rc = systemctl(r, kill_all, deadline, &ended, err);
     if (rc == ZB_OK && state.group[0] != '\0') {
         rc = zb_os_cgroup_path_wait_empty(state.group, deadline, err);
     }
@@ -201,7 +202,7 @@ systemd_stop(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err)
 static enum zb_rc
 systemd_alive(const struct zb_runner *r, bool *alive, struct zb_err *err)
 {
-    struct unit_state state;
+    struct unit_state state = {0};
     enum zb_rc rc = unit_ask(r, &state, err);
 
     if (rc == ZB_E_NOTFOUND || rc == ZB_E_UNSUPPORTED) { /* what is not there does not run */
@@ -215,12 +216,11 @@ static enum zb_rc
 systemd_check(const struct zb_runner *r, struct zb_mono deadline, bool *running, struct zb_err *err)
 {
     const char *const is_active[4] = {"is-active", "--quiet"};
-    char output[256];
-    int status;
-    enum zb_rc rc = systemctl(r, is_active, deadline, output, sizeof(output), &status, err);
+    struct ended ended = {0};
+    enum zb_rc rc = systemctl(r, is_active, deadline, &ended, err);
 
     if (rc == ZB_OK) {
-        *running = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+        *running = WIFEXITED(ended.status) && WEXITSTATUS(ended.status) == 0;
     }
     return rc;
 }

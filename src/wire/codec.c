@@ -170,7 +170,8 @@ static enum zb_rc
 read_bytes(struct reader *r, size_t size, const uint8_t **bytes, struct zb_err *err)
 {
     if (size > r->size - r->at) {
-        return zb_err_set(err, ZB_E_FORMAT, "%zu bytes wanted, %zu left", size, r->size - r->at);
+        (void)zb_err_set(err, ZB_E_FORMAT, "%zu bytes wanted, %zu left", size, r->size - r->at);
+        return ZB_E_FORMAT;
     }
     *bytes = r->buf + r->at;
     r->at += size;
@@ -220,7 +221,8 @@ read_string(struct reader *r, size_t bound, const char **text, uint32_t *length,
         return rc;
     }
     if (*length >= bound) {
-        return zb_err_set(err, ZB_E_LIMIT, "%u bytes, at most %zu", *length, bound - 1);
+        (void)zb_err_set(err, ZB_E_LIMIT, "%u bytes, at most %zu", *length, bound - 1);
+        return ZB_E_LIMIT;
     }
     rc = read_bytes(r, *length, &bytes, err);
     if (rc == ZB_OK && *length > 0 && memchr(bytes, '\0', *length) != NULL) {

@@ -9,7 +9,7 @@
 /* A field f of struct t; what differs by kind follows. */
 #define FIELD(k, t, f, ...)                                                                        \
     {                                                                                              \
-        .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
+        .name = #f, .kind = (k), .offset = offsetof(struct t, f),                                  \
         .size = sizeof(((struct t *)0)->f), .count_offset = ZB_FIELD_NO_COUNT, __VA_ARGS__         \
     }
 #define INT(t, f) FIELD(ZB_FIELD_INT, t, f, .max = 0)
@@ -22,14 +22,14 @@
 /* Elements with their number in field n. */
 #define COUNTED(k, t, f, n, m, s)                                                                  \
     {                                                                                              \
-        .name = #f, .kind = k, .offset = offsetof(struct t, f),                                    \
+        .name = #f, .kind = (k), .offset = offsetof(struct t, f),                                  \
         .count_offset = offsetof(struct t, n), .max = (m), .shape = &(s)                           \
     }
 #define LIST(t, f, n, m, s) COUNTED(ZB_FIELD_LIST, t, f, n, m, s)
 #define ARRAY(t, f, n, m, s) COUNTED(ZB_FIELD_ARRAY, t, f, n, m, s)
 #define SHAPE(f, s)                                                                                \
     {                                                                                              \
-        .fields = f, .fields_count = sizeof(f) / sizeof((f)[0]), .size = s                         \
+        .fields = (f), .fields_count = sizeof(f) / sizeof((f)[0]), .size = (s)                     \
     }
 
 #endif

@@ -375,7 +375,7 @@ fill_observed(struct zb_zfs_tree *tree, struct zb_err *err)
     struct questions states = {0};
     enum zb_rc rc = ZB_OK;
 
-    if (!questions_init(&guids, tree->count) || !questions_init(&states, tree->count)) {
+    if (!questions_init(&guids, tree->count + 1) || !questions_init(&states, tree->count + 1)) {
         rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
         goto out;
     }
@@ -412,8 +412,9 @@ observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
         rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, names.count,
                         ZB_DATASETS_MAX);
     }
-    if (rc == ZB_OK && (out.datasets = calloc(names.count, sizeof *out.datasets)) == NULL) {
-        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+    if (rc == ZB_OK && (out.datasets = calloc(names.count + 1, sizeof *out.datasets)) == NULL) {
+        (void)zb_err_set(err, ZB_E_NOMEM, "no memory");
+        rc = ZB_E_NOMEM;
     }
     for (size_t i = 0; rc == ZB_OK && i < names.count; i++) {
         rc = zb_zfs_props_get(names.names[i], &out.datasets[i], err);

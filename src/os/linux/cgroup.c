@@ -218,7 +218,7 @@ procs_signal(int dir_fd, int sig)
 {
     int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
-    int pid;
+    char line[32];
 
     if (f == NULL) {
         if (fd >= 0) {
@@ -226,9 +226,10 @@ procs_signal(int dir_fd, int sig)
         }
         return;
     }
-    while (fscanf(f, "%d", &pid) == 1) {
+    while (fgets(line, sizeof(line), f) != NULL) {
+        long pid = strtol(line, NULL, 10); /* 0: of another pid namespace */
         if (pid > 1) {
-            (void)kill(pid, sig); /* ESRCH: it ended meanwhile */
+            (void)kill((pid_t)pid, sig); /* ESRCH: it ended meanwhile */
         }
     }
     (void)fclose(f);

@@ -23,17 +23,18 @@ path_check(const char *path, struct zb_err *err)
     return ZB_OK;
 }
 
-/* Opens one component; name is NUL-terminated. shown is the path up to it, for messages. */
+/* Opens one component; name is NUL-terminated. flags: with O_CREAT it is made if missing. shown is
+ * the path up to it, for messages. */
 static enum zb_rc
-open_component(int at, const char *name, bool make, int flags, const char *shown, int *fd,
-               struct zb_err *err)
+open_component(int at, const char *name, int flags, const char *shown, int *fd, struct zb_err *err)
 {
-    int found = openat(at, name, flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (found < 0 && errno == ENOENT && make) {
+    int how = (flags & ~O_CREAT) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int found = openat(at, name, how);
+    if (found < 0 && errno == ENOENT && (flags & O_CREAT) != 0) {
         if (mkdirat(at, name, 0755) != 0 && errno != EEXIST) {
             return zb_err_sys(err, errno, "make directory %s", shown);
         }
-        found = openat(at, name, flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        found = openat(at, name, how);
     }
     if (found >= 0) {
         *fd = found;
@@ -75,7 +76,7 @@ zb_os_dir_open_parent(const char *path, bool make, int *fd, const char **last, s
             component[slash - name] = '\0';
             memcpy(shown, path, (size_t)(slash - path));
             shown[slash - path] = '\0';
-            rc = open_component(at, component, make, O_PATH, shown, &next, err);
+            rc = open_component(at, component, O_PATH | (make ? O_CREAT : 0), shown, &next, err);
         }
         close(at);
         if (rc != ZB_OK) {
@@ -92,12 +93,12 @@ enum zb_rc
 zb_os_dir_open(const char *path, bool make, int *fd, struct zb_err *err)
 {
     int parent = -1;
-    const char *last = NULL;
+    const char *last = "";
     enum zb_rc rc = zb_os_dir_open_parent(path, make, &parent, &last, err);
     if (rc != ZB_OK) {
         return rc;
     }
-    rc = open_component(parent, last, make, O_RDONLY, path, fd, err);
+    rc = open_component(parent, last, O_RDONLY | (make ? O_CREAT : 0), path, fd, err);
     close(parent);
     return rc;
 }

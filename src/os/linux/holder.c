@@ -252,7 +252,7 @@ scan_fds(struct scan *s, pid_t pid)
         char magic[400];
         if (isdigit((unsigned char)e->d_name[0])) {
             snprintf(magic, sizeof magic, "%s/%s", path, e->d_name);
-            note_file(s, pid, ZB_OS_HOLDER_FD, atoi(e->d_name), magic);
+            note_file(s, pid, ZB_OS_HOLDER_FD, (int)strtol(e->d_name, NULL, 10), magic);
         }
     }
     if (d != NULL) {
@@ -260,7 +260,29 @@ scan_fds(struct scan *s, pid_t pid)
     }
 }
 
-/* Mapped files, each once per process: "start-end perms offset major:minor inode   path". */
+/* A line of maps, "start-end perms offset major:minor inode   path". False: not of a file. */
+static bool
+map_parse(const char *line, dev_t *dev, const char **path)
+{
+    char *end;
+
+    for (int field = 0; field < 3; field++) {
+        line += strcspn(line, " ");
+        line += strspn(line, " ");
+    }
+    unsigned long major_number = strtoul(line, &end, 16);
+    if (*end != ':') {
+        return false;
+    }
+    *dev = makedev((unsigned)major_number, (unsigned)strtoul(end + 1, &end, 16));
+    if (strtoull(end, &end, 10) == 0) {
+        return false;
+    }
+    *path = end + strspn(end, " ");
+    return true;
+}
+
+/* Mapped files, each once per process. */
 static void
 scan_maps(struct scan *s, pid_t pid)
 {
@@ -272,23 +294,19 @@ scan_maps(struct scan *s, pid_t pid)
     char *text = zb_os_file_read(path);
     char *cursor = text;
     while (cursor != NULL && (line = strsep(&cursor, "\n")) != NULL) {
-        unsigned major_number;
-        unsigned minor_number;
-        unsigned long long inode;
-        int at = 0;
-        if (sscanf(line, "%*x-%*x %*4s %*x %x:%x %llu %n", &major_number, &minor_number, &inode,
-                   &at) != 3 ||
-            inode == 0 || at == 0 || strcmp(line + at, last) == 0) {
+        const char *file = "";
+        dev_t dev = 0;
+        if (!map_parse(line, &dev, &file) || strcmp(file, last) == 0) {
             continue;
         }
-        struct wanted *w = find_wanted(s, makedev(major_number, minor_number));
+        struct wanted *w = find_wanted(s, dev);
         struct zb_os_holder *h = w != NULL ? add_holder(s, ZB_OS_HOLDER_MAP, pid) : NULL;
         if (h != NULL) {
             h->detached = !w->attached;
             zb_strcopy(h->dataset, sizeof h->dataset, w->dataset);
-            set_path(h, line + at);
+            set_path(h, file);
         }
-        snprintf(last, sizeof last, "%.*s", (int)sizeof last - 1, line + at);
+        snprintf(last, sizeof last, "%.*s", (int)sizeof last - 1, file);
     }
     free(text);
 }
@@ -340,7 +358,7 @@ for_each_process(struct scan *s, void (*fn)(struct scan *, pid_t), struct zb_err
         return zb_err_sys(err, errno, "read /proc");
     }
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        int pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
+        int pid = isdigit((unsigned char)e->d_name[0]) ? (int)strtol(e->d_name, NULL, 10) : 0;
         if (pid > 0) {
             fn(s, (pid_t)pid);
         }

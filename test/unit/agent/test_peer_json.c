@@ -137,7 +137,7 @@ a_missing_key_refuses_all(void **state)
         "version",          "rc",       "set",          "suspects",
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "fork",     "running",      "modified",
-        "exists",           "start_ms", "bases", "floor",
+        "exists",           "start_ms", "bases",        "floor",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);
