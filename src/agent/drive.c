@@ -5,6 +5,7 @@
 #include "agent/member.h"
 #include "agent/memo.h"
 #include "agent/must.h"
+#include "agent/pause.h"
 #include "agent/peer_json.h"
 #include "agent/ship.h"
 
@@ -266,6 +267,7 @@ step_run(struct zb_drive *d, struct zb_event *event)
     zb_core_step(d->a->core, event, &d->plan);
     for (uint32_t i = 0; i < d->plan.actions_count && !d->a->stopping; i++) {
         action_start(d->a, &d->plan.actions[i]);
+        zb_pause_point(&d->plan.actions[i]);
     }
 }
 
