@@ -6,6 +6,7 @@ import time
 
 import pytest
 from zblab import CommandError, CommandTimeout, Lab, LabError, wait_until
+from zblab.watch import Seen, one_writer
 
 
 def ping(host, other, count=1):
@@ -129,6 +130,22 @@ def test_down_leaves_nothing(tmp_path):
     assert not os.path.exists(lab.dir)
     assert not os.path.exists(f"/run/netns/{lab.net.netns}")
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+def seen(*moments, mounts=("ns 1 d",), written=0):
+    """Observations of a host that take a tenth of a second each."""
+    return [Seen(at, at + 0.1, frozenset(mounts), {"d": written}) for at in moments]
+
+
+def test_watch_finds_two_writers_and_nothing_else():
+    one_writer({"vm1": seen(1, 2), "vm2": seen(2.3, 3)}, 0)  # one after the other
+    one_writer({"vm1": seen(1) + [None] + seen(3), "vm2": seen(2.1, 2.5)}, 0)  # vm1 was off
+    one_writer({"vm1": seen(1, 3, 4, mounts=()), "vm2": seen(2, 3)}, 0)
+    with pytest.raises(AssertionError, match="both writable"):
+        one_writer({"vm1": seen(1, 2, 3), "vm2": seen(1.5, 2.5)}, 0)
+    lazy = seen(2, mounts=()) + seen(2.5, mounts=(), written=9)
+    with pytest.raises(AssertionError, match="vm2 wrote"):
+        one_writer({"vm1": seen(1, 2, 3), "vm2": lazy}, 0)
 
 
 @pytest.mark.long
