@@ -40,9 +40,7 @@ POINTS = (
     Point(7, "R-take", "target", True),
     Point(7, "R-granted", "target", True),
     Point(8, "R-writable", "target", True),
-    Point(8, "8-begin", "source", True),
     Point(9, "R-started", "target", True),
-    Point(9, "9-begin", "source", True),
 )
 # Each step once, kinds and sides in turn.
 ONCE = (
