@@ -126,19 +126,19 @@ class Fault:
         self.cluster = cluster
         self.host = host
         self.kind = kind
+        self.keeper = cluster.keeper_pid(host)
+        self.engine = cluster.engine_pid(host)
 
     def strike(self):
         """Does it."""
-        host = self.host
-        keeper, engine = self.cluster.keeper_pid(host), self.cluster.engine_pid(host)
         if self.kind == "power":
-            host.power_cut()
+            self.host.power_cut()
         elif self.kind == "link":
-            host.link(False)
+            self.host.link(False)
         else:
-            pids = {"engine": f"{engine}", "keeper": f"{keeper}", "both": f"{keeper} {engine}"}
-            host.run(f"kill -9 {pids[self.kind]}")
-            self.gone = engine
+            pids = {"engine": [self.engine], "keeper": [self.keeper],
+                    "both": [self.keeper, self.engine]}[self.kind]
+            self.host.run("kill -9 " + " ".join(map(str, pids)))
 
     def heal(self):
         """Ends it."""
@@ -152,7 +152,7 @@ class Fault:
             host.link(True)
             return
         else:
-            wait_until(lambda: host.run(f"kill -0 {self.gone}", check=False).rc != 0, 30,
+            wait_until(lambda: host.run(f"kill -0 {self.engine}", check=False).rc != 0, 30,
                        "the engine is gone")
         if self.kind != "engine":
             cluster.daemon_start(host)
@@ -217,6 +217,7 @@ def strike(cluster, case, source, target):
 def run_case(cluster, watch, case, folder):
     """One case with all that has to hold; returns what became of the move."""
     source = cluster.leader(NAME)
+    assert source in cluster.hosts[:2]
     target = next(host for host in cluster.hosts[:2] if host is not source)
     cluster.lab.each(points_clear)
     begun = time.monotonic()
