@@ -230,9 +230,9 @@ swift_run(struct search *x)
 
     for (uint32_t i = 0; i < w->heap_count && !w->failed;) {
         const struct sim_item *at = item_at(w, i);
-        bool swift = at->node >= x->bounds.nodes_free ||
-                     ((at->kind == SIM_SHIP || at->kind == SIM_MESSAGE) &&
-                      at->peer >= x->bounds.nodes_free);
+        bool swift =
+            at->node >= x->bounds.nodes_free ||
+            ((at->kind == SIM_SHIP || at->kind == SIM_MESSAGE) && at->peer >= x->bounds.nodes_free);
         if (swift && at->kind != SIM_START_NODE && at->kind != SIM_START_ENGINE &&
             (at->kind != SIM_MESSAGE || is_oldest(w, at))) {
             item_remove(w, i, &item);
