@@ -33,7 +33,7 @@ options_of(uint64_t seed, uint32_t steps, struct sim_options *o)
 }
 
 struct totals {
-    uint64_t steps, faults, moves, moves_done, runs, failed;
+    uint64_t steps, faults, faults_least, moves, moves_done, runs, failed;
 };
 
 static bool
@@ -48,6 +48,9 @@ seed_run(uint64_t seed, uint32_t steps, bool trace, struct totals *t)
     ok = sim_run(&world);
     t->steps += world.steps;
     t->faults += world.faults;
+    if (t->runs == 0 || world.faults < t->faults_least) {
+        t->faults_least = world.faults;
+    }
     t->moves += world.moves;
     t->moves_done += world.moves_done;
     t->runs++;
@@ -88,19 +91,24 @@ seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace, bool stop)
         sim_close(&world);
     }
     seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
-    printf(
-        "%lu seeds, %lu steps, %lu faults, %lu moves asked, %lu done; %lu failed; %.0f steps/s\n",
-        (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
-        (unsigned long)t.moves, (unsigned long)t.moves_done, (unsigned long)t.failed,
-        (double)t.steps / (seconds > 0 ? seconds : 1));
+    printf("%lu seeds, %lu steps, %lu faults (at least %lu each), %lu moves asked, %lu done; %lu "
+           "failed;"
+           " %.0f steps/s\n",
+           (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
+           (unsigned long)t.faults_least, (unsigned long)t.moves, (unsigned long)t.moves_done,
+           (unsigned long)t.failed, (double)t.steps / (seconds > 0 ? seconds : 1));
     return t.failed != 0;
 }
 
 static int
 usage(void)
 {
-    fprintf(stderr, "usage: zbsim --seeds A-B | --seed N [--trace], with [--steps N] [--stop]\n"
-                    "             [--mutation NAME]; zbsim --list-mutations\n");
+    fprintf(stderr,
+            "usage: zbsim --seeds A-B | --seed N [--trace], with [--steps N] [--stop]\n"
+            "             [--mutation NAME]\n"
+            "       zbsim --list-mutations\n"
+            "       zbsim --exhaust [--nodes 2|3] [--nodes-free N] [--moves N] [--crashes N]\n"
+            "             [--kills N] [--writes N] [--ticks N] [--states N]\n");
     return 2;
 }
 
@@ -148,38 +156,86 @@ mutation_run(const char *name, int argc, char **argv)
     return 2;
 }
 
+/* Options with a number. */
+struct numbers {
+    unsigned long seed, steps, nodes, nodes_free, moves, crashes, kills, writes, ticks, states;
+};
+
+static bool
+number_read(struct numbers *n, const char *name, const char *text)
+{
+    const struct {
+        const char *name;
+        unsigned long *value;
+    } all[] = {
+        {"seed", &n->seed},       {"steps", &n->steps},
+        {"nodes", &n->nodes},     {"moves", &n->moves},
+        {"crashes", &n->crashes}, {"kills", &n->kills},
+        {"writes", &n->writes},   {"ticks", &n->ticks},
+        {"states", &n->states},   {"nodes-free", &n->nodes_free},
+    };
+    char *end;
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (strcmp(all[i].name, name) == 0) {
+            *all[i].value = strtoul(text, &end, 10);
+            return *text != '\0' && *end == '\0';
+        }
+    }
+    return false;
+}
+
+static int
+exhaust(const struct numbers *n)
+{
+    struct sim_bounds bounds = {.nodes = (unsigned)n->nodes,
+                                .nodes_free = (unsigned)n->nodes_free,
+                                .moves = (unsigned)n->moves,
+                                .crashes = (unsigned)n->crashes,
+                                .kills = (unsigned)n->kills,
+                                .writes = (unsigned)n->writes,
+                                .ticks = (unsigned)n->ticks,
+                                .states_max = n->states};
+
+    if (n->nodes < 2 || n->nodes > 3) {
+        return usage();
+    }
+    return sim_exhaust(&world, &bounds) ? 0 : 1;
+}
+
 int
 main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"seeds", required_argument, NULL, 's'},
         {"seed", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'k'},
+        {"steps", required_argument, NULL, 'n'},
         {"trace", no_argument, NULL, 't'},
         {"stop", no_argument, NULL, 'e'},
         {"mutation", required_argument, NULL, 'm'},
         {"list-mutations", no_argument, NULL, 'l'},
         {"exhaust", no_argument, NULL, 'x'},
-        {"moves", required_argument, NULL, 'M'},
-        {"crashes", required_argument, NULL, 'C'},
-        {"kills", required_argument, NULL, 'K'},
-        {"writes", required_argument, NULL, 'W'},
-        {"ticks", required_argument, NULL, 'T'},
-        {"states", required_argument, NULL, 'S'},
-        {"nodes", required_argument, NULL, 'N'},
-        {"nodes-free", required_argument, NULL, 'F'},
+        {"nodes", required_argument, NULL, 'n'},
+        {"nodes-free", required_argument, NULL, 'n'},
+        {"moves", required_argument, NULL, 'n'},
+        {"crashes", required_argument, NULL, 'n'},
+        {"kills", required_argument, NULL, 'n'},
+        {"writes", required_argument, NULL, 'n'},
+        {"ticks", required_argument, NULL, 'n'},
+        {"states", required_argument, NULL, 'n'},
         {NULL, 0, NULL, 0},
     };
+    struct numbers n = {
+        .steps = 20000, .nodes = 3, .nodes_free = 2, .moves = 1, .states = 20000000};
     uint64_t from = 0;
     uint64_t to = 0;
-    uint32_t steps = 20000;
-    struct sim_bounds bounds = {.nodes = 3, .nodes_free = 2, .moves = 1, .states_max = 40000000};
-    bool exhaust = false;
+    bool exhaustive = false;
     bool trace = false;
     bool stop = false; /* at the first failure */
+    int which = 0;
     int c;
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "", options, &which)) != -1) {
         switch (c) {
         case 's':
             if (sscanf(optarg, "%lu-%lu", &from, &to) != 2 || from > to || from == 0) {
@@ -187,10 +243,9 @@ main(int argc, char **argv)
             }
             break;
         case 'n':
-            from = to = strtoull(optarg, NULL, 10);
-            break;
-        case 'k':
-            steps = (uint32_t)strtoul(optarg, NULL, 10);
+            if (!number_read(&n, options[which].name, optarg)) {
+                return usage();
+            }
             break;
         case 't':
             trace = true;
@@ -203,41 +258,19 @@ main(int argc, char **argv)
         case 'l':
             return mutations_list();
         case 'x':
-            exhaust = true;
-            break;
-        case 'M':
-            bounds.moves = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'C':
-            bounds.crashes = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'K':
-            bounds.kills = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'W':
-            bounds.writes = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'N':
-            bounds.nodes = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'F':
-            bounds.nodes_free = (unsigned)strtoul(optarg, NULL, 10);
-            break;
-        case 'S':
-            bounds.states_max = strtoull(optarg, NULL, 10);
-            break;
-        case 'T':
-            bounds.ticks = (unsigned)strtoul(optarg, NULL, 10);
+            exhaustive = true;
             break;
         default:
             return usage();
         }
     }
-    if (exhaust && optind == argc) {
-        return sim_exhaust(&world, &bounds) ? 0 : 1;
+    if (exhaustive && optind == argc) {
+        return exhaust(&n);
     }
+    from = n.seed != 0 ? n.seed : from;
+    to = n.seed != 0 ? n.seed : to;
     if (from == 0 || optind != argc) {
         return usage();
     }
-    return seeds_run(from, to, steps, trace, stop);
+    return seeds_run(from, to, (uint32_t)n.steps, trace, stop);
 }

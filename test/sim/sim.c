@@ -491,7 +491,8 @@ sim_run(struct sim *w)
 {
     int64_t until_ms;
 
-    while (!w->failed && w->steps < w->opt.steps && w->versions_count < SIM_VERSIONS - 1000) {
+    while (!w->failed && (w->steps < w->opt.steps || (w->opt.fault_ms > 0 && w->faults < 20)) &&
+           w->versions_count < SIM_VERSIONS - 1000) {
         if (!sim_advance(w, w->now_ms + 3600000)) {
             sim_fail(w, "liveness: nothing is going to happen any more");
         }
