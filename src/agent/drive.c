@@ -231,9 +231,6 @@ action_start(struct zb_agent *a, const struct zb_action *action)
     case ZB_ACT_SHIP:
         zb_ship_start(a, action);
         break;
-    case ZB_ACT_SHIP_CANCEL:
-        zb_ship_cancel(a, action->target_id);
-        break;
     case ZB_ACT_MESSAGE:
         act_message(a, action);
         break;

@@ -192,8 +192,7 @@ enum zb_act_kind {
     ZB_ACT_SHIP, /* node, set, term: bring node to hold this set whole, and all snapshots in between
                   */
     /* not answered */
-    ZB_ACT_SHIP_CANCEL, /* target_id: the SHIP to end (it is still answered) */
-    ZB_ACT_MESSAGE,     /* node, msg */
+    ZB_ACT_MESSAGE, /* node, msg */
     ZB_ACT_STEP, /* command_id, step, phase, text, elapsed_ms, bytes: progress of a move; journalled
                   */
     ZB_ACT_REPLY, /* command_id, rc, text: ends a command */
@@ -227,7 +226,6 @@ struct zb_action {
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
     struct zb_set_id floor; /* PRUNE: so do all from this one on, if it is not none */
     int64_t timeout_ms;
-    uint64_t target_id;
     uint64_t command_id;
     enum zb_rc rc;
     uint32_t level; /* NOTE: 4 warning, 6 information */

@@ -249,7 +249,7 @@ start_action(struct world *w, unsigned node, const struct zb_action *a)
         snprintf(w->replies[w->replies_count++].text, 256, "%s", a->text);
     } else if (a->kind == ZB_ACT_STEP) {
         w->steps_seen[a->step] |= 1u << a->phase;
-    } else if (a->kind < ZB_ACT_SHIP_CANCEL) {
+    } else if (a->kind <= ZB_ACT_SHIP) {
         queue(w, w->now_ms + (a->kind == ZB_ACT_START ? 100 : OP_MS), node, NULL, a);
     }
 }
