@@ -34,7 +34,6 @@ static const struct act_op {
     [ZB_ACT_PROMOTE] = {ZB_KOP_PROMOTE, LIKES_MANIFEST, .looks = true},
     [ZB_ACT_START] = {ZB_KOP_START},
     [ZB_ACT_STOP] = {ZB_KOP_STOP},
-    [ZB_ACT_CHECK] = {ZB_KOP_CHECK},
     [ZB_ACT_SNAPSHOT] = {ZB_KOP_SNAPSHOT},
     [ZB_ACT_SEAL] = {ZB_KOP_SEAL, NEEDS_MANIFEST, .looks = true},
     [ZB_ACT_RELEASE] = {ZB_KOP_RELEASE, NEEDS_MANIFEST, .looks = true},

@@ -182,7 +182,6 @@ enum zb_act_kind {
     ZB_ACT_PROMOTE,  /* term, set, flags ZB_PROMOTE_* */
     ZB_ACT_START,    /* timeout_ms */
     ZB_ACT_STOP,     /* timeout_ms */
-    ZB_ACT_CHECK,    /* timeout_ms */
     ZB_ACT_SNAPSHOT, /* term, set.id, final: with syncfs */
     ZB_ACT_SEAL,     /* term, set */
     ZB_ACT_RELEASE,  /* term (next), node (target), set */

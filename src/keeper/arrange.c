@@ -79,7 +79,7 @@ zb_rules_arrange_next(const struct zb_manifest *m, const struct zb_rules_place *
             continue;
         }
         if (at < count && at == there) { /* the set has it again */
-            next->kind = ZB_ARRANGE_UNHIDE;
+            next->kind = ZB_ARRANGE_UNMARK;
             next->place = at;
             return ZB_OK;
         }

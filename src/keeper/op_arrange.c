@@ -59,7 +59,7 @@ arrangement_apply(struct zb_keeper *k, const struct zb_kreq *req, const struct z
     char to[ZB_DATASET_NAME_SIZE];
     enum zb_rc rc;
 
-    if (next->kind == ZB_ARRANGE_UNHIDE) {
+    if (next->kind == ZB_ARRANGE_UNMARK) {
         zb_log_info("%s is in the set again", name);
         return zb_zfs_props_inherit(name, &mark, 1, err);
     }

@@ -59,7 +59,6 @@ int64_t zb_rules_entry_dataset(const struct zb_manifest_entry *e, const struct z
 /* Dataset i is of no entry of the set: left over from a child that its leader destroyed, or
  * somebody's own. */
 bool zb_rules_is_orphan(const struct zb_manifest *m, const struct zb_keeper_facts *f, uint32_t i);
-/* *again: the same release was made before and stands; nothing is to be done. */
 /* A dataset of the tree, whatever it is. Everything is borrowed. */
 struct zb_rules_place {
     const char *rel;
@@ -70,7 +69,7 @@ struct zb_rules_place {
 enum zb_rules_arrange_kind {
     ZB_ARRANGE_NOTHING, /* every entry's dataset is in its place, or not here */
     ZB_ARRANGE_RENAME,
-    ZB_ARRANGE_UNHIDE, /* its orphan's mark goes */
+    ZB_ARRANGE_UNMARK, /* its orphan's mark goes */
 };
 struct zb_rules_arrangement {
     enum zb_rules_arrange_kind kind;
@@ -84,6 +83,7 @@ struct zb_rules_arrangement {
 enum zb_rc zb_rules_arrange_next(const struct zb_manifest *m, const struct zb_rules_place *places,
                                  size_t count, struct zb_rules_arrangement *next,
                                  struct zb_err *err) ZB_CHECKED;
+/* *again: the same release was made before and stands; nothing is to be done. */
 enum zb_rc zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
                             const struct zb_keeper_facts *f, bool *again,
                             struct zb_err *err) ZB_CHECKED;

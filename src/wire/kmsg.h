@@ -59,7 +59,9 @@ enum zb_kop {
  *            (conf/service.h); empty text removes a definition (refused while mounted or running;
  *            record and data stay). Stored durably; refuses a lower version than the stored one.
  * OBSERVE    service -> record, datasets, running, mounted_here, sealed, pool_guid, pool_free_bytes. CREATE, SEAL,
- *            RELEASE, GRANT, LEARN (of something new), PROMOTE and DEMOTE fill the same when they succeed. Never changes anything, except that the
+ *            RELEASE, GRANT, LEARN (of something new), PROMOTE and DEMOTE fill the same when they succeed. written_bytes of an unmounted
+ *            dataset is 0 when its content equals the newest snapshot's, which is compared by owning it for a moment, only while no receive or
+ *            change is under way; else it is ZFS's own number. Never changes anything, except that the
  *            first OBSERVE of a service after the keeper's start replays intent logs (G6) of a tree
  *            this node may have led, unless it is still mounted from before (M12).
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
@@ -113,11 +115,12 @@ enum zb_kop {
  * GRANT      service, term, node (candidate), nonce (candidate's), version (voters version).
  *            M2: refuses while mounted or running here; refuses a term not above every term granted, unless
  *            equal in term and node, or not above the learned one, or by an older version than the last
- *            grant's (M11); then durable. Receives are ended first. -> record.
+ *            grant's (M11); then durable. Receives are ended first. Where this node may have led, nothing may hold the tree, mounted or not
+ *            (ZB_E_HELD; not asked where a newer bookmark keeps it from being proven). -> record.
  * LEARN      service, term, node (established leader), manifest (fork, may be empty). Raises the learned term,
  *            suspects become {leader}. Refuses a lower term than granted or learned, and the same term with
  *            another leader (ZB_E_MISMATCH: split brain, reported loudly). A tree that this node has mounted or
- *            sealed under a lower term is then given up as by DEMOTE. What is known already changes nothing.
+ *            sealed under a lower term is then given up as by DEMOTE, even if the record could not be stored. What is known already changes nothing.
  * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and nothing
  *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)

@@ -1,10 +1,11 @@
 /*
- * Every interleaving: the production core and rules, three nodes, one service of one dataset, from
- * a cluster at rest. The search decides what happens next: which message arrives, which operation
- * of a keeper goes one stage further, which answer, transfer or restart; when a clock reaches the
- * core's next wake-up; and, up to the given numbers, a move, a write, a power cut, the end of an
- * engine. States that are equal but for names of moments (state_hash.c) are one. Depth first; when
- * something breaks, again with a smaller depth until the way there is the shortest.
+ * Every interleaving: the production core and rules, two or three nodes, one service of one
+ * dataset, from a cluster at rest. The search decides what happens next: which message arrives,
+ * which operation of a keeper goes one stage further, which answer, transfer or restart; when a
+ * clock reaches the core's next wake-up; and, up to the given numbers, a move, a write, a power
+ * cut, the end of an engine. States that are equal but for names of moments (sim_state.c) are one.
+ * Depth first; when something breaks, again with a smaller depth until the way there is the
+ * shortest.
  */
 #include "sim_state.h"
 

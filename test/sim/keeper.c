@@ -117,8 +117,8 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
     }
 }
 
-void
-sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
+static void
+obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
 {
     const struct sim_service *s = &w->nodes[node].services[service];
     const struct zb_record *r = &s->record.rec;
@@ -192,8 +192,8 @@ lazily_held(const struct sim *w, const struct sim_service *s)
     return false;
 }
 
-bool
-sim_demote(struct sim *w, uint8_t node, uint8_t service)
+static bool
+demote(struct sim *w, uint8_t node, uint8_t service)
 {
     struct sim_service *s = &w->nodes[node].services[service];
 
@@ -235,7 +235,7 @@ mounts_settle(struct sim *w, uint8_t node, uint8_t service)
         return true;
     }
     sim_tell(w, node, "service %u is mounted and may not be", service);
-    return sim_demote(w, node, service);
+    return demote(w, node, service);
 }
 
 /* The start of a keeper; its first operation on a service replays the intent logs too (G6). */
@@ -272,7 +272,7 @@ static bool
 op_looks(enum zb_act_kind kind)
 {
     return kind != ZB_ACT_START && kind != ZB_ACT_STOP && kind != ZB_ACT_SNAPSHOT &&
-           kind != ZB_ACT_PRUNE && kind != ZB_ACT_CHECK;
+           kind != ZB_ACT_PRUNE;
 }
 
 void
@@ -331,7 +331,7 @@ sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool lo
     done->u.done.remounted = item->u.op.remounted;
     if (looks && service_settle(w, item->node, item->service)) {
         done->u.done.obs_valid = true;
-        sim_obs_fill(w, item->node, item->service, &done->u.done.obs);
+        obs_fill(w, item->node, item->service, &done->u.done.obs);
         sim_check_told(w, item->node, item->service);
     } else if (looks && item->u.op.kind == ZB_ACT_OBSERVE) {
         done->u.done.rc = ZB_E_FAILED;
@@ -340,8 +340,8 @@ sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool lo
 
 /* ---- the record ---- */
 
-/* Durable or not at all; now and then the store fails and the file has changed all the same: the
- * keeper then goes on with what the file says. */
+/* Durable or not at all; now and then the operation fails after it, and the core learns of the
+ * change only from what it observes. */
 static enum zb_rc
 record_store(struct sim *w, const struct sim_item *item, const struct zb_keeper_record *next)
 {
@@ -399,7 +399,7 @@ op_learn(struct sim *w, struct sim_item *item, struct sim_request *r)
     zb_rules_learned(&next, &r->req);
     rc = record_store(w, item, &next);
     if (rc == ZB_OK && s->stage != ZB_STAGE_REST) {
-        rc = sim_demote(w, item->node, item->service) ? ZB_OK : ZB_E_HELD;
+        rc = demote(w, item->node, item->service) ? ZB_OK : ZB_E_HELD;
     }
     return rc;
 }
@@ -559,8 +559,6 @@ op_claims(const struct sim *w, const struct sim_item *item, const struct sim_req
     switch (item->u.op.kind) {
     case ZB_ACT_OBSERVE:
         return !s->settled;
-    case ZB_ACT_CHECK:
-        return false;
     case ZB_ACT_LEARN:
         return zb_rules_learn(&s->record, &r->req, &known, &err) == ZB_OK && !known;
     default:
@@ -614,7 +612,7 @@ op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_
     case ZB_ACT_STOP:
         return op_stop(w, item);
     case ZB_ACT_DEMOTE:
-        return sim_demote(w, item->node, item->service) && !item->u.op.fail ? ZB_OK : ZB_E_HELD;
+        return demote(w, item->node, item->service) && !item->u.op.fail ? ZB_OK : ZB_E_HELD;
     case ZB_ACT_PRUNE:
         return item->u.op.fail ? ZB_E_FAILED : op_prune(w, item, r);
     default:

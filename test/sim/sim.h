@@ -188,9 +188,6 @@ struct sim_item {
 
 struct sim_version {
     uint32_t parent;
-    uint8_t service;
-    uint8_t uuid;
-    bool acked;
 };
 
 struct sim_manifest {
@@ -349,7 +346,6 @@ void sim_facts_fill(struct sim *w, uint8_t node, uint8_t service, struct sim_fac
 void sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request *r);
 void sim_manifest_expand(const struct sim_manifest *m, struct zb_manifest *out,
                          struct zb_manifest_entry *entries);
-void sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs);
 void sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a);
 void sim_op_run(struct sim *w, struct sim_item *item);
 void sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool looks);
@@ -360,7 +356,6 @@ int64_t sim_op_seal(struct sim *w, struct sim_item *item);
 int64_t sim_op_snapshot(struct sim *w, struct sim_item *item);
 void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
-bool sim_demote(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);
 void sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a);
 void sim_ship_run(struct sim *w, struct sim_item *item);

@@ -53,13 +53,12 @@ const char *
 sim_act_word(enum zb_act_kind kind)
 {
     static const char *const words[] = {
-        [ZB_ACT_OBSERVE] = "observe", [ZB_ACT_CREATE] = "create",   [ZB_ACT_GRANT] = "grant",
-        [ZB_ACT_LEARN] = "learn",     [ZB_ACT_PROMOTE] = "promote", [ZB_ACT_START] = "start",
-        [ZB_ACT_STOP] = "stop",       [ZB_ACT_CHECK] = "check",     [ZB_ACT_SNAPSHOT] = "snapshot",
-        [ZB_ACT_SEAL] = "seal",       [ZB_ACT_RELEASE] = "release", [ZB_ACT_DEMOTE] = "demote",
-        [ZB_ACT_PRUNE] = "prune",     [ZB_ACT_SHIP] = "ship",       [ZB_ACT_MESSAGE] = "message",
-        [ZB_ACT_STEP] = "step",       [ZB_ACT_REPLY] = "reply",     [ZB_ACT_NOTE] = "note",
-        [ZB_ACT_TERM] = "term",
+        [ZB_ACT_OBSERVE] = "observe", [ZB_ACT_CREATE] = "create",     [ZB_ACT_GRANT] = "grant",
+        [ZB_ACT_LEARN] = "learn",     [ZB_ACT_PROMOTE] = "promote",   [ZB_ACT_START] = "start",
+        [ZB_ACT_STOP] = "stop",       [ZB_ACT_SNAPSHOT] = "snapshot", [ZB_ACT_SEAL] = "seal",
+        [ZB_ACT_RELEASE] = "release", [ZB_ACT_DEMOTE] = "demote",     [ZB_ACT_PRUNE] = "prune",
+        [ZB_ACT_SHIP] = "ship",       [ZB_ACT_MESSAGE] = "message",   [ZB_ACT_STEP] = "step",
+        [ZB_ACT_REPLY] = "reply",     [ZB_ACT_NOTE] = "note",         [ZB_ACT_TERM] = "term",
     };
     return kind < sizeof(words) / sizeof(words[0]) && words[kind] != NULL ? words[kind] : "?";
 }

@@ -74,7 +74,7 @@ names_settle(struct names *n)
         if (rc != ZB_OK || next.kind == ZB_ARRANGE_NOTHING) {
             return rc;
         }
-        if (next.kind == ZB_ARRANGE_UNHIDE) {
+        if (next.kind == ZB_ARRANGE_UNMARK) {
             n->places[next.place].orphan = false;
             continue;
         }
