@@ -409,8 +409,11 @@ void
 zb_ship_set_made(struct zb_agent *a, uint16_t service, const struct zb_set_ref *set, bool foreign)
 {
     struct zb_ship_line *line = &a->ships->lines[service];
-    if (line->count > 0 && line->sets[line->count - 1].ref.id.term != set->id.term) {
-        line->count = 0; /* others made sets in between */
+    /* Others made sets in between, or one of this node's is not known to be whole: what lies
+     * between is not known. */
+    if (line->count > 0 && (line->sets[line->count - 1].ref.id.term != set->id.term ||
+                            line->sets[line->count - 1].ref.id.seq + 1 != set->id.seq)) {
+        line->count = 0;
     }
     if (line->count == ZB_SHIP_LINE_MAX) {
         memmove(&line->sets[0], &line->sets[1], (ZB_SHIP_LINE_MAX - 1) * sizeof(line->sets[0]));

@@ -163,7 +163,7 @@ answer(struct step *x, uint8_t node, uint64_t term, uint64_t nonce, enum zb_rc r
     a->msg.term = term;
     a->msg.nonce = nonce;
     a->msg.rc = rc;
-    a->msg.set = s->obs.newest;
+    a->msg.set = *zb_core_reached(s); /* how far a child that is gone here came counts too */
     a->msg.suspects = s->obs.suspects;
     a->msg.granted_term = s->obs.granted_term;
     a->msg.granted_to = s->obs.granted_to;

@@ -98,7 +98,10 @@ zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
     p->known = true;
     p->report = *m;
     p->report_at = x->now;
-    p->position = m->set;
+    /* What is told in the middle of a transfer may be half of what it brings. */
+    if (p->ship_id == 0 || !p->position_known || zb_set_id_cmp(m->set.id, p->position.id) < 0) {
+        p->position = m->set;
+    }
     p->position_known = true;
     release_wanted(x, node, m);
 }

@@ -6,15 +6,24 @@
 
 /* ---- RELEASE ---- */
 
-/* S2: proven at the moment of the release, not only when it was sealed. */
+/* S2: proven at the moment of the release, not only when it was sealed. First that nothing holds
+ * the tree: what is looked at after that changes no more. */
 static enum zb_rc
-release_prove(const struct zb_keeper_job *job, const struct zb_keeper_view *view,
-              const struct zb_keeper_facts *facts, struct zb_err *err)
+release_prove(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
+              struct zb_keeper_facts *facts, struct zb_err *err)
 {
     enum zb_rc rc = zb_rules_idle(facts, err);
 
     if (rc == ZB_OK) {
         rc = zb_keeper_tree_free_prove(view, err);
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_view_close(view);
+        rc = zb_keeper_view_open(k, job->req.service, view, err);
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_written_prove(view, NULL, true);
+        rc = zb_keeper_facts(k, job, view, false, facts, err);
     }
     return rc == ZB_OK ? zb_rules_tree_equal(&job->req.manifest, facts, err) : rc;
 }
@@ -30,14 +39,13 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
     zb_keeper_record_copy(k, job->service, &next);
     if (rc == ZB_OK) {
-        zb_keeper_written_prove(&view, NULL, true);
         rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_release(&next, &job->req, &facts, &again, err);
     }
     if (rc == ZB_OK && !again) {
-        rc = release_prove(job, &view, &facts, err);
+        rc = release_prove(k, job, &view, &facts, err);
         if (rc == ZB_OK) {
             rc = zb_rules_released(&next, &job->req, err);
         }

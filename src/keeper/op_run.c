@@ -85,10 +85,16 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_mono begin = zb_mono_now();
     struct zb_keeper_view view = {0};
     struct zb_keeper_facts facts;
+    struct zb_keeper_record r;
     struct own_runner own;
     struct zb_err ignored;
-    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    enum zb_rc rc;
 
+    zb_keeper_record_copy(k, job->service, &r);
+    rc = zb_rules_leads(&r, k->conf->node, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    }
     if (rc == ZB_OK) {
         rc = zb_keeper_facts(k, job, &view, false, &facts, err);
     }

@@ -228,6 +228,12 @@ zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t from
 }
 
 enum zb_rc
+zb_rules_leads(const struct zb_keeper_record *r, const char *self, struct zb_err *err)
+{
+    return leads_check(r, r->rec.established_term, self, err);
+}
+
+enum zb_rc
 zb_rules_start(const struct zb_keeper_facts *f, struct zb_err *err)
 {
     if (f->stage != ZB_STAGE_MOUNTED) {

@@ -45,6 +45,9 @@ enum zb_rc zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_k
                                     struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t fromguid,
                                   struct zb_err *err) ZB_CHECKED;
+/* This node leads, by its record: before anything is mounted or started. */
+enum zb_rc zb_rules_leads(const struct zb_keeper_record *r, const char *self,
+                          struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_start(const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_seal(const struct zb_keeper_record *r, const struct zb_kreq *req,
                          const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;

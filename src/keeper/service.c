@@ -70,10 +70,16 @@ freeze(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_err *er
 static void
 record_load(struct zb_keeper *k, struct zb_keeper_service *s)
 {
+    bool doubt = false;
     struct zb_err err;
 
     if (zb_keeper_record_load(k->dir_fd, s->name, &s->record, &err) == ZB_OK) {
         s->recorded = true;
+        /* An earlier life may have ended between its replacing and its being durable: what is acted
+         * on from here must not be gone after a crash. */
+        if (zb_keeper_record_store(k->dir_fd, s->name, &s->record, &doubt, &err) != ZB_OK) {
+            freeze(k, s, &err, "mend the file system of the state directory, then restart zbatond");
+        }
         return;
     }
     freeze(k, s, &err,

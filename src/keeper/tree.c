@@ -314,7 +314,11 @@ zb_keeper_tree_free_prove(const struct zb_keeper_view *view, struct zb_err *err)
         struct zb_os_holder_target target = {.dataset = names[i], .dev = e != NULL ? e->dev : 0};
         if (held[i].state == ZB_ZFS_HELD) {
             rc = holders_name(&target, 1, err);
-        } else if (held[i].state == ZB_ZFS_UNPROVEN) {
+        }
+    }
+    /* Only when none is held for sure: what cannot be proven is let pass by some. */
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
+        if (held[i].state == ZB_ZFS_UNPROVEN) {
             rc = zb_err_set(err, ZB_E_MISMATCH,
                             "that nothing holds %s cannot be proven: a "
                             "bookmark is newer than its newest snapshot",

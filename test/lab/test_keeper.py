@@ -171,7 +171,7 @@ def state_of(keeper, service="web"):
 @pytest.fixture(scope="module")
 def host():
     attached = os.environ.get("ZB_KEEPER_LAB")
-    lab = Lab.attach(attached) if attached else Lab(hosts=1, name="keeper")
+    lab = Lab.attach(attached) if attached else Lab(hosts=1)
     if not attached:
         lab.__enter__()
     try:

@@ -38,7 +38,7 @@ systemctl daemon-reload
 @pytest.fixture(scope="module")
 def keeper():
     attached = os.environ.get("ZB_KEEPER_LAB_SYSTEMD")
-    lab = Lab.attach(attached) if attached else Lab(hosts=1, name="keeper", init="systemd")
+    lab = Lab.attach(attached) if attached else Lab(hosts=1, init="systemd")
     if not attached:
         lab.__enter__()
     try:

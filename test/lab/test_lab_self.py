@@ -129,7 +129,9 @@ def test_down_leaves_nothing(tmp_path):
     lab.down()
     assert not os.path.exists(lab.dir)
     assert not os.path.exists(f"/run/netns/{lab.net.netns}")
-    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+    # Killed by then; who collects the processes' ends may take a moment.
+    wait_until(lambda: not [pid for pid in pids if os.path.exists(f"/proc/{pid}")], 30,
+               "the lab's processes are gone")
 
 
 def seen(*moments, mounts=("ns 1 d",), written=0):

@@ -41,7 +41,7 @@ def cases():
 @pytest.fixture(scope="module")
 def results():
     """Everything the program reported: {case: None or the text of its failure}."""
-    with Lab(hosts=1, name="zfslayer") as lab:
+    with Lab(hosts=1) as lab:
         host = lab["vm1"]
         host.put(os.path.join(BUILD, "test/lab/zfs/zfs_test"), f"{REMOTE}/zfs_test", mode=0o755)
         host.put("/usr/lib/x86_64-linux-gnu/libcmocka.so.0", f"{REMOTE}/libcmocka.so.0")

@@ -512,8 +512,11 @@ op_start(struct sim *w, struct sim_item *item, struct sim_facts *f)
 {
     struct sim_service *s = &w->nodes[item->node].services[item->service];
     struct zb_err err;
-    enum zb_rc rc;
+    enum zb_rc rc = zb_rules_leads(&s->record, node_names[item->node], &err);
 
+    if (rc != ZB_OK) {
+        return rc;
+    }
     if (s->stage == ZB_STAGE_MOUNTED) {
         sim_children_mount(w, item->node, item->service);
         sim_facts_fill(w, item->node, item->service, f);

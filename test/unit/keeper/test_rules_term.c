@@ -21,6 +21,11 @@ test_start(void **state)
     story_refused(&s, zb_rules_start(&s.f, &s.err), ZB_E_REFUSED, "it is sealed");
     story_follower(&s);
     story_refused(&s, zb_rules_start(&s.f, &s.err), ZB_E_REFUSED, "it is at rest");
+    story_refused(&s, zb_rules_leads(&s.r, s.f.self, &s.err), ZB_E_REFUSED, "not the established");
+    story_leader(&s);
+    story_refused(&s, zb_rules_leads(&s.r, s.f.self, &s.err), ZB_OK, "");
+    s.r.rec.learned_term++;
+    story_refused(&s, zb_rules_leads(&s.r, s.f.self, &s.err), ZB_E_REFUSED, "leads term");
 }
 
 static void
