@@ -330,7 +330,7 @@ def test_refusals_change_nothing(led):
     a.ask("promote", term=1, flags=["remount"]).bad("refused", "is mounted already")
     a.ask("promote", term=2).bad("refused", "not granted term 2 to itself")
     b.ask("promote", term=1).bad("refused", "not granted term 1 to itself")
-    b.ask("start").bad("refused", "not mounted read-write")
+    b.ask("start").bad("refused", "not the established leader")
     b.ask("learn", term=1, node="vb").bad("mismatch", "split brain")
     a.ask("seal", term=1, manifest=dict(first, term=2)).bad("refused", "not one of term 1")
     a.ask("unadopt").bad("refused", "is mounted")
