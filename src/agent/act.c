@@ -30,7 +30,7 @@ static const struct act_op {
     [ZB_ACT_OBSERVE] = {ZB_KOP_OBSERVE},
     [ZB_ACT_CREATE] = {ZB_KOP_CREATE, .looks = true},
     [ZB_ACT_GRANT] = {ZB_KOP_GRANT, .looks = true},
-    [ZB_ACT_LEARN] = {ZB_KOP_LEARN, LIKES_MANIFEST, .looks = true},
+    [ZB_ACT_LEARN] = {ZB_KOP_LEARN, .looks = true},
     [ZB_ACT_PROMOTE] = {ZB_KOP_PROMOTE, LIKES_MANIFEST, .looks = true},
     [ZB_ACT_START] = {ZB_KOP_START},
     [ZB_ACT_STOP] = {ZB_KOP_STOP},
@@ -81,6 +81,7 @@ zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct zb_c
     obs->released_term = r->released_term;
     obs->released_to = zb_peer_names_find(&names, r->released_to);
     obs->released_set = r->released_set;
+    obs->lineage = r->lineage;
     for (size_t i = 0; i < sizeof(r->suspects) / sizeof(r->suspects[0]); i++) {
         uint8_t node = zb_peer_names_find(&names, r->suspects[i]);
         if (r->suspects[i][0] != '\0' && node == ZB_NODE_NONE) {
@@ -229,8 +230,12 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
     } else if (action->kind == ZB_ACT_CREATE) {
         zb_strcopy(req->uuid, sizeof(req->uuid), a->cluster_id);
         req->flags = ZB_KF_UNMOUNT; /* who applied the declaration saw this and agreed */
+    } else if (action->kind == ZB_ACT_LEARN) {
+        req->lineage = action->lineage;
     } else if (action->kind == ZB_ACT_PROMOTE) {
-        req->flags = ((action->flags & ZB_PROMOTE_PLANNED) != 0 ? ZB_KF_PLANNED : 0) |
+        req->base_term = action->set.id.term;
+        req->base_seq = action->set.id.seq;
+        req->flags = ((action->flags & ZB_PROMOTE_EXACT) != 0 ? ZB_KF_EXACT : 0) |
                      ((action->flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
     }
 }
@@ -241,7 +246,7 @@ static bool
 request_manifest(struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req)
 {
     bool needed = ops[action->kind].needs == NEEDS_MANIFEST ||
-                  (action->kind == ZB_ACT_PROMOTE && (action->flags & ZB_PROMOTE_PLANNED) != 0);
+                  (action->kind == ZB_ACT_PROMOTE && (action->flags & ZB_PROMOTE_EXACT) != 0);
     const struct zb_manifest *m = NULL;
     struct zb_set_ref ref;
     if (ops[action->kind].needs == NEEDS_NOTHING) {

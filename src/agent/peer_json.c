@@ -11,6 +11,8 @@ static const char *const kind_words[] = {
     [ZB_MSG_GRANT_ANSWER] = "grant-answer",
     [ZB_MSG_RELEASED] = "released",
     [ZB_MSG_RELEASE_ASK] = "release-ask",
+    [ZB_MSG_FORWARD_ASK] = "forward-ask",
+    [ZB_MSG_FORWARD_ANSWER] = "forward-answer",
 };
 #define KINDS_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
 
@@ -62,11 +64,23 @@ bases_json(const struct zb_core_msg *msg)
     return list;
 }
 
+static json_t *
+lineage_json(const struct zb_lineage *l)
+{
+    json_t *list = zb_json_array_new();
+    for (uint32_t i = 0; i < l->count; i++) {
+        json_t *line = zb_must(json_object());
+        zb_json_put(line, "term", zb_json_u64(l->lines[i].term));
+        zb_json_put(line, "fork", id_json(l->lines[i].fork));
+        zb_json_append(list, line);
+    }
+    return list;
+}
+
 static void
 report_encode(const struct zb_core_msg *msg, json_t *o)
 {
     zb_json_put(o, "role", zb_json_int(msg->role));
-    zb_json_put(o, "fork", zb_json_set(&msg->fork));
     zb_json_put(o, "running", zb_json_bool(msg->running));
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
     zb_json_put(o, "exists", zb_json_bool(msg->exists));
@@ -95,6 +109,10 @@ zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
     zb_json_put(o, "established_term", zb_json_u64(msg->established_term));
     zb_json_put(o, "released_term", zb_json_u64(msg->released_term));
     zb_json_put(o, "released_to", node_json(names, msg->released_to));
+    zb_json_put(o, "failover", zb_json_bool(msg->failover));
+    zb_json_put(o, "allow_loss", zb_json_bool(msg->allow_loss));
+    zb_json_put(o, "sees_leader", zb_json_bool(msg->sees_leader));
+    zb_json_put(o, "lineage", lineage_json(&msg->lineage));
     if (msg->kind == ZB_MSG_REPORT) {
         report_encode(msg, o);
     }
@@ -164,6 +182,28 @@ id_read(struct zb_json_reader *r, const char *key, const json_t *value, struct z
 }
 
 static void
+lineage_read(struct zb_json_reader *r, struct zb_lineage *l)
+{
+    const json_t *list = json_object_get(r->object, "lineage");
+    if (!json_is_array(list) || json_array_size(list) > ZB_LINEAGE_MAX) {
+        zb_json_read_fail(r, "lineage");
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        struct zb_json_reader in = zb_json_read(json_array_get(list, i));
+        l->lines[i].term = zb_json_read_u64(&in, "term");
+        id_read(&in, "fork", json_object_get(in.object, "fork"), &l->lines[i].fork);
+        if (in.bad != NULL) {
+            zb_json_read_fail(r, "lineage");
+        }
+    }
+    l->count = (uint32_t)json_array_size(list);
+    if (!zb_lineage_valid(l)) {
+        zb_json_read_fail(r, "lineage");
+    }
+}
+
+static void
 bases_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
     const json_t *list = json_object_get(r->object, "bases");
@@ -181,7 +221,6 @@ static void
 report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
     msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
-    zb_json_read_set(r, "fork", &msg->fork);
     msg->running = zb_json_read_bool(r, "running");
     msg->modified = zb_json_read_bool(r, "modified");
     msg->exists = zb_json_read_bool(r, "exists");
@@ -213,6 +252,10 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
     got.established_term = zb_json_read_u64(&r, "established_term");
     got.released_term = zb_json_read_u64(&r, "released_term");
     got.released_to = node_read(names, &r, "released_to");
+    got.failover = zb_json_read_bool(&r, "failover");
+    got.allow_loss = zb_json_read_bool(&r, "allow_loss");
+    got.sees_leader = zb_json_read_bool(&r, "sees_leader");
+    lineage_read(&r, &got.lineage);
     if (got.kind == ZB_MSG_REPORT) {
         report_read(&r, &got);
     }

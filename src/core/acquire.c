@@ -292,7 +292,7 @@ learn_settle(struct step *x)
     a = zb_core_op(x, ZB_ACT_LEARN);
     a->term = term;
     a->node = leader;
-    a->set = s->peers[leader].report.fork;
+    a->lineage = s->peers[leader].report.lineage;
     return true;
 }
 

@@ -240,7 +240,6 @@ promote_done(struct step *x, const struct zb_core_result *r)
         a->node = x->core->opt.self;
         a->set = s->ask.set;
         a->reason = s->ask.reason;
-        s->fork = s->ask.set;
         s->first_set_due = true;
         s->next_seq = 0;
     }
@@ -412,6 +411,7 @@ apply(struct step *x, const struct zb_event *ev)
             x->s->peers[ev->node].position_known = true;
         }
         break;
+    case ZB_EV_DIVERGED:
     case ZB_EV_TICK:
     case ZB_EV_PEER_UP:
     case ZB_EV_PEER_DOWN:

@@ -15,7 +15,7 @@
 #ifndef ZB_CORE_CORE_H
 #define ZB_CORE_CORE_H
 
-#include "base/types.h"
+#include "base/lineage.h"
 
 #define ZB_NODE_NONE 0xffu
 #define ZB_CORE_ACTIONS_MAX                                                                        \
@@ -23,20 +23,21 @@
 
 /* Role of this node for one service. */
 enum zb_role {
-    ZB_ROLE_UNKNOWN,   /* not observed yet */
-    ZB_ROLE_FOLLOWER,  /* at rest; read-only copy, or none yet */
-    ZB_ROLE_CREATING,  /* first leader: makes or adopts the dataset */
-    ZB_ROLE_ASKING,    /* asks the voters to grant a term */
-    ZB_ROLE_PROMOTING, /* granted: records, mounts, probes */
-    ZB_ROLE_STARTING,  /* writable; the service is being started */
-    ZB_ROLE_LEADING,   /* writable; replicates at its interval */
-    ZB_ROLE_PRESYNC,   /* move: leading, bringing the target close */
-    ZB_ROLE_STOPPING,  /* move: the service is being stopped */
-    ZB_ROLE_SEALING,   /* move: final set, unmount, send */
-    ZB_ROLE_RELEASING, /* move: the release is being recorded */
-    ZB_ROLE_RELEASED,  /* given away; nobody leads until the target does */
-    ZB_ROLE_RESTORING, /* an aborted move is put back */
-    ZB_ROLE_DEMOTING,  /* stops and unmounts what must not be writable */
+    ZB_ROLE_UNKNOWN,    /* not observed yet */
+    ZB_ROLE_FOLLOWER,   /* at rest; read-only copy, or none yet */
+    ZB_ROLE_CREATING,   /* first leader: makes or adopts the dataset */
+    ZB_ROLE_ASKING,     /* asks the voters to grant a term */
+    ZB_ROLE_FORWARDING, /* failover, granted: brings its copy to the newest position there is */
+    ZB_ROLE_PROMOTING,  /* granted: records, mounts, probes */
+    ZB_ROLE_STARTING,   /* writable; the service is being started */
+    ZB_ROLE_LEADING,    /* writable; replicates at its interval */
+    ZB_ROLE_PRESYNC,    /* move: leading, bringing the target close */
+    ZB_ROLE_STOPPING,   /* move: the service is being stopped */
+    ZB_ROLE_SEALING,    /* move: final set, unmount, send */
+    ZB_ROLE_RELEASING,  /* move: the release is being recorded */
+    ZB_ROLE_RELEASED,   /* given away; nobody leads until the target does */
+    ZB_ROLE_RESTORING,  /* an aborted move is put back */
+    ZB_ROLE_DEMOTING,   /* stops and unmounts what must not be writable */
     ZB_ROLE_COUNT
 };
 const char *zb_role_word(enum zb_role role);
@@ -63,6 +64,9 @@ struct zb_core_obs {
     bool sealed;       /* sealed by this keeper's life and not released */
     bool running;      /* the runner sees the service */
     bool modified;     /* not mounted, yet written != 0 on some dataset: a follower that changed */
+    /* Not mounted, and some dataset of the newest set has snapshots or writes that came after it.
+     */
+    bool beyond;
     uint64_t written_bytes;
     bool foreign;             /* a snapshot of another tool is newer than the newest set */
     struct zb_set_ref newest; /* the newest set held whole (position) */
@@ -77,8 +81,9 @@ struct zb_core_obs {
     uint64_t released_term;
     uint8_t released_to;
     struct zb_set_ref released_set;
-    uint32_t suspects;     /* bit per node number (M3) */
-    bool suspects_unknown; /* the record names a node that is no longer known */
+    uint32_t suspects;         /* bit per node number (M3) */
+    bool suspects_unknown;     /* the record names a node that is no longer known */
+    struct zb_lineage lineage; /* of learned_term */
 };
 
 enum zb_msg_kind {
@@ -87,6 +92,8 @@ enum zb_msg_kind {
     ZB_MSG_GRANT_ANSWER, /* term, nonce of the asker, rc, granted_term, position, suspects */
     ZB_MSG_RELEASED,     /* term, nonce of the target, set, suspects: the holder's grant (M1) */
     ZB_MSG_RELEASE_ASK,  /* nonce: a (re)started target fetches its release (M5) */
+    ZB_MSG_FORWARD_ASK, /* term, nonce, set: who granted the term sends that set to the candidate */
+    ZB_MSG_FORWARD_ANSWER, /* term, nonce of the asker, rc: ZB_E_BUSY while it is being sent */
 };
 
 struct zb_core_msg {
@@ -99,14 +106,17 @@ struct zb_core_msg {
     uint32_t suspects;     /* node bits */
     uint64_t granted_term;
     uint8_t granted_to;
-    /* REPORT only */
-    enum zb_role role;
+    bool failover;   /* GRANT_ASK: by an operator's order, whoever led before */
+    bool allow_loss; /* ... and although a voter sees the leader */
     uint64_t learned_term;
     uint8_t learned_leader;
+    struct zb_lineage lineage; /* REPORT, GRANT_ANSWER: of learned_term; a leader's: of its own */
+    bool sees_leader; /* REPORT, GRANT_ANSWER: the leader of learned_term is up, and leads */
+    /* REPORT only */
+    enum zb_role role;
     uint64_t established_term; /* non-zero while the sender leads it (mounted) */
     uint64_t released_term;
     uint8_t released_to;
-    struct zb_set_ref fork; /* leader: the set its term started from */
     bool running;
     bool modified;
     bool exists;
@@ -122,6 +132,9 @@ enum zb_cmd_kind {
     ZB_CMD_SNAPSHOT, /* one set now; answered when it exists */
     ZB_CMD_SYNC, /* one set now (if anything changed); answered when every reachable follower has it
                   */
+    ZB_CMD_FAILOVER, /* this node takes the lead; dry_run, allow_loss, wait_ms */
+    ZB_CMD_FENCED,   /* node, term: it was off at some moment after a majority granted term (M4) */
+    ZB_CMD_REJOIN,   /* a copy without any snapshot in common is set aside too */
 };
 
 enum zb_ev_kind {
@@ -136,6 +149,7 @@ enum zb_ev_kind {
     ZB_EV_COMMAND,       /* service, command */
     ZB_EV_RECEIVED,      /* this node now holds `set` whole (re-read by guid) */
     ZB_EV_PEER_POSITION, /* a position remembered from before this start: node, service, set */
+    ZB_EV_DIVERGED,      /* node, service, diverged: the leader cannot go on from this copy */
 };
 
 struct zb_core_result {
@@ -144,10 +158,11 @@ struct zb_core_result {
     bool obs_valid; /* OBSERVE, CREATE, GRANT, LEARN, PROMOTE, SEAL, RELEASE, DEMOTE fill obs */
     struct zb_core_obs obs;
     struct zb_set_ref set; /* SNAPSHOT: the new set; SHIP: what the follower acknowledged */
-    bool remounted;        /* SEAL failed and put the mounts back */
-    bool running;          /* CHECK */
-    uint64_t bytes;        /* SHIP */
-    uint32_t elapsed_ms;   /* START, STOP, SHIP */
+    char rescue[ZB_DATASET_NAME_SIZE]; /* RESCUE: its name, "" when there was nothing to rescue */
+    bool remounted;                    /* SEAL failed and put the mounts back */
+    bool running;                      /* CHECK */
+    uint64_t bytes;                    /* SHIP */
+    uint32_t elapsed_ms;               /* START, STOP, SHIP */
 };
 
 struct zb_event {
@@ -168,7 +183,14 @@ struct zb_event {
             uint64_t id; /* echoed in STEP and REPLY */
             uint8_t node;
             bool dry_run;
+            bool allow_loss;
+            uint64_t term;
+            int64_t wait_ms; /* FAILOVER: for suspects to grant or be fenced */
         } command;
+        struct {
+            uint64_t term;
+            bool common; /* the service's own dataset has a snapshot of the leader's */
+        } diverged;
         struct zb_set_ref set;
     } u;
 };
@@ -178,7 +200,7 @@ enum zb_act_kind {
     ZB_ACT_OBSERVE = 1,
     ZB_ACT_CREATE,
     ZB_ACT_GRANT,    /* term, node (candidate), nonce */
-    ZB_ACT_LEARN,    /* term, node (leader), set (fork) */
+    ZB_ACT_LEARN,    /* term, node (leader), lineage */
     ZB_ACT_PROMOTE,  /* term, set, flags ZB_PROMOTE_* */
     ZB_ACT_START,    /* timeout_ms */
     ZB_ACT_STOP,     /* timeout_ms */
@@ -187,6 +209,9 @@ enum zb_act_kind {
     ZB_ACT_RELEASE,  /* term (next), node (target), set */
     ZB_ACT_DEMOTE,   /* timeout_ms */
     ZB_ACT_PRUNE,    /* keep_count, protect: ids that stay, floor */
+    /* term, node (leader, or this one as the candidate), set: what came after it is set aside;
+     * none: after the snapshots that the leader of ZB_EV_DIVERGED has too */
+    ZB_ACT_RESCUE,
     /* between engines, answered with ZB_EV_DONE */
     ZB_ACT_SHIP, /* node, set, term: bring node to hold this set whole, and all snapshots in between
                   */
@@ -200,20 +225,30 @@ enum zb_act_kind {
 };
 
 enum zb_promote_flag {
-    ZB_PROMOTE_PLANNED = 1, /* after a release: the tree must equal set */
+    ZB_PROMOTE_EXACT = 1,   /* the tree must equal set */
     ZB_PROMOTE_REMOUNT = 2, /* after an aborted move: same term */
+};
+
+enum zb_failover_step {
+    ZB_FAILOVER_CHECK = 1,
+    ZB_FAILOVER_COLLECT, /* grants and positions of a majority */
+    ZB_FAILOVER_FENCE,   /* BEGIN: node may still write and was not heard of (one each) */
+    ZB_FAILOVER_FORWARD, /* node: who is ahead; set */
+    ZB_FAILOVER_TAKE,
+    ZB_FAILOVER_START,
+    ZB_FAILOVER_FOLLOW,
 };
 
 enum zb_step_phase { ZB_STEP_BEGIN = 1, ZB_STEP_END, ZB_STEP_FAIL };
 
-enum zb_term_reason { ZB_TERM_FIRST = 1, ZB_TERM_MOVE, ZB_TERM_RESTART };
+enum zb_term_reason { ZB_TERM_FIRST = 1, ZB_TERM_MOVE, ZB_TERM_RESTART, ZB_TERM_FAILOVER };
 
 struct zb_action {
     uint64_t id;
     enum zb_act_kind kind;
     uint16_t service;
     uint8_t node;
-    uint8_t step; /* STEP: 1..9 as in design.md */
+    uint8_t step; /* STEP: of a move 1..9 as in design.md, of a failover enum zb_failover_step */
     enum zb_step_phase phase;
     uint64_t term;
     uint64_t nonce;
@@ -235,6 +270,7 @@ struct zb_action {
     uint64_t bytes;
     const char *rule; /* NOTE, REPLY: stable id "C-move-target-down" (static string) */
     char text[256];
+    struct zb_lineage lineage;
     struct zb_core_msg msg;
 };
 

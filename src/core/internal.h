@@ -118,7 +118,6 @@ struct svc {
     struct zb_mono start_retry_at;
     uint32_t start_failures;
     uint32_t start_ms;
-    struct zb_set_ref fork;
     uint32_t unpruned;
     uint32_t snapshot_refusals;
     struct zb_mono prune_at;

@@ -23,9 +23,9 @@ fill(const struct step *x, struct zb_core_msg *m)
     m->running = s->obs.running;
     m->modified = s->obs.modified;
     m->exists = s->obs.exists;
+    m->lineage = s->obs.lineage;
     if (zb_core_leads(s->role)) {
         m->established_term = s->obs.established_term;
-        m->fork = s->fork;
         m->start_ms = s->start_ms;
     }
 }

@@ -28,7 +28,7 @@ promoting_settle(struct step *x)
 
     a->term = s->ask.term;
     a->set = s->ask.set;
-    a->flags = s->ask.planned ? ZB_PROMOTE_PLANNED : 0;
+    a->flags = s->ask.planned ? ZB_PROMOTE_EXACT : 0;
 }
 
 static void
@@ -99,6 +99,7 @@ role_settle(struct step *x)
     case ZB_ROLE_DEMOTING:
         zb_core_op(x, ZB_ACT_DEMOTE)->timeout_ms = s->conf.stop_timeout_ms;
         break;
+    case ZB_ROLE_FORWARDING:
     case ZB_ROLE_RELEASED:
     case ZB_ROLE_COUNT:
         break;

@@ -24,6 +24,12 @@
 #define ABORTED GO(RESTORING, "R-move-aborted", "the move cannot go on: put back as it was")
 #define TAKEN_AWAY GO(RESTORING, "R-unmounted", "somebody unmounted the tree: put it back")
 #define USURPED GO(DEMOTING, "R-usurped", "another node leads a higher term")
+#define ORDERED GO(ASKING, "R-failover", "an operator orders this node to take the lead")
+#define GRANTED                                                                                    \
+    GO(PROMOTING, "R-granted",                                                                     \
+       "granted by a majority and every suspect that is not fenced (M1, M3)")
+#define GIVEN_UP GO(FOLLOWER, "R-failover-given-up", "the failover could not be done")
+#define OUTBID GO(FOLLOWER, "R-superseded", "a voter knows a later leader or candidate")
 #define LOST GO(DEMOTING, "R-mount-lost", "the tree is not mounted any more: stop what uses it")
 
 /* Rows of the observed stimuli that end in the same place from several roles. */
@@ -43,7 +49,14 @@
     [ZB_STIM_MOVE] = NEVER, [ZB_STIM_CLOSE_ENOUGH] = NEVER, [ZB_STIM_FINAL_READY] = NEVER,         \
     [ZB_STIM_ABORT] = NEVER
 #define NO_ASKING                                                                                  \
-    [ZB_STIM_RELEASE] = IGNORE, [ZB_STIM_GRANTED] = NEVER, [ZB_STIM_SUPERSEDED] = IGNORE
+    [ZB_STIM_RELEASE] = IGNORE, [ZB_STIM_GRANTED] = NEVER, [ZB_STIM_SUPERSEDED] = IGNORE,          \
+    [ZB_STIM_BEHIND] = NEVER, [ZB_STIM_GIVE_UP] = NEVER
+#define NO_FAILOVER [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_YIELD] = NEVER
+/* A leader's: it takes a new term, or gives way. */
+#define GIVES_WAY                                                                                  \
+    [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_YIELD] =                                                  \
+                                    GO(DEMOTING, "R-yield",                                        \
+                                       "an operator orders another node to take the lead")
 
 const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
     [ZB_ROLE_UNKNOWN] =
@@ -53,6 +66,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = NEVER,
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = IGNORE,
             NO_MOVE,
         },
@@ -65,7 +79,11 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_RELEASE] =
                 GO(ASKING, "R-take",
                    "the holder released the baton to this node: ask for grants (M1)"),
+            [ZB_STIM_FAILOVER] = ORDERED,
+            [ZB_STIM_BEHIND] = NEVER,
             [ZB_STIM_GRANTED] = NEVER,
+            [ZB_STIM_GIVE_UP] = NEVER,
+            [ZB_STIM_YIELD] = NEVER,
             [ZB_STIM_SUPERSEDED] = IGNORE,
             [ZB_STIM_LED_ELSEWHERE] = IGNORE,
             NO_MOVE,
@@ -76,9 +94,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] =
                 GO(ASKING, "R-first-asks", "the dataset is there: ask for the first term"),
             [ZB_STIM_OP_FAILED] = GO(UNKNOWN, "R-create-failed", "the dataset could not be made"),
-            [ZB_STIM_RELEASE] = IGNORE,
-            [ZB_STIM_GRANTED] = NEVER,
-            [ZB_STIM_SUPERSEDED] = IGNORE,
+            NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = REST,
             NO_MOVE,
         },
@@ -89,9 +106,28 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_FAILED] =
                 GO(UNKNOWN, "R-own-grant-failed", "this node's own keeper refused"),
             [ZB_STIM_RELEASE] = GO(ASKING, "R-take", "a release for a higher term: ask for that"),
-            [ZB_STIM_GRANTED] =
-                GO(PROMOTING, "R-granted", "granted by a majority and every suspect (M1, M3)"),
-            [ZB_STIM_SUPERSEDED] = GO(FOLLOWER, "R-superseded", "a voter knows a later leader"),
+            [ZB_STIM_FAILOVER] = ORDERED,
+            [ZB_STIM_BEHIND] =
+                GO(FORWARDING, "R-forward", "granted: the newest set there is comes first (M8)"),
+            [ZB_STIM_GRANTED] = GRANTED,
+            [ZB_STIM_GIVE_UP] = GIVEN_UP,
+            [ZB_STIM_YIELD] = NEVER,
+            [ZB_STIM_SUPERSEDED] = OUTBID,
+            [ZB_STIM_LED_ELSEWHERE] = REST,
+            NO_MOVE,
+        },
+    [ZB_ROLE_FORWARDING] =
+        {
+            NOT_OBSERVED,
+            [ZB_STIM_OP_OK] = IGNORE,
+            [ZB_STIM_OP_FAILED] = IGNORE,
+            [ZB_STIM_RELEASE] = IGNORE,
+            [ZB_STIM_FAILOVER] = NEVER,
+            [ZB_STIM_BEHIND] = NEVER,
+            [ZB_STIM_GRANTED] = GRANTED,
+            [ZB_STIM_GIVE_UP] = GIVEN_UP,
+            [ZB_STIM_YIELD] = NEVER,
+            [ZB_STIM_SUPERSEDED] = OUTBID,
             [ZB_STIM_LED_ELSEWHERE] = REST,
             NO_MOVE,
         },
@@ -102,6 +138,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_FAILED] =
                 GO(UNKNOWN, "R-promote-failed", "not promoted: nothing is mounted"),
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             NO_MOVE,
         },
@@ -112,6 +149,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_FAILED] =
                 GO(LEADING, "R-start-failed", "the service did not start: tried again"),
             NO_ASKING,
+            GIVES_WAY,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             NO_MOVE,
         },
@@ -121,6 +159,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = IGNORE,
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
+            GIVES_WAY,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] =
                 GO(PRESYNC, "R-move", "moving: bring the target close while the service runs"),
@@ -134,6 +173,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = IGNORE,
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
+            GIVES_WAY,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] =
@@ -149,6 +189,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
                 GO(SEALING, "R-seal", "no process of the service is left: final set, unmount"),
             [ZB_STIM_OP_FAILED] = ABORTED,
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
@@ -161,6 +202,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = IGNORE,
             [ZB_STIM_OP_FAILED] = ABORTED,
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
@@ -175,6 +217,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_FAILED] =
                 GO(UNKNOWN, "R-release-unclear", "the record says whether it was released"),
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
@@ -187,6 +230,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = IGNORE,
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
+            [ZB_STIM_FAILOVER] = ORDERED,
+            [ZB_STIM_YIELD] = NEVER,
             [ZB_STIM_LED_ELSEWHERE] = REST,
             NO_MOVE,
         },
@@ -203,6 +248,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = GO(STARTING, "R-remounted", "mounted again in the same term"),
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = USURPED,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
@@ -215,6 +261,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_OK] = GO(UNKNOWN, "R-demoted", "nothing is mounted: look again"),
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
+            NO_FAILOVER,
             [ZB_STIM_LED_ELSEWHERE] = IGNORE,
             [ZB_STIM_MOVE] = NEVER,
             [ZB_STIM_CLOSE_ENOUGH] = NEVER,
@@ -227,13 +274,14 @@ const char *
 zb_role_word(enum zb_role role)
 {
     static const char *const words[ZB_ROLE_COUNT] = {
-        [ZB_ROLE_UNKNOWN] = "unknown",     [ZB_ROLE_FOLLOWER] = "follower",
-        [ZB_ROLE_CREATING] = "creating",   [ZB_ROLE_ASKING] = "asking",
-        [ZB_ROLE_PROMOTING] = "promoting", [ZB_ROLE_STARTING] = "starting",
-        [ZB_ROLE_LEADING] = "leading",     [ZB_ROLE_PRESYNC] = "presync",
-        [ZB_ROLE_STOPPING] = "stopping",   [ZB_ROLE_SEALING] = "sealing",
-        [ZB_ROLE_RELEASING] = "releasing", [ZB_ROLE_RELEASED] = "released",
-        [ZB_ROLE_RESTORING] = "restoring", [ZB_ROLE_DEMOTING] = "demoting",
+        [ZB_ROLE_UNKNOWN] = "unknown",       [ZB_ROLE_FOLLOWER] = "follower",
+        [ZB_ROLE_CREATING] = "creating",     [ZB_ROLE_ASKING] = "asking",
+        [ZB_ROLE_FORWARDING] = "forwarding", [ZB_ROLE_PROMOTING] = "promoting",
+        [ZB_ROLE_STARTING] = "starting",     [ZB_ROLE_LEADING] = "leading",
+        [ZB_ROLE_PRESYNC] = "presync",       [ZB_ROLE_STOPPING] = "stopping",
+        [ZB_ROLE_SEALING] = "sealing",       [ZB_ROLE_RELEASING] = "releasing",
+        [ZB_ROLE_RELEASED] = "released",     [ZB_ROLE_RESTORING] = "restoring",
+        [ZB_ROLE_DEMOTING] = "demoting",
     };
     return role < ZB_ROLE_COUNT ? words[role] : "?";
 }
@@ -252,7 +300,11 @@ zb_stim_word(enum zb_stim stim)
         [ZB_STIM_OP_OK] = "operation done",
         [ZB_STIM_OP_FAILED] = "operation failed",
         [ZB_STIM_RELEASE] = "release",
+        [ZB_STIM_FAILOVER] = "failover",
+        [ZB_STIM_BEHIND] = "behind",
         [ZB_STIM_GRANTED] = "granted",
+        [ZB_STIM_GIVE_UP] = "give up",
+        [ZB_STIM_YIELD] = "yield",
         [ZB_STIM_SUPERSEDED] = "superseded",
         [ZB_STIM_LED_ELSEWHERE] = "led elsewhere",
         [ZB_STIM_MOVE] = "move",

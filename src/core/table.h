@@ -9,17 +9,21 @@
 
 /* What can happen to a service, computed from facts before the table is asked. */
 enum zb_stim {
-    ZB_STIM_OBS_LEADING,   /* mounted read-write under its own established term (M12) */
-    ZB_STIM_OBS_MOUNTED,   /* mounted otherwise */
-    ZB_STIM_OBS_RELEASED,  /* at rest; its release has not been taken yet */
-    ZB_STIM_OBS_SEALED,    /* not mounted, term kept by this keeper's life, not released */
-    ZB_STIM_OBS_OWNER,     /* at rest; this node is the last established leader it knows of */
-    ZB_STIM_OBS_FIRST,     /* nobody ever led; this node is to be the first */
-    ZB_STIM_OBS_FOLLOWER,  /* at rest otherwise */
-    ZB_STIM_OP_OK,         /* the role's own operation succeeded */
-    ZB_STIM_OP_FAILED,     /* ... did not */
-    ZB_STIM_RELEASE,       /* a valid release to this node, whose tree equals the released set */
-    ZB_STIM_GRANTED,       /* a majority granted, every suspect among them */
+    ZB_STIM_OBS_LEADING,  /* mounted read-write under its own established term (M12) */
+    ZB_STIM_OBS_MOUNTED,  /* mounted otherwise */
+    ZB_STIM_OBS_RELEASED, /* at rest; its release has not been taken yet */
+    ZB_STIM_OBS_SEALED,   /* not mounted, term kept by this keeper's life, not released */
+    ZB_STIM_OBS_OWNER,    /* at rest; this node is the last established leader it knows of */
+    ZB_STIM_OBS_FIRST,    /* nobody ever led; this node is to be the first */
+    ZB_STIM_OBS_FOLLOWER, /* at rest otherwise */
+    ZB_STIM_OP_OK,        /* the role's own operation succeeded */
+    ZB_STIM_OP_FAILED,    /* ... did not */
+    ZB_STIM_RELEASE,      /* a valid release to this node, whose tree equals the released set */
+    ZB_STIM_FAILOVER,     /* an operator orders this node to take the lead */
+    ZB_STIM_BEHIND,  /* granted for a failover; the newest position is not here, or more than it */
+    ZB_STIM_GRANTED, /* a majority granted, every suspect did or is fenced */
+    ZB_STIM_GIVE_UP, /* the failover cannot go on: nothing is mounted */
+    ZB_STIM_YIELD,   /* an operator orders somebody else to take the lead */
     ZB_STIM_SUPERSEDED,    /* a voter knows a later established leader */
     ZB_STIM_LED_ELSEWHERE, /* another node leads a higher term */
     ZB_STIM_MOVE,          /* an accepted move */

@@ -68,6 +68,7 @@ void
 zb_rules_learned(struct zb_keeper_record *r, const struct zb_kreq *req)
 {
     leader_set(&r->rec, req->term, req->node);
+    r->rec.lineage = req->lineage;
 }
 
 void
@@ -78,10 +79,10 @@ zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const c
     r->rec.established_term = req->term;
     zb_strcopy(r->established_boot, ZB_UUID_SIZE, boot_id);
     r->pool_guid = pool_guid;
-    r->fork = (struct zb_set_ref){0};
-    if (req->manifest.entries_count > 0) {
-        zb_manifest_ref(&req->manifest, &r->fork);
-    }
+    zb_lineage_add(&r->rec.lineage, req->term, /* M7 */
+                   req->manifest.entries_count > 0
+                       ? req->manifest.id
+                       : (struct zb_set_id){req->base_term, req->base_seq});
 }
 
 /* A member stands on this set, or one that is behind may come to stand on it. rank counts from the

@@ -56,7 +56,7 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
               const struct zb_keeper_record *r, struct zb_err *err)
 {
     struct zb_keeper_facts facts;
-    bool planned = (job->req.flags & (ZB_KF_PLANNED | ZB_KF_REMOUNT)) == ZB_KF_PLANNED;
+    bool planned = (job->req.flags & (ZB_KF_EXACT | ZB_KF_REMOUNT)) == ZB_KF_EXACT;
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
     enum zb_rc rc;
 

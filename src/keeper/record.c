@@ -8,12 +8,12 @@
 
 #include "base/log.h"
 
-#define HEAD "zbaton-record 1\n"
+#define HEAD "zbaton-record 2\n"
 #define CHECKSUM "sha256 "
 #define HEX_SIZE 65
 #define CHECKSUM_LINE_SIZE (sizeof(CHECKSUM) - 1 + HEX_SIZE) /* with its newline */
 
-enum kind { U64, NODE, UUID, SET, SUSPECTS };
+enum kind { U64, NODE, UUID, SET, SUSPECTS, LINEAGE };
 
 /* The file's lines after the head, in their order: "<name> <value>". */
 static const struct {
@@ -34,12 +34,12 @@ static const struct {
     FIELD("established-term", U64, rec.established_term),
     FIELD("established-boot", UUID, established_boot),
     FIELD("pool-guid", U64, pool_guid),
-    FIELD("fork", SET, fork),
     FIELD("released-term", U64, rec.released_term),
     FIELD("released-to", NODE, rec.released_to),
     FIELD("released-set", SET, rec.released_set),
     FIELD("suspects", SUSPECTS, rec.suspects),
     FIELD("version", U64, rec.version),
+    FIELD("lineage", LINEAGE, rec.lineage),
 #undef FIELD
 };
 #define FIELDS_COUNT (sizeof(fields) / sizeof(fields[0]))
@@ -90,6 +90,21 @@ suspects_format(const char *suspects, char *buf, size_t *used)
     append(buf, used, any ? "" : "-");
 }
 
+/* "<term>:<fork's term>/<seq>" with a comma between two. */
+static void
+lineage_format(const struct zb_lineage *l, char *buf, size_t *used)
+{
+    char line[80];
+
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct zb_line *at = &l->lines[i];
+        (void)snprintf(line, sizeof(line), "%s%" PRIu64 ":%" PRIu64 "/%" PRIu64, i > 0 ? "," : "",
+                       at->term, at->fork.term, at->fork.seq);
+        append(buf, used, line);
+    }
+    append(buf, used, l->count > 0 ? "" : "-");
+}
+
 void
 zb_keeper_record_format(const char *service, const struct zb_keeper_record *r, char *buf,
                         size_t *used)
@@ -119,6 +134,9 @@ zb_keeper_record_format(const char *service, const struct zb_keeper_record *r, c
             break;
         case SUSPECTS:
             suspects_format(p, buf, used);
+            break;
+        case LINEAGE:
+            lineage_format(p, buf, used);
             break;
         }
         append(buf, used, value);
@@ -200,6 +218,28 @@ suspects_parse(const char *text, char (*suspects)[ZB_NODE_NAME_SIZE])
 }
 
 static bool
+lineage_parse(const char *text, struct zb_lineage *l)
+{
+    char again[ZB_KEEPER_RECORD_MAX];
+    size_t used = 0;
+    const char *at = text;
+
+    for (l->count = 0; strcmp(text, "-") != 0 && l->count < ZB_LINEAGE_MAX; at++) {
+        struct zb_line *line = &l->lines[l->count++];
+        char *end;
+        line->term = strtoull(at, &end, 10);
+        line->fork.term = *end == ':' ? strtoull(end + 1, &end, 10) : 0;
+        line->fork.seq = *end == '/' ? strtoull(end + 1, &end, 10) : 0;
+        at = end;
+        if (*at != ',') {
+            break;
+        }
+    }
+    lineage_format(l, again, &used); /* canonical, and nothing behind it */
+    return strcmp(again, text) == 0 && zb_lineage_valid(l);
+}
+
+static bool
 value_parse(enum kind kind, const char *text, void *p)
 {
     switch (kind) {
@@ -209,6 +249,8 @@ value_parse(enum kind kind, const char *text, void *p)
         return set_parse(text, p);
     case SUSPECTS:
         return suspects_parse(text, p);
+    case LINEAGE:
+        return lineage_parse(text, p);
     case NODE:
     case UUID:
         if (strcmp(text, "-") == 0) {

@@ -20,7 +20,6 @@ struct zb_keeper_record {
     char established_boot[ZB_UUID_SIZE]; /* boot in which established_term was promoted (M12); or ""
                                           */
     uint64_t pool_guid;                  /* of the pool that established_term was led on; 0 never */
-    struct zb_set_ref fork; /* the set established_term started from (M7); none: new tree */
 };
 
 #define ZB_KEEPER_RECORD_MAX 8192 /* bytes of a record file; a longer one is damaged */

@@ -555,7 +555,7 @@ zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
     if (f->running) {
         return zb_err_set(err, ZB_E_REFUSED, "the service is running already");
     }
-    if ((req->flags & ZB_KF_PLANNED) != 0) {
+    if ((req->flags & ZB_KF_EXACT) != 0) {
         return planned_check(&req->manifest, f, err);
     }
     rc = datasets_check(f, err);

@@ -30,6 +30,25 @@ static const struct zb_field node_name_fields[] = {
 };
 static const struct zb_shape node_name_shape = SHAPE(node_name_fields, ZB_NODE_NAME_SIZE);
 
+static const struct zb_field line_fields[] = {
+    INT(zb_line, term),
+    STRUCT(zb_line, fork, zb_wire_set_id_shape),
+};
+static const struct zb_shape line_shape = SHAPE(line_fields, sizeof(struct zb_line));
+
+static bool
+lineage_check(const void *data)
+{
+    return zb_lineage_valid(data);
+}
+
+static const struct zb_field lineage_fields[] = {
+    ARRAY(zb_lineage, lines, count, ZB_LINEAGE_MAX, line_shape),
+};
+static const struct zb_shape lineage_shape = SHAPE(lineage_fields, sizeof(struct zb_lineage));
+
+#define LINEAGE(t, f) FIELD(ZB_FIELD_STRUCT, t, f, .shape = &lineage_shape, .check = lineage_check)
+
 static const struct zb_field record_fields[] = {
     INT(zb_record, granted_term),
     STRING(zb_record, granted_to, zb_node_name_valid),
@@ -42,6 +61,7 @@ static const struct zb_field record_fields[] = {
     FIELD(ZB_FIELD_ARRAY, zb_record, suspects, .max = ZB_MEMBERS_MAX + 1,
           .shape = &node_name_shape),
     INT(zb_record, version),
+    LINEAGE(zb_record, lineage),
 };
 static const struct zb_shape record_shape = SHAPE(record_fields, sizeof(struct zb_record));
 
@@ -91,6 +111,7 @@ static const struct zb_field kreq_fields[] = {
     STRING(zb_kreq, token, zb_resume_token_valid),
     TEXT(zb_kreq, text, TEXT_MAX),
     MANIFEST(zb_kreq, manifest),
+    LINEAGE(zb_kreq, lineage),
     ARRAY(zb_kreq, protect, protect_count, ZB_MEMBERS_MAX + 1, zb_wire_set_id_shape),
 };
 static const struct zb_shape kreq_shape = SHAPE(kreq_fields, sizeof(struct zb_kreq));
@@ -127,13 +148,31 @@ static const struct zb_field krep_fields[] = {
 static const struct zb_shape krep_shape = SHAPE(krep_fields, sizeof(struct zb_krep));
 
 static const char *const op_words[] = {
-    [ZB_KOP_HELLO] = "hello",       [ZB_KOP_DEFINE] = "define", [ZB_KOP_OBSERVE] = "observe",
-    [ZB_KOP_SNAPS] = "snaps",       [ZB_KOP_CREATE] = "create", [ZB_KOP_UNADOPT] = "unadopt",
-    [ZB_KOP_SNAPSHOT] = "snapshot", [ZB_KOP_SEND] = "send",     [ZB_KOP_RECEIVE] = "receive",
-    [ZB_KOP_CANCEL] = "cancel",     [ZB_KOP_START] = "start",   [ZB_KOP_STOP] = "stop",
-    [ZB_KOP_CHECK] = "check",       [ZB_KOP_SEAL] = "seal",     [ZB_KOP_RELEASE] = "release",
-    [ZB_KOP_GRANT] = "grant",       [ZB_KOP_LEARN] = "learn",   [ZB_KOP_PROMOTE] = "promote",
-    [ZB_KOP_DEMOTE] = "demote",     [ZB_KOP_PRUNE] = "prune",   [ZB_KOP_ARRANGE] = "arrange",
+    [ZB_KOP_HELLO] = "hello",
+    [ZB_KOP_DEFINE] = "define",
+    [ZB_KOP_OBSERVE] = "observe",
+    [ZB_KOP_SNAPS] = "snaps",
+    [ZB_KOP_CREATE] = "create",
+    [ZB_KOP_UNADOPT] = "unadopt",
+    [ZB_KOP_SNAPSHOT] = "snapshot",
+    [ZB_KOP_SEND] = "send",
+    [ZB_KOP_RECEIVE] = "receive",
+    [ZB_KOP_CANCEL] = "cancel",
+    [ZB_KOP_START] = "start",
+    [ZB_KOP_STOP] = "stop",
+    [ZB_KOP_CHECK] = "check",
+    [ZB_KOP_SEAL] = "seal",
+    [ZB_KOP_RELEASE] = "release",
+    [ZB_KOP_GRANT] = "grant",
+    [ZB_KOP_LEARN] = "learn",
+    [ZB_KOP_PROMOTE] = "promote",
+    [ZB_KOP_DEMOTE] = "demote",
+    [ZB_KOP_PRUNE] = "prune",
+    [ZB_KOP_ARRANGE] = "arrange",
+    [ZB_KOP_RESCUE] = "rescue",
+    [ZB_KOP_RESCUES] = "rescues",
+    [ZB_KOP_RESCUE_MOUNT] = "rescue-mount",
+    [ZB_KOP_RESCUE_DROP] = "rescue-drop",
 };
 
 const char *

@@ -19,7 +19,7 @@
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
 
-#include "base/types.h"
+#include "base/lineage.h"
 
 #define ZB_KMSG_VERSION 1u /* of this protocol, in HELLO; both processes are one program file */
 
@@ -45,7 +45,11 @@ enum zb_kop {
     ZB_KOP_DEMOTE,
     ZB_KOP_PRUNE,
     ZB_KOP_ARRANGE,
-    ZB_KOP_LAST = ZB_KOP_ARRANGE,
+    ZB_KOP_RESCUE,
+    ZB_KOP_RESCUES,
+    ZB_KOP_RESCUE_MOUNT,
+    ZB_KOP_RESCUE_DROP,
+    ZB_KOP_LAST = ZB_KOP_RESCUE_DROP,
 };
 
 /* clang-format off */
@@ -117,12 +121,13 @@ enum zb_kop {
  *            equal in term and node, or not above the learned one, or by an older version than the last
  *            grant's (M11); then durable. Receives are ended first. Where this node may have led, nothing may hold the tree, mounted or not
  *            (ZB_E_HELD; not asked where a newer bookmark keeps it from being proven). -> record.
- * LEARN      service, term, node (established leader), manifest (fork, may be empty). Raises the learned term,
+ * LEARN      service, term, node (established leader), lineage (as that leader tells it). Raises the learned term,
  *            suspects become {leader}. Refuses a lower term than granted or learned, and the same term with
  *            another leader (ZB_E_MISMATCH: split brain, reported loudly). A tree that this node has mounted or
  *            sealed under a lower term is then given up as by DEMOTE, even if the record could not be stored. What is known already changes nothing.
- * PROMOTE    service, term, manifest, flags. Refuses unless this node granted `term` to itself and nothing
- *            higher; with ZB_KF_PLANNED the newest snapshot of every dataset must be the manifest's,
+ * PROMOTE    service, term, manifest, base_term, base_seq (the set that the term goes on from, where its manifest
+ *            is not known), flags. Refuses unless this node granted `term` to itself and nothing
+ *            higher; with ZB_KF_EXACT the newest snapshot of every dataset must be the manifest's,
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
  *            the tree must be one that this node led last, or new; a child without any mark is a newcomer
  *            then, not mounted before the next SNAPSHOT takes it in. Entries of the manifest are found by
@@ -150,17 +155,36 @@ enum zb_kop {
  *            anew under its name) becomes <name>.aside-<8 digits of its uuid>, and an orphan as under PROMOTE unless the
  *            set has it elsewhere. Destroys nothing; ZB_E_EXISTS names a dataset in the way that is not zbaton's,
  *            ZB_E_HELD one that is mounted.
+ * RESCUE     service, term, node, manifest (entries: the datasets that go on, by uuid, each with the guid of the
+ *            snapshot it goes on from: its fork), time, flags. A tree that came away from the lineage is set aside
+ *            as it is, and goes on from the forks. Refuses unless node is the leader of `term` as RECEIVE wants it, or is this
+ *            node, which granted `term` to itself; and while the tree is mounted or the service runs. Receives are ended first,
+ *            and partial ones aborted. Nothing is copied, rolled back or destroyed: the tree is renamed to
+ *            <root>/.rescue/<service>-<term, 6 digits>-<UTC>, and each dataset with an entry goes on as a clone of its fork
+ *            that is promoted, with the properties it had; guids of snapshots, holds and clones stay. Begun, it is
+ *            ended before any other operation, by the next start of the keeper too. Datasets without an entry, or
+ *            without the fork's snapshot (ZB_E_NOTFOUND for the tree's own dataset, but with ZB_KF_WHOLE), are only in the rescue.
+ *            Nothing came after the forks: OK, text empty, nothing changed. -> text: the rescue's name; bytes: what only it holds.
+ * RESCUES    service (empty: all) -> text: one JSON object a line {"name", "service", "term", "created", "bytes", "whole", "mounted",
+ *            "datasets": [{"rel", "fork" (snapshot name), "fork_guid", "snaps", "written"}]}.
+ * RESCUE_MOUNT  text: name of a rescue, rel: "on" or "off": mounts its datasets read-only below
+ *            /run/zbaton/rescue/<name>. -> text: the path.
+ * RESCUE_DROP   text: name of a rescue. Destroys its datasets and snapshots; refuses while mounted, held, or cloned, by name.
  */
 /* clang-format on */
 
 #define ZB_KF_UNMOUNT 0x01u   /* CREATE: may unmount a dataset that is mounted */
 #define ZB_KF_SYNC 0x02u      /* SNAPSHOT: syncfs first */
-#define ZB_KF_PLANNED 0x04u   /* PROMOTE: after a release */
+#define ZB_KF_EXACT 0x04u     /* PROMOTE: the tree must equal the manifest */
 #define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back; UNADOPT: mount afterwards */
 #define ZB_KF_REMOUNTED 0x10u /* reply of SEAL */
 #define ZB_KF_ADOPT                                                                                \
     0x40u /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its             \
            * newest snapshot, is marked with uuid first */
+#define ZB_KF_FORWARD                                                                              \
+    0x80u                   /* RECEIVE, ARRANGE: for the candidate of `term`, which it granted to  \
+                             * itself, from another member */
+#define ZB_KF_WHOLE 0x100u  /* RESCUE: with nothing in common the whole tree is set aside */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */
@@ -175,6 +199,7 @@ struct zb_record {
     struct zb_set_ref released_set;
     char suspects[ZB_MEMBERS_MAX + 1][ZB_NODE_NAME_SIZE]; /* M3; unused ones empty */
     uint64_t version;                                     /* of the declaration stored by DEFINE */
+    struct zb_lineage lineage; /* of the highest term known to be established */
 };
 
 enum zb_mount_state { ZB_MOUNT_NONE = 0, ZB_MOUNT_RO = 1, ZB_MOUNT_RW = 2 };
@@ -224,6 +249,7 @@ struct zb_kreq {
     char token[1024];
     char *text;                  /* owned, at most 64 KiB; empty is decoded as NULL */
     struct zb_manifest manifest; /* owned */
+    struct zb_lineage lineage;
     uint32_t protect_count;
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
 };

@@ -165,7 +165,7 @@ sim_check_writable(struct sim *w, const struct sim_item *item)
     writable_term(w, item);
     writable_once(w, item);
     writable_whole(w, item);
-    if ((item->u.op.flags & (ZB_PROMOTE_PLANNED | ZB_PROMOTE_REMOUNT)) == ZB_PROMOTE_PLANNED) {
+    if ((item->u.op.flags & (ZB_PROMOTE_EXACT | ZB_PROMOTE_REMOUNT)) == ZB_PROMOTE_EXACT) {
         writable_planned(w, item);
     }
 }

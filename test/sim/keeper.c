@@ -103,10 +103,12 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
     q->seq = item->u.op.set.id.seq;
     q->nonce = item->u.op.nonce;
     q->version = w->nodes[item->node].services[item->service].conf_version;
-    q->flags = ((item->u.op.flags & ZB_PROMOTE_PLANNED) != 0 ? ZB_KF_PLANNED : 0) |
+    q->flags = ((item->u.op.flags & ZB_PROMOTE_EXACT) != 0 ? ZB_KF_EXACT : 0) |
                ((item->u.op.flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
-    q->base_term = item->u.op.floor.term;
-    q->base_seq = item->u.op.floor.seq;
+    q->base_term =
+        item->u.op.kind == ZB_ACT_PROMOTE ? item->u.op.set.id.term : item->u.op.floor.term;
+    q->base_seq = item->u.op.kind == ZB_ACT_PROMOTE ? item->u.op.set.id.seq : item->u.op.floor.seq;
+    q->lineage = item->u.op.lineage;
     q->protect_count = item->u.op.protect_count;
     memcpy(q->protect, item->u.op.protect, sizeof(q->protect));
     if (item->u.op.node < SIM_NODES) {
@@ -146,6 +148,7 @@ obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
     sim_reached(w, node, service, &obs->reached);
     obs->granted_term = r->granted_term;
     obs->granted_to = node_number(r->granted_to);
+    obs->lineage = r->lineage;
     obs->learned_term = r->learned_term;
     obs->learned_leader = node_number(r->learned_leader);
     obs->established_term = r->established_term;
@@ -296,6 +299,7 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.op.begun_ms = w->now_ms;
     item->u.op.set = a->set;
     item->u.op.floor = a->floor;
+    item->u.op.lineage = a->lineage;
     item->u.op.protect_count = (uint8_t)a->protect_count;
     memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
     item->u.op.fail = sim_chance(w, w->opt.op_failures);

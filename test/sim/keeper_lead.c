@@ -34,11 +34,11 @@ promote_check(struct sim *w, struct sim_item *item, const struct sim_request *r)
         }
     }
     sim_facts_fill(w, item->node, item->service, &f);
-    if ((r->req.flags & ZB_KF_PLANNED) != 0 && item->u.op.manifest == 0) {
+    if ((r->req.flags & ZB_KF_EXACT) != 0 && item->u.op.manifest == 0) {
         return ZB_E_NOTFOUND;
     }
     rc = zb_rules_promote(&s->record, &r->req, &f.facts, &err);
-    if (rc == ZB_OK && (r->req.flags & (ZB_KF_PLANNED | ZB_KF_REMOUNT)) == ZB_KF_PLANNED) {
+    if (rc == ZB_OK && (r->req.flags & (ZB_KF_EXACT | ZB_KF_REMOUNT)) == ZB_KF_EXACT) {
         orphans_mark(w, item, r, &f);
     }
     return rc;

@@ -159,6 +159,16 @@ put_ahead(struct sim_hash *h, struct zb_mono at, int64_t now_ms)
 }
 
 static void
+put_lineage(struct sim_hash *h, const struct zb_lineage *l)
+{
+    put(h, l->count);
+    for (uint32_t i = 0; i < l->count; i++) {
+        put(h, l->lines[i].term);
+        put(h, l->lines[i].fork.term << 32 | l->lines[i].fork.seq);
+    }
+}
+
+static void
 put_msg(struct sim_hash *h, const struct zb_core_msg *m)
 {
     put(h, m->kind);
@@ -170,7 +180,8 @@ put_msg(struct sim_hash *h, const struct zb_core_msg *m)
     put(h, m->granted_term << 8 | m->granted_to);
     put(h, (uint64_t)m->role << 32 | m->learned_term << 8 | m->learned_leader);
     put(h, m->established_term << 32 | m->released_term << 8 | m->released_to);
-    put_set(h, &m->fork);
+    put_lineage(h, &m->lineage);
+    put(h, m->failover | m->allow_loss << 1 | m->sees_leader << 2);
     put(h, m->running | m->modified << 1 | m->exists << 2);
     put(h, m->bases_count);
     for (uint32_t i = 0; i < m->bases_count; i++) {
@@ -192,7 +203,8 @@ put_obs(struct sim_hash *h, const struct zb_core_obs *o)
     put(h, o->established_term);
     put(h, o->released_term << 8 | o->released_to);
     put_set(h, &o->released_set);
-    put(h, o->suspects);
+    put(h, (uint64_t)o->suspects << 1 | o->beyond);
+    put_lineage(h, &o->lineage);
 }
 
 static void
@@ -249,7 +261,6 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
     put_set(h, &s->ask.set);
     put_ahead(h, s->ask.again_at, now_ms);
     put(h, s->next_seq);
-    put_set(h, &s->fork);
     put_move(h, &s->move, now_ms);
     put_msg(h, &s->reported);
     put(h, now_ms - s->reported_at.ms >= ZB_REPORT_MS);

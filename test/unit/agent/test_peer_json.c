@@ -27,7 +27,7 @@ report(void)
                             .established_term = 12,
                             .released_term = 11,
                             .released_to = 2,
-                            .fork = {.id = {.term = 11, .seq = 345}},
+                            .lineage = {.count = 2, .lines = {{1, {0, 0}}, {12, {11, 345}}}},
                             .running = true,
                             .exists = true,
                             .start_ms = UINT32_MAX,
@@ -36,7 +36,6 @@ report(void)
                             .floor = {.term = 2, .seq = 9}};
     for (int i = 0; i < ZB_DIGEST_SIZE; i++) {
         m.set.digest[i] = (uint8_t)(17 * i);
-        m.fork.digest[i] = (uint8_t)(255 - i);
     }
     return m;
 }
@@ -60,7 +59,8 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->kind, b->kind);
     assert_true(a->term == b->term && a->nonce == b->nonce && a->version == b->version);
     assert_int_equal(a->rc, b->rc);
-    assert_true(zb_set_ref_equal(&a->set, &b->set) && zb_set_ref_equal(&a->fork, &b->fork));
+    assert_true(zb_set_ref_equal(&a->set, &b->set));
+    assert_memory_equal(&a->lineage, &b->lineage, sizeof(a->lineage));
     assert_int_equal(a->suspects, b->suspects);
     assert_true(a->granted_term == b->granted_term && a->learned_term == b->learned_term);
     assert_true(a->established_term == b->established_term);
@@ -136,7 +136,7 @@ a_missing_key_refuses_all(void **state)
         "service",          "kind",     "term",         "nonce",
         "version",          "rc",       "set",          "suspects",
         "granted_term",     "role",     "learned_term", "released_term",
-        "established_term", "fork",     "running",      "modified",
+        "established_term", "lineage",  "running",      "modified",
         "exists",           "start_ms", "bases",        "floor",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {

@@ -72,7 +72,7 @@ op_promote(struct world_node *n, uint8_t self, const struct zb_action *a)
         if (a->term <= r->established_term) {
             return ZB_E_REFUSED;
         }
-        if ((a->flags & ZB_PROMOTE_PLANNED) && (!zb_set_ref_equal(&a->set, &n->disk.newest) ||
+        if ((a->flags & ZB_PROMOTE_EXACT) && (!zb_set_ref_equal(&a->set, &n->disk.newest) ||
                                                 n->disk.content != n->disk.newest_content)) {
             return ZB_E_MISMATCH;
         }

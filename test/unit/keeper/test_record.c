@@ -17,12 +17,12 @@ static const struct zb_keeper_record full = {
             .released_to = "vm2",
             .released_set = {.id = {3, 9}, .digest = {0xab, 1, 2, 3, 0xff}},
             .suspects = {"vm1", "vm2"},
-            .version = 18446744073709551615ull},
+            .version = 18446744073709551615ull,
+            .lineage = {.count = 2, .lines = {{2, {1, 4}}, {3, {2, 77}}}}},
     .granted_version = 7,
     .granted_nonce = 99,
     .established_boot = "5c5192c4-d747-4963-8186-4affb2b383a7",
     .pool_guid = 42,
-    .fork = {.id = {2, 77}},
 };
 
 static char *

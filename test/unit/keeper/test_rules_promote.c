@@ -11,7 +11,7 @@ taking(struct story *s)
     s->r.rec.granted_term = 4;
     zb_strcopy(s->r.rec.granted_to, ZB_NODE_NAME_SIZE, "vm2");
     s->req.term = 4;
-    s->req.flags = ZB_KF_PLANNED;
+    s->req.flags = ZB_KF_EXACT;
     s->req.manifest = s->sealed;
 }
 
@@ -193,7 +193,9 @@ test_promoted(void **state)
     assert_string_equal(s.r.rec.learned_leader, "vm2");
     assert_string_equal(s.r.rec.suspects[0], "vm2");
     assert_string_equal(s.r.rec.suspects[1], "");
-    assert_int_equal(s.r.fork.id.seq, 9);
+    assert_int_equal(s.r.rec.lineage.count, 1);
+    assert_int_equal(s.r.rec.lineage.lines[0].term, 4);
+    assert_int_equal(s.r.rec.lineage.lines[0].fork.seq, 9);
     assert_true(zb_rules_continues(&s.r, "vm2", STORY_BOOT, 43));
 }
 

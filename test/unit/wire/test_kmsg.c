@@ -52,6 +52,7 @@ request_fill(struct zb_kreq *req)
         .token = "1-e59a3c3-110-789c",
         .protect_count = 2,
         .protect = {{1, 2}, {3, 4}},
+        .lineage = {.count = 2, .lines = {{5, {4, 3}}, {9, {5, 7}}}},
     };
     memcpy(req, &sample, sizeof *req);
     req->text = strdup("{\"a\": 1}");
@@ -151,7 +152,8 @@ reply_fill(struct zb_krep *rep)
                    .released_to = "vm3",
                    .released_set = {.id = {12, 346}, .digest = {1, 2, [15] = 16}},
                    .suspects = {"vm2", [ZB_MEMBERS_MAX] = "vm9"},
-                   .version = 8},
+                   .version = 8,
+                   .lineage = {.count = 1, .lines = {{12, {10, 2}}}}},
         .datasets_count = 2,
         .snaps_count = 1,
     };
@@ -315,7 +317,7 @@ bad_envelopes_are_refused(void **state)
     req = (struct zb_kreq){.id = 1, .op = 0};
     assert_request_refused(&req, ZB_E_FORMAT, "keeper request: op: is 0");
     req = (struct zb_kreq){.id = 1, .op = ZB_KOP_LAST + 1};
-    assert_request_refused(&req, ZB_E_FORMAT, "keeper request: op: 22 is above 21");
+    assert_request_refused(&req, ZB_E_FORMAT, "keeper request: op: 26 is above 25");
     assert_int_equal(zb_kreq_decode(buf, ZB_KMSG_MAX + 1, &out, &err), ZB_E_LIMIT);
     assert_string_equal(err.msg, "keeper request: 524289 bytes, at most 524288 (ZB_KMSG_MAX)");
 }
@@ -341,16 +343,16 @@ lengths_are_bounded(void **state)
     size_t used = request_encode(&req);
     size_t size = 0;
 
-    /* The message ends: text length, manifest (2 x 8, 8, count), protect count. */
-    size_t text_at = used - 4 - 28 - 4;
-    size_t entries_at = used - 4 - 4;
+    /* The message ends: text length, manifest (2 x 8, 8, count), lineage count, protect count. */
+    size_t text_at = used - 4 - 4 - 28 - 4;
+    size_t entries_at = used - 4 - 4 - 4;
     memset(buf + text_at, 0xff, 4);
     assert_int_equal(zb_kreq_decode(buf, used, &out, &err), ZB_E_LIMIT);
     assert_string_equal(err.msg, "keeper request: text: 4294967295 bytes, at most 65536");
     memset(buf + text_at, 0, 4);
     buf[entries_at + 3] = 200;
     assert_int_equal(zb_kreq_decode(buf, used, &out, &err), ZB_E_FORMAT);
-    assert_string_equal(err.msg, "keeper request: manifest: entries: 200 elements in 4 bytes");
+    assert_string_equal(err.msg, "keeper request: manifest: entries: 200 elements in 8 bytes");
     buf[entries_at + 3] = 0;
     buf[used - 1] = ZB_MEMBERS_MAX + 2;
     assert_int_equal(zb_kreq_decode(buf, used, &out, &err), ZB_E_LIMIT);
