@@ -235,6 +235,7 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
     } else if (action->kind == ZB_ACT_PROMOTE) {
         req->base_term = action->set.id.term;
         req->base_seq = action->set.id.seq;
+        req->lineage = action->lineage;
         req->flags = ((action->flags & ZB_PROMOTE_EXACT) != 0 ? ZB_KF_EXACT : 0) |
                      ((action->flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
     }

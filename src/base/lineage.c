@@ -22,9 +22,11 @@ zb_lineage_clamp(const struct zb_lineage *l, struct zb_set_id id)
 {
     for (uint32_t i = l->count; i-- > 0;) {
         const struct zb_line *line = &l->lines[i];
+        if (id.term > line->term && i == l->count - 1) {
+            return (struct zb_set_id){line->term, UINT64_MAX}; /* a term that nobody led */
+        }
         if (id.term >= line->term) {
-            /* A later term than the newest line's is nobody's yet: nothing of it is known. */
-            return id.term == line->term ? id : (struct zb_set_id){line->term, UINT64_MAX};
+            return id;
         }
         if (zb_set_id_cmp(id, line->fork) > 0) {
             id = line->fork;

@@ -16,8 +16,24 @@ zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *releas
     s->ask.reason = released != NULL               ? ZB_TERM_MOVE
                     : s->obs.established_term != 0 ? ZB_TERM_RESTART
                                                    : ZB_TERM_FIRST;
+    s->ask.exact = s->ask.planned;
     s->ask.suspects = s->obs.suspects;
     s->ask.again_at = x->now;
+}
+
+void
+zb_core_ask_begin_failover(struct step *x)
+{
+    struct svc *s = x->s;
+
+    zb_core_ask_begin(x, 0, NULL);
+    s->ask.failover = true;
+    s->ask.exact = true;
+    s->ask.reason = ZB_TERM_FAILOVER;
+    s->ask.set = s->obs.newest;
+    s->ask.lineage_term = s->obs.learned_term;
+    s->ask.lineage_leader = s->obs.learned_leader;
+    s->ask.lineage = s->obs.lineage;
 }
 
 /* Only grants of this very term count; a repeated question is answered again (M5: by nonce). */
@@ -28,7 +44,9 @@ ask_voters(struct step *x)
 
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         struct zb_action *a;
-        if (n == x->core->opt.self || !zb_core_is_voter(s, n) || !zb_core_peer_up(x, n) ||
+        /* Of a failover backups are asked too: they do not vote, but may be ahead. */
+        bool asked = s->ask.failover ? zb_core_is_member(s, n) : zb_core_is_voter(s, n);
+        if (n == x->core->opt.self || !asked || !zb_core_peer_up(x, n) ||
             (s->ask.granted & (1u << n)) != 0) {
             continue;
         }
@@ -40,6 +58,8 @@ ask_voters(struct step *x)
         a->msg.version = s->conf.version;
         a->msg.set = s->ask.set;
         a->msg.established_term = s->obs.established_term;
+        a->msg.failover = s->ask.failover;
+        a->msg.allow_loss = s->failover.allow_loss;
         a->msg.released_term = s->ask.planned ? s->ask.term : 0;
         a->msg.released_to = s->ask.planned ? x->core->opt.self : ZB_NODE_NONE;
     }
@@ -53,7 +73,7 @@ ask_complete(const struct step *x)
     uint32_t self = 1u << x->core->opt.self;
 
     return (s->ask.granted & self) != 0 && zb_core_majority(s, s->ask.granted) &&
-           (s->ask.suspects & ~s->ask.granted) == 0 && !s->obs.suspects_unknown;
+           (s->ask.suspects & ~s->ask.granted & ~s->ask.fenced) == 0 && !s->obs.suspects_unknown;
 }
 
 void
@@ -84,8 +104,15 @@ zb_core_ask_settle(struct step *x)
     if (x->now.ms >= s->ask.again_at.ms) {
         ask_voters(x);
     }
+    if (s->ask.majority_at.ms == 0 && zb_core_majority(s, s->ask.granted)) {
+        s->ask.majority_at = x->now;
+    }
     if (ask_complete(x)) {
-        zb_core_go(x, ZB_STIM_GRANTED);
+        if (s->ask.failover) {
+            zb_core_failover_choose(x);
+        } else {
+            zb_core_go(x, ZB_STIM_GRANTED);
+        }
         return;
     }
     s->why = zb_core_majority(s, s->ask.granted)
@@ -105,11 +132,29 @@ outbid(struct step *x, uint64_t granted_term)
     if (s->ask.planned || granted_term < s->ask.term) {
         return;
     }
-    zb_core_ask_begin(x, 0, NULL);
+    if (s->ask.failover) {
+        zb_core_ask_begin_failover(x);
+    } else {
+        zb_core_ask_begin(x, 0, NULL);
+    }
     if (s->ask.term <= granted_term) {
         s->ask.term = granted_term + 1;
     }
     s->retry_at.ms = x->now.ms + 50 + (int64_t)(zb_core_random(x->core) % 450);
+}
+
+/* A failover's: where the granter stands, and the longest history that one of them knows (M8). */
+static void
+answer_note(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct asking *ask = &x->s->ask;
+
+    ask->at[node] = m->set;
+    if (m->learned_term > ask->lineage_term) {
+        ask->lineage_term = m->learned_term;
+        ask->lineage_leader = m->learned_leader;
+        ask->lineage = m->lineage;
+    }
 }
 
 void
@@ -117,16 +162,21 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
 {
     struct svc *s = x->s;
 
-    if (s->role != ZB_ROLE_ASKING || m->nonce != x->core->opt.nonce || !zb_core_is_voter(s, node)) {
+    if (s->role != ZB_ROLE_ASKING || m->nonce != x->core->opt.nonce ||
+        !zb_core_is_member(s, node)) {
         return;
     }
     if (m->rc == ZB_OK) {
         if (m->term != s->ask.term || m->granted_term != s->ask.term) {
             return;
         }
+        if (s->ask.failover) {
+            answer_note(x, node, m);
+        }
         /* A voter that holds a newer set than this last leader's disk ever came to: it went back. A
          * child that was destroyed here is no step back. */
-        if (!s->ask.planned && zb_set_id_cmp(m->set.id, zb_core_reached(s)->id) > 0) {
+        if (!s->ask.planned && !s->ask.failover &&
+            zb_set_id_cmp(m->set.id, zb_core_reached(s)->id) > 0) {
             if (!s->ask.older_noted) {
                 zb_core_note(x, 4, "R-own-disk-older",
                              "a voter holds a newer set than this leader's disk: it does not lead");
@@ -138,7 +188,9 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
         s->ask.suspects |= m->suspects;
         return;
     }
-    if (m->learned_term > s->obs.established_term && m->learned_leader != x->core->opt.self) {
+    if (s->ask.failover
+            ? m->learned_term >= s->ask.term
+            : m->learned_term > s->obs.established_term && m->learned_leader != x->core->opt.self) {
         s->superseded = m->learned_term > s->superseded ? m->learned_term : s->superseded;
         if (!s->ask.planned || m->learned_term >= s->ask.term) {
             zb_core_go(x, ZB_STIM_SUPERSEDED);
@@ -163,7 +215,10 @@ answer(struct step *x, uint8_t node, uint64_t term, uint64_t nonce, enum zb_rc r
     a->msg.term = term;
     a->msg.nonce = nonce;
     a->msg.rc = rc;
-    a->msg.set = *zb_core_reached(s); /* how far a child that is gone here came counts too */
+    /* How far a child that is gone here came counts too; but for who would have to send it. */
+    a->msg.set = s->peers[node].ask.failover ? s->obs.newest : *zb_core_reached(s);
+    a->msg.lineage = s->obs.lineage;
+    a->msg.sees_leader = zb_core_sees_leader(x);
     a->msg.suspects = s->obs.suspects;
     a->msg.granted_term = s->obs.granted_term;
     a->msg.granted_to = s->obs.granted_to;
@@ -179,6 +234,7 @@ void
 zb_core_msg_grant_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     x->s->peers[node].ask = *m;
+    x->s->peers[node].ask_at = x->now;
     x->s->peers[node].ask_waits = true;
 }
 
@@ -193,13 +249,16 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
         s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_RELEASED || s->role == ZB_ROLE_ASKING;
     bool planned = ask->released_term == ask->term && ask->released_to == node;
 
-    if (!zb_core_is_voter(s, x->core->opt.self) || !zb_core_is_voter(s, node)) {
+    if (!(ask->failover || zb_core_is_voter(s, x->core->opt.self)) || !zb_core_is_voter(s, node)) {
         return ZB_E_REFUSED;
     }
     if (ask->version != s->conf.version) {
         return ask->version > s->conf.version ? ZB_E_BUSY : ZB_E_REFUSED;
     }
-    if (!s->obs_known || s->obs.mounted) {
+    if (ask->failover && !ask->allow_loss && zb_core_sees_leader(x)) {
+        return ZB_E_REFUSED;
+    }
+    if (!s->obs_known || s->obs.mounted || (ask->failover && s->role == ZB_ROLE_DEMOTING)) {
         return ZB_E_BUSY;
     }
     if (!rest) {
@@ -209,9 +268,10 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
         (ask->term == s->obs.granted_term && s->obs.granted_to != node)) {
         return ZB_E_STALE;
     }
-    if (!planned && (s->obs.learned_term > ask->established_term ||
-                     (s->obs.learned_term != 0 && s->obs.learned_term == ask->established_term &&
-                      s->obs.learned_leader != node))) {
+    if (!planned && !ask->failover &&
+        (s->obs.learned_term > ask->established_term ||
+         (s->obs.learned_term != 0 && s->obs.learned_term == ask->established_term &&
+          s->obs.learned_leader != node))) {
         return ZB_E_STALE;
     }
     return ZB_OK;
@@ -229,8 +289,15 @@ grant_settle(struct step *x)
         if (!p->ask_waits) {
             continue;
         }
-        p->ask_waits = false;
         rc = may_grant(x, n, &p->ask);
+        if (rc == ZB_E_BUSY && p->ask.failover && x->now.ms - p->ask_at.ms < ZB_YIELD_MS) {
+            /* Kept until this node is at rest, so that it does not ask for a term itself then. */
+            if (zb_core_leads(s->role)) {
+                zb_core_go(x, ZB_STIM_YIELD);
+            }
+            continue;
+        }
+        p->ask_waits = false;
         if (rc != ZB_OK) {
             answer(x, n, p->ask.term, p->ask.nonce, rc);
             continue;

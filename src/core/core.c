@@ -175,9 +175,10 @@ zb_core_go(struct step *x, enum zb_stim stim)
 }
 
 static void
-observed(struct step *x, const struct zb_core_result *r)
+observed(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
 {
     struct svc *s = x->s;
+    bool modified_before = s->obs.modified && zb_set_ref_equal(&s->obs.newest, &r->obs.newest);
 
     if (!r->obs_valid) {
         return;
@@ -189,6 +190,9 @@ observed(struct step *x, const struct zb_core_result *r)
     s->obs = r->obs;
     s->obs_known = true;
     s->obs_at = x->now;
+    if (kind == ZB_ACT_OBSERVE) {
+        zb_core_rejoin_looked(x, modified_before);
+    }
 }
 
 static void
@@ -204,6 +208,7 @@ observe_done(struct step *x, const struct zb_core_result *r)
         return;
     }
     s->look_failures = 0;
+    s->failover.looked = true;
     if (s->role == ZB_ROLE_UNKNOWN) {
         s->unpruned = s->conf.keep_count; /* how many are there is not known */
     }
@@ -278,7 +283,7 @@ start_done(struct step *x, const struct zb_core_result *r)
 static void
 op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
 {
-    observed(x, r);
+    observed(x, kind, r);
     switch (kind) {
     case ZB_ACT_OBSERVE:
         observe_done(x, r);
@@ -300,6 +305,9 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
         break;
     case ZB_ACT_SNAPSHOT:
         zb_core_snapshot_done(x, r);
+        break;
+    case ZB_ACT_RESCUE:
+        zb_core_rescue_done(x, r);
         break;
     case ZB_ACT_STOP:
     case ZB_ACT_SEAL:
@@ -362,10 +370,12 @@ message(struct step *x, const struct zb_event *ev)
         [ZB_MSG_GRANT_ANSWER] = zb_core_msg_grant_answer,
         [ZB_MSG_RELEASED] = zb_core_msg_released,
         [ZB_MSG_RELEASE_ASK] = zb_core_msg_release_ask,
+        [ZB_MSG_FORWARD_ASK] = zb_core_msg_forward_ask,
+        [ZB_MSG_FORWARD_ANSWER] = zb_core_msg_forward_answer,
     };
 
     if (x->s->declared && ev->node < ZB_NODES_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
-        ev->u.msg.kind <= ZB_MSG_RELEASE_ASK) {
+        ev->u.msg.kind <= ZB_MSG_FORWARD_ANSWER) {
         handlers[ev->u.msg.kind](x, ev->node, &ev->u.msg);
     }
 }
@@ -412,6 +422,8 @@ apply(struct step *x, const struct zb_event *ev)
         }
         break;
     case ZB_EV_DIVERGED:
+        zb_core_diverged(x, ev);
+        break;
     case ZB_EV_TICK:
     case ZB_EV_PEER_UP:
     case ZB_EV_PEER_DOWN:

@@ -229,6 +229,14 @@ enum zb_promote_flag {
     ZB_PROMOTE_REMOUNT = 2, /* after an aborted move: same term */
 };
 
+enum zb_rescue_flag {
+    ZB_RESCUE_WHOLE = 1, /* with no snapshot in common the whole tree is set aside */
+};
+
+enum zb_ship_flag {
+    ZB_SHIP_FORWARD = 1, /* not by the leader: to the candidate that this node granted term to */
+};
+
 enum zb_failover_step {
     ZB_FAILOVER_CHECK = 1,
     ZB_FAILOVER_COLLECT, /* grants and positions of a majority */

@@ -108,9 +108,7 @@ zb_core_classify(const struct step *x)
     if (o->sealed && own_term) {
         return ZB_STIM_OBS_SEALED;
     }
-    if (o->established_term != 0 && o->established_term >= o->learned_term &&
-        o->established_term >= s->superseded && o->released_term <= o->established_term &&
-        (own_term || o->granted_to == self)) {
+    if (zb_core_is_owner(s) && (own_term || o->granted_to == self)) {
         /* What runs there has no data under it. */
         return o->running ? ZB_STIM_OBS_MOUNTED : ZB_STIM_OBS_OWNER;
     }
@@ -118,6 +116,22 @@ zb_core_classify(const struct step *x)
         return ZB_STIM_OBS_FIRST;
     }
     return ZB_STIM_OBS_FOLLOWER;
+}
+
+bool
+zb_core_is_owner(const struct svc *s)
+{
+    return s->obs.established_term != 0 && s->obs.established_term >= s->obs.learned_term &&
+           s->obs.established_term >= s->superseded &&
+           s->obs.released_term <= s->obs.established_term;
+}
+
+bool
+zb_core_sees_leader(const struct step *x)
+{
+    uint64_t term;
+
+    return zb_core_leader(x, &term) != ZB_NODE_NONE && term >= x->s->obs.learned_term;
 }
 
 /* The node that leads, as far as this node knows, and its term. */

@@ -26,6 +26,11 @@
 #define ZB_PRUNE_MS 5000   /* between two prunings */
 #define ZB_RESTORE_TELL 4  /* failures to put an aborted move back, then its command is answered */
 #define ZB_FOLLOW_MS 30000 /* the others shall follow by then */
+#define ZB_MAJORITY_MS 15000 /* a failover gives up without the grants of a majority by then */
+#define ZB_COLLECT_MS 3000   /* after the majority's, for positions of the other members */
+#define ZB_FORWARD_MS 10000  /* without a word of the member that is ahead */
+#define ZB_TRIES_MAX 3       /* of what a failover needs, then it gives up */
+#define ZB_YIELD_MS 30000    /* a failover's question is kept while this node demotes itself */
 
 struct peer {
     bool known;
@@ -40,6 +45,7 @@ struct peer {
     /* a grant it asks of this node, answered when no operation is under way */
     bool ask_waits;
     struct zb_core_msg ask;
+    struct zb_mono ask_at;
     struct zb_mono asked_at; /* release asked of it */
 };
 
@@ -55,9 +61,19 @@ struct waiter {
 struct asking {
     uint64_t term;
     bool planned;
-    struct zb_set_ref set; /* planned: the released set; restart: newest */
+    bool failover;
+    struct zb_set_ref set; /* planned: the released set; restart, failover: newest */
+    bool exact;            /* the tree must equal set when it is taken */
     uint32_t granted;      /* node bits, own grant included */
     uint32_t suspects;
+    uint32_t fenced;            /* M4: were off at some moment after a majority granted this term */
+    struct zb_mono majority_at; /* 0: not yet */
+    /* failover: of the granters (M2, M8); the lineage of the highest term that one of them learned
+     */
+    struct zb_set_ref at[ZB_NODES_MAX];
+    uint64_t lineage_term;
+    uint8_t lineage_leader;
+    struct zb_lineage lineage;
     enum zb_term_reason reason;
     bool older_noted; /* said once that this disk is older than a voter's */
     struct zb_mono again_at;
@@ -85,6 +101,37 @@ struct move {
     struct zb_mono deadline;
     bool aborted;
     char why[200];
+};
+
+/* An operator's order to lead here, until it is answered. */
+struct failover {
+    uint64_t command_id; /* 0: none */
+    uint8_t step;        /* enum zb_failover_step */
+    bool allow_loss;
+    bool looked;   /* FORWARDING: the disk was looked at since the last change */
+    uint64_t term; /* that is asked for; another one after an outbidding */
+    int64_t wait_ms;
+    uint32_t told;    /* suspects whose fencing was asked for, in this term */
+    uint32_t useless; /* members that are ahead and could not send */
+    uint8_t from;     /* who sends best */
+    struct zb_set_ref best;
+    uint32_t tries;
+    struct zb_mono begun_at;
+    struct zb_mono step_at;
+    struct zb_mono fence_by;
+    struct zb_mono ask_at;    /* FORWARD_ASK is sent again */
+    struct zb_mono answer_by; /* of from */
+    struct zb_mono deadline;  /* once it is taken */
+};
+
+/* The leader cannot go on from this copy. */
+struct rejoin {
+    bool wanted;
+    bool common;  /* some snapshot of the leader's is here */
+    bool ordered; /* by an operator: without any, too */
+    uint8_t leader;
+    uint64_t term;
+    struct zb_set_ref set; /* what goes on; none: as the leader told */
 };
 
 struct svc {
@@ -123,6 +170,10 @@ struct svc {
     struct zb_mono prune_at;
     struct waiter waiters[ZB_CORE_WAITERS_MAX];
     struct move move;
+    struct failover failover;
+    struct rejoin rejoin;
+    uint32_t modified_looks; /* how often in a row the copy was seen to have changed by itself */
+    struct zb_set_ref unchanged_at; /* seen to be changed there, and then proven not to be */
     struct zb_core_msg reported;
     struct zb_mono reported_at;
     const char *why;
@@ -180,11 +231,16 @@ uint64_t zb_core_granted_max(const struct step *x);
 const struct zb_set_ref *zb_core_reached(const struct svc *s);
 bool zb_core_follows(const struct step *x, uint8_t node);
 bool zb_core_leads(enum zb_role role);
+/* The leader of the highest term that this node knows of is up and leads, or is this node. */
+bool zb_core_sees_leader(const struct step *x);
+/* The last established leader, which did not release: its tree as it stands is the service's. */
+bool zb_core_is_owner(const struct svc *s);
 
 /* acquire.c: grants asked and given, learning of leaders, releases taken */
 /* released: the set of the release that is being taken, with its term; NULL: a new term of our own
  */
 void zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *released);
+void zb_core_ask_begin_failover(struct step *x);
 void zb_core_ask_settle(struct step *x);
 bool zb_core_voter_settle(struct step *x);
 void zb_core_grant_done(struct step *x, const struct zb_core_result *r);
@@ -217,6 +273,25 @@ void zb_core_move_op_done(struct step *x, enum zb_act_kind kind, const struct zb
 void zb_core_move_ship_failed(struct step *x, const struct zb_core_result *r);
 void zb_core_move_abort(struct step *x, const char *why);
 void zb_core_move_watch(struct step *x);
+
+/* failover.c: an operator's order to take the lead without being handed it */
+void zb_core_failover_command(struct step *x, const struct zb_event *ev);
+void zb_core_fenced_command(struct step *x, const struct zb_event *ev);
+/* ASKING, granted by a majority and every suspect: what comes first (M8)? */
+void zb_core_failover_choose(struct step *x);
+/* FORWARDING. */
+void zb_core_forward_settle(struct step *x);
+void zb_core_msg_forward_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_msg_forward_answer(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_failover_watch(struct step *x);
+
+/* rejoin.c: a copy that came away from the lineage is set aside, and goes on from the fork */
+void zb_core_diverged(struct step *x, const struct zb_event *ev);
+void zb_core_rejoin_command(struct step *x, const struct zb_event *ev);
+void zb_core_rejoin_looked(struct step *x, bool modified_before);
+bool zb_core_rejoin_settle(struct step *x);
+void zb_core_rescue(struct step *x, uint8_t node, uint64_t term, const struct zb_set_ref *set);
+void zb_core_rescue_done(struct step *x, const struct zb_core_result *r);
 
 /* report.c */
 void zb_core_report_settle(struct step *x);

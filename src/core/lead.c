@@ -297,9 +297,22 @@ zb_core_command(struct step *x, const struct zb_event *ev)
         zb_core_reply(x, ev->u.command.id, ZB_E_NOTFOUND, "C-unknown-service", "no such service");
         return;
     }
-    if (ev->u.command.kind == ZB_CMD_MOVE) {
+    switch (ev->u.command.kind) {
+    case ZB_CMD_MOVE:
         zb_core_move_command(x, ev);
         return;
+    case ZB_CMD_FAILOVER:
+        zb_core_failover_command(x, ev);
+        return;
+    case ZB_CMD_FENCED:
+        zb_core_fenced_command(x, ev);
+        return;
+    case ZB_CMD_REJOIN:
+        zb_core_rejoin_command(x, ev);
+        return;
+    case ZB_CMD_SNAPSHOT:
+    case ZB_CMD_SYNC:
+        break;
     }
     if (s->role != ZB_ROLE_LEADING) {
         zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-not-leading",
@@ -340,6 +353,8 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
         if (n == x->core->opt.self || n == node) {
             continue;
         }
+        /* A copy that came away goes on from where it did. */
+        at = zb_lineage_clamp(&s->obs.lineage, at);
         if (zb_set_id_is_none(at)) {
             at.seq = 1; /* below every set */
         }
@@ -348,6 +363,17 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
             m->floor = at;
         }
     }
+}
+
+static bool
+ships_any(const struct svc *s)
+{
+    for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
+        if (s->peers[n].ship_id != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What is protected now; false: it is not known, nothing is pruned. */
@@ -362,8 +388,10 @@ bases_now(const struct step *x, struct zb_core_msg *m)
         zb_core_bases_fill(x, ZB_NODE_NONE, m);
         return true;
     }
-    if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self) {
-        return false;
+    if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self ||
+        s->obs.granted_term > s->obs.learned_term || s->rejoin.wanted ||
+        !zb_lineage_has(&s->obs.lineage, s->obs.newest.id) || ships_any(s)) {
+        return false; /* what there is may be wanted by whoever leads next */
     }
     p = &s->peers[s->obs.learned_leader];
     *m = p->report;

@@ -24,6 +24,7 @@ fill(const struct step *x, struct zb_core_msg *m)
     m->modified = s->obs.modified;
     m->exists = s->obs.exists;
     m->lineage = s->obs.lineage;
+    m->sees_leader = zb_core_sees_leader(x);
     if (zb_core_leads(s->role)) {
         m->established_term = s->obs.established_term;
         m->start_ms = s->start_ms;
@@ -95,6 +96,10 @@ zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     struct peer *p = &x->s->peers[node];
 
+    if (p->known &&
+        (!zb_set_ref_equal(&p->report.set, &m->set) || p->report.modified != m->modified)) {
+        p->ship_retry_at = x->now; /* it is somewhere else: what failed may go now */
+    }
     p->known = true;
     p->report = *m;
     p->report_at = x->now;

@@ -10,7 +10,7 @@ follower_settle(struct step *x)
         zb_core_go(x, ZB_STIM_OBS_FIRST);
         return;
     }
-    if (zb_core_prune_settle(x)) {
+    if (zb_core_rejoin_settle(x) || zb_core_prune_settle(x)) {
         return;
     }
     if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
@@ -28,7 +28,8 @@ promoting_settle(struct step *x)
 
     a->term = s->ask.term;
     a->set = s->ask.set;
-    a->flags = s->ask.planned ? ZB_PROMOTE_EXACT : 0;
+    a->flags = s->ask.exact ? ZB_PROMOTE_EXACT : 0;
+    a->lineage = s->ask.lineage;
 }
 
 static void
@@ -100,6 +101,8 @@ role_settle(struct step *x)
         zb_core_op(x, ZB_ACT_DEMOTE)->timeout_ms = s->conf.stop_timeout_ms;
         break;
     case ZB_ROLE_FORWARDING:
+        zb_core_forward_settle(x);
+        break;
     case ZB_ROLE_RELEASED:
     case ZB_ROLE_COUNT:
         break;
@@ -136,5 +139,6 @@ zb_core_settle(struct step *x)
     zb_core_ship_settle(x);
     zb_core_waiters_settle(x);
     zb_core_move_watch(x);
+    zb_core_failover_watch(x);
     zb_core_report_settle(x);
 }

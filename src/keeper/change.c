@@ -79,6 +79,9 @@ zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const c
     r->rec.established_term = req->term;
     zb_strcopy(r->established_boot, ZB_UUID_SIZE, boot_id);
     r->pool_guid = pool_guid;
+    if (req->lineage.count > 0) { /* of a failover: its granters may know of later terms */
+        r->rec.lineage = req->lineage;
+    }
     zb_lineage_add(&r->rec.lineage, req->term, /* M7 */
                    req->manifest.entries_count > 0
                        ? req->manifest.id

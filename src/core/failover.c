@@ -1,0 +1,599 @@
+#include "core/internal.h"
+
+#include <string.h>
+
+/* ---- lines for the operator ---- */
+
+static struct zb_action *
+step_line(struct step *x, uint8_t number, enum zb_step_phase phase, const char *text)
+{
+    struct failover *f = &x->s->failover;
+    struct zb_action *a = zb_core_act(x, ZB_ACT_STEP);
+
+    a->command_id = f->command_id;
+    a->step = number;
+    a->phase = phase;
+    a->term = f->term;
+    a->set = f->best;
+    (void)zb_core_copy(a->text, sizeof(a->text), text);
+    if (phase == ZB_STEP_BEGIN) {
+        f->step = number;
+        f->step_at = x->now;
+    } else {
+        a->elapsed_ms = (uint32_t)(x->now.ms - f->step_at.ms);
+    }
+    return a;
+}
+
+/* The step under way ends, the next one begins. */
+static void
+step_to(struct step *x, uint8_t number)
+{
+    if (x->s->failover.step < number) {
+        (void)step_line(x, x->s->failover.step, ZB_STEP_END, "");
+        (void)step_line(x, number, ZB_STEP_BEGIN, "");
+    }
+}
+
+static void
+end(struct step *x, enum zb_rc rc, uint8_t node, const char *rule, const char *text)
+{
+    struct failover *f = &x->s->failover;
+    struct zb_action *a;
+
+    if (f->command_id != 0) {
+        if (rc != ZB_OK && rc != ZB_E_TIMEOUT) {
+            step_line(x, f->step, ZB_STEP_FAIL, text)->node = node;
+        }
+        zb_core_reply(x, f->command_id, rc, rule, text);
+        a = &x->plan->actions[x->plan->actions_count - 1];
+        a->node = node;
+        a->term = f->term;
+        a->set = f->best;
+    }
+    memset(f, 0, sizeof(*f));
+}
+
+/* Nothing was taken: who granted the term waits for a leader of it or of a later one. */
+static void
+give_up(struct step *x, enum zb_rc rc, uint8_t node, const char *rule, const char *text)
+{
+    end(x, rc, node, rule, text);
+    zb_core_go(x, ZB_STIM_GIVE_UP);
+}
+
+/* ---- the order ---- */
+
+static uint32_t
+up_count(const struct step *x)
+{
+    uint32_t up = x->core->up | 1u << x->core->opt.self;
+
+    return up & zb_core_voters(x->s);
+}
+
+/* Who, of those that can be asked, sees the leader; ZB_NODE_NONE nobody. */
+static uint8_t
+leader_seen_by(const struct step *x)
+{
+    const struct svc *s = x->s;
+
+    if (zb_core_sees_leader(x)) {
+        return x->core->opt.self;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && p->known && p->report.sees_leader &&
+            p->report.learned_term >= s->obs.learned_term) {
+            return n;
+        }
+    }
+    return ZB_NODE_NONE;
+}
+
+/* A leader is followed no more once a term above its own was granted to somebody who gave up. */
+static bool
+needs_new_term(const struct step *x)
+{
+    const struct svc *s = x->s;
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && s->peers[n].known &&
+            s->peers[n].report.granted_term > s->obs.established_term) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+copy_known(const struct step *x)
+{
+    const struct svc *s = x->s;
+
+    if (!zb_set_id_is_none(s->obs.newest.id)) {
+        return true;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && p->position_known &&
+            !zb_set_id_is_none(p->position.id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Why this node cannot begin, or NULL. */
+static const char *
+preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, const char **rule)
+{
+    const struct svc *s = x->s;
+
+    *rc = ZB_E_REFUSED;
+    *node = x->core->opt.self;
+    *rule = "C-failover-not-a-voter";
+    if (!s->member || !zb_core_is_voter(s, x->core->opt.self)) {
+        return "this node is no member that may lead (a backup never does)";
+    }
+    *rule = "C-failover-leads";
+    if (zb_core_leads(s->role) && !needs_new_term(x)) {
+        return "it leads here already";
+    }
+    *rule = "C-failover-busy";
+    if (s->failover.command_id != 0 || (s->role != ZB_ROLE_FOLLOWER && s->role != ZB_ROLE_ASKING &&
+                                        s->role != ZB_ROLE_RELEASED && !zb_core_leads(s->role))) {
+        return "another failover or change of role is under way here: try again";
+    }
+    *rule = "C-failover-leader-up";
+    *node = zb_core_leads(s->role) ? ZB_NODE_NONE : leader_seen_by(x);
+    if (*node != ZB_NODE_NONE && !allow_loss) {
+        return "the leader is up and leads: move the service; if that cannot be, --allow-data-loss "
+               "takes it all the same";
+    }
+    *node = x->core->opt.self;
+    *rule = "C-failover-without-copy";
+    if (!copy_known(x)) {
+        return "no whole set is here, nor on a member that can be reached";
+    }
+    *rule = "C-failover-diverged";
+    if (!zb_lineage_has(&s->obs.lineage, s->obs.newest.id)) {
+        return "this copy came away from the service's history: choose another member";
+    }
+    *rc = ZB_E_NOQUORUM;
+    *rule = "C-failover-no-majority";
+    if (!zb_core_majority(s, up_count(x))) {
+        return "no majority of the voters can be reached";
+    }
+    return NULL;
+}
+
+void
+zb_core_failover_command(struct step *x, const struct zb_event *ev)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+    const char *rule;
+    enum zb_rc rc;
+    uint8_t node;
+    const char *no = preflight(x, ev->u.command.allow_loss, &node, &rc, &rule);
+    struct zb_action *a;
+
+    if (no != NULL || ev->u.command.dry_run) {
+        zb_core_reply(x, ev->u.command.id, no != NULL ? rc : ZB_OK,
+                      no != NULL ? rule : "C-failover-possible", no != NULL ? no : "");
+        a = &x->plan->actions[x->plan->actions_count - 1];
+        a->node = node;
+        return;
+    }
+    memset(f, 0, sizeof(*f));
+    f->command_id = ev->u.command.id;
+    f->allow_loss = ev->u.command.allow_loss;
+    f->wait_ms = ev->u.command.wait_ms;
+    f->begun_at = x->now;
+    f->from = ZB_NODE_NONE;
+    (void)step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
+    step_to(x, ZB_FAILOVER_COLLECT);
+    if (zb_core_leads(s->role)) {
+        zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term by itself then (M6) */
+    } else if (s->role != ZB_ROLE_ASKING || s->ask.planned) {
+        zb_core_go(x, ZB_STIM_FAILOVER);
+        zb_core_ask_begin_failover(x);
+    }
+}
+
+void
+zb_core_fenced_command(struct step *x, const struct zb_event *ev)
+{
+    struct svc *s = x->s;
+    uint8_t node = ev->u.command.node;
+
+    if (s->role != ZB_ROLE_ASKING || s->ask.term != ev->u.command.term ||
+        s->ask.majority_at.ms == 0) { /* M4 */
+        zb_core_reply(x, ev->u.command.id, ZB_E_STALE, "C-fenced-stale",
+                      "no majority has granted that term to this node, or it asks for another now");
+        return;
+    }
+    if (node >= ZB_NODES_MAX || node == x->core->opt.self || zb_core_peer_up(x, node)) {
+        zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-fenced-up",
+                      "that node is connected: it is not off");
+        return;
+    }
+    s->ask.fenced |= 1u << node;
+    zb_core_reply(x, ev->u.command.id, ZB_OK, "C-done", "");
+}
+
+/* ---- granted: which set the service goes on from (M8) ---- */
+
+/* Only positions inside grants count (M2), only those of the history. *node: who holds it;
+ * ZB_NODE_NONE when nobody is ahead of this node. Members of `without` are left out. */
+static struct zb_set_ref
+best_position(const struct step *x, uint32_t without, uint8_t *node)
+{
+    const struct svc *s = x->s;
+    struct zb_set_ref best = s->obs.newest;
+
+    *node = ZB_NODE_NONE;
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct zb_set_ref *at = &s->ask.at[n];
+        if (n != x->core->opt.self && (s->ask.granted & ~without & 1u << n) != 0 &&
+            zb_lineage_has(&s->ask.lineage, at->id) && zb_set_id_cmp(at->id, best.id) > 0) {
+            best = *at;
+            *node = n;
+        }
+    }
+    return best;
+}
+
+/* A member that did not grant, yet is known to hold more of the history (S6). The leader's own last
+ * sets are the loss that is stated anyway. */
+static uint8_t
+unreachable_ahead(const struct step *x, const struct zb_set_ref *best)
+{
+    const struct svc *s = x->s;
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (n != x->core->opt.self && n != s->ask.lineage_leader && zb_core_is_member(s, n) &&
+            (s->ask.granted & 1u << n) == 0 && p->position_known &&
+            zb_lineage_has(&s->ask.lineage, p->position.id) &&
+            zb_set_id_cmp(p->position.id, best->id) > 0) {
+            return n;
+        }
+    }
+    return ZB_NODE_NONE;
+}
+
+/* Every member that is up has granted; or its time is over. */
+static bool
+collected(const struct step *x)
+{
+    const struct svc *s = x->s;
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if (n != x->core->opt.self && zb_core_is_member(s, n) && zb_core_peer_up(x, n) &&
+            (s->ask.granted & 1u << n) == 0 && x->now.ms < s->ask.majority_at.ms + ZB_COLLECT_MS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The tree is taken as it is, or what is ahead comes first, or it ends here. */
+static void
+choose(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+    uint8_t node;
+    struct zb_set_ref all = best_position(x, 0, &node);
+    uint8_t ahead = unreachable_ahead(x, &all);
+
+    if (ahead != ZB_NODE_NONE && !f->allow_loss) {
+        give_up(x, ZB_E_REFUSED, ahead, "C-failover-ahead",
+                "a member that does not answer holds a newer set: reach it, or accept the loss "
+                "with --allow-data-loss");
+        return;
+    }
+    f->best = best_position(x, f->useless, &f->from);
+    if (zb_set_id_cmp(all.id, f->best.id) > 0 && !f->allow_loss) {
+        give_up(x, ZB_E_REFUSED, node, "C-failover-cannot-forward",
+                "a member is ahead and cannot send what it has: choose it, or accept the loss with "
+                "--allow-data-loss");
+        return;
+    }
+    if (zb_set_id_is_none(f->best.id)) {
+        give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-without-copy",
+                "no granting member holds a whole set");
+        return;
+    }
+    f->looked = f->from == ZB_NODE_NONE && s->role == ZB_ROLE_ASKING;
+    f->tries = 0;
+    f->ask_at = x->now;
+    f->answer_by.ms = x->now.ms + ZB_FORWARD_MS;
+    if (f->from != ZB_NODE_NONE || s->obs.beyond) {
+        step_to(x, ZB_FAILOVER_FORWARD);
+        x->plan->actions[x->plan->actions_count - 1].node = f->from;
+        if (s->role == ZB_ROLE_ASKING) {
+            zb_core_go(x, ZB_STIM_BEHIND);
+        }
+    } else if (s->role == ZB_ROLE_ASKING) {
+        s->ask.set = f->best;
+        zb_core_go(x, ZB_STIM_GRANTED);
+    }
+}
+
+void
+zb_core_failover_choose(struct step *x)
+{
+    struct svc *s = x->s;
+
+    if (!collected(x)) {
+        s->why = "granted; waits a moment for the positions of the other members";
+        s->why_rule = "R-collecting";
+        zb_core_wake_at(x, s->ask.majority_at.ms + ZB_COLLECT_MS);
+        return;
+    }
+    if (!zb_lineage_has(&s->ask.lineage, s->obs.newest.id)) {
+        give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-diverged",
+                "this copy came away from the service's history: choose another member");
+        return;
+    }
+    if (zb_core_is_owner(s) && s->obs.established_term == s->ask.lineage_term) {
+        /* Nobody led since: what is here, written or not yet in a set, is the service's. */
+        s->ask.exact = false;
+        s->ask.set = *zb_core_reached(s);
+        s->ask.reason = ZB_TERM_RESTART;
+        zb_core_go(x, ZB_STIM_GRANTED);
+        return;
+    }
+    choose(x);
+}
+
+/* ---- FORWARDING ---- */
+
+void
+zb_core_forward_settle(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+
+    if (s->obs.granted_term > s->ask.term) {
+        zb_core_go(x, ZB_STIM_SUPERSEDED);
+        return;
+    }
+    if (f->from != ZB_NODE_NONE && !zb_set_ref_equal(&s->obs.newest, &f->best)) {
+        if (!zb_core_peer_up(x, f->from) || x->now.ms >= f->answer_by.ms ||
+            f->tries >= ZB_TRIES_MAX) {
+            f->useless |= 1u << f->from;
+            choose(x);
+            return;
+        }
+        if (x->now.ms >= f->ask_at.ms) {
+            struct zb_action *a = zb_core_act(x, ZB_ACT_MESSAGE);
+            a->node = f->from;
+            a->msg.kind = ZB_MSG_FORWARD_ASK;
+            a->msg.term = s->ask.term;
+            a->msg.nonce = x->core->opt.nonce;
+            a->msg.set = f->best;
+            f->ask_at.ms = x->now.ms + ZB_ASK_MS;
+            f->looked = false;
+        }
+        s->why = "waits for the newest set that a member holds, before it leads";
+        s->why_rule = "R-forwarding";
+        zb_core_wake_at(x, f->ask_at.ms);
+        return;
+    }
+    if (!f->looked) {
+        zb_core_op(x, ZB_ACT_OBSERVE);
+        return;
+    }
+    if (s->obs.beyond && f->tries >= ZB_TRIES_MAX) {
+        give_up(x, ZB_E_FAILED, x->core->opt.self, "C-failover-rescue-failed",
+                "what is here beside the newest set could not be set aside");
+        return;
+    }
+    if (s->obs.beyond) {
+        zb_core_rescue(x, x->core->opt.self, s->ask.term, &s->obs.newest);
+        return;
+    }
+    s->ask.set = s->obs.newest;
+    zb_core_go(x, ZB_STIM_GRANTED);
+}
+
+void
+zb_core_msg_forward_answer(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct failover *f = &x->s->failover;
+
+    if (x->s->role != ZB_ROLE_FORWARDING || node != f->from || m->nonce != x->core->opt.nonce ||
+        m->term != x->s->ask.term) {
+        return;
+    }
+    if (m->rc == ZB_OK || m->rc == ZB_E_BUSY) {
+        f->answer_by.ms = x->now.ms + ZB_FORWARD_MS;
+    } else {
+        f->tries++;
+    }
+}
+
+/* A granter's: who is ahead sends to the candidate what it holds. */
+static enum zb_rc
+forward(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    struct svc *s = x->s;
+    struct peer *p = &s->peers[node];
+    struct zb_action *a;
+
+    if (!s->obs_known || s->role != ZB_ROLE_FOLLOWER || s->obs.granted_term != m->term ||
+        s->obs.granted_to != node) {
+        return ZB_E_STALE;
+    }
+    if (!zb_set_ref_equal(&s->obs.newest, &m->set)) {
+        return ZB_E_NOTFOUND;
+    }
+    if (p->ship_failures >= ZB_TRIES_MAX) {
+        p->ship_failures = 0;
+        return ZB_E_FAILED;
+    }
+    if (p->ship_id == 0 && x->now.ms >= p->ship_retry_at.ms &&
+        !(s->op_id != 0 && s->op_kind == ZB_ACT_PRUNE)) {
+        zb_core_ship(x, node, &s->obs.newest);
+        a = &x->plan->actions[x->plan->actions_count - 1];
+        a->term = m->term;
+        a->flags = ZB_SHIP_FORWARD;
+    }
+    return ZB_E_BUSY;
+}
+
+void
+zb_core_msg_forward_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
+{
+    enum zb_rc rc = forward(x, node, m);
+    struct zb_action *a = zb_core_act(x, ZB_ACT_MESSAGE);
+
+    a->node = node;
+    a->msg.kind = ZB_MSG_FORWARD_ANSWER;
+    a->msg.term = m->term;
+    a->msg.nonce = m->nonce;
+    a->msg.rc = rc;
+}
+
+/* ---- the order's end ---- */
+
+/* Who may still write, and neither granted nor is fenced: asked for one by one, until the time is
+ * over. */
+static void
+watch_suspects(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+    uint32_t left = s->ask.suspects & ~s->ask.granted & ~s->ask.fenced;
+
+    if (left == 0 && !s->obs.suspects_unknown) {
+        return;
+    }
+    if (f->fence_by.ms == 0) {
+        f->fence_by.ms = x->now.ms + f->wait_ms;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if ((left & ~f->told & 1u << n) != 0) {
+            if (f->step < ZB_FAILOVER_FENCE) {
+                step_to(x, ZB_FAILOVER_FENCE);
+            } else {
+                (void)step_line(x, ZB_FAILOVER_FENCE, ZB_STEP_BEGIN, "");
+            }
+            x->plan->actions[x->plan->actions_count - 1].node = n;
+            f->told |= 1u << n;
+        }
+    }
+    if (x->now.ms >= f->fence_by.ms) {
+        give_up(x, ZB_E_REFUSED, left != 0 ? (uint8_t)__builtin_ctz(left) : ZB_NODE_NONE,
+                "C-failover-suspect",
+                left != 0 ? "that node may still be writable, and neither answers nor is fenced"
+                          : "a node that is no longer known may still be writable");
+        return;
+    }
+    zb_core_wake_at(x, f->fence_by.ms);
+}
+
+static void
+watch_asking(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+
+    if (f->term != s->ask.term) { /* statements about an earlier term are void (M4) */
+        f->term = s->ask.term;
+        f->told = 0;
+        f->fence_by.ms = 0;
+    }
+    if (s->ask.majority_at.ms != 0) {
+        watch_suspects(x);
+    } else if (f->step == ZB_FAILOVER_COLLECT && x->now.ms >= f->begun_at.ms + ZB_MAJORITY_MS) {
+        give_up(x, ZB_E_NOQUORUM, ZB_NODE_NONE, "C-failover-no-majority",
+                "no majority of the voters granted the term");
+    } else {
+        zb_core_wake_at(x, f->begun_at.ms + ZB_MAJORITY_MS);
+    }
+}
+
+static bool
+all_follow(const struct step *x)
+{
+    const struct svc *s = x->s;
+
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        if (n != x->core->opt.self && zb_core_peer_up(x, n) &&
+            s->peers[n].report.set.id.term != s->obs.established_term) {
+            return false;
+        }
+    }
+    return s->obs.newest.id.term == s->obs.established_term;
+}
+
+static void
+watch_leading(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+
+    if (zb_core_leads(s->role) && s->obs.running) {
+        step_to(x, ZB_FAILOVER_START);
+        if (f->step == ZB_FAILOVER_START) {
+            step_to(x, ZB_FAILOVER_FOLLOW);
+            f->deadline.ms = x->now.ms + ZB_FOLLOW_MS;
+        }
+    }
+    if (f->step == ZB_FAILOVER_FOLLOW && all_follow(x)) {
+        (void)step_line(x, ZB_FAILOVER_FOLLOW, ZB_STEP_END, "");
+        end(x, ZB_OK, x->core->opt.self, "C-done", "");
+        return;
+    }
+    if (x->now.ms >= f->deadline.ms) {
+        bool runs = f->step == ZB_FAILOVER_FOLLOW;
+        end(x, runs ? ZB_OK : ZB_E_TIMEOUT, x->core->opt.self,
+            runs ? "C-failover-degraded" : "C-failover-in-background",
+            runs ? "a member does not follow yet: it catches up by itself"
+                 : "taken, but the service does not run yet: it is started again");
+        return;
+    }
+    zb_core_wake_at(x, f->deadline.ms);
+}
+
+void
+zb_core_failover_watch(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+
+    if (f->command_id == 0) {
+        return;
+    }
+    switch (s->role) {
+    case ZB_ROLE_ASKING:
+        watch_asking(x);
+        break;
+    case ZB_ROLE_FORWARDING:
+        break;
+    case ZB_ROLE_FOLLOWER:
+    case ZB_ROLE_RELEASED:
+        end(x, ZB_E_FAILED, ZB_NODE_NONE, "C-failover-superseded",
+            "another node was granted a later term, or leads: see zbaton status");
+        break;
+    default: /* yielding, promoting, starting, leading */
+        if (f->deadline.ms == 0) {
+            f->deadline.ms =
+                x->now.ms + s->conf.stop_timeout_ms + s->conf.start_timeout_ms + ZB_TAKE_MS;
+        }
+        if (s->role == ZB_ROLE_PROMOTING) {
+            f->term = s->ask.term;
+            step_to(x, ZB_FAILOVER_TAKE);
+        } else if (s->role == ZB_ROLE_STARTING) {
+            step_to(x, ZB_FAILOVER_START);
+        }
+        watch_leading(x);
+        break;
+    }
+}
