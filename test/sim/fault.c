@@ -239,25 +239,25 @@ fault_repair(struct sim *w)
     }
 }
 
-/* Every other voter holds what the node's disk holds now. */
+/* Every other voter holds a newer set than the node's disk ever came to, so that it never leads
+ * with what it has (S6). What no set of theirs has could only be lost silently. */
 static bool
-held_by_voters(struct sim *w, uint8_t node, uint8_t service)
+older_shows(struct sim *w, uint8_t node, uint8_t service)
 {
     struct zb_set_ref own;
 
-    sim_position(w, node, service, &own);
+    sim_reached(w, node, service, &own);
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         struct zb_set_ref other;
-        sim_position(w, i, service, &other);
-        if (!w->conf[service].backup[i] && !zb_set_ref_equal(&own, &other)) {
+        sim_reached(w, i, service, &other);
+        if (i != node && !w->conf[service].backup[i] && zb_set_id_cmp(other.id, own.id) <= 0) {
             return false;
         }
     }
     return true;
 }
 
-/* A leader's disk is put back to an older state while its host is off. That shows where the others
- * hold what it lacks. */
+/* A leader's disk is put back to an older state while its host is off. */
 static void
 fault_image(struct sim *w)
 {
@@ -266,15 +266,12 @@ fault_image(struct sim *w)
     struct sim_service *s = &w->nodes[node].services[service];
     struct zb_set_ref newest;
 
-    sim_position(w, node, service, &newest);
+    sim_reached(w, node, service, &newest);
     if (w->nodes[node].on || w->image.taken || s->datasets[0].snaps_count < 4 ||
         w->writer[service].node != node ||
-        s->record.rec.granted_term != s->record.rec.established_term ||
-        !held_by_voters(w, node, service)) {
+        s->record.rec.granted_term != s->record.rec.established_term) {
         return;
     }
-    sim_tell(w, node, "disk of service %u is put back", service);
-    w->image.taken = true;
     w->image.node = node;
     w->image.service = service;
     memcpy(w->image.datasets, s->datasets, sizeof(s->datasets));
@@ -289,6 +286,12 @@ fault_image(struct sim *w)
             d->live = d->synced = d->snaps[d->snaps_count - 1].version;
             d->logged = 0;
         }
+    }
+    w->image.taken = older_shows(w, node, service);
+    if (w->image.taken) {
+        sim_tell(w, node, "disk of service %u is put back", service);
+    } else {
+        memcpy(s->datasets, w->image.datasets, sizeof(s->datasets));
     }
 }
 
