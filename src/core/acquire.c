@@ -389,14 +389,16 @@ zb_core_release_tell(struct step *x, uint8_t node)
     a->msg.suspects = s->obs.suspects;
 }
 
-/* A restarted target asks with its new nonce: answered while nothing higher was granted. */
+/* A restarted target asks with its new nonce: answered while nothing higher was granted. A grant
+ * under way may be recorded already, and this node not know it yet; it is asked again. */
 void
 zb_core_msg_release_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     struct svc *s = x->s;
+    bool granting = s->op_id != 0 && s->op_kind == ZB_ACT_GRANT;
 
     if (s->obs_known && s->obs.released_term != 0 && s->obs.released_term == s->obs.granted_term &&
-        s->obs.released_to == node) {
+        s->obs.released_to == node && !granting) {
         s->peers[node].report.nonce = m->nonce;
         s->peers[node].known = true;
         zb_core_release_tell(x, node);

@@ -226,6 +226,49 @@ target_crash_after_release_goes_forward(void **state)
     assert_int_equal(W.nodes[0].disk.record.learned_term, 2);
 }
 
+/* What node 0 says when node 1 asks for its release. */
+static bool
+tells_release(void)
+{
+    struct zb_event ev = {.kind = ZB_EV_MESSAGE, .node = 1};
+
+    ev.now.ms = W.now_ms;
+    ev.u.msg.kind = ZB_MSG_RELEASE_ASK;
+    ev.u.msg.nonce = 77;
+    zb_core_step(W.nodes[0].core, &ev, &W.plan);
+    for (uint32_t i = 0; i < W.plan.actions_count; i++) {
+        const struct zb_action *a = &W.plan.actions[i];
+        if (a->kind == ZB_ACT_MESSAGE && a->msg.kind == ZB_MSG_RELEASED) {
+            assert_int_equal(a->node, 1);
+            assert_int_equal(a->msg.nonce, 77);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The keeper may have recorded the grant before the core hears of it (M5). */
+static void
+a_release_is_not_told_while_a_grant_is_under_way(void **state)
+{
+    struct zb_event ev = {.kind = ZB_EV_MESSAGE, .node = 2};
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    assert_true(world_run_until(&W, released, 0, 10000));
+    world_power_off(&W, 1);
+    world_run(&W, 1000);
+    assert_true(tells_release());
+    ev.now.ms = W.now_ms;
+    ev.u.msg.kind = ZB_MSG_GRANT_ASK;
+    ev.u.msg.term = 9;
+    ev.u.msg.version = W.conf.version;
+    ev.u.msg.established_term = 8;
+    zb_core_step(W.nodes[0].core, &ev, &W.plan);
+    assert_int_equal(W.plan.actions_count, 1);
+    assert_int_equal(W.plan.actions[0].kind, ZB_ACT_GRANT);
+    assert_false(tells_release());
+}
+
 static void
 both_crash_after_release(void **state)
 {
@@ -382,6 +425,7 @@ main(void)
         T(a_mount_taken_away_is_put_back),
         T(a_move_that_cannot_be_put_back_is_answered),
         T(target_crash_after_release_goes_forward),
+        T(a_release_is_not_told_while_a_grant_is_under_way),
         T(both_crash_after_release),
         T(leader_cut_at_every_moment_of_a_move),
         T(engine_restart_at_every_moment_of_a_move),
