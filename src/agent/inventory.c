@@ -74,6 +74,19 @@ zb_inventory_reached(const struct zb_inventory *inv, const struct zb_manifest *m
     return top;
 }
 
+bool
+zb_inventory_has_datasets(const struct zb_inventory *inv, const struct zb_manifest *m)
+{
+    for (uint32_t i = 0; i < m->entries_count; i++) {
+        const struct zb_manifest_entry *e = &m->entries[i];
+        const struct zb_inventory_dataset *d = zb_inventory_find(inv, e->uuid, e->rel);
+        if (d == NULL || strcmp(d->uuid, e->uuid) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The guid of the snapshot of this name; 0 when d has none. */
 static uint64_t
 guid_of_name(const struct zb_inventory_dataset *d, const char *name)

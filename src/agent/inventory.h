@@ -33,6 +33,8 @@ bool zb_inventory_holds(const struct zb_inventory *inv, const struct zb_manifest
 /* As holds, but datasets of m that are gone do not count; the tree's own one does. For a disk that
  * made or held m and then lost a child: what is left was never taken back behind m. */
 bool zb_inventory_reached(const struct zb_inventory *inv, const struct zb_manifest *m);
+/* Every dataset of m is there, by uuid, whatever snapshots it has. */
+bool zb_inventory_has_datasets(const struct zb_inventory *inv, const struct zb_manifest *m);
 /* The newest set of which every dataset of the tree has a snapshot, by name, as a manifest; sets
  * for which skip (may be NULL) is true are passed over. False when there is none (*m untouched) or
  * a dataset has no uuid. Only for an inventory with names. *m is owned by the caller. */

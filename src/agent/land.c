@@ -218,6 +218,17 @@ manifest_agrees(struct zb_agent *a, uint16_t service, const struct zb_manifest *
     return true;
 }
 
+bool
+zb_land_know(struct zb_agent *a, uint16_t service, const struct zb_manifest *m)
+{
+    if (!manifest_agrees(a, service, m)) {
+        return false;
+    }
+    zb_position_know(a, service, m);
+    zb_position_store(a, service, m);
+    return true;
+}
+
 static void
 set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
 {
@@ -243,8 +254,8 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
         zb_manifest_close(&m);
         return;
     }
-    if (!manifest_agrees(a, service, &m)) {
-        ack_send(a, &refused, ZB_E_MISMATCH, "a set of this number with other content is known");
+    if (!zb_land_know(a, service, &m)) {
+        ack_send(a, &refused, ZB_E_MISMATCH, ZB_LAND_OTHER_SET);
         zb_manifest_close(&m);
         return;
     }
@@ -253,8 +264,6 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
     l->manifest = m;
     l->announced = true;
     l->streams_total = streams;
-    zb_position_know(a, service, &m);
-    zb_position_store(a, service, &m);
     landing_settle(a, l);
 }
 

@@ -44,6 +44,10 @@ struct zb_lands {
 /* land.c. This node follows `node` in `term`; *why says why not. */
 bool zb_land_is_leader(const struct zb_agent *a, uint16_t service, uint8_t node, uint64_t term,
                        const char **why);
+/* A set that a leader is about to send: known and stored before any of its streams. False when
+ * another one of its number is known, which stays. */
+#define ZB_LAND_OTHER_SET "a set of this number with other content is known"
+bool zb_land_know(struct zb_agent *a, uint16_t service, const struct zb_manifest *m);
 /* A snapshot of a dataset was received and re-read. */
 void zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t ship,
                       uint64_t term, const char *uuid, uint64_t guid);

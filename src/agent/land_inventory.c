@@ -188,11 +188,14 @@ zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg)
         zb_log_warning("%s asked for a list that cannot be made", a->nodes[node].name);
     } else if (!is_asked_already(a, node, name)) { /* one at a time; asked again after its time */
         struct zb_land_inventory *q = inventory_new(a, node, name, ship);
-        if (zb_land_is_leader(a, service, node, term, &why)) {
-            arrange(q, term, &m);
-        } else {
+        if (!zb_land_is_leader(a, service, node, term, &why)) {
             (void)message_send(q, message_new(q, ZB_E_STALE, why));
             inventory_end(q);
+        } else if (!zb_land_know(a, service, &m)) {
+            (void)message_send(q, message_new(q, ZB_E_MISMATCH, ZB_LAND_OTHER_SET));
+            inventory_end(q);
+        } else {
+            arrange(q, term, &m);
         }
     }
     zb_manifest_close(&m);

@@ -195,6 +195,7 @@ zb_position_is_newest(const struct zb_krep *observed, const struct zb_manifest *
 struct search {
     struct zb_agent *a;
     uint16_t service;
+    bool follows; /* another node makes the sets */
     uint64_t key;
     void (*cb)(void *ctx, const struct zb_position *position);
     void *ctx;
@@ -212,9 +213,10 @@ hash_add(uint64_t h, const void *data, size_t size)
 
 /* What the result of a search depends on; equal keys, equal results. */
 static uint64_t
-search_key(const struct zb_position_service *s, const struct zb_krep *observed)
+search_key(const struct zb_position_service *s, const struct zb_krep *observed, bool follows)
 {
     uint64_t h = hash_add(UINT64_C(0xcbf29ce484222325), &s->generation, sizeof(s->generation));
+    h = hash_add(h, &follows, sizeof(follows));
     for (uint32_t i = 0; i < observed->datasets_count; i++) {
         const struct zb_kdataset *d = &observed->datasets[i];
         h = hash_add(h, d->rel, strlen(d->rel) + 1);
@@ -255,6 +257,15 @@ newest_of_known(struct zb_agent *a, uint16_t service, const struct zb_inventory 
     return (struct zb_set_ref){0};
 }
 
+/* On a follower a dataset of the newest known set that is not here may still be on its way: by
+ * names alone a set could look whole without it. A leader's own disk always is. */
+static bool
+is_tree_whole(const struct search *q, const struct zb_inventory *inv)
+{
+    const struct zb_position_service *s = state_of(q->a, q->service);
+    return !q->follows || s->known_count == 0 || zb_inventory_has_datasets(inv, &s->known[0].m);
+}
+
 static void
 on_searched(void *ctx, const struct zb_inventory_result *result)
 {
@@ -278,7 +289,8 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
     found.newest = newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_holds);
     found.reached =
         newest_of_known(q->a, q->service, result->inventory, &sets, zb_inventory_reached);
-    if (zb_inventory_rebuild(result->inventory, is_known, &sets, &m)) {
+    if (is_tree_whole(q, result->inventory) &&
+        zb_inventory_rebuild(result->inventory, is_known, &sets, &m)) {
         if (zb_set_id_cmp(m.id, found.newest.id) > 0) {
             zb_manifest_ref(&m, &found.newest);
             zb_position_store(q->a, q->service, &m);
@@ -295,6 +307,12 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
     s->searched_result = found;
     q->cb(q->ctx, &found);
     free(q);
+}
+
+static bool
+is_led_elsewhere(const struct zb_agent *a, const struct zb_record *record)
+{
+    return record->learned_term != 0 && strcmp(record->learned_leader, a->nodes[a->self].name) != 0;
 }
 
 static bool
@@ -325,13 +343,15 @@ zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *obs
             return;
         }
     }
-    uint64_t key = search_key(s, observed);
+    bool follows = is_led_elsewhere(a, &observed->record);
+    uint64_t key = search_key(s, observed, follows);
     if (s->searched && s->searched_key == key) {
         cb(ctx, &s->searched_result);
         return;
     }
     struct search *q = zb_must_alloc(1, sizeof(*q));
-    *q = (struct search){.a = a, .service = service, .key = key, .cb = cb, .ctx = ctx};
+    *q = (struct search){
+        .a = a, .service = service, .follows = follows, .key = key, .cb = cb, .ctx = ctx};
     zb_inventory_fetch(a, service, on_searched, q);
 }
 

@@ -1,7 +1,8 @@
 /*
  * Which set this node holds whole. Manifests of sets are kept in the history, the newest ones in
  * memory too; what is on disk decides, by guid. When a set's manifest is not known (history lost,
- * or a crash before it was written), it is rebuilt from the names of the snapshots on disk.
+ * or a crash before it was written), it is rebuilt from the names of the snapshots on disk; on a
+ * follower only while every dataset of the newest known set is there.
  */
 #ifndef ZB_AGENT_POSITION_H
 #define ZB_AGENT_POSITION_H

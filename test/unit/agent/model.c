@@ -333,7 +333,8 @@ receive_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     m->receives = v;
     v->poll.data = v;
     assert_int_equal(uv_poll_init(m->poll.loop, &v->poll, v->fd), 0);
-    if (!m->receive_stalls) {
+    if (!m->receive_stalls &&
+        (m->receive_stalls_at == NULL || strcmp(m->receive_stalls_at, req->rel) != 0)) {
         assert_int_equal(uv_poll_start(&v->poll, UV_READABLE | UV_DISCONNECT, on_receive_readable),
                          0);
     }

@@ -8,7 +8,6 @@
 #include "agent/keeper.h"
 #include "agent/member.h"
 #include "agent/memo.h"
-#include "agent/position.h"
 #include "agent/ship.h"
 
 #define DEADLINE_MS 20000
@@ -341,4 +340,38 @@ bool
 pair_replied(const struct pair *w)
 {
     return w->hosts[0].replies > 0;
+}
+
+static void
+on_position(void *ctx, const struct zb_position *position)
+{
+    struct host *h = ctx;
+    assert_non_null(position);
+    h->found = true;
+    h->position = *position;
+}
+
+static void
+on_observed(void *ctx, const struct zb_krep *rep)
+{
+    struct host *h = ctx;
+    assert_int_equal(rep->rc, ZB_OK);
+    zb_position_find(&h->a, 0, rep, on_position, h);
+}
+
+static bool
+position_found(const struct pair *w)
+{
+    return w->hosts[0].found || w->hosts[1].found;
+}
+
+struct zb_position
+host_position(struct pair *w, struct host *h)
+{
+    struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
+    w->hosts[0].found = w->hosts[1].found = false;
+    zb_strcopy(req.service, sizeof(req.service), "web");
+    zb_agent_keeper_call(&h->a, &req, on_observed, h);
+    assert_true(pair_until(w, position_found));
+    return h->position;
 }

@@ -9,6 +9,7 @@
 
 #include "agent/drive.h"
 #include "agent/internal.h"
+#include "agent/position.h"
 #include "model.h"
 
 #define PAIR_HOSTS 2
@@ -25,6 +26,8 @@ struct host {
     int steps;
     int events;
     char last_event[512];
+    bool found;
+    struct zb_position position; /* with found */
     struct zb_agent_subscriber subscriber;
 };
 
@@ -52,6 +55,8 @@ struct zb_core_view host_view(const struct host *h);
 uint8_t host_other(const struct host *h);
 /* Starts a command; its end is in h->replies, reply_rc and reply_text. */
 void host_command(struct host *h, enum zb_cmd_kind kind, uint8_t node);
+/* What it finds on its disk now. */
+struct zb_position host_position(struct pair *w, struct host *h);
 /* The same disk and record under a new engine without a history. */
 void host_restart(struct pair *w, struct host *h);
 

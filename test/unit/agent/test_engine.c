@@ -1,6 +1,7 @@
 /* Stories of two engines: leading, following and handing over. */
 #include "pair.h"
 
+#include "agent/json.h"
 #include "agent/ship.h"
 
 #define UUID_TOP "00000000-0000-4000-8000-000000000001"
@@ -226,6 +227,95 @@ a_lost_history_is_rebuilt_from_the_disk(void **state)
     assert_int_equal(vm2->model.ops[ZB_KOP_RECEIVE], receives);
 }
 
+/* Told by the keeper that made it, or by names alone. */
+static void
+set_add(struct model *m, const char *rel, uint64_t seq, uint64_t guid)
+{
+    char name[ZB_SNAP_NAME_SIZE];
+    zb_set_name_format((struct zb_set_id){.term = 1, .seq = seq},
+                       (struct zb_wall){.s = 1795300000 + (int64_t)seq}, name);
+    for (uint32_t i = 0; i < m->datasets_count; i++) {
+        if (strcmp(m->datasets[i].rel, rel) == 0) {
+            model_snap_add(&m->datasets[i], name, guid);
+        }
+    }
+}
+
+static bool
+vm2_has_the_top_and_waits_for_the_child(const struct pair *w)
+{
+    uint64_t newest = model_newest(&w->hosts[1].model, "");
+    return newest != 0 && newest == model_newest(&w->hosts[0].model, "") && vm2_receives(w);
+}
+
+static void
+half_of_a_first_copy_is_no_position(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm1 = &w->hosts[0];
+    struct host *vm2 = &w->hosts[1];
+    (void)model_dataset_add(&vm1->model, UUID_TOP, "");
+    (void)model_dataset_add(&vm1->model, UUID_LOG, "log");
+    set_add(&vm1->model, "", 1, 11); /* one that vm2 is not told of: it comes on the way */
+    set_add(&vm1->model, "log", 1, 12);
+    vm2->model.receive_stalls_at = "log";
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_has_the_top_and_waits_for_the_child));
+    assert_true(zb_set_id_is_none(host_position(w, vm2).newest.id));
+}
+
+/* vm1 asks what vm2 has for a set of this number that has one more dataset. */
+static void
+set_asked_for(struct pair *w, struct zb_set_id id, uint64_t top, uint64_t log)
+{
+    struct zb_manifest m = {0};
+    struct zb_err err;
+    json_t *msg = zb_json_new("ship.ask");
+    assert_int_equal(zb_manifest_init(&m, 3, &err), ZB_OK);
+    m.id = id;
+    m.entries[0] = (struct zb_manifest_entry){.uuid = UUID_TOP, .rel = "", .guid = top};
+    m.entries[1] = (struct zb_manifest_entry){.uuid = UUID_LOG, .rel = "log", .guid = log};
+    m.entries[2] = (struct zb_manifest_entry){.uuid = UUID_OTHER, .rel = "new", .guid = 23};
+    zb_json_put(msg, "service", zb_json_text("web"));
+    zb_json_put(msg, "ship", zb_json_u64(1000));
+    zb_json_put(msg, "term", zb_json_u64(id.term));
+    zb_json_put(msg, "manifest", zb_json_manifest(&m));
+    zb_drive_message(&w->hosts[1].a, "vm1", msg);
+    json_decref(msg);
+    zb_manifest_close(&m);
+}
+
+static void
+streams_ahead_of_their_announcement_are_no_position(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    struct zb_set_id held = host_position(w, vm2).newest.id;
+    struct zb_set_id next = {.term = held.term, .seq = held.seq + 1};
+    set_asked_for(w, next, 21, 22);
+    set_add(&vm2->model, "", next.seq, 21);
+    set_add(&vm2->model, "log", next.seq, 22);
+    assert_int_equal(zb_set_id_cmp(host_position(w, vm2).newest.id, held), 0);
+    assert_int_equal(host_position(w, vm2).newest.id.seq, held.seq); /* as remembered too */
+}
+
+/* A leader's own disk is whole, whatever an older set has more: nothing else makes sets there. */
+static void
+a_leader_knows_its_last_set_though_a_child_went(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm1 = &w->hosts[0];
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    struct zb_set_id held = host_position(w, vm1).newest.id;
+    assert_string_equal(vm1->model.datasets[1].rel, "log");
+    vm1->model.datasets_count = 1;
+    set_add(&vm1->model, "", held.seq + 1, 21); /* and was not written down */
+    assert_int_equal(host_position(w, vm1).newest.id.seq, held.seq + 1);
+}
+
 int
 main(void)
 {
@@ -241,6 +331,9 @@ main(void)
         pair_test(a_token_that_leads_nowhere_costs_one_try),
         pair_test(a_follower_lost_in_the_middle_catches_up),
         pair_test(a_lost_history_is_rebuilt_from_the_disk),
+        pair_test(half_of_a_first_copy_is_no_position),
+        pair_test(streams_ahead_of_their_announcement_are_no_position),
+        pair_test(a_leader_knows_its_last_set_though_a_child_went),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,6 +111,21 @@ reached_what_only_lost_children_keep_from_being_whole(void **state)
 }
 
 static void
+has_the_datasets_of_a_set_by_uuid(void **state)
+{
+    struct zb_inventory *inv = *state;
+    struct zb_manifest m = {0};
+    manifest_of(9, &m); /* its snapshots do not matter */
+    assert_true(zb_inventory_has_datasets(inv, &m));
+    m.entries[1].uuid[35] = '7'; /* another one at its place */
+    assert_false(zb_inventory_has_datasets(inv, &m));
+    inv->datasets_count = 1;
+    assert_false(zb_inventory_has_datasets(inv, &m));
+    zb_manifest_close(&m);
+    inv->datasets_count = 2;
+}
+
+static void
 finds_by_uuid_before_place(void **state)
 {
     struct zb_inventory *inv = *state;
@@ -166,6 +181,7 @@ main(void)
         cmocka_unit_test_setup_teardown(holds_a_set_only_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(reached_what_only_lost_children_keep_from_being_whole,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(has_the_datasets_of_a_set_by_uuid, setup, teardown),
         cmocka_unit_test_setup_teardown(finds_by_uuid_before_place, setup, teardown),
         cmocka_unit_test_setup_teardown(rebuilds_the_newest_whole_set_from_names, setup, teardown),
         cmocka_unit_test_setup_teardown(rebuilds_nothing_without_uuids_or_datasets, setup,
