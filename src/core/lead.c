@@ -233,6 +233,17 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
 
 /* ---- commands that wait for sets ---- */
 
+/* By content where it is known here, by number in between. */
+static bool
+holds(const struct svc *s, uint8_t node, const struct zb_set_ref *set)
+{
+    const struct peer *p = &s->peers[node];
+
+    return !behind(s, node) || zb_set_ref_equal(&p->position, set) ||
+           (zb_set_id_cmp(p->position.id, set->id) > 0 &&
+            zb_set_id_cmp(p->position.id, s->obs.newest.id) < 0);
+}
+
 /* A follower that is up counts until it holds the set or its ship failed. */
 static bool
 sync_ended(const struct step *x, const struct waiter *w, bool *degraded)
@@ -243,10 +254,7 @@ sync_ended(const struct step *x, const struct waiter *w, bool *degraded)
     for (unsigned i = 0; i < s->conf.members_count; i++) {
         uint8_t n = s->conf.members[i];
         const struct peer *p = &s->peers[n];
-        if (n == x->core->opt.self) {
-            continue;
-        }
-        if (p->position_known && zb_set_id_cmp(p->position.id, w->set.id) >= 0) {
+        if (n == x->core->opt.self || holds(s, n, &w->set)) {
             continue;
         }
         if (zb_core_peer_up(x, n) && p->ship_failures == 0) {

@@ -409,6 +409,31 @@ sync_answers_when_the_followers_have_it(void **state)
     expect_reply(10, ZB_OK, "C-sync-degraded");
 }
 
+static bool
+made_a_set(struct world *w, unsigned seq)
+{
+    return w->nodes[0].disk.newest.id.seq >= seq;
+}
+
+/* The number alone says nothing: a set put together from names may be half of it. */
+static void
+sync_waits_for_the_set_and_not_for_its_number(void **state)
+{
+    struct zb_set_ref half;
+    (void)state;
+    world_power_off(&W, 2);
+    W.ship_ms = 2000;
+    world_command(&W, 0, ZB_CMD_SYNC, 0, 1);
+    assert_true(world_run_until(&W, made_a_set, (unsigned)W.nodes[0].disk.newest.id.seq + 1, 1000));
+    half = W.nodes[0].disk.newest;
+    half.digest[0] ^= 1;
+    world_position(&W, 0, 1, &half);
+    world_run(&W, 1000);
+    assert_false(replied(&W, 1));
+    expect_reply(1, ZB_OK, "C-sync-degraded");
+    assert_true(world_all_current(&W, 0));
+}
+
 int
 main(void)
 {
@@ -434,6 +459,7 @@ main(void)
         T(a_disk_that_went_back_does_not_lead),
         T(refusals_name_their_rule),
         T(sync_answers_when_the_followers_have_it),
+        T(sync_waits_for_the_set_and_not_for_its_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,6 +227,15 @@ carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_c
     }
 }
 
+static int64_t
+op_ms(const struct world *w, enum zb_act_kind kind)
+{
+    if (kind == ZB_ACT_SHIP && w->ship_ms != 0) {
+        return w->ship_ms;
+    }
+    return kind == ZB_ACT_START ? 100 : OP_MS;
+}
+
 static void
 start_action(struct world *w, unsigned node, const struct zb_action *a)
 {
@@ -250,7 +259,7 @@ start_action(struct world *w, unsigned node, const struct zb_action *a)
     } else if (a->kind == ZB_ACT_STEP) {
         w->steps_seen[a->step] |= 1u << a->phase;
     } else if (a->kind <= ZB_ACT_SHIP) {
-        queue(w, w->now_ms + (a->kind == ZB_ACT_START ? 100 : OP_MS), node, NULL, a);
+        queue(w, w->now_ms + op_ms(w, a->kind), node, NULL, a);
     }
 }
 
@@ -446,6 +455,15 @@ world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned ta
     ev.u.command.kind = kind;
     ev.u.command.id = id;
     ev.u.command.node = (uint8_t)target;
+    step(w, node, &ev);
+}
+
+void
+world_position(struct world *w, unsigned node, unsigned peer, const struct zb_set_ref *set)
+{
+    struct zb_event ev = {.kind = ZB_EV_PEER_POSITION, .node = (uint8_t)peer};
+
+    ev.u.set = *set;
     step(w, node, &ev);
 }
 

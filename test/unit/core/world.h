@@ -65,6 +65,7 @@ struct world {
     enum zb_act_kind fail_next;   /* the next keeper operation of this kind fails with fail_rc */
     enum zb_act_kind fail_always; /* every one of this kind, until it is 0 */
     enum zb_rc fail_rc;
+    int64_t ship_ms; /* how long a SHIP takes; 0: as long as any operation */
 };
 
 void world_init(struct world *w, unsigned nodes);
@@ -75,6 +76,8 @@ void world_engine_restart(struct world *w, unsigned node);
 void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
 void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned target,
                    uint64_t id);
+/* node hears that peer stands on set. */
+void world_position(struct world *w, unsigned node, unsigned peer, const struct zb_set_ref *set);
 void world_run(struct world *w, int64_t ms);
 bool world_run_until(struct world *w, bool (*cond)(struct world *, unsigned), unsigned arg,
                      int64_t ms);
