@@ -192,6 +192,8 @@ request_protect(const struct zb_action *action, struct zb_kreq *req)
     req->count = action->keep_count;
     req->base_term = action->floor.term;
     req->base_seq = action->floor.seq;
+    req->term = action->floor_way.term;
+    req->seq = action->floor_way.seq;
     req->protect_count = action->protect_count;
     for (uint32_t i = 0; i < action->protect_count; i++) {
         req->protect[i] = action->protect[i];

@@ -87,6 +87,7 @@ report_encode(const struct zb_core_msg *msg, json_t *o)
     zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
     zb_json_put(o, "bases", bases_json(msg));
     zb_json_put(o, "floor", id_json(msg->floor));
+    zb_json_put(o, "floor_way", id_json(msg->floor_way));
 }
 
 json_t *
@@ -215,6 +216,7 @@ bases_read(struct zb_json_reader *r, struct zb_core_msg *msg)
         id_read(r, "bases", json_array_get(list, i), &msg->bases[msg->bases_count++]);
     }
     id_read(r, "floor", json_object_get(r->object, "floor"), &msg->floor);
+    id_read(r, "floor_way", json_object_get(r->object, "floor_way"), &msg->floor_way);
 }
 
 static void

@@ -124,7 +124,8 @@ struct zb_core_msg {
     /* leader: what no member may prune */
     uint32_t bases_count;
     struct zb_set_id bases[ZB_MEMBERS_MAX]; /* where members stand */
-    struct zb_set_id floor;                 /* and all sets from this one on; or none */
+    struct zb_set_id floor;     /* and all sets from this one on, up to a number; or none */
+    struct zb_set_id floor_way; /* ... however many: a member is on its way from there; or none */
 };
 
 enum zb_cmd_kind {
@@ -208,7 +209,7 @@ enum zb_act_kind {
     ZB_ACT_SEAL,     /* term, set */
     ZB_ACT_RELEASE,  /* term (next), node (target), set */
     ZB_ACT_DEMOTE,   /* timeout_ms */
-    ZB_ACT_PRUNE,    /* keep_count, protect: ids that stay, floor */
+    ZB_ACT_PRUNE,    /* keep_count, protect: ids that stay, floor, floor_way */
     /* term, node (leader, or this one as the candidate), set: what came after it is set aside;
      * none: after the snapshots that the leader of ZB_EV_DIVERGED has too */
     ZB_ACT_RESCUE,
@@ -266,7 +267,8 @@ struct zb_action {
     uint32_t keep_count;
     uint32_t protect_count;
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
-    struct zb_set_id floor; /* PRUNE: so do all from this one on, if it is not none */
+    struct zb_set_id floor;     /* PRUNE: so do all from this one on, up to a number; or none */
+    struct zb_set_id floor_way; /* ... however many; or none */
     int64_t timeout_ms;
     uint64_t command_id;
     enum zb_rc rc;

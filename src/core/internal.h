@@ -31,6 +31,7 @@
 #define ZB_FORWARD_MS 10000  /* without a word of the member that is ahead */
 #define ZB_TRIES_MAX 3       /* of what a failover needs, then it gives up */
 #define ZB_YIELD_MS 30000    /* a failover's question is kept while this node demotes itself */
+#define ZB_WAY_FAILURES 4    /* of ships in a row, then a member counts as away */
 
 struct peer {
     bool known;

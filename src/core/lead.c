@@ -344,11 +344,32 @@ zb_core_command(struct step *x, const struct zb_event *ev)
 
 /* ---- pruning ---- */
 
+/* Is sent to, or soon will be. Who fails again and again counts as away: what is kept for it must
+ * not fill the pool. */
+static bool
+on_its_way(const struct step *x, uint8_t node)
+{
+    const struct svc *s = x->s;
+    const struct peer *p = &s->peers[node];
+    bool begins = zb_core_peer_up(x, node) && x->now.ms - s->role_at.ms < ZB_FOLLOW_MS;
+
+    return p->ship_id != 0 ||
+           ((begins || zb_core_follows(x, node)) && p->ship_failures < ZB_WAY_FAILURES);
+}
+
+static void
+floor_lower(struct zb_set_id *floor, struct zb_set_id at)
+{
+    if (zb_set_id_is_none(*floor) || zb_set_id_cmp(at, *floor) < 0) {
+        *floor = at;
+    }
+}
+
 /* A member's newest set is the base of what it gets next, from whoever leads then; on its way from
  * there to the newest one it may stop at any in between. So all keep all sets from the one on that
- * the last of them stands on (the keeper: up to a number), and where each stands. Only the leader
- * knows that; it tells the others. Itself a member keeps what it stands on, and needs nothing else
- * for its own sake. */
+ * the last of them stands on (for one that is away, the keeper: up to a number), and where each
+ * stands. Only the leader knows that; it tells the others. Itself a member keeps what it stands on,
+ * and needs nothing else for its own sake. */
 void
 zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
 {
@@ -367,8 +388,9 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
             at.seq = 1; /* below every set */
         }
         m->bases[m->bases_count++] = at;
-        if (zb_set_id_is_none(m->floor) || zb_set_id_cmp(at, m->floor) < 0) {
-            m->floor = at;
+        floor_lower(&m->floor, at);
+        if (on_its_way(x, n)) {
+            floor_lower(&m->floor_way, at);
         }
     }
 }
@@ -428,6 +450,7 @@ zb_core_prune_settle(struct step *x)
         a->protect[a->protect_count++] = s->obs.released_set.id;
     }
     a->floor = bases.floor;
+    a->floor_way = bases.floor_way;
     s->op_behind = zb_set_id_cmp(bases.floor, s->obs.newest.id) < 0;
     s->prune_at.ms = x->now.ms + ZB_PRUNE_MS;
     return true;

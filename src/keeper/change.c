@@ -88,19 +88,27 @@ zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const c
                        : (struct zb_set_id){req->base_term, req->base_seq});
 }
 
+static bool
+is_from(struct zb_set_id id, struct zb_set_id floor)
+{
+    return !zb_set_id_is_none(floor) && zb_set_id_cmp(id, floor) >= 0;
+}
+
 /* A member stands on this set, or one that is behind may come to stand on it. rank counts from the
- * newest set on: past ZB_CATCH_UP_MAX only where members stand is kept. */
+ * newest set on: past ZB_CATCH_UP_MAX only where members stand is kept, and what comes after one
+ * that is on its way. */
 static bool
 is_protected(struct zb_set_id id, uint32_t rank, const struct zb_kreq *req)
 {
     const struct zb_set_id floor = {req->base_term, req->base_seq};
+    const struct zb_set_id floor_way = {req->term, req->seq};
 
     for (size_t i = 0; i < req->protect_count; i++) {
         if (zb_set_id_cmp(id, req->protect[i]) == 0) {
             return true;
         }
     }
-    return !zb_set_id_is_none(floor) && zb_set_id_cmp(id, floor) >= 0 && rank <= ZB_CATCH_UP_MAX;
+    return (rank <= ZB_CATCH_UP_MAX && is_from(id, floor)) || is_from(id, floor_way);
 }
 
 size_t

@@ -124,7 +124,7 @@ void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, co
                        const char *boot_id, uint64_t pool_guid);
 
 /* PRUNE: which snapshots of one dataset may go: sets only, not among the newest `keep` sets (never
- * the newest one), not protected by the request, not from its base set on. Fills go (snaps_count of
+ * the newest one), not protected by the request, not from its floors on. Fills go (snaps_count of
  * them). Snapshots sorted by createtxg. Returns how many. */
 size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
                       const struct zb_kreq *req, bool *go);

@@ -146,7 +146,8 @@ enum zb_kop {
  *            Refuses, naming it, when what is mounted carries no mark of the service: somebody's own dataset of
  *            that name; but not on the declared first leader while nobody has led, which adopts it.
  * PRUNE      service, count (keep the newest N sets; at least as many as are declared), protect: set ids that must stay;
- *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX. Destroys, in
+ *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX; term, seq: so must this
+ *            set and all newer ones, however many (a member is on its way from there). Destroys, in
  *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
  *            -> count destroyed.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that

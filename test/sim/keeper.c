@@ -109,6 +109,10 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
         item->u.op.kind == ZB_ACT_PROMOTE ? item->u.op.set.id.term : item->u.op.floor.term;
     q->base_seq = item->u.op.kind == ZB_ACT_PROMOTE ? item->u.op.set.id.seq : item->u.op.floor.seq;
     q->lineage = item->u.op.lineage;
+    if (item->u.op.kind == ZB_ACT_PRUNE) {
+        q->term = item->u.op.floor_way.term;
+        q->seq = item->u.op.floor_way.seq;
+    }
     q->protect_count = item->u.op.protect_count;
     memcpy(q->protect, item->u.op.protect, sizeof(q->protect));
     if (item->u.op.node < SIM_NODES) {
@@ -300,6 +304,7 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.op.set = a->set;
     item->u.op.floor = a->floor;
     item->u.op.lineage = a->lineage;
+    item->u.op.floor_way = a->floor_way;
     item->u.op.protect_count = (uint8_t)a->protect_count;
     memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
     item->u.op.fail = sim_chance(w, w->opt.op_failures);

@@ -157,6 +157,7 @@ struct sim_item {
             struct zb_set_ref set;
             struct zb_set_id floor;
             struct zb_lineage lineage;
+            struct zb_set_id floor_way;
             struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
         } op;
         struct {

@@ -188,6 +188,7 @@ put_msg(struct sim_hash *h, const struct zb_core_msg *m)
         put(h, m->bases[i].term << 32 | m->bases[i].seq);
     }
     put(h, m->floor.term << 32 | m->floor.seq);
+    put(h, m->floor_way.term << 32 | m->floor_way.seq);
 }
 
 static void

@@ -427,7 +427,10 @@ request(struct model *m, const struct zb_kreq *req)
     switch (req->op) {
     case ZB_KOP_DEFINE:
     case ZB_KOP_CANCEL:
+        break;
     case ZB_KOP_PRUNE:
+        m->floor = (struct zb_set_id){req->base_term, req->base_seq};
+        m->floor_way = (struct zb_set_id){req->term, req->seq};
         break;
     case ZB_KOP_OBSERVE:
         observe(m, &rep);

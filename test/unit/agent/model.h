@@ -44,6 +44,8 @@ struct model {
     struct model_dataset datasets[MODEL_DATASETS];
     struct model_receive *receives;
     uint64_t ops[ZB_KOP_LAST + 1]; /* how often each was asked */
+    struct zb_set_id floor;        /* of the last PRUNE, and its other one */
+    struct zb_set_id floor_way;
     enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
     bool receive_stalls;           /* pipes are made and not read */
     const char *receive_stalls_at; /* ... of this dataset alone; NULL: of none */

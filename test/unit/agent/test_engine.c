@@ -227,6 +227,24 @@ a_lost_history_is_rebuilt_from_the_disk(void **state)
     assert_int_equal(vm2->model.ops[ZB_KOP_RECEIVE], receives);
 }
 
+static bool
+vm1_prunes(const struct pair *w)
+{
+    return w->hosts[0].model.ops[ZB_KOP_PRUNE] > 0;
+}
+
+/* The first time before vm2, which has nothing yet, has its copy. */
+static void
+what_a_member_on_its_way_needs_is_asked_to_stay(void **state)
+{
+    struct pair *w = *state;
+    const struct model *m = &w->hosts[0].model;
+    pair_declare(w);
+    assert_true(pair_until(w, vm1_prunes));
+    assert_false(zb_set_id_is_none(m->floor));
+    assert_int_equal(zb_set_id_cmp(m->floor_way, m->floor), 0);
+}
+
 /* Told by the keeper that made it, or by names alone. */
 static void
 set_add(struct model *m, const char *rel, uint64_t seq, uint64_t guid)
@@ -331,6 +349,7 @@ main(void)
         pair_test(a_token_that_leads_nowhere_costs_one_try),
         pair_test(a_follower_lost_in_the_middle_catches_up),
         pair_test(a_lost_history_is_rebuilt_from_the_disk),
+        pair_test(what_a_member_on_its_way_needs_is_asked_to_stay),
         pair_test(half_of_a_first_copy_is_no_position),
         pair_test(streams_ahead_of_their_announcement_are_no_position),
         pair_test(a_leader_knows_its_last_set_though_a_child_went),

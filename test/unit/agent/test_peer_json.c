@@ -33,7 +33,8 @@ report(void)
                             .start_ms = UINT32_MAX,
                             .bases_count = 2,
                             .bases = {{.term = 12, .seq = 0}, {.term = 3, .seq = UINT64_MAX}},
-                            .floor = {.term = 2, .seq = 9}};
+                            .floor = {.term = 2, .seq = 9},
+                            .floor_way = {.term = 3, .seq = 1}};
     for (int i = 0; i < ZB_DIGEST_SIZE; i++) {
         m.set.digest[i] = (uint8_t)(17 * i);
     }
@@ -72,6 +73,7 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_true(a->running == b->running && a->modified == b->modified && a->exists == b->exists);
     assert_int_equal(a->start_ms, b->start_ms);
     assert_int_equal(zb_set_id_cmp(a->floor, b->floor), 0);
+    assert_int_equal(zb_set_id_cmp(a->floor_way, b->floor_way), 0);
     assert_int_equal(a->bases_count, b->bases_count);
     for (uint32_t i = 0; i < a->bases_count; i++) {
         assert_int_equal(zb_set_id_cmp(a->bases[i], b->bases[i]), 0);
@@ -138,6 +140,7 @@ a_missing_key_refuses_all(void **state)
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "lineage",  "running",      "modified",
         "exists",           "start_ms", "bases",        "floor",
+        "floor_way",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);

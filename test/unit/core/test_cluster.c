@@ -434,6 +434,60 @@ sync_waits_for_the_set_and_not_for_its_number(void **state)
     assert_true(world_all_current(&W, 0));
 }
 
+static void
+sets(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        world_command(&W, 0, ZB_CMD_SNAPSHOT, 0, 100);
+        world_run(&W, 10000);
+        W.replies_count = 0;
+    }
+}
+
+/* Whether the leader last let sets go though vm3, which stands on at, is on its way from there. */
+static bool
+way_is_kept(struct zb_set_id at)
+{
+    assert_int_equal(zb_set_id_cmp(W.pruned.floor, at), 0);
+    return zb_set_id_cmp(W.pruned.floor_way, at) == 0;
+}
+
+static void
+what_a_member_on_its_way_needs_stays_however_much_it_is(void **state)
+{
+    struct zb_set_id at = W.nodes[2].disk.newest.id;
+    (void)state;
+    world_power_off(&W, 2);
+    sets(20);
+    assert_false(way_is_kept(at)); /* away: up to a number only */
+    W.ship_ms = 600000;
+    world_power_on(&W, 2);
+    sets(20);
+    assert_true(way_is_kept(at));
+    W.ship_ms = 0;
+    W.fail_ship_to = 2; /* the one under way fails, and all that come */
+    world_run(&W, 500000);
+    assert_false(way_is_kept(at)); /* as good as away */
+    W.fail_ship_to = 0;
+    current(0, 60000);
+}
+
+/* They keep the same: one of them may lead next. */
+static void
+the_others_are_told_what_to_keep(void **state)
+{
+    struct zb_core_view v;
+    struct zb_set_id at = W.nodes[2].disk.newest.id;
+    (void)state;
+    world_cut(&W, 0, 2, true);
+    sets(2);
+    W.ship_ms = 600000;
+    world_cut(&W, 0, 2, false);
+    world_run(&W, 20000);
+    zb_core_view(W.nodes[1].core, 0, &v);
+    assert_int_equal(zb_set_id_cmp(v.peers[0].report.floor_way, at), 0);
+}
+
 int
 main(void)
 {
@@ -460,6 +514,8 @@ main(void)
         T(refusals_name_their_rule),
         T(sync_answers_when_the_followers_have_it),
         T(sync_waits_for_the_set_and_not_for_its_number),
+        T(what_a_member_on_its_way_needs_stays_however_much_it_is),
+        T(the_others_are_told_what_to_keep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

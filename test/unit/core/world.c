@@ -154,9 +154,9 @@ op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_cor
     struct world_node *n = &w->nodes[a->node];
     struct zb_event ev = {.kind = ZB_EV_RECEIVED};
 
-    if (w->cut[from][a->node] || !n->on || n->disk.record.learned_term != a->term ||
-        n->disk.record.learned_leader != from || n->disk.record.granted_term > a->term ||
-        n->mounted_rw) {
+    if ((w->fail_ship_to != 0 && a->node == w->fail_ship_to) || w->cut[from][a->node] || !n->on ||
+        n->disk.record.learned_term != a->term || n->disk.record.learned_leader != from ||
+        n->disk.record.granted_term > a->term || n->mounted_rw) {
         return ZB_E_CLOSED;
     }
     assert(zb_set_id_cmp(n->disk.newest.id, a->set.id) <= 0);
@@ -222,6 +222,9 @@ carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_c
         return ZB_OK;
     case ZB_ACT_SHIP:
         return op_ship(w, node, a, res);
+    case ZB_ACT_PRUNE:
+        w->pruned = node == 0 ? *a : w->pruned;
+        return ZB_OK;
     default:
         return ZB_OK;
     }

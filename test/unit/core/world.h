@@ -65,7 +65,9 @@ struct world {
     enum zb_act_kind fail_next;   /* the next keeper operation of this kind fails with fail_rc */
     enum zb_act_kind fail_always; /* every one of this kind, until it is 0 */
     enum zb_rc fail_rc;
-    int64_t ship_ms; /* how long a SHIP takes; 0: as long as any operation */
+    unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
+    int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
+    struct zb_action pruned; /* the last PRUNE of node 0 */
 };
 
 void world_init(struct world *w, unsigned nodes);

@@ -157,6 +157,32 @@ test_prune(void **state)
     assert_true(go[0] && go[2] && !go[3]);
 }
 
+#define MANY (ZB_CATCH_UP_MAX + 200)
+
+static void
+test_prune_while_catching_up(void **state)
+{
+    static struct zb_ksnap snaps[MANY];
+    static bool go[MANY];
+    struct zb_kreq req = {.base_term = 1, .base_seq = 20};
+    (void)state;
+
+    for (unsigned i = 0; i < MANY; i++) {
+        zb_set_name_format((struct zb_set_id){1, i}, (struct zb_wall){1795300000 + i},
+                           snaps[i].name);
+    }
+    /* somebody is away: the newest ones */
+    assert_int_equal(zb_rules_prune(snaps, MANY, 2, &req, go), 200);
+    assert_true(go[199] && !go[200]);
+    req.term = 1;
+    req.seq = 50; /* and somebody on the way from there: all that come */
+    assert_int_equal(zb_rules_prune(snaps, MANY, 2, &req, go), 50);
+    assert_true(go[49] && !go[50]);
+    req.base_term = 0;
+    req.base_seq = 0;
+    assert_int_equal(zb_rules_prune(snaps, MANY, 2, &req, go), 50);
+}
+
 int
 main(void)
 {
@@ -165,6 +191,7 @@ main(void)
         cmocka_unit_test(test_receive),
         cmocka_unit_test(test_receive_dataset),
         cmocka_unit_test(test_prune),
+        cmocka_unit_test(test_prune_while_catching_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
