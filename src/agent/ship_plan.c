@@ -12,6 +12,12 @@ zb_ship_plan_close(struct zb_ship_plan *plan)
     *plan = (struct zb_ship_plan){0};
 }
 
+const char *
+zb_ship_chain_base(const struct zb_ship_chain *c, uint32_t step)
+{
+    return step == 0 ? c->base : c->steps[step - 1].snap;
+}
+
 struct place {
     uint64_t guid;
     uint32_t index;
@@ -64,6 +70,9 @@ chain_fill(struct zb_ship_chain *c, const struct zb_inventory_dataset *own, int6
 {
     c->steps_count = (uint32_t)(to - from);
     c->steps = zb_must_alloc(c->steps_count, sizeof(*c->steps));
+    if (from >= 0) {
+        zb_strcopy(c->base, sizeof(c->base), own->names[from]);
+    }
     for (uint32_t i = 0; i < c->steps_count; i++) {
         int64_t at = from + 1 + i;
         zb_strcopy(c->steps[i].snap, sizeof(c->steps[i].snap), own->names[at]);
@@ -208,6 +217,7 @@ zb_ship_plan_fast(const struct zb_manifest *const *sets, uint32_t count, struct 
         zb_strcopy(c->uuid, sizeof(c->uuid), base->entries[i].uuid);
         zb_strcopy(c->rel, sizeof(c->rel), base->entries[i].rel);
         zb_strcopy(c->peer_rel, sizeof(c->peer_rel), base->entries[i].rel);
+        zb_set_name_format(base->id, base->time, c->base);
         c->after = ZB_CHAIN_NONE;
         c->steps_count = count - 1;
         c->steps = zb_must_alloc(c->steps_count, sizeof(*c->steps));

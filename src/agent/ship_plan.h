@@ -22,14 +22,15 @@ struct zb_ship_step {
 /* The streams of one dataset, each after the one before. */
 struct zb_ship_chain {
     char uuid[ZB_UUID_SIZE];
-    char rel[ZB_REL_SIZE];      /* on the leader */
-    char peer_rel[ZB_REL_SIZE]; /* on the follower: another one when it was renamed since */
-    char token[1024];           /* of a receive that was interrupted there; for the first step */
-    bool adopt;                 /* the follower's copy carries no uuid yet */
-    uint32_t after;             /* chain whose first step must be done before (the parent is made
-                                 * by it), or ZB_CHAIN_NONE */
-    uint32_t steps_count;       /* at least 1 */
-    struct zb_ship_step *steps; /* owned */
+    char rel[ZB_REL_SIZE];        /* on the leader */
+    char peer_rel[ZB_REL_SIZE];   /* on the follower: another one when it was renamed since */
+    char base[ZB_SNAP_NAME_SIZE]; /* on the leader, of the first step; empty: full stream */
+    char token[1024];             /* of a receive that was interrupted there; for the first step */
+    bool adopt;                   /* the follower's copy carries no uuid yet */
+    uint32_t after;               /* chain whose first step must be done before (the parent is made
+                                   * by it), or ZB_CHAIN_NONE */
+    uint32_t steps_count;         /* at least 1 */
+    struct zb_ship_step *steps;   /* owned */
 };
 
 struct zb_ship_plan {
@@ -39,6 +40,9 @@ struct zb_ship_plan {
 };
 
 void zb_ship_plan_close(struct zb_ship_plan *plan);
+
+/* Name on the leader of the snapshot that a step starts from; empty: full stream. */
+const char *zb_ship_chain_base(const struct zb_ship_chain *c, uint32_t step);
 
 /* ZB_E_NOTFOUND: own has no longer the set's snapshot of a dataset. ZB_E_DIVERGED: the follower's
  * dataset has no common snapshot, or has newer ones beside the leader's line; the sentence names

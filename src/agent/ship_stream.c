@@ -209,6 +209,7 @@ job_start(struct zb_ship *s, uint32_t chain)
     zb_strcopy(req.service, sizeof(req.service), zb_ship_service(s));
     zb_strcopy(req.rel, sizeof(req.rel), c->rel);
     zb_strcopy(req.snap, sizeof(req.snap), j->step->snap);
+    zb_strcopy(req.from_snap, sizeof(req.from_snap), zb_ship_chain_base(c, s->chain_next[chain]));
     j->resumed = s->chain_next[chain] == 0 && c->token[0] != '\0';
     if (j->resumed) {
         zb_strcopy(req.token, sizeof(req.token), c->token);

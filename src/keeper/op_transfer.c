@@ -66,6 +66,20 @@ transfer_end(struct zb_keeper *k, struct zb_keeper_job *job, enum zb_rc rc, stru
 
 /* ---- SEND ---- */
 
+/* Whether the base has the name that the engine knows it by. */
+static bool
+base_is_named(const char *dataset, const struct zb_kreq *req, char *from)
+{
+    const char *names[1] = {from};
+    uint64_t guid = 0;
+    struct zb_err ignored;
+
+    return req->from_snap[0] != '\0' &&
+           (size_t)snprintf(from, ZB_DATASET_NAME_SIZE, "%s@%s", dataset, req->from_snap) <
+               ZB_DATASET_NAME_SIZE &&
+           zb_zfs_guids(names, 1, &guid, &ignored) == ZB_OK && guid == req->from_guid;
+}
+
 /* The name of the base: a snapshot of this dataset, or else a bookmark. */
 static enum zb_rc
 base_find(const char *dataset, uint64_t guid, char *from, struct zb_err *err)
@@ -142,7 +156,7 @@ send_prepare(struct zb_keeper *k, const struct zb_kreq *req, char *snap, char *f
         rc = zb_err_set(err, ZB_E_MISMATCH, "guid of %s is %llu, not %llu", snap,
                         (unsigned long long)guid, (unsigned long long)req->guid);
     }
-    if (rc == ZB_OK && req->from_guid != 0) {
+    if (rc == ZB_OK && req->from_guid != 0 && !base_is_named(dataset, req, from)) {
         rc = base_find(dataset, req->from_guid, from, err);
     }
     *send = (struct zb_zfs_send){.snap = snap, .from = req->from_guid != 0 ? from : NULL};

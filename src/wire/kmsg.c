@@ -108,6 +108,7 @@ static const struct zb_field kreq_fields[] = {
     STRING(zb_kreq, rel, zb_rel_valid),
     STRING(zb_kreq, uuid, zb_uuid_valid),
     STRING(zb_kreq, snap, zb_snap_name_valid),
+    STRING(zb_kreq, from_snap, zb_snap_name_valid),
     STRING(zb_kreq, token, zb_resume_token_valid),
     TEXT(zb_kreq, text, TEXT_MAX),
     MANIFEST(zb_kreq, manifest),

@@ -90,8 +90,9 @@ enum zb_kop {
  *            -> manifest; foreign: 1 when any dataset has a snapshot, between `base_seq`/`base_term`'s set
  *            and this one, that is not a zbaton set. None is missed: what comes up to the very snapshot lies
  *            below it, what comes later below the next.
- * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), token (resume).
- *            from_guid must be a snapshot or bookmark of the same dataset. Re-reads the guid of snap
+ * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), from_snap, token (resume).
+ *            from_guid must be a snapshot or bookmark of the same dataset. from_snap is the name it may have: only where
+ *            that one has another guid, or is gone, are all of them listed, which takes the longer the more there are. Re-reads the guid of snap
  *            before it sends. -> fd (to read from), then the end. Bytes are counted by who reads.
  * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender), flags, token (of the partial receive
  *            here that the stream goes on with; empty: from the start). Before the fd is handed
@@ -247,6 +248,7 @@ struct zb_kreq {
     char rel[ZB_REL_SIZE];
     char uuid[ZB_UUID_SIZE];
     char snap[ZB_SNAP_NAME_SIZE];
+    char from_snap[ZB_SNAP_NAME_SIZE];
     char token[1024];
     char *text;                  /* owned, at most 64 KiB; empty is decoded as NULL */
     struct zb_manifest manifest; /* owned */

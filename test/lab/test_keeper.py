@@ -374,6 +374,21 @@ def test_receive_proves_stream_and_base(led):
     assert state_of(b) == before, "S4: the diverged write is still there"
 
 
+def test_a_base_is_what_has_its_guid_whatever_its_name(led):
+    a, b, first = led
+    ship(a, b, first)["receive"].good()
+    sets = [first] + [a.snapshot(1, seq).good()["manifest"] for seq in range(1, 5)]
+    names = [set_name(a.host, f"{a.root}/web", 1, manifest["seq"]) for manifest in sets]
+    ship(a, b, sets[1], sets[0], from_snap=names[0])["receive"].good()
+    ship(a, b, sets[2], sets[1], from_snap="nothing")["receive"].good()
+    ship(a, b, sets[3], sets[2], from_snap=names[0])["receive"].good()  # another one's name
+    for entry in sets[3]["entries"]:
+        dataset = f"{a.root}/web" + (f"/{entry['rel']}" if entry["rel"] else "")
+        a.host.run(f"zfs bookmark {dataset}@{names[3]} {dataset}#kept && zfs destroy {dataset}@{names[3]}")
+    ship(a, b, sets[4], sets[3], from_snap=names[3])["receive"].good()
+    assert {d["newest"] for d in b.observe()["datasets"]} == {names[4]}
+
+
 def test_partial_receive_is_resumed_or_thrown_away(led):
     a, b, _ = led
     host = a.host

@@ -442,6 +442,8 @@ word_parse(struct zb_kreq *req, struct extras *x, char *word)
         zb_strcopy(req->uuid, sizeof(req->uuid), value);
     } else if (strcmp(word, "snap") == 0) {
         zb_strcopy(req->snap, sizeof(req->snap), value);
+    } else if (strcmp(word, "from_snap") == 0) {
+        zb_strcopy(req->from_snap, sizeof(req->from_snap), value);
     } else if (strcmp(word, "token") == 0) {
         zb_strcopy(req->token, sizeof(req->token), value);
     } else if (!number_set(req, word, value) && !extra_set(x, word, value)) {

@@ -225,7 +225,10 @@ send_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     bool has = d != NULL && req->from_guid == 0;
     bool has_to = false;
     for (uint32_t i = 0; d != NULL && i < d->snaps_count; i++) {
-        has = has || d->snaps[i].guid == req->from_guid;
+        if (req->from_guid != 0 && d->snaps[i].guid == req->from_guid) {
+            assert_string_equal(req->from_snap, d->snaps[i].name); /* else all are listed */
+            has = true;
+        }
         has_to =
             has_to || (d->snaps[i].guid == req->guid && strcmp(d->snaps[i].name, req->snap) == 0);
     }

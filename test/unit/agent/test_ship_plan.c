@@ -96,6 +96,8 @@ nothing_there_starts_with_the_oldest(void **state)
     assert_step(&w, 0, 1, 11, 12);
     assert_step(&w, 0, 2, 12, 13);
     assert_string_equal(w.plan.chains[0].steps[2].snap, "s13");
+    assert_string_equal(zb_ship_chain_base(&w.plan.chains[0], 0), "");
+    assert_string_equal(zb_ship_chain_base(&w.plan.chains[0], 2), "s12");
     assert_int_equal(w.plan.chains[0].after, ZB_CHAIN_NONE);
     world_close(&w);
 }
@@ -112,6 +114,8 @@ continues_from_the_newest_common_through_foreign_ones(void **state)
     assert_int_equal(w.plan.steps_total, 3);
     assert_step(&w, 0, 0, 12, 13);
     assert_step(&w, 0, 2, 14, 15);
+    assert_string_equal(zb_ship_chain_base(&w.plan.chains[0], 0), "s12");
+    assert_string_equal(zb_ship_chain_base(&w.plan.chains[0], 1), "s13");
     world_close(&w);
 }
 
@@ -335,6 +339,8 @@ fast_path_chains_the_sets(void **state)
     char name[ZB_SNAP_NAME_SIZE];
     zb_set_name_format(m[2].id, m[2].time, name);
     assert_string_equal(w.plan.chains[0].steps[1].snap, name);
+    zb_set_name_format(m[0].id, m[0].time, name);
+    assert_string_equal(zb_ship_chain_base(&w.plan.chains[1], 0), name);
     zb_ship_plan_close(&w.plan);
     uuid_of(3, m[2].entries[1].uuid); /* another dataset under the old name */
     assert_false(zb_ship_plan_fast(sets, 3, &w.plan));

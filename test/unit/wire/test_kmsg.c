@@ -49,6 +49,7 @@ request_fill(struct zb_kreq *req)
         .rel = "child/x",
         .uuid = UUID_A,
         .snap = "daily 2026+1",
+        .from_snap = "daily 2026+0",
         .token = "1-e59a3c3-110-789c",
         .protect_count = 2,
         .protect = {{1, 2}, {3, 4}},
@@ -297,6 +298,8 @@ bad_names_are_refused(void **state)
     assert_request_refused(&req, ZB_E_FORMAT, "keeper request: node: not a valid value");
     req = (struct zb_kreq){.id = 1, .op = ZB_KOP_SEND, .rel = "a/../b"};
     assert_request_refused(&req, ZB_E_FORMAT, "keeper request: rel: not a valid value");
+    req = (struct zb_kreq){.id = 1, .op = ZB_KOP_SEND, .from_snap = "a@b"};
+    assert_request_refused(&req, ZB_E_FORMAT, "keeper request: from_snap: not a valid value");
     req = (struct zb_kreq){.id = 1, .op = ZB_KOP_SEND, .snap = "a@b"};
     assert_request_refused(&req, ZB_E_FORMAT, "keeper request: snap: not a valid value");
     req = (struct zb_kreq){.id = 1, .op = ZB_KOP_SEND, .token = "1-a;"};
