@@ -271,6 +271,25 @@ enum zb_rc zb_zfs_bookmarks_destroy(const char *const *marks, size_t count,
  * above 0 (see there). 1 txg. */
 enum zb_rc zb_zfs_rollback_to(const char *dataset, const char *snap, struct zb_err *err) ZB_CHECKED;
 
+/* Makes dataset a clone of snap ("other@snap", same pool); its parent must exist. Properties as
+ * given; what is not given is inherited or at its default (canmount=on!). A clone that a power cut
+ * left behind may lack some: set them again. Never mounts. A clone of an encrypted snapshot has the
+ * origin's keys and is of its encryption root, loaded or not. 1 txg, and more for properties that
+ * want a call of their own. ZB_E_EXISTS; when a property is refused there is no clone. */
+enum zb_rc zb_zfs_clone(const char *dataset, const char *snap, const struct zb_zfs_setprop *props,
+                        size_t count, struct zb_err *err) ZB_CHECKED;
+/* Turns a clone and its origin's dataset round: the snapshots up to the origin become dataset's,
+ * with their guids, names, holds, clones and bookmarks, and the other becomes its clone. All or
+ * nothing, 1 txg. ZB_E_EXISTS names the snapshot that both have; ZB_E_HELD while one of those that
+ * would go over is in use (a send, a mount of it); ZB_E_REFUSED when it is not a clone. */
+enum zb_rc zb_zfs_promote(const char *dataset, struct zb_err *err) ZB_CHECKED;
+/* Names of the clones of a snapshot; 0 txg. */
+enum zb_rc zb_zfs_clones_list(const char *snap, struct zb_zfs_names *clones,
+                              struct zb_err *err) ZB_CHECKED;
+/* Destroys one file system that has neither snapshots nor children (ZB_E_HELD), nor is mounted or
+ * in use (ZB_E_HELD). What it contains is gone. 1 txg. */
+enum zb_rc zb_zfs_destroy(const char *dataset, struct zb_err *err) ZB_CHECKED;
+
 /* Renames a dataset with everything below it, within its pool. Same parent rules as zfs rename, but
  * mounts are not touched: refuse mounted trees before. 1 txg. ZB_E_EXISTS, ZB_E_HELD. */
 enum zb_rc zb_zfs_rename(const char *from, const char *to, struct zb_err *err) ZB_CHECKED;
