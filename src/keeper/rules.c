@@ -1,9 +1,6 @@
-#include "keeper/rules.h"
-
-#include <inttypes.h>
 #include <string.h>
 
-#define TERM "%" PRIu64
+#include "keeper/rules_internal.h"
 
 const char *
 zb_keeper_stage_word(enum zb_keeper_stage stage)
@@ -17,36 +14,11 @@ zb_keeper_stage_word(enum zb_keeper_stage stage)
     return words[stage];
 }
 
-static bool
-is_self(const struct zb_keeper_facts *f, const char *node)
-{
-    return strcmp(f->self, node) == 0;
-}
-
-/* The dataset of the tree that is mounted, in any mode; or NULL. */
-static const struct zb_kdataset *
-mounted_one(const struct zb_keeper_facts *f)
-{
-    for (uint32_t i = 0; i < f->datasets_count; i++) {
-        if (f->datasets[i].mount != ZB_MOUNT_NONE) {
-            return &f->datasets[i];
-        }
-    }
-    return NULL;
-}
-
 /* A child without any mark came in since the last set, and waits for the next one. */
 static bool
 is_newcomer(const struct zb_kdataset *d)
 {
     return d->rel[0] != '\0' && !d->marked && d->uuid[0] == '\0';
-}
-
-/* As the operator knows it: the service itself, or "its dataset child". */
-static const char *
-rel_name(const char *rel)
-{
-    return rel[0] == '\0' ? "(the service's own dataset)" : rel;
 }
 
 enum zb_rc
@@ -138,91 +110,6 @@ zb_rules_snapshot(const struct zb_keeper_record *r, const struct zb_kreq *req,
     if (any_set && req->seq <= last_seq) {
         return zb_err_set(err, ZB_E_REFUSED, "set " TERM "/" TERM " is not above " TERM "/" TERM,
                           req->term, req->seq, req->term, last_seq);
-    }
-    return ZB_OK;
-}
-
-enum zb_rc
-zb_rules_receive(const struct zb_keeper_record *r, const struct zb_kreq *req,
-                 const struct zb_keeper_facts *f, struct zb_err *err)
-{
-    const struct zb_record *rec = &r->rec;
-    const struct zb_kdataset *d = mounted_one(f);
-
-    if (req->term == 0 || req->term != rec->learned_term) {
-        return zb_err_set(err, ZB_E_REFUSED,
-                          "term " TERM " is not the one known to be led (" TERM ")", req->term,
-                          rec->learned_term);
-    }
-    if (req->term < rec->granted_term) { /* M2 */
-        return zb_err_set(err, ZB_E_REFUSED,
-                          "term " TERM " was granted to %s: term " TERM " is over",
-                          rec->granted_term, rec->granted_to, req->term);
-    }
-    if (strcmp(req->node, rec->learned_leader) != 0) { /* G21 */
-        return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM ", not %s", rec->learned_leader,
-                          req->term, req->node);
-    }
-    if (is_self(f, req->node) || f->stage != ZB_STAGE_REST) {
-        return zb_err_set(err, ZB_E_REFUSED, "this node leads (the tree is %s)",
-                          zb_keeper_stage_word(f->stage));
-    }
-    if (d != NULL) { /* G34 */
-        return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted here", rel_name(d->rel));
-    }
-    return ZB_OK;
-}
-
-enum zb_rc
-zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d, struct zb_err *err)
-{
-    if (req->guid == 0 || req->uuid[0] == '\0' || req->snap[0] == '\0') {
-        return zb_err_set(err, ZB_E_USAGE, "a snapshot's name and guid and the uuid are wanted");
-    }
-    if (req->from_guid == 0) {
-        if (d != NULL) {
-            return zb_err_set(err, ZB_E_REFUSED, "a full stream, but dataset %s exists here",
-                              rel_name(req->rel));
-        }
-        return ZB_OK;
-    }
-    if (d == NULL) {
-        return zb_err_set(err, ZB_E_NOTFOUND,
-                          "dataset %s does not exist here: it wants a full "
-                          "stream",
-                          rel_name(req->rel));
-    }
-    if (strcmp(d->uuid, req->uuid) != 0) { /* G22, G26 */
-        return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is another one here: uuid %s, not %s",
-                          rel_name(req->rel), d->uuid[0] != '\0' ? d->uuid : "(none)", req->uuid);
-    }
-    if (!d->marked) { /* G15, G39 */
-        return zb_err_set(err, ZB_E_REFUSED,
-                          "dataset %s does not carry the marks of this node and pool",
-                          rel_name(req->rel));
-    }
-    if (d->newest_guid != req->from_guid) { /* S8, S9: never rolled back to the base */
-        return zb_err_set(err, ZB_E_DIVERGED,
-                          "the newest snapshot of %s is %s (guid " TERM "), not the base " TERM,
-                          rel_name(req->rel), d->newest[0] != '\0' ? d->newest : "(none)",
-                          d->newest_guid, req->from_guid);
-    }
-    if (d->written_bytes != 0) { /* G6, G8 */
-        return zb_err_set(err, ZB_E_DIVERGED, "%s has " TERM " bytes written after %s",
-                          rel_name(req->rel), d->written_bytes, d->newest);
-    }
-    return ZB_OK;
-}
-
-enum zb_rc
-zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t fromguid,
-                       struct zb_err *err)
-{
-    if (toguid != req->guid || fromguid != req->from_guid) {
-        return zb_err_set(err, ZB_E_MISMATCH,
-                          "the stream leads from " TERM " to " TERM ", announced was from " TERM
-                          " to " TERM,
-                          fromguid, toguid, req->from_guid, req->guid);
     }
     return ZB_OK;
 }

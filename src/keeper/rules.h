@@ -86,6 +86,30 @@ struct zb_rules_arrangement {
 enum zb_rc zb_rules_arrange_next(const struct zb_manifest *m, const struct zb_rules_place *places,
                                  size_t count, struct zb_rules_arrangement *next,
                                  struct zb_err *err) ZB_CHECKED;
+/* RESCUE: whether a tree that came away from the lineage may be set aside. places: everything of
+ * the tree, orphans and volumes too. ZB_E_REFUSED names a dataset that is not zbaton's (S9). */
+enum zb_rc zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                           const struct zb_keeper_facts *f, const struct zb_rules_place *places,
+                           size_t count, struct zb_err *err) ZB_CHECKED;
+/* The entry that says from where dataset i goes on; NULL: it is only in the rescue. */
+const struct zb_manifest_entry *zb_rules_fork_entry(const struct zb_manifest *forks,
+                                                    const struct zb_keeper_facts *f, uint32_t i);
+/* Every dataset stands on its fork, and nothing was written to it: there is nothing to rescue. */
+bool zb_rules_on_forks(const struct zb_manifest *forks, const struct zb_keeper_facts *f);
+
+#define ZB_RESCUE_NAME_SIZE (ZB_SERVICE_NAME_SIZE + 48)
+/* "web-000002-20261122T064100Z"; buf of ZB_RESCUE_NAME_SIZE. */
+void zb_rules_rescue_name_format(const char *service, uint64_t term, struct zb_wall time,
+                                 char *buf);
+/* False when the name is not exactly of that form. service of ZB_SERVICE_NAME_SIZE. */
+bool zb_rules_rescue_name_parse(const char *name, char *service, uint64_t *term,
+                                struct zb_wall *time);
+/* The mark of a dataset that goes on: "<guid of the fork>/<rel of the dataset that goes on>"; buf
+ * of ZB_FORK_MARK_SIZE. */
+#define ZB_FORK_MARK_SIZE (24 + ZB_REL_SIZE)
+void zb_rules_fork_format(uint64_t guid, const char *rel, char *buf);
+bool zb_rules_fork_parse(const char *mark, uint64_t *guid, char *rel);
+
 /* *again: the same release was made before and stands; nothing is to be done. */
 enum zb_rc zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
                             const struct zb_keeper_facts *f, bool *again,

@@ -87,6 +87,53 @@ test_receive(void **state)
     receive(&s, ZB_E_REFUSED, "this node leads (the tree is sealed)");
 }
 
+/* vm2 granted term 4 to itself, which nobody leads yet, and takes what vm3 has before it leads. */
+static void
+story_candidate(struct story *s)
+{
+    story_follower(s);
+    s->r.rec.granted_term = 4;
+    zb_strcopy(s->r.rec.granted_to, ZB_NODE_NAME_SIZE, "vm2");
+    s->req.term = 4;
+    s->req.flags = ZB_KF_FORWARD;
+    zb_strcopy(s->req.node, ZB_NODE_NAME_SIZE, "vm3");
+}
+
+static void
+test_receive_forward(void **state)
+{
+    struct story s;
+    (void)state;
+
+    story_candidate(&s);
+    receive(&s, ZB_OK, "");
+    s.req.flags = 0;
+    receive(&s, ZB_E_REFUSED, "not the one known to be led");
+    story_candidate(&s);
+    zb_strcopy(s.r.rec.granted_to, ZB_NODE_NAME_SIZE, "vm3");
+    receive(&s, ZB_E_REFUSED, "has not granted term 4 to itself (term 4 was granted to vm3)");
+    story_candidate(&s);
+    s.req.term = 3;
+    receive(&s, ZB_E_REFUSED, "has not granted term 3 to itself");
+    story_candidate(&s);
+    s.r.rec.learned_term = 4;
+    receive(&s, ZB_E_REFUSED, "vm1 leads term 4 already");
+    story_candidate(&s);
+    zb_strcopy(s.req.node, ZB_NODE_NAME_SIZE, "vm2");
+    receive(&s, ZB_E_REFUSED, "does not receive from itself");
+    s.req.node[0] = '\0';
+    receive(&s, ZB_E_REFUSED, "does not receive from itself");
+    story_candidate(&s);
+    s.datasets[0].mount = ZB_MOUNT_RW;
+    receive(&s, ZB_E_REFUSED, "is mounted here");
+    story_candidate(&s);
+    s.f.stage = ZB_STAGE_UNMOUNTED;
+    receive(&s, ZB_E_REFUSED, "this node leads");
+    story_follower(&s); /* the flag is for candidates alone */
+    s.req.flags = ZB_KF_FORWARD;
+    receive(&s, ZB_E_REFUSED, "has not granted term 3 to itself");
+}
+
 static void
 receive_dataset(struct story *s, const struct zb_kdataset *d, enum zb_rc wanted, const char *text)
 {
@@ -187,9 +234,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_receive),
-        cmocka_unit_test(test_receive_dataset),
+        cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_receive_forward), cmocka_unit_test(test_receive_dataset),
         cmocka_unit_test(test_prune),
         cmocka_unit_test(test_prune_while_catching_up),
     };
