@@ -7,26 +7,33 @@
 
 /* HELLO and CANCEL never wait and are answered by the loop itself. */
 static const struct zb_keeper_op ops[] = {
-    /* op, handler, claim, wants definition, settled, ends receives, transfer, when frozen */
-    {ZB_KOP_DEFINE, zb_keeper_op_define, ZB_CLAIM_WRITE, false, false, false, false, true},
-    {ZB_KOP_OBSERVE, zb_keeper_op_observe, ZB_CLAIM_READ, true, true, false, false, false},
-    {ZB_KOP_SNAPS, zb_keeper_op_snaps, ZB_CLAIM_READ, true, false, false, false, false},
-    {ZB_KOP_CREATE, zb_keeper_op_create, ZB_CLAIM_WRITE, true, true, false, false, false},
-    {ZB_KOP_UNADOPT, zb_keeper_op_unadopt, ZB_CLAIM_WRITE, true, true, false, false, false},
-    {ZB_KOP_SNAPSHOT, zb_keeper_op_snapshot, ZB_CLAIM_SNAP, true, true, false, false, false},
-    {ZB_KOP_SEND, zb_keeper_op_send, ZB_CLAIM_READ, true, false, false, true, false},
-    {ZB_KOP_RECEIVE, zb_keeper_op_receive, ZB_CLAIM_RECEIVE, true, true, false, true, false},
-    {ZB_KOP_START, zb_keeper_op_start, ZB_CLAIM_WRITE, true, true, false, false, false},
-    {ZB_KOP_STOP, zb_keeper_op_stop, ZB_CLAIM_WRITE, true, false, false, false, true},
-    {ZB_KOP_CHECK, zb_keeper_op_check, ZB_CLAIM_CHECK, true, false, false, false, true},
-    {ZB_KOP_SEAL, zb_keeper_op_seal, ZB_CLAIM_WRITE, true, true, false, false, false},
-    {ZB_KOP_RELEASE, zb_keeper_op_release, ZB_CLAIM_WRITE, true, true, false, false, false},
-    {ZB_KOP_GRANT, zb_keeper_op_grant, ZB_CLAIM_WRITE, true, true, true, false, false},
-    {ZB_KOP_LEARN, zb_keeper_op_learn, ZB_CLAIM_WRITE, true, true, true, false, false},
-    {ZB_KOP_PROMOTE, zb_keeper_op_promote, ZB_CLAIM_WRITE, true, true, false, false, false},
-    {ZB_KOP_DEMOTE, zb_keeper_op_demote, ZB_CLAIM_WRITE, true, false, true, false, true},
-    {ZB_KOP_PRUNE, zb_keeper_op_prune, ZB_CLAIM_SNAP, true, true, false, false, false},
-    {ZB_KOP_ARRANGE, zb_keeper_op_arrange, ZB_CLAIM_WRITE, true, true, true, false, false},
+    /* op, handler, claim, wants definition, settled, ends receives, transfer, when frozen, anywhere
+     */
+    {ZB_KOP_DEFINE, zb_keeper_op_define, ZB_CLAIM_WRITE, false, false, false, false, true, false},
+    {ZB_KOP_OBSERVE, zb_keeper_op_observe, ZB_CLAIM_READ, true, true, false, false, false, false},
+    {ZB_KOP_SNAPS, zb_keeper_op_snaps, ZB_CLAIM_READ, true, false, false, false, false, false},
+    {ZB_KOP_CREATE, zb_keeper_op_create, ZB_CLAIM_WRITE, true, true, false, false, false, false},
+    {ZB_KOP_UNADOPT, zb_keeper_op_unadopt, ZB_CLAIM_WRITE, true, true, false, false, false, false},
+    {ZB_KOP_SNAPSHOT, zb_keeper_op_snapshot, ZB_CLAIM_SNAP, true, true, false, false, false, false},
+    {ZB_KOP_SEND, zb_keeper_op_send, ZB_CLAIM_READ, true, false, false, true, false, false},
+    {ZB_KOP_RECEIVE, zb_keeper_op_receive, ZB_CLAIM_RECEIVE, true, true, false, true, false, false},
+    {ZB_KOP_START, zb_keeper_op_start, ZB_CLAIM_WRITE, true, true, false, false, false, false},
+    {ZB_KOP_STOP, zb_keeper_op_stop, ZB_CLAIM_WRITE, true, false, false, false, true, false},
+    {ZB_KOP_CHECK, zb_keeper_op_check, ZB_CLAIM_CHECK, true, false, false, false, true, false},
+    {ZB_KOP_SEAL, zb_keeper_op_seal, ZB_CLAIM_WRITE, true, true, false, false, false, false},
+    {ZB_KOP_RELEASE, zb_keeper_op_release, ZB_CLAIM_WRITE, true, true, false, false, false, false},
+    {ZB_KOP_GRANT, zb_keeper_op_grant, ZB_CLAIM_WRITE, true, true, true, false, false, false},
+    {ZB_KOP_LEARN, zb_keeper_op_learn, ZB_CLAIM_WRITE, true, true, true, false, false, false},
+    {ZB_KOP_PROMOTE, zb_keeper_op_promote, ZB_CLAIM_WRITE, true, true, false, false, false, false},
+    {ZB_KOP_DEMOTE, zb_keeper_op_demote, ZB_CLAIM_WRITE, true, false, true, false, true, false},
+    {ZB_KOP_PRUNE, zb_keeper_op_prune, ZB_CLAIM_SNAP, true, true, false, false, false, false},
+    {ZB_KOP_ARRANGE, zb_keeper_op_arrange, ZB_CLAIM_WRITE, true, true, true, false, false, false},
+    {ZB_KOP_RESCUE, zb_keeper_op_rescue, ZB_CLAIM_WRITE, true, true, true, false, false, false},
+    {ZB_KOP_RESCUES, zb_keeper_op_rescues, ZB_CLAIM_READ, false, true, false, false, false, true},
+    {ZB_KOP_RESCUE_MOUNT, zb_keeper_op_rescue_mount, ZB_CLAIM_READ, false, true, false, false,
+     false, true},
+    {ZB_KOP_RESCUE_DROP, zb_keeper_op_rescue_drop, ZB_CLAIM_READ, false, true, false, false, false,
+     true},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,
@@ -243,6 +250,9 @@ job_admit(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
             return err->rc;
         }
     }
+    if (s == NULL && op->anywhere) {
+        s = &k->nobody;
+    }
     if (s == NULL || (op->wants_definition && !s->defined)) {
         return zb_err_set(err, ZB_E_NOTFOUND, "service %s is not defined here", job->req.service);
     }
@@ -282,7 +292,8 @@ zb_keeper_request(struct zb_keeper *k, struct zb_kreq *req)
     }
     if (!k->greeted) {
         rc = zb_err_set(&err, ZB_E_REFUSED, "HELLO comes first");
-    } else if (op_find(req->op) == NULL || req->service[0] == '\0') {
+    } else if (op_find(req->op) == NULL ||
+               (req->service[0] == '\0' && !op_find(req->op)->anywhere)) {
         rc = zb_err_set(&err, ZB_E_USAGE, "an operation and a service are wanted");
     } else if ((job = zb_keeper_job_new()) == NULL) {
         rc = zb_err_set(&err, ZB_E_NOMEM, "no memory for the operation");

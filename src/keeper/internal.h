@@ -60,7 +60,9 @@ struct zb_keeper_service {
     uint64_t last_seq;
     bool last_any;
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
-    bool rested; /* the follower's properties were put right since it last led */
+    bool rested;     /* the follower's properties were put right since it last led */
+    bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
+    uint64_t asides; /* [lock] how often one has begun to */
 };
 
 struct zb_keeper;
@@ -79,6 +81,7 @@ struct zb_keeper_op {
     bool ends_receives;
     bool transfer;
     bool when_frozen; /* allowed while the record is not known */
+    bool anywhere;    /* of a service that is not known here, too, or of none */
 };
 
 /* An operation under way. Owned by the loop, lent to a worker. */
@@ -87,8 +90,8 @@ struct zb_keeper_job {
     struct zb_kreq req;
     struct zb_krep rep;
     const struct zb_keeper_op *op;
-    struct zb_keeper_service *service; /* NULL: HELLO */
-    struct zb_conf_service conf;       /* copy of the definition at the start; only where wanted */
+    struct zb_keeper_service *service;
+    struct zb_conf_service conf; /* copy of the definition at the start; only where wanted */
     enum zb_keeper_claim claim;
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
@@ -121,14 +124,16 @@ struct zb_keeper {
     bool ending;                                         /* [lock] workers end */
     uint32_t services_count;                             /* [lock] */
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */
-    struct zb_keeper_list waiting;                       /* [lock] claimed, for a worker */
-    struct zb_keeper_list active;                        /* [lock] with a worker */
-    struct zb_keeper_list draining;                      /* loop: waits for receives to end */
-    uint32_t jobs_count;                                 /* [lock] waiting, active and draining */
-    uint32_t transfers_count;                            /* [lock] of the active ones */
-    struct zb_keeper_out *done_head, *done_tail;         /* [lock] replies for the loop */
-    bool out_lost; /* [lock] a reply could not be made: engine ends */
-    int wake_fd;   /* eventfd: something is in done */
+    struct zb_keeper_service nobody; /* whom operations are of that name no known service */
+    bool rescue_busy;                /* [lock] a rescue is being mounted or dropped */
+    struct zb_keeper_list waiting;   /* [lock] claimed, for a worker */
+    struct zb_keeper_list active;    /* [lock] with a worker */
+    struct zb_keeper_list draining;  /* loop: waits for receives to end */
+    uint32_t jobs_count;             /* [lock] waiting, active and draining */
+    uint32_t transfers_count;        /* [lock] of the active ones */
+    struct zb_keeper_out *done_head, *done_tail; /* [lock] replies for the loop */
+    bool out_lost;                               /* [lock] a reply could not be made: engine ends */
+    int wake_fd;                                 /* eventfd: something is in done */
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */
@@ -269,8 +274,61 @@ enum zb_rc zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
 enum zb_rc zb_keeper_orphans_mark(struct zb_keeper *k, const struct zb_kreq *req,
                                   struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 
+/* ---- partial.c ---- */
+
+/* Throws own partial receives away, and opens view anew if there were any. */
+enum zb_rc zb_keeper_partials_abort(struct zb_keeper *k, const char *service,
+                                    struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+/* The facts without datasets whose first receive never ended; kept: room for view->count of them.
+ */
+void zb_keeper_complete_only(const struct zb_keeper_view *view, struct zb_kdataset *kept,
+                             struct zb_keeper_facts *facts);
+
+/* ---- rescue.c: a tree that is set aside, and goes on from its forks ---- */
+
+#define ZB_KEEPER_RESCUES "/.rescue" /* below the root */
+/* Local user properties. On the tree's own dataset: begun, then kept. Before the rename, "begun"
+ * means nothing yet. */
+#define ZB_KEEPER_RESCUE "zbaton:rescue"
+#define ZB_KEEPER_RESCUE_BEGUN "begun"
+#define ZB_KEEPER_RESCUE_KEPT "kept"
+/* On each dataset that goes on: rules.h, zb_rules_fork_format. */
+#define ZB_KEEPER_FORK "zbaton:rescue:fork"
+
+/* Full name of a rescue. buf of ZB_DATASET_NAME_SIZE. */
+enum zb_rc zb_keeper_rescue_dataset(const struct zb_keeper *k, const char *name, char *buf,
+                                    struct zb_err *err) ZB_CHECKED;
+/* A snapshot of the dataset by its guid: "ds@snap" in snap (ZB_DATASET_NAME_SIZE). ZB_E_NOTFOUND.
+ */
+enum zb_rc zb_keeper_snap_find(const struct zb_zfs_props *props, uint64_t guid, char *snap,
+                               struct zb_err *err) ZB_CHECKED;
+/* Does what is left to be done for a tree that was renamed to aside: clones, promotions, the mark.
+ * *kept: all is done; then ZB_E_MISMATCH names what came after a fork meanwhile. */
+enum zb_rc zb_keeper_rescue_end(const struct zb_keeper *k, const char *service, const char *aside,
+                                bool *kept, struct zb_err *err) ZB_CHECKED;
+/* As above for every rescue of the service that was begun and not ended. */
+enum zb_rc zb_keeper_rescues_settle(const struct zb_keeper *k, const char *service,
+                                    struct zb_err *err) ZB_CHECKED;
+/* Takes marks of a rescue that never began off the tree. */
+enum zb_rc zb_keeper_rescue_unmark(const struct zb_keeper_view *view,
+                                   struct zb_err *err) ZB_CHECKED;
+/* Between these two there may be no tree: sends of it are ended first, and none begins; who looks
+ * at it is told so by zb_keeper_aside_check. ZB_E_BUSY: a send does not end; then it did not begin.
+ */
+enum zb_rc zb_keeper_aside_begin(struct zb_keeper *k, struct zb_keeper_service *s,
+                                 struct zb_err *err) ZB_CHECKED;
+void zb_keeper_aside_end(struct zb_keeper *k, struct zb_keeper_service *s);
+uint64_t zb_keeper_asides(struct zb_keeper *k, const struct zb_keeper_service *s);
+/* ZB_E_BUSY: what was seen of the tree since zb_keeper_asides gave `before` may be nothing. */
+enum zb_rc zb_keeper_aside_check(struct zb_keeper *k, const struct zb_keeper_job *job,
+                                 uint64_t before, struct zb_err *err) ZB_CHECKED;
+
 /* ---- op_arrange.c ---- */
 
+/* Everything of the tree as rules.h wants it; free it. NULL: ZB_E_NOMEM in err. */
+struct zb_rules_place *zb_keeper_places_new(const struct zb_keeper *k,
+                                            const struct zb_keeper_view *view, const char *service,
+                                            struct zb_err *err) ZB_CHECKED;
 /* Gives each dataset of req->manifest the name that it has there, and makes way for it; opens view
  * anew after each change. ZB_E_EXISTS: something that is not zbaton's has the name. ZB_E_HELD:
  * mounted. On an error some may be renamed: the next time goes on. 1 txg each. */
@@ -386,6 +444,7 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_create, zb_keeper_op_unadopt, zb_keeper_op_snapshot, zb_keeper_op_prune,
     zb_keeper_op_send, zb_keeper_op_receive, zb_keeper_op_start, zb_keeper_op_stop,
     zb_keeper_op_check, zb_keeper_op_seal, zb_keeper_op_release, zb_keeper_op_grant,
-    zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange;
+    zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
+    zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop;
 
 #endif

@@ -146,7 +146,10 @@ zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job)
     (void)pthread_mutex_lock(&k->lock);
     settle = job->op->wants_settled && !job->service->settled;
     (void)pthread_mutex_unlock(&k->lock);
-    if (settle) {
+    if (settle && job->claim != ZB_CLAIM_WRITE) { /* it was settled when the job was accepted */
+        rc = zb_err_set(&err, ZB_E_BUSY, "a rescue of %s was begun and is not ended",
+                        job->req.service);
+    } else if (settle) {
         rc = zb_keeper_settle(k, job->service, &err);
     }
     if (rc == ZB_OK) {

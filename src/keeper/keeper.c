@@ -286,6 +286,7 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe, struct zb_e
                             .engine_fd = -1,
                             .lock = PTHREAD_MUTEX_INITIALIZER,
                             .work = PTHREAD_COND_INITIALIZER,
+                            .nobody = {.settled = true},
                             .backoff_ms = 100};
     rc = keeper_open(k, err);
     if (rc != ZB_OK) {

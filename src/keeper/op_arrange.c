@@ -7,14 +7,14 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-static struct zb_rules_place *
-places_new(const struct zb_keeper *k, const struct zb_keeper_view *view, const char *service,
-           struct zb_err *err)
+struct zb_rules_place *
+zb_keeper_places_new(const struct zb_keeper *k, const struct zb_keeper_view *view,
+                     const char *service, struct zb_err *err)
 {
     struct zb_rules_place *places = calloc(view->tree.count + 1, sizeof(*places));
 
     if (places == NULL) {
-        (void)zb_err_set(err, ZB_E_NOMEM, "no memory to arrange %s", view->dataset);
+        (void)zb_err_set(err, ZB_E_NOMEM, "no memory to look at the datasets of %s", view->dataset);
         return NULL;
     }
     for (size_t i = 0; i < view->tree.count; i++) {
@@ -86,7 +86,7 @@ zb_keeper_arrange(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keep
 {
     /* Each entry has at most one dataset in its way, one name to get and one mark to lose. */
     for (uint32_t left = 3 * req->manifest.entries_count + 1; left > 0; left--) {
-        struct zb_rules_place *places = places_new(k, view, req->service, err);
+        struct zb_rules_place *places = zb_keeper_places_new(k, view, req->service, err);
         struct zb_rules_arrangement next;
         enum zb_rc rc = places != NULL ? ZB_OK : ZB_E_NOMEM;
 

@@ -6,56 +6,13 @@
 
 /* ---- PROMOTE ---- */
 
-/* Partial receives go before anything is mounted (G12). The rule is asked first without the
- * beginnings of datasets that no set holds yet, so that a refusal changes nothing. */
-static bool
-is_own_partial(const struct zb_keeper_view *view, uint32_t i)
-{
-    const struct zb_zfs_props *p = view->props[i];
-
-    return (p->token[0] != '\0' || p->inconsistent) && zb_keeper_is_own(view, &view->datasets[i]);
-}
-
-static enum zb_rc
-partials_abort(struct zb_keeper *k, const char *service, struct zb_keeper_view *view,
-               struct zb_err *err)
-{
-    bool any = false;
-    enum zb_rc rc = ZB_OK;
-
-    for (uint32_t i = view->count; i-- > 0 && rc == ZB_OK;) {
-        if (is_own_partial(view, i)) {
-            rc = zb_zfs_receive_abort(view->props[i]->name, err);
-            any = true;
-        }
-    }
-    if (rc == ZB_OK && any) {
-        zb_keeper_view_close(view);
-        rc = zb_keeper_view_open(k, service, view, err);
-    }
-    return rc;
-}
-
-/* The facts without datasets whose first receive never ended; kept: room for view->count of them.
- */
-static void
-complete_only(const struct zb_keeper_view *view, struct zb_kdataset *kept,
-              struct zb_keeper_facts *facts)
-{
-    facts->datasets = kept;
-    facts->datasets_count = 0;
-    for (uint32_t i = 0; i < view->count; i++) {
-        if (!view->props[i]->inconsistent) {
-            kept[facts->datasets_count++] = view->datasets[i];
-        }
-    }
-}
-
 static enum zb_rc
 promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
               const struct zb_keeper_record *r, struct zb_err *err)
 {
     struct zb_keeper_facts facts;
+    /* Partial receives go before anything is mounted (G12). The rule is asked first without the
+     * beginnings of datasets that no set holds yet, so that a refusal changes nothing. */
     bool planned = (job->req.flags & (ZB_KF_EXACT | ZB_KF_REMOUNT)) == ZB_KF_EXACT;
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
     enum zb_rc rc;
@@ -68,12 +25,12 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     }
     rc = zb_keeper_facts(k, job, view, true, &facts, err);
     if (rc == ZB_OK) {
-        complete_only(view, kept, &facts);
+        zb_keeper_complete_only(view, kept, &facts);
         rc = zb_rules_promote(r, &job->req, &facts, err);
     }
     free(kept);
     if (rc == ZB_OK) {
-        rc = partials_abort(k, job->req.service, view, err);
+        rc = zb_keeper_partials_abort(k, job->req.service, view, err);
     }
     if (rc == ZB_OK && planned) {
         rc = zb_keeper_arrange(k, &job->req, view, err);

@@ -172,8 +172,11 @@ zb_keeper_op_send(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     char snap[ZB_DATASET_NAME_SIZE];
     char from[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_send send;
-    enum zb_rc rc = send_prepare(k, &job->req, snap, from, &send, err);
+    enum zb_rc rc = zb_keeper_aside_check(k, job, zb_keeper_asides(k, job->service), err);
 
+    if (rc == ZB_OK) {
+        rc = send_prepare(k, &job->req, snap, from, &send, err);
+    }
     if (rc == ZB_OK) {
         rc = transfer_begin(k, job, err);
     }

@@ -152,7 +152,10 @@ zb_keeper_observation_add(struct zb_keeper *k, struct zb_keeper_job *job)
 enum zb_rc
 zb_keeper_op_observe(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
-    return zb_keeper_observation_fill(k, job, err);
+    uint64_t asides = zb_keeper_asides(k, job->service);
+    enum zb_rc rc = zb_keeper_observation_fill(k, job, err);
+
+    return rc == ZB_OK ? zb_keeper_aside_check(k, job, asides, err) : rc;
 }
 
 /* ---- SNAPS ---- */
@@ -165,6 +168,8 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     char dataset[ZB_DATASET_NAME_SIZE];
     size_t from = job->req.count;
     size_t bytes = 0;
+    uint64_t asides = zb_keeper_asides(k, job->service);
+    struct zb_err busy;
     enum zb_rc rc = zb_keeper_dataset_name(k, job->req.service, job->req.rel, dataset, err);
 
     rep->snaps = calloc(ZB_STEPS_MAX, sizeof(*rep->snaps));
@@ -173,6 +178,11 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     }
     if (rc == ZB_OK) {
         rc = zb_zfs_snaps_list(dataset, &list, err);
+    }
+    if (zb_keeper_aside_check(k, job, asides, &busy) != ZB_OK) {
+        zb_zfs_snaps_close(&list);
+        *err = busy;
+        return busy.rc;
     }
     if (rc != ZB_OK) {
         return rc;

@@ -160,8 +160,14 @@ zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err
     struct zb_keeper_view view = {0};
     struct zb_keeper_record r;
     enum zb_keeper_stage stage;
-    enum zb_rc rc = zb_keeper_view_open(k, s->name, &view, err);
+    enum zb_rc rc = zb_keeper_rescues_settle(k, s->name, err);
 
+    if (rc == ZB_OK) {
+        rc = zb_keeper_view_open(k, s->name, &view, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_rescue_unmark(&view, err);
+    }
     if (rc == ZB_OK) {
         rc = mounts_settle(k, s, &view, err);
     }

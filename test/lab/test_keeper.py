@@ -17,7 +17,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(HERE, "..", "..", os.environ.get("ZB_BUILD", "build"))
 PROBE = "/opt/keeper_probe"
 PROBE_ENV = os.environ.get("ZB_PROBE_ENV", "")  # "ASAN_OPTIONS=log_path=/var/tmp/asan"
-FLAGS = {"unmount": 1, "sync": 2, "planned": 4, "remount": 8, "remounted": 16, "dry_run": 32}
+FLAGS = {"unmount": 1, "sync": 2, "planned": 4, "remount": 8, "remounted": 16, "dry_run": 32,
+         "adopt": 64, "forward": 128, "whole": 256}
 MOUNT_RW = 2
 MASK = (1 << 64) - 1
 

@@ -8,6 +8,9 @@
  *                                         SEND at the keeper of FROM into RECEIVE at the keeper of
  * TO
  *
+ * A file <run-dir>/die with a number N in it: the keeper is killed (SIGKILL) before its N-th change
+ * of a dataset from then on, counted from 0.
+ *
  * Values: the fields of struct zb_kreq by name, op by its word, text=@FILE from a file,
  * manifest=TERM/SEQ[;uuid,rel,guid]... protect=TERM/SEQ,... For ship also limit=BYTES (the stream
  * ends after so many), stall=1 (it does not end, but nothing more comes), change=BYTE (flips a bit
@@ -18,6 +21,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +35,7 @@
 #include "conf/node.h"
 #include "keeper/keeper.h"
 #include "wire/kmsg.h"
+#include "zfs/zfs.h"
 
 #define CLIENTS_MAX 64
 #define KEEPER_FD 3
@@ -46,6 +51,53 @@ die(const char *fmt, ...)
     fputc('\n', stderr);
     exit(1);
 }
+
+/* ---- an end between two steps ---- */
+
+static char die_path[128];
+
+static void
+step(void)
+{
+    char text[16] = "";
+    FILE *f = die_path[0] != '\0' ? fopen(die_path, "r+e") : NULL;
+    unsigned long left;
+
+    if (f == NULL) {
+        return;
+    }
+    left = fgets(text, sizeof(text), f) != NULL ? strtoul(text, NULL, 10) : 0;
+    rewind(f);
+    fprintf(f, "%lu\n", left > 0 ? left - 1 : 0);
+    fclose(f);
+    if (left == 0) {
+        unlink(die_path);
+        raise(SIGKILL);
+    }
+}
+
+#define STEP(name, parameters, ...)                                                                \
+    enum zb_rc __real_##name parameters;                                                           \
+    enum zb_rc __wrap_##name parameters;                                                           \
+    enum zb_rc __wrap_##name parameters                                                            \
+    {                                                                                              \
+        step();                                                                                    \
+        return __real_##name(__VA_ARGS__);                                                         \
+    }
+
+STEP(zb_zfs_create,
+     (const char *dataset, const struct zb_zfs_setprop *props, size_t count, struct zb_err *err),
+     dataset, props, count, err)
+STEP(zb_zfs_props_set,
+     (const char *dataset, const struct zb_zfs_setprop *props, size_t count, struct zb_err *err),
+     dataset, props, count, err)
+STEP(zb_zfs_rename, (const char *from, const char *to, struct zb_err *err), from, to, err)
+STEP(zb_zfs_clone,
+     (const char *dataset, const char *snap, const struct zb_zfs_setprop *props, size_t count,
+      struct zb_err *err),
+     dataset, snap, props, count, err)
+STEP(zb_zfs_promote, (const char *dataset, struct zb_err *err), dataset, err)
+STEP(zb_zfs_destroy, (const char *dataset, struct zb_err *err), dataset, err)
 
 /* ---- messages over a socket, with a descriptor ---- */
 
@@ -446,6 +498,8 @@ word_parse(struct zb_kreq *req, struct extras *x, char *word)
         zb_strcopy(req->from_snap, sizeof(req->from_snap), value);
     } else if (strcmp(word, "token") == 0) {
         zb_strcopy(req->token, sizeof(req->token), value);
+    } else if (strcmp(word, "time_s") == 0) {
+        req->time_s = strtoll(value, NULL, 10);
     } else if (!number_set(req, word, value) && !extra_set(x, word, value)) {
         die("no field %s", word);
     }
@@ -692,6 +746,7 @@ main(int argc, char **argv)
         zb_log_init("engine", ZB_LOG_INFO);
         return engine(&conf);
     }
+    snprintf(die_path, sizeof(die_path), "%.100s/die", conf.run_dir);
     zb_log_init("keeper", ZB_LOG_DEBUG);
     if (zb_keeper_run(&conf, "/proc/self/exe", &err) != ZB_OK) {
         die("%s", err.msg);
