@@ -20,6 +20,7 @@ enum needs {
     NEEDS_NOTHING = 0,
     NEEDS_MANIFEST, /* of action.set: without it nothing is asked */
     LIKES_MANIFEST, /* of action.set, where it is known */
+    NEEDS_FORK,     /* of action.set; where that is none, what the leader told of the fork */
 };
 
 static const struct act_op {
@@ -39,6 +40,7 @@ static const struct act_op {
     [ZB_ACT_RELEASE] = {ZB_KOP_RELEASE, NEEDS_MANIFEST, .looks = true},
     [ZB_ACT_DEMOTE] = {ZB_KOP_DEMOTE, .looks = true},
     [ZB_ACT_PRUNE] = {ZB_KOP_PRUNE},
+    [ZB_ACT_RESCUE] = {ZB_KOP_RESCUE, NEEDS_FORK, .looks = true},
 };
 #define OPS_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -110,6 +112,7 @@ on_position(void *ctx, const struct zb_position *position)
         op->result.obs = op->obs;
         op->result.obs.newest = position->newest;
         op->result.obs.reached = position->reached;
+        op->result.obs.beyond = position->beyond;
     } else if (op->kind == ZB_ACT_OBSERVE) {
         op->result.rc = ZB_E_FAILED;
         (void)snprintf(op->result.text, sizeof(op->result.text),
@@ -165,11 +168,25 @@ snapshot_done(struct op *op, const struct zb_krep *rep)
     op_end(op);
 }
 
+/* Whatever became of it: the tree may be another one now. */
+static void
+rescue_done(struct op *op, const struct zb_krep *rep)
+{
+    if (rep->rc == ZB_OK && rep->text != NULL) {
+        (void)snprintf(op->result.rescue, sizeof(op->result.rescue), "%.255s", rep->text);
+    }
+    zb_land_forget(op->a, op->service);
+    zb_position_look_anew(op->a, op->service);
+}
+
 static void
 on_reply(void *ctx, const struct zb_krep *rep)
 {
     struct op *op = ctx;
     result_fill(&op->result, rep);
+    if (op->kind == ZB_ACT_RESCUE) {
+        rescue_done(op, rep);
+    }
     if (op->kind == ZB_ACT_SNAPSHOT) {
         snapshot_done(op, rep);
     } else if (op->kind == ZB_ACT_OBSERVE ||
@@ -240,20 +257,41 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
         req->lineage = action->lineage;
         req->flags = ((action->flags & ZB_PROMOTE_EXACT) != 0 ? ZB_KF_EXACT : 0) |
                      ((action->flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
+    } else if (action->kind == ZB_ACT_RESCUE) {
+        req->flags = (action->flags & ZB_RESCUE_WHOLE) != 0 ? ZB_KF_WHOLE : 0;
     }
 }
 
-/* The manifest that action.set names, borrowed into req; false when it is needed and not known
- * here. */
-static bool
-request_manifest(struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req)
+/* Where the leader that action names says that this copy left its line. */
+static enum zb_rc
+request_fork(const struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req,
+             const char **why)
 {
-    bool needed = ops[action->kind].needs == NEEDS_MANIFEST ||
+    const struct zb_land_fork *fork =
+        zb_land_fork_find(a, action->service, action->node, action->term);
+    if (fork == NULL) {
+        *why = "what that leader told of the fork is not known any more";
+        return ZB_E_STALE;
+    }
+    req->manifest = fork->m;
+    return ZB_OK;
+}
+
+/* The manifest that action needs, borrowed into req; *why says what is missing. */
+static enum zb_rc
+request_manifest(struct zb_agent *a, const struct zb_action *action, struct zb_kreq *req,
+                 const char **why)
+{
+    enum needs needs = ops[action->kind].needs;
+    bool needed = needs == NEEDS_MANIFEST || needs == NEEDS_FORK ||
                   (action->kind == ZB_ACT_PROMOTE && (action->flags & ZB_PROMOTE_EXACT) != 0);
     const struct zb_manifest *m = NULL;
     struct zb_set_ref ref;
-    if (ops[action->kind].needs == NEEDS_NOTHING) {
-        return true;
+    if (needs == NEEDS_NOTHING) {
+        return ZB_OK;
+    }
+    if (needs == NEEDS_FORK && zb_set_id_is_none(action->set.id)) {
+        return request_fork(a, action, req, why);
     }
     if (!zb_set_id_is_none(action->set.id)) {
         m = zb_position_manifest(a, action->service, action->set.id);
@@ -262,10 +300,11 @@ request_manifest(struct zb_agent *a, const struct zb_action *action, struct zb_k
         zb_manifest_ref(m, &ref);
         if (zb_set_ref_equal(&ref, &action->set)) {
             req->manifest = *m;
-            return true;
+            return ZB_OK;
         }
     }
-    return !needed;
+    *why = "the manifest of the set is not known on this node";
+    return needed ? ZB_E_NOTFOUND : ZB_OK;
 }
 
 /* Manifests below the newest ones kept are of no use once their snapshots are gone. */
@@ -302,14 +341,14 @@ zb_act_start(struct zb_agent *a, const struct zb_action *action)
         return false;
     }
     struct zb_kreq req = {0};
+    const char *why = "";
     struct op *op = zb_must_alloc(1, sizeof(*op));
     *op = (struct op){
         .a = a, .service = action->service, .action_id = action->id, .kind = action->kind};
     request_fill(a, action, &req);
-    if (!request_manifest(a, action, &req)) {
-        op->result.rc = ZB_E_NOTFOUND;
-        (void)snprintf(op->result.text, sizeof(op->result.text),
-                       "the manifest of the set is not known on this node");
+    op->result.rc = request_manifest(a, action, &req, &why);
+    if (op->result.rc != ZB_OK) {
+        (void)snprintf(op->result.text, sizeof(op->result.text), "%s", why);
         op_end(op);
         return true;
     }

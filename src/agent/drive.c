@@ -372,8 +372,8 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         {"core", core_message},         {"core.term", zb_lineage_message},
         {"ship.ack", zb_ship_message},  {"ship.inventory", zb_ship_message},
         {"ship.ask", zb_land_message},  {"ship.set", zb_land_message},
-        {"config.", zb_config_message}, {"cmd.", zb_control_message},
-        {"node.", zb_member_message},
+        {"ship.fork", zb_land_message}, {"config.", zb_config_message},
+        {"cmd.", zb_control_message},   {"node.", zb_member_message},
     };
     uint8_t node = zb_agent_node_find(a, peer);
     const char *type = json_string_value(json_object_get(msg, "t"));

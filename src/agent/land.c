@@ -35,6 +35,7 @@ zb_lands_free(struct zb_agent *a)
     while (lands->landings != NULL) {
         landing_free(lands, lands->landings);
     }
+    zb_land_forks_free(lands);
     zb_land_recvs_free(lands);
     zb_land_inventories_free(lands, ZB_NODE_NONE);
     free(lands);
@@ -55,21 +56,56 @@ zb_land_peer_down(struct zb_agent *a, uint8_t node)
     zb_land_inventories_free(lands, node);
 }
 
-bool
-zb_land_is_leader(const struct zb_agent *a, uint16_t service, uint8_t node, uint64_t term,
-                  const char **why)
+void
+zb_land_forget(struct zb_agent *a, uint16_t service)
+{
+    struct zb_landing *next;
+    for (struct zb_landing *l = a->lands->landings; l != NULL; l = next) {
+        next = l->next;
+        if (l->service == service) {
+            landing_free(a->lands, l);
+        }
+    }
+}
+
+static bool
+names_have(const struct zb_conf_names *names, const char *name)
+{
+    for (uint32_t i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_member(const struct zb_agent *a, uint16_t service, uint8_t node)
+{
+    const struct zb_conf_service *conf = &a->services[service].conf;
+    return names_have(&conf->members, a->nodes[node].name) ||
+           names_have(&conf->backups, a->nodes[node].name);
+}
+
+const char *
+zb_land_refuses(const struct zb_agent *a, uint16_t service, const struct zb_land_sender *from)
 {
     struct zb_core_view view;
     zb_core_view(a->core, service, &view);
-    *why = NULL;
     if (!view.member) {
-        *why = "this node is no member of the service";
-    } else if (view.obs.learned_leader != node || view.obs.learned_term != term) {
-        *why = "this node does not follow the sender in that term";
-    } else if (view.obs.granted_term > term) {
-        *why = "a higher term was granted here";
+        return "this node is no member of the service";
     }
-    return *why == NULL;
+    if (from->forward) {
+        bool candidate = view.role == ZB_ROLE_FORWARDING && view.obs.granted_term == from->term &&
+                         view.obs.granted_to == a->self;
+        return !candidate                           ? "this node is no candidate in that term"
+               : !is_member(a, service, from->node) ? "the sender is no member of the service"
+                                                    : NULL;
+    }
+    if (view.obs.learned_leader != from->node || view.obs.learned_term != from->term) {
+        return "this node does not follow the sender in that term";
+    }
+    return view.obs.granted_term > from->term ? "a higher term was granted here" : NULL;
 }
 
 static void
@@ -235,10 +271,11 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
     struct zb_json_reader r = zb_json_read(msg);
     struct zb_manifest m = {0};
     char name[ZB_SERVICE_NAME_SIZE];
-    const char *why = NULL;
+    struct zb_land_sender from = {.node = node};
     zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);
     uint64_t ship = zb_json_read_u64(&r, "ship");
-    uint64_t term = zb_json_read_u64(&r, "term");
+    from.term = zb_json_read_u64(&r, "term");
+    from.forward = zb_json_read_bool(&r, "forward");
     uint32_t streams = (uint32_t)zb_json_read_int(&r, "streams", 0, UINT32_MAX);
     zb_json_read_manifest(&r, "manifest", &m);
     uint16_t service = zb_agent_service_find(a, name);
@@ -249,7 +286,8 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
         return;
     }
     struct zb_landing refused = {.service = service, .node = node, .ship = ship};
-    if (!zb_land_is_leader(a, service, node, term, &why)) {
+    const char *why = zb_land_refuses(a, service, &from);
+    if (why != NULL) {
         ack_send(a, &refused, ZB_E_STALE, why);
         zb_manifest_close(&m);
         return;
@@ -259,7 +297,7 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
         zb_manifest_close(&m);
         return;
     }
-    struct zb_landing *l = landing_get(a->lands, service, node, ship, term);
+    struct zb_landing *l = landing_get(a->lands, service, node, ship, from.term);
     zb_manifest_close(&l->manifest);
     l->manifest = m;
     l->announced = true;
@@ -273,6 +311,8 @@ zb_land_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     const char *type = json_string_value(json_object_get(msg, "t"));
     if (strcmp(type, "ship.set") == 0) {
         set_announced(a, node, msg);
+    } else if (strcmp(type, "ship.fork") == 0) {
+        zb_land_fork_message(a, node, msg);
     } else {
         zb_land_inventory_ask(a, node, msg);
     }

@@ -39,11 +39,20 @@ struct zb_lands {
     uint32_t recvs_count;
     struct zb_land_recv *recvs;
     struct zb_land_inventory *inventories; /* answers that are being sent */
+    struct zb_land_fork forks[ZB_SERVICES_MAX];
 };
 
-/* land.c. This node follows `node` in `term`; *why says why not. */
-bool zb_land_is_leader(const struct zb_agent *a, uint16_t service, uint8_t node, uint64_t term,
-                       const char **why);
+/* Who wants to send, as it says. */
+struct zb_land_sender {
+    uint8_t node;
+    bool forward; /* not as the leader */
+    uint64_t term;
+};
+
+/* land.c. NULL: this node takes sets of the service from there: it follows that leader, or brings
+ * its copy forward as the candidate of that term. Else why not. */
+const char *zb_land_refuses(const struct zb_agent *a, uint16_t service,
+                            const struct zb_land_sender *from);
 /* A set that a leader is about to send: known and stored before any of its streams. False when
  * another one of its number is known, which stays. */
 #define ZB_LAND_OTHER_SET "a set of this number with other content is known"
@@ -54,6 +63,10 @@ void zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64
 
 /* land_stream.c. Drops streams without waiting: at the end of the process. */
 void zb_land_recvs_free(struct zb_lands *lands);
+
+/* land_fork.c. {"t":"ship.fork"} */
+void zb_land_fork_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+void zb_land_forks_free(struct zb_lands *lands);
 
 /* land_inventory.c. {"t":"ship.ask"} */
 void zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg);

@@ -140,9 +140,12 @@ on_arranged(void *ctx, const struct zb_krep *rep)
 }
 
 static void
-arrange(struct zb_land_inventory *q, uint64_t term, const struct zb_manifest *m)
+arrange(struct zb_land_inventory *q, const struct zb_land_sender *from, const struct zb_manifest *m)
 {
-    struct zb_kreq req = {.op = ZB_KOP_ARRANGE, .term = term, .manifest = *m}; /* m is borrowed */
+    struct zb_kreq req = {.op = ZB_KOP_ARRANGE,
+                          .term = from->term,
+                          .flags = from->forward ? ZB_KF_FORWARD : 0,
+                          .manifest = *m}; /* m is borrowed */
     zb_strcopy(req.service, sizeof(req.service), q->service);
     zb_strcopy(req.node, sizeof(req.node), q->a->nodes[q->node].name);
     zb_agent_keeper_call(q->a, &req, on_arranged, q);
@@ -178,24 +181,26 @@ zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg)
     struct zb_json_reader r = zb_json_read(msg);
     struct zb_manifest m = {0};
     char name[ZB_SERVICE_NAME_SIZE];
-    const char *why = NULL;
+    struct zb_land_sender from = {.node = node};
     zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);
     uint64_t ship = zb_json_read_u64(&r, "ship");
-    uint64_t term = zb_json_read_u64(&r, "term");
+    from.term = zb_json_read_u64(&r, "term");
+    from.forward = zb_json_read_bool(&r, "forward");
     zb_json_read_manifest(&r, "manifest", &m);
     uint16_t service = zb_agent_service_find(a, name);
     if (r.bad != NULL || service == ZB_SERVICE_NONE) {
         zb_log_warning("%s asked for a list that cannot be made", a->nodes[node].name);
     } else if (!is_asked_already(a, node, name)) { /* one at a time; asked again after its time */
         struct zb_land_inventory *q = inventory_new(a, node, name, ship);
-        if (!zb_land_is_leader(a, service, node, term, &why)) {
+        const char *why = zb_land_refuses(a, service, &from);
+        if (why != NULL) {
             (void)message_send(q, message_new(q, ZB_E_STALE, why));
             inventory_end(q);
         } else if (!zb_land_know(a, service, &m)) {
             (void)message_send(q, message_new(q, ZB_E_MISMATCH, ZB_LAND_OTHER_SET));
             inventory_end(q);
         } else {
-            arrange(q, term, &m);
+            arrange(q, &from, &m);
         }
     }
     zb_manifest_close(&m);

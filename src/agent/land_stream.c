@@ -19,6 +19,7 @@ struct zb_land_recv {
     uint64_t guid;
     uint64_t from_guid;
     bool adopt;
+    bool forward;
     char rel[ZB_REL_SIZE];
     char uuid[ZB_UUID_SIZE];
     char snap[ZB_SNAP_NAME_SIZE];
@@ -150,7 +151,7 @@ recv_start(struct zb_land_recv *v)
                           .term = v->term,
                           .guid = v->guid,
                           .from_guid = v->from_guid,
-                          .flags = v->adopt ? ZB_KF_ADOPT : 0};
+                          .flags = (v->adopt ? ZB_KF_ADOPT : 0) | (v->forward ? ZB_KF_FORWARD : 0)};
     zb_strcopy(req.service, sizeof(req.service), v->a->services[v->service].conf.name);
     zb_strcopy(req.rel, sizeof(req.rel), v->rel);
     zb_strcopy(req.uuid, sizeof(req.uuid), v->uuid);
@@ -198,6 +199,7 @@ header_read(struct zb_agent *a, const json_t *header, struct zb_land_recv *v, co
     zb_json_read_name(&r, "service", service, sizeof(service), zb_service_name_valid);
     v->ship = zb_json_read_u64(&r, "ship");
     v->term = zb_json_read_u64(&r, "term");
+    v->forward = zb_json_read_bool(&r, "forward");
     zb_json_read_name(&r, "uuid", v->uuid, sizeof(v->uuid), zb_uuid_valid);
     zb_json_read_name(&r, "rel", v->rel, sizeof(v->rel), zb_rel_valid);
     zb_json_read_name(&r, "snap", v->snap, sizeof(v->snap), zb_snap_name_valid);
@@ -214,7 +216,10 @@ header_read(struct zb_agent *a, const json_t *header, struct zb_land_recv *v, co
         *why = "the service is not declared on this node";
         return false;
     }
-    return zb_land_is_leader(a, v->service, v->node, v->term, why);
+    *why = zb_land_refuses(
+        a, v->service,
+        &(struct zb_land_sender){.node = v->node, .forward = v->forward, .term = v->term});
+    return *why == NULL;
 }
 
 void

@@ -190,13 +190,44 @@ zb_position_is_newest(const struct zb_krep *observed, const struct zb_manifest *
     return m->entries_count > 0;
 }
 
+bool
+zb_position_is_beyond(const struct zb_krep *observed, const struct zb_manifest *m)
+{
+    bool beyond = false;
+    for (uint32_t i = 0; i < observed->datasets_count; i++) {
+        const struct zb_kdataset *d = &observed->datasets[i];
+        if (d->mount != ZB_MOUNT_NONE) {
+            return false;
+        }
+        for (uint32_t k = 0; k < m->entries_count; k++) {
+            const struct zb_manifest_entry *e = &m->entries[k];
+            beyond = beyond || (strcmp(d->uuid, e->uuid) == 0 &&
+                                (d->newest_guid != e->guid || d->written_bytes != 0));
+        }
+    }
+    return beyond;
+}
+
 /* --- search on disk --- */
+
+/* What came after found->newest; that set's manifest is known, or nothing is said. */
+static void
+position_compare(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
+                 struct zb_position *found)
+{
+    const struct zb_manifest *m = NULL;
+    if (!zb_set_id_is_none(found->newest.id)) {
+        m = zb_position_manifest(a, service, found->newest.id);
+    }
+    found->beyond = m != NULL && zb_position_is_beyond(observed, m);
+}
 
 struct search {
     struct zb_agent *a;
     uint16_t service;
     bool follows; /* another node makes the sets */
     uint64_t key;
+    struct zb_krep observed; /* its datasets alone; owned */
     void (*cb)(void *ctx, const struct zb_position *position);
     void *ctx;
 };
@@ -257,6 +288,20 @@ newest_of_known(struct zb_agent *a, uint16_t service, const struct zb_inventory 
     return (struct zb_set_ref){0};
 }
 
+/* Ends the search and frees it; NULL: the disk could not be asked. */
+static void
+search_end(struct search *q, const struct zb_position *found)
+{
+    struct zb_position position = {0};
+    if (found != NULL) {
+        position = *found;
+        position_compare(q->a, q->service, &q->observed, &position);
+    }
+    q->cb(q->ctx, found != NULL ? &position : NULL);
+    free(q->observed.datasets);
+    free(q);
+}
+
 /* On a follower a dataset of the newest known set that is not here may still be on its way: by
  * names alone a set could look whole without it. A leader's own disk always is. */
 static bool
@@ -277,8 +322,7 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
     struct zb_err err;
     if (result->rc != ZB_OK) {
         zb_log_warning("%s: list of snapshots: %s", name_of(q->a, q->service), result->msg);
-        q->cb(q->ctx, NULL);
-        free(q);
+        search_end(q, NULL);
         return;
     }
     zb_agent_flush(q->a);
@@ -305,8 +349,7 @@ on_searched(void *ctx, const struct zb_inventory_result *result)
     s->searched = true;
     s->searched_key = q->key;
     s->searched_result = found;
-    q->cb(q->ctx, &found);
-    free(q);
+    search_end(q, &found);
 }
 
 static bool
@@ -338,7 +381,9 @@ zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *obs
     }
     for (uint32_t i = 0; i < s->known_count; i++) {
         if (zb_position_is_newest(observed, &s->known[i].m)) {
-            struct zb_position found = {.newest = s->known[i].ref, .reached = s->known[i].ref};
+            struct zb_position found = {.newest = s->known[i].ref,
+                                        .reached = s->known[i].ref,
+                                        .beyond = zb_position_is_beyond(observed, &s->known[i].m)};
             cb(ctx, &found);
             return;
         }
@@ -346,12 +391,18 @@ zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *obs
     bool follows = is_led_elsewhere(a, &observed->record);
     uint64_t key = search_key(s, observed, follows);
     if (s->searched && s->searched_key == key) {
-        cb(ctx, &s->searched_result);
+        struct zb_position found = s->searched_result;
+        position_compare(a, service, observed, &found);
+        cb(ctx, &found);
         return;
     }
     struct search *q = zb_must_alloc(1, sizeof(*q));
     *q = (struct search){
         .a = a, .service = service, .follows = follows, .key = key, .cb = cb, .ctx = ctx};
+    q->observed.datasets_count = observed->datasets_count;
+    q->observed.datasets = zb_must_alloc(observed->datasets_count, sizeof(*q->observed.datasets));
+    memcpy(q->observed.datasets, observed->datasets,
+           observed->datasets_count * sizeof(*q->observed.datasets));
     zb_inventory_fetch(a, service, on_searched, q);
 }
 
@@ -406,6 +457,14 @@ zb_position_check(struct zb_agent *a, uint16_t service, const struct zb_manifest
     }
     zb_strcopy(req.service, sizeof(req.service), name_of(a, service));
     zb_agent_keeper_call(a, &req, on_check_observed, c);
+}
+
+void
+zb_position_look_anew(struct zb_agent *a, uint16_t service)
+{
+    struct zb_position_service *s = state_of(a, service);
+    s->searched = false;
+    s->generation++;
 }
 
 void

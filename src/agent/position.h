@@ -29,6 +29,7 @@ struct zb_position {
     struct zb_set_ref newest;  /* the newest set that is held whole */
     struct zb_set_ref reached; /* the newest set of which nothing but destroyed datasets is missing
                                   (zb_inventory_reached); not below newest */
+    bool beyond; /* nothing is mounted, and a dataset of newest has something that came after it */
 };
 /* NULL when the disk could not be asked. observed: the keeper's answer to OBSERVE, borrowed for the
  * call. cb may come before this returns. */
@@ -59,6 +60,12 @@ void zb_position_prune(struct zb_agent *a, uint16_t service, struct zb_set_id id
 /* The newest snapshot of each dataset of m is m's. */
 bool zb_position_is_newest(const struct zb_krep *observed, const struct zb_manifest *m);
 
+/* A dataset of m has another newest snapshot than m's, or was written to since. What is mounted is
+ * written to and says nothing: false. */
+bool zb_position_is_beyond(const struct zb_krep *observed, const struct zb_manifest *m);
+
+/* The tree is another one now (RESCUE): the disk is searched again. */
+void zb_position_look_anew(struct zb_agent *a, uint16_t service);
 /* The service was withdrawn: nothing of it is known any more, in memory and in the history. */
 void zb_position_forget(struct zb_agent *a, uint16_t service);
 

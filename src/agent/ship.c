@@ -29,6 +29,8 @@ ship_reset(struct zb_ship *s)
     zb_inventory_close(&s->own);
     zb_inventory_close(&s->peer);
     zb_ship_plan_close(&s->plan);
+    zb_manifest_close(&s->fork);
+    s->fork_known = false;
     free(s->chain_next);
     free(s->chain_busy);
     s->chain_next = NULL;
@@ -95,6 +97,24 @@ ship_end(struct zb_ship *s)
     zb_ship_jobs_start(ships, node);
 }
 
+/* The follower stands beside this node's line: it is told where it left it. Not a dataset there
+ * that carries no mark: that one is somebody else's. */
+static void
+fork_tell(const struct zb_ship *s)
+{
+    struct zb_err err;
+    json_t *msg = zb_json_new("ship.fork");
+    zb_json_put(msg, "service", zb_json_text(zb_ship_service(s)));
+    zb_json_put(msg, "term", zb_json_u64(s->term));
+    zb_json_put(msg, "common", zb_json_bool(s->fork_common));
+    zb_json_put(msg, "manifest",
+                s->fork.entries_count > 0 ? zb_json_manifest(&s->fork) : json_null());
+    if (zb_net_send(s->a->net, zb_ship_node(s), msg, &err) != ZB_OK) {
+        zb_log_info("fork of %s to %s: %s", zb_ship_service(s), zb_ship_node(s), err.msg);
+    }
+    json_decref(msg);
+}
+
 /* What a second try the slow way may put right: the follower is not where it was thought to be. */
 static bool
 is_retried(const struct zb_ship *s, enum zb_rc rc)
@@ -139,6 +159,12 @@ zb_ship_fail(struct zb_ship *s, enum zb_rc rc, const char *msg)
     s->rc = rc;
     (void)snprintf(s->msg, sizeof(s->msg), "%s: %s", zb_ship_node(s), msg);
     s->state = ZB_SHIP_ENDING;
+    if (rc == ZB_E_DIVERGED && s->fork_known && !s->forward) {
+        if (s->chain_next != NULL) {
+            zb_ship_fork_advance(&s->fork, &s->plan, s->chain_next);
+        }
+        fork_tell(s);
+    }
     zb_ship_jobs_cancel(s);
     ship_settle(s);
 }
@@ -209,6 +235,7 @@ set_send(struct zb_ship *s, struct zb_err *err)
     zb_json_put(msg, "service", zb_json_text(zb_ship_service(s)));
     zb_json_put(msg, "ship", zb_json_u64(s->id));
     zb_json_put(msg, "term", zb_json_u64(s->term));
+    zb_json_put(msg, "forward", zb_json_bool(s->forward));
     zb_json_put(msg, "streams", zb_json_int(s->plan.steps_total));
     zb_json_put(msg, "manifest", zb_json_manifest(&s->manifest));
     enum zb_rc rc = zb_net_send(s->a->net, zb_ship_node(s), msg, err);
@@ -232,10 +259,24 @@ ship_send(struct zb_ship *s)
     zb_ship_jobs_start(s->a->ships, s->node);
 }
 
+/* Whether the service's own dataset there is zbaton's. */
+static bool
+is_marked(const struct zb_inventory *inv)
+{
+    for (uint32_t i = 0; i < inv->datasets_count; i++) {
+        if (inv->datasets[i].rel[0] == '\0') {
+            return inv->datasets[i].uuid[0] != '\0';
+        }
+    }
+    return false;
+}
+
 void
 zb_ship_inventories_ready(struct zb_ship *s)
 {
     struct zb_err err;
+    s->fork_known = is_marked(&s->peer);
+    s->fork_common = zb_ship_fork_make(&s->own, &s->peer, &s->fork);
     if (zb_ship_plan_make(&s->manifest, &s->own, &s->peer, &s->plan, &err) != ZB_OK) {
         zb_ship_fail(s, err.rc, err.msg);
         return;
@@ -276,7 +317,7 @@ ship_begin(struct zb_ship *s)
         zb_out_of_memory();
     }
     s->id = ++s->a->ships->next_id;
-    s->fast = plan_fast(s);
+    s->fast = !s->forward && plan_fast(s);
     if (s->fast) {
         ship_send(s);
     } else {
@@ -313,6 +354,7 @@ zb_ship_start(struct zb_agent *a, const struct zb_action *action)
                           .node = action->node,
                           .term = action->term,
                           .set = action->set,
+                          .forward = (action->flags & ZB_SHIP_FORWARD) != 0,
                           .state = ZB_SHIP_WAITING,
                           .peer_next = UINT32_MAX,
                           .started = zb_mono_now()};

@@ -9,13 +9,17 @@
  * first: the follower gives its datasets the names that they have in the set (ARRANGE of kmsg.h)
  * and answers by "ship.inventory" messages, one per dataset.
  *
- *   ship.set        service ship term manifest streams
+ * A follower that has diverged is told by {"t":"ship.fork"} where it came away from the leader's
+ * line, and sets aside what came after (ZB_ACT_RESCUE). `forward`: the sender is not the leader but
+ * a member that granted the term to the receiver.
+ *
+ *   ship.set        service ship term forward manifest streams
  *   ship.ack        service ship rc msg set|null
- *   ship.ask        service ship term manifest
+ *   ship.ask        service ship term forward manifest
  *   ship.inventory  service ship rc msg index count uuid rel newest token guids[]
- *   stream header   {"t":"ship.stream"} service ship term uuid rel snap guid from_guid token adopt
- *   stream end      rc
- *   stream reply    rc msg guid
+ *   ship.fork       service term common manifest (without an id; null when nothing is in common)
+ *   stream header   {"t":"ship.stream"} service ship term forward uuid rel snap guid from_guid
+ * token adopt stream end      rc stream reply    rc msg guid
  */
 #ifndef ZB_AGENT_SHIP_H
 #define ZB_AGENT_SHIP_H
@@ -50,8 +54,21 @@ void zb_lands_free(struct zb_agent *a);
 
 /* net's on_stream. */
 void zb_land_stream(struct zb_agent *a, const char *peer, struct zb_stream *stream, json_t *header);
-/* "ship.set" and "ship.ask". */
+/* "ship.set", "ship.ask" and "ship.fork". */
 void zb_land_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 void zb_land_peer_down(struct zb_agent *a, uint8_t node);
+/* The tree is another one now: nothing of a set that was on its way counts any more. */
+void zb_land_forget(struct zb_agent *a, uint16_t service);
+
+/* land_fork.c: what the leader `node` of `term` told last; NULL: nothing, or it was another one.
+ * Borrowed until the next message. */
+struct zb_land_fork {
+    uint8_t node;
+    uint64_t term; /* 0: none */
+    bool common;   /* the service's own dataset has a snapshot of the leader's */
+    struct zb_manifest m;
+};
+const struct zb_land_fork *zb_land_fork_find(const struct zb_agent *a, uint16_t service,
+                                             uint8_t node, uint64_t term);
 
 #endif

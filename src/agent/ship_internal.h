@@ -36,6 +36,7 @@ struct zb_ship {
     struct zb_set_ref set;
     struct zb_manifest manifest;
     enum zb_ship_state state;
+    bool forward; /* not as the leader: to the candidate that this node granted `term` */
     bool fast;
     bool retry;    /* ENDING only to begin again the slow way */
     bool fetching; /* the own inventory is being made */
@@ -44,6 +45,9 @@ struct zb_ship {
     struct zb_inventory peer;
     uint32_t peer_next; /* datasets of peer that have come; UINT32_MAX: none yet */
     struct zb_ship_plan plan;
+    bool fork_known; /* from the inventories; told to a follower that has diverged */
+    bool fork_common;
+    struct zb_manifest fork;
     uint32_t *chain_next; /* per chain: steps done */
     bool *chain_busy;     /* ... and whether one is under way */
     uint32_t steps_done;

@@ -186,6 +186,67 @@ zb_ship_plan_make(const struct zb_manifest *m, const struct zb_inventory *own,
     return ZB_OK;
 }
 
+/* By uuid alone: at the same place may stand another dataset. */
+static const struct zb_inventory_dataset *
+same_dataset(const struct zb_inventory *inv, const char *uuid)
+{
+    for (uint32_t i = 0; uuid[0] != '\0' && i < inv->datasets_count; i++) {
+        if (strcmp(inv->datasets[i].uuid, uuid) == 0) {
+            return &inv->datasets[i];
+        }
+    }
+    return NULL;
+}
+
+static struct zb_manifest_entry *
+entry_of_uuid(struct zb_manifest *m, const char *uuid)
+{
+    for (uint32_t i = 0; i < m->entries_count; i++) {
+        if (strcmp(m->entries[i].uuid, uuid) == 0) {
+            return &m->entries[i];
+        }
+    }
+    return NULL;
+}
+
+bool
+zb_ship_fork_make(const struct zb_inventory *own, const struct zb_inventory *peer,
+                  struct zb_manifest *m)
+{
+    struct zb_err err;
+    if (zb_manifest_init(m, peer->datasets_count, &err) != ZB_OK) {
+        zb_out_of_memory();
+    }
+    m->entries_count = 0;
+    for (uint32_t i = 0; i < peer->datasets_count; i++) {
+        const struct zb_inventory_dataset *there = &peer->datasets[i];
+        const struct zb_inventory_dataset *mine = same_dataset(own, there->uuid);
+        uint32_t newer = 0;
+        int64_t at = mine != NULL ? newest_common(mine, there, &newer) : -1;
+        if (at < 0 || entry_of_uuid(m, there->uuid) != NULL) {
+            continue;
+        }
+        struct zb_manifest_entry *e = &m->entries[m->entries_count++];
+        zb_strcopy(e->uuid, sizeof(e->uuid), there->uuid);
+        zb_strcopy(e->rel, sizeof(e->rel), there->rel);
+        e->guid = mine->guids[at];
+    }
+    zb_manifest_sort(m);
+    return zb_manifest_find(m, "") != NULL;
+}
+
+void
+zb_ship_fork_advance(struct zb_manifest *m, const struct zb_ship_plan *plan, const uint32_t *done)
+{
+    for (uint32_t i = 0; i < plan->chains_count; i++) {
+        const struct zb_ship_chain *c = &plan->chains[i];
+        struct zb_manifest_entry *e = entry_of_uuid(m, c->uuid);
+        if (e != NULL && done[i] > 0) {
+            e->guid = c->steps[done[i] - 1].guid;
+        }
+    }
+}
+
 static bool
 sets_same_datasets(const struct zb_manifest *a, const struct zb_manifest *b)
 {

@@ -51,6 +51,16 @@ enum zb_rc zb_ship_plan_make(const struct zb_manifest *m, const struct zb_invent
                              const struct zb_inventory *peer, struct zb_ship_plan *plan,
                              struct zb_err *err) ZB_CHECKED;
 
+/* Where a follower that cannot go on came away from this node's line: an entry for each dataset of
+ * peer that own has too, by uuid, with a snapshot in common: its place there and the guid of the
+ * newest such snapshot. *m (zeroed, then the caller's) has no id. True: the service's own dataset
+ * is among them. */
+bool zb_ship_fork_make(const struct zb_inventory *own, const struct zb_inventory *peer,
+                       struct zb_manifest *m);
+/* What the streams brought meanwhile: the first done[i] steps of each chain i are there. */
+void zb_ship_fork_advance(struct zb_manifest *m, const struct zb_ship_plan *plan,
+                          const uint32_t *done);
+
 /* The steady state: the follower holds sets[0] whole and nothing newer, and nothing but sets[1] to
  * sets[count-1] was made since. False (plan untouched) when a dataset came or went between them.
  * count >= 2. */

@@ -422,6 +422,24 @@ arrange(struct model *m, const struct zb_manifest *set)
     }
 }
 
+/* What came after the forks is gone here; `rescued` counts it. */
+static void
+rescue(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    uint32_t before = m->rescued;
+    for (uint32_t i = 0; i < req->manifest.entries_count; i++) {
+        const struct zb_manifest_entry *e = &req->manifest.entries[i];
+        struct model_dataset *d = find(m, e->rel);
+        assert_non_null(d);
+        while (newest_of(d) != e->guid) {
+            assert_true(d->snaps_count > 0);
+            d->snaps_count--;
+            m->rescued++;
+        }
+    }
+    rep->text = m->rescued > before ? strdup("web-000001-20261122T064100Z") : NULL;
+}
+
 static void
 request(struct model *m, const struct zb_kreq *req)
 {
@@ -437,6 +455,9 @@ request(struct model *m, const struct zb_kreq *req)
         break;
     case ZB_KOP_OBSERVE:
         observe(m, &rep);
+        break;
+    case ZB_KOP_RESCUE:
+        rescue(m, req, &rep);
         break;
     case ZB_KOP_ARRANGE:
         arrange(m, &req->manifest);

@@ -180,6 +180,77 @@ a_token_that_leads_nowhere_costs_one_try(void **state)
     assert_true(w->hosts[0].model.ops[ZB_KOP_SEND] >= sends + 4);
 }
 
+static const struct zb_land_fork *
+fork_told(const struct pair *w)
+{
+    struct zb_core_view v = host_view(&w->hosts[1]);
+    return zb_land_fork_find(&w->hosts[1].a, 0, v.obs.learned_leader, v.obs.learned_term);
+}
+
+static bool
+vm2_knows_its_fork(const struct pair *w)
+{
+    return fork_told(w) != NULL;
+}
+
+static bool
+vm2_is_beyond(const struct pair *w)
+{
+    return host_view(&w->hosts[1]).obs.beyond;
+}
+
+static bool
+vm2_rescued(const struct pair *w)
+{
+    return w->hosts[1].model.rescued > 0;
+}
+
+static void
+set_aside(struct host *h)
+{
+    struct zb_core_view v = host_view(h);
+    assert_true(zb_act_start(&h->a, &(struct zb_action){.kind = ZB_ACT_RESCUE,
+                                                        .node = v.obs.learned_leader,
+                                                        .term = v.obs.learned_term}));
+}
+
+static void
+what_came_after_the_fork_is_set_aside(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm1 = &w->hosts[0];
+    struct host *vm2 = &w->hosts[1];
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    uint64_t fork = model_newest(&vm2->model, "");
+    model_snap_add(&vm2->model.datasets[0], "mine", 666);
+    vm1->model.written = true;
+    host_command(vm1, ZB_CMD_SNAPSHOT, ZB_NODE_NONE);
+    assert_true(pair_until(w, pair_replied));
+    assert_true(pair_until(w, vm2_knows_its_fork));
+    assert_true(fork_told(w)->common);
+    assert_int_equal(zb_manifest_find(&fork_told(w)->m, "")->guid, fork);
+    assert_null(zb_land_fork_find(&vm2->a, 0, vm2->a.self, fork_told(w)->term));
+    set_aside(vm2);
+    assert_true(pair_until(w, vm2_rescued));
+    assert_true(pair_until(w, vm2_follows_vm1));
+    assert_int_equal(vm2->model.rescued, 1);
+}
+
+static void
+a_copy_with_something_newer_than_its_set_is_beyond_it(void **state)
+{
+    struct pair *w = *state;
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    assert_false(vm2_is_beyond(w));
+    model_snap_add(&w->hosts[1].model.datasets[1], "mine", 666);
+    host_restart(w, &w->hosts[1]); /* looks at its disk */
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_is_beyond));
+    assert_false(host_view(&w->hosts[0]).obs.beyond); /* a leader's tree is mounted */
+}
+
 static bool
 vm2_receives(const struct pair *w)
 {
@@ -297,6 +368,7 @@ set_asked_for(struct pair *w, struct zb_set_id id, uint64_t top, uint64_t log)
     zb_json_put(msg, "service", zb_json_text("web"));
     zb_json_put(msg, "ship", zb_json_u64(1000));
     zb_json_put(msg, "term", zb_json_u64(id.term));
+    zb_json_put(msg, "forward", zb_json_bool(false));
     zb_json_put(msg, "manifest", zb_json_manifest(&m));
     zb_drive_message(&w->hosts[1].a, "vm1", msg);
     json_decref(msg);
@@ -353,6 +425,8 @@ main(void)
         pair_test(half_of_a_first_copy_is_no_position),
         pair_test(streams_ahead_of_their_announcement_are_no_position),
         pair_test(a_leader_knows_its_last_set_though_a_child_went),
+        pair_test(what_came_after_the_fork_is_set_aside),
+        pair_test(a_copy_with_something_newer_than_its_set_is_beyond_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,6 +63,8 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_true(zb_set_ref_equal(&a->set, &b->set));
     assert_memory_equal(&a->lineage, &b->lineage, sizeof(a->lineage));
     assert_int_equal(a->suspects, b->suspects);
+    assert_true(a->failover == b->failover && a->allow_loss == b->allow_loss);
+    assert_int_equal(a->sees_leader, b->sees_leader);
     assert_true(a->granted_term == b->granted_term && a->learned_term == b->learned_term);
     assert_true(a->established_term == b->established_term);
     assert_true(a->released_term == b->released_term);
@@ -84,7 +86,7 @@ static void
 every_kind_comes_back(void **state)
 {
     (void)state;
-    for (int kind = ZB_MSG_REPORT; kind <= ZB_MSG_RELEASE_ASK; kind++) {
+    for (int kind = ZB_MSG_REPORT; kind <= ZB_MSG_FORWARD_ANSWER; kind++) {
         struct zb_core_msg m = report();
         struct zb_core_msg got;
         struct zb_err err;
@@ -95,6 +97,9 @@ every_kind_comes_back(void **state)
                                      .nonce = 4,
                                      .rc = ZB_E_STALE,
                                      .suspects = 2,
+                                     .failover = kind == ZB_MSG_GRANT_ASK,
+                                     .allow_loss = kind == ZB_MSG_GRANT_ASK,
+                                     .sees_leader = kind == ZB_MSG_GRANT_ANSWER,
                                      .granted_to = ZB_NODE_NONE,
                                      .learned_leader = ZB_NODE_NONE,
                                      .released_to = ZB_NODE_NONE};

@@ -11,6 +11,7 @@ struct world {
     struct zb_inventory peer;
     struct zb_manifest m;
     struct zb_ship_plan plan;
+    struct zb_manifest fork;
     struct zb_err err;
 };
 
@@ -71,6 +72,7 @@ world_close(struct world *w)
     zb_inventory_close(&w->peer);
     zb_manifest_close(&w->m);
     zb_ship_plan_close(&w->plan);
+    zb_manifest_close(&w->fork);
 }
 
 static void
@@ -353,6 +355,97 @@ fast_path_chains_the_sets(void **state)
     }
 }
 
+static void
+assert_fork(const struct world *w, const char *rel, int uuid, uint64_t guid)
+{
+    const struct zb_manifest_entry *e = zb_manifest_find(&w->fork, rel);
+    char text[ZB_UUID_SIZE];
+    uuid_of(uuid, text);
+    assert_non_null(e);
+    assert_string_equal(e->uuid, text);
+    assert_int_equal(e->guid, guid);
+}
+
+static void
+a_fork_is_the_newest_common_snapshot_of_each_dataset(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    dataset_add(&w.own, 1, "", G(11, 12, 13));
+    dataset_add(&w.own, 2, "a", G(21, 22));
+    dataset_add(&w.own, 3, "z", G(31));
+    dataset_add(&w.peer, 1, "", G(11, 12, 98, 99)); /* two sets of its own */
+    dataset_add(&w.peer, 3, "z", G(31));            /* nothing came after */
+    dataset_add(&w.peer, 2, "a", G(21));            /* only behind */
+    assert_true(zb_ship_fork_make(&w.own, &w.peer, &w.fork));
+    assert_int_equal(w.fork.entries_count, 3);
+    assert_true(zb_set_id_is_none(w.fork.id));
+    assert_true(zb_manifest_valid(&w.fork)); /* sorted */
+    assert_fork(&w, "", 1, 12);
+    assert_fork(&w, "a", 2, 21);
+    assert_fork(&w, "z", 3, 31);
+    world_close(&w);
+}
+
+static void
+a_fork_names_datasets_by_uuid_and_by_their_place_there(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    dataset_add(&w.own, 1, "", G(11));
+    dataset_add(&w.own, 2, "new", G(21, 22));
+    dataset_add(&w.own, 3, "log", G(31));
+    dataset_add(&w.peer, 1, "", G(11, 99));
+    dataset_add(&w.peer, 2, "old", G(21)); /* renamed since on the leader */
+    dataset_add(&w.peer, 4, "log", G(31)); /* another one under that name */
+    dataset_add(&w.peer, -1, "mine", G(21));
+    assert_true(zb_ship_fork_make(&w.own, &w.peer, &w.fork));
+    assert_int_equal(w.fork.entries_count, 2);
+    assert_fork(&w, "", 1, 11);
+    assert_fork(&w, "old", 2, 21);
+    world_close(&w);
+}
+
+static void
+nothing_in_common_is_no_fork(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    dataset_add(&w.own, 1, "", G(11));
+    dataset_add(&w.own, 2, "log", G(21));
+    dataset_add(&w.peer, 1, "", G(98));
+    assert_false(zb_ship_fork_make(&w.own, &w.peer, &w.fork));
+    assert_int_equal(w.fork.entries_count, 0);
+    zb_manifest_close(&w.fork);
+    dataset_add(&w.peer, 2, "log", G(21, 99)); /* a child alone does not carry the tree on */
+    assert_false(zb_ship_fork_make(&w.own, &w.peer, &w.fork));
+    assert_int_equal(w.fork.entries_count, 1);
+    world_close(&w);
+}
+
+static void
+a_fork_goes_along_with_what_was_received(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    dataset_add(&w.own, 1, "", G(11, 12, 13));
+    dataset_add(&w.own, 2, "a", G(21, 22, 23));
+    dataset_add(&w.own, 3, "b", G(31));
+    dataset_add(&w.peer, 1, "", G(11));
+    dataset_add(&w.peer, 2, "a", G(21));
+    manifest_add(&w.m, 1, "", 13);
+    manifest_add(&w.m, 2, "a", 23);
+    manifest_add(&w.m, 3, "b", 31);
+    assert_int_equal(plan(&w), ZB_OK);
+    assert_true(zb_ship_fork_make(&w.own, &w.peer, &w.fork));
+    uint32_t done[] = {2, 0, 1};
+    zb_ship_fork_advance(&w.fork, &w.plan, done);
+    assert_int_equal(w.fork.entries_count, 2); /* what is new there is not part of the fork */
+    assert_fork(&w, "", 1, 13);
+    assert_fork(&w, "a", 2, 21);
+    world_close(&w);
+}
+
 int
 main(void)
 {
@@ -372,6 +465,10 @@ main(void)
         cmocka_unit_test(an_unmarked_copy_is_adopted_when_it_shares_a_snapshot),
         cmocka_unit_test(token_goes_with_its_dataset_only),
         cmocka_unit_test(fast_path_chains_the_sets),
+        cmocka_unit_test(a_fork_is_the_newest_common_snapshot_of_each_dataset),
+        cmocka_unit_test(a_fork_names_datasets_by_uuid_and_by_their_place_there),
+        cmocka_unit_test(nothing_in_common_is_no_fork),
+        cmocka_unit_test(a_fork_goes_along_with_what_was_received),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
