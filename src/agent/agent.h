@@ -80,8 +80,13 @@ struct zb_agent_command {
     uint16_t service;
     uint8_t node;
     bool dry_run;
+    bool allow_loss;
+    uint64_t term;
+    int64_t wait_ms;
     const char *who; /* "root@vm1", copied */
     void (*on_step)(void *ctx, const struct zb_action *step);
+    /* A term that the command began: what it lost, for the history, into lost. May be NULL. */
+    void (*on_term)(void *ctx, const struct zb_action *term, char *lost, size_t size);
     void (*on_reply)(void *ctx, const struct zb_action *reply);
     void *ctx;
 };

@@ -26,6 +26,8 @@ zb_command_find(const char *name)
         {"snapshot", true, zb_cmd_snapshot},
         {"sync", true, zb_cmd_sync},
         {"move", true, zb_cmd_move},
+        {"failover", true, zb_cmd_failover},
+        {"fenced", true, zb_cmd_fenced},
         {"history", false, zb_cmd_history},
         {"events", false, zb_cmd_events},
     };

@@ -56,7 +56,8 @@ terms_json(struct zb_agent *a, const char *service, uint32_t limit, json_t *term
 
     for (uint32_t i = count; rc == ZB_OK && i-- > 0;) { /* oldest first, as a log */
         const struct zb_history_term *t = &items[i];
-        bool moved = t->reason == ZB_HISTORY_MOVE && t->down_ms != 0;
+        bool moved =
+            (t->reason == ZB_HISTORY_MOVE || t->reason == ZB_HISTORY_FAILOVER) && t->down_ms != 0;
         json_t *term = zb_must(json_object());
         zb_json_put(term, "term", zb_json_int((int64_t)t->term));
         zb_json_put(term, "leader", zb_json_text(t->leader));
@@ -66,6 +67,8 @@ terms_json(struct zb_agent *a, const char *service, uint32_t limit, json_t *term
         zb_json_put(term, "started", time_json(t->started));
         zb_json_put(term, "down_ms", moved ? zb_json_int(t->down_ms) : zb_must(json_null()));
         zb_json_put(term, "own_ms", moved ? zb_json_int(t->own_ms) : zb_must(json_null()));
+        zb_json_put(term, "lost",
+                    t->lost[0] != '\0' ? zb_json_text(t->lost) : zb_must(json_null()));
         zb_json_append(terms, term);
     }
     free(items);

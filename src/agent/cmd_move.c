@@ -1,14 +1,11 @@
 /*
  * move: the core's steps as lines for the operator.
  */
-#include <inttypes.h>
-
 #include "agent/internal.h"
 #include "agent/json.h"
-#include "agent/member.h"
-#include "agent/move_steps.h"
 #include "agent/must.h"
 #include "agent/request.h"
+#include "agent/steps.h"
 
 #define BYTES_MS 1000 /* between two lines about a send under way */
 
@@ -26,115 +23,27 @@ struct move {
     uv_timer_t timer;
 };
 
-/* Room for the words that are put together. */
-struct words {
-    struct zb_move_words w;
-    char source_dataset[ZB_DATASET_NAME_SIZE + ZB_SERVICE_NAME_SIZE];
-    char target_dataset[ZB_DATASET_NAME_SIZE + ZB_SERVICE_NAME_SIZE + ZB_NODE_NAME_SIZE];
-    char start[ZB_COMMAND_SIZE + 32];
-    char stop[ZB_COMMAND_SIZE + 32];
-    char unit[ZB_UNIT_SIZE + 32];
-    char set[48];
-    char bytes[24];
-    char term[24];
-    char next[24];
-};
-
 static void
-runner_words(struct words *x, const struct zb_conf_service *conf)
-{
-    switch (conf->runner) {
-    case ZB_CONF_RUNNER_SYSTEMD:
-        (void)snprintf(x->unit, sizeof x->unit, "unit %s", conf->unit);
-        (void)snprintf(x->start, sizeof x->start, "systemctl start %s", conf->unit);
-        (void)snprintf(x->stop, sizeof x->stop, "systemctl stop %s", conf->unit);
-        break;
-    case ZB_CONF_RUNNER_COMMAND:
-        (void)snprintf(x->unit, sizeof x->unit, "%s", conf->name);
-        (void)snprintf(x->start, sizeof x->start, "%s", conf->start);
-        (void)snprintf(x->stop, sizeof x->stop, "%s",
-                       conf->stop[0] == '\0' ? "kill -TERM, then -KILL, all of its cgroup"
-                                             : conf->stop);
-        break;
-    case ZB_CONF_RUNNER_NONE:
-        (void)snprintf(x->unit, sizeof x->unit, "nothing (data only)");
-        (void)snprintf(x->start, sizeof x->start, "nothing");
-        (void)snprintf(x->stop, sizeof x->stop, "nothing");
-        break;
-    }
-}
-
-/* 512B, 3.1M, 1.2G. */
-static void
-bytes_text(uint64_t bytes, char *buf, size_t size)
-{
-    static const char units[] = "BKMGTPE";
-    unsigned unit = 0;
-    double value = (double)bytes;
-
-    while (value >= 1024 && units[unit + 1] != '\0') {
-        value /= 1024;
-        unit++;
-    }
-    (void)snprintf(buf, size, unit > 0 && value < 9.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
-}
-
-static void
-words_fill(const struct move *m, uint64_t bytes, struct words *x)
+words_fill(const struct move *m, uint64_t bytes, struct zb_step_texts *x)
 {
     const struct zb_agent *a = m->r->a;
-    const struct zb_conf_service *conf = &a->services[m->service].conf;
-    const char *target = a->nodes[m->target].name;
-    const char *root = zb_member_root(a, m->target);
     struct zb_core_view view;
-    struct zb_set_id set = m->final_set;
+    struct zb_step_subject subject = {.service = m->service,
+                                      .source = a->self,
+                                      .target = m->target,
+                                      .set = m->final_set,
+                                      .bytes = bytes,
+                                      .term = m->term,
+                                      .next = m->next != 0 ? m->next : m->term + 1};
 
-    memset(x, 0, sizeof *x);
     zb_core_view(a->core, m->service, &view);
-    if (zb_set_id_is_none(set)) {
-        set = view.peers[m->target].report.set.id;
+    if (zb_set_id_is_none(subject.set)) {
+        subject.set = view.peers[m->target].report.set.id;
     }
-    runner_words(x, conf);
-    (void)snprintf(x->source_dataset, sizeof x->source_dataset, "%s/%s", a->root, conf->name);
-    if (root[0] == '\0') {
-        (void)snprintf(x->target_dataset, sizeof x->target_dataset, "ROOT-OF-%s/%s", target,
-                       conf->name);
-    } else {
-        (void)snprintf(x->target_dataset, sizeof x->target_dataset, "%s/%s", root, conf->name);
-    }
-    (void)snprintf(x->set, sizeof x->set, "%" PRIu64 "/%" PRIu64, set.term, set.seq);
-    (void)snprintf(x->term, sizeof x->term, "%" PRIu64, m->term);
-    (void)snprintf(x->next, sizeof x->next, "%" PRIu64, m->next != 0 ? m->next : m->term + 1);
-    bytes_text(bytes, x->bytes, sizeof x->bytes);
-    x->w = (struct zb_move_words){.service = conf->name,
-                                  .source = a->nodes[a->self].name,
-                                  .target = target,
-                                  .source_dataset = x->source_dataset,
-                                  .target_dataset = x->target_dataset,
-                                  .mountpoint = conf->mountpoint,
-                                  .start = x->start,
-                                  .stop = x->stop,
-                                  .unit = x->unit,
-                                  .set = x->set,
-                                  .bytes = x->bytes,
-                                  .term = x->term,
-                                  .next = x->next};
+    zb_step_words_fill(a, &subject, x);
 }
 
 /* --- progress --- */
-
-static json_t *
-line_new(uint8_t step, const char *phase, const char *text, int64_t elapsed_ms)
-{
-    json_t *line = zb_must(json_object());
-
-    zb_json_put(line, "step", zb_json_int(step));
-    zb_json_put(line, "name", zb_json_text(zb_move_step_name(step)));
-    zb_json_put(line, "phase", zb_json_text(phase));
-    zb_json_put(line, "text", zb_json_text(text));
-    zb_json_put(line, "elapsed_ms", zb_json_int(elapsed_ms));
-    return line;
-}
 
 static void
 on_step(void *ctx, const struct zb_action *s)
@@ -142,7 +51,7 @@ on_step(void *ctx, const struct zb_action *s)
     static const char *const phases[] = {
         [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
     struct move *m = ctx;
-    struct words words;
+    struct zb_step_texts words;
     char text[512];
 
     m->step = s->phase == ZB_STEP_BEGIN ? s->step : 0;
@@ -158,9 +67,10 @@ on_step(void *ctx, const struct zb_action *s)
     (void)snprintf(text, sizeof text, "%s", s->text);
     if (s->phase == ZB_STEP_END && text[0] == '\0') {
         words_fill(m, s->bytes, &words);
-        zb_move_step_done(s->step, &words.w, text, sizeof text);
+        zb_steps_done(&zb_steps_move, s->step, &words.w, text, sizeof text);
     }
-    json_t *line = line_new(s->step, phases[s->phase], text, s->elapsed_ms);
+    json_t *line =
+        zb_steps_progress(&zb_steps_move, s->step, phases[s->phase], text, s->elapsed_ms);
     zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
     zb_request_progress(m->r, line);
 }
@@ -182,7 +92,7 @@ on_timer(uv_timer_t *timer)
     if (id == 0 || !zb_agent_ship_view(a, id, &ship)) {
         return;
     }
-    json_t *line = line_new(m->step, "bytes", "", ship.elapsed_ms);
+    json_t *line = zb_steps_progress(&zb_steps_move, m->step, "bytes", "", ship.elapsed_ms);
     zb_json_put(line, "bytes", zb_json_int((int64_t)ship.bytes_done));
     zb_json_put(line, "bytes_total", zb_json_int((int64_t)ship.bytes_total));
     zb_request_progress(m->r, line);
@@ -202,11 +112,11 @@ result_json(const struct move *m, const struct zb_action *reply)
     json_t *data = zb_must(json_object());
 
     if (m->dry_run) {
-        struct words words;
+        struct zb_step_texts words;
         struct zb_core_view view;
         zb_core_view(m->r->a->core, m->service, &view);
         words_fill(m, view.obs.written_bytes, &words);
-        zb_json_put(data, "steps", zb_move_steps_plan(&words.w));
+        zb_json_put(data, "steps", zb_steps_plan(&zb_steps_move, &words.w));
         return data;
     }
     bool background = reply->rc == ZB_E_TIMEOUT;

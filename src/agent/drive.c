@@ -19,6 +19,7 @@ struct command {
     uint16_t service;
     char who[128];
     void (*on_step)(void *ctx, const struct zb_action *step);
+    void (*on_term)(void *ctx, const struct zb_action *term, char *lost, size_t size);
     void (*on_reply)(void *ctx, const struct zb_action *reply);
     void *ctx;
     struct command *next;
@@ -150,6 +151,7 @@ zb_agent_command_start(struct zb_agent *a, const struct zb_agent_command *comman
     *c = (struct command){.id = ++d->next_command,
                           .service = command->service,
                           .on_step = command->on_step,
+                          .on_term = command->on_term,
                           .on_reply = command->on_reply,
                           .ctx = command->ctx,
                           .next = d->commands};
@@ -160,6 +162,9 @@ zb_agent_command_start(struct zb_agent *a, const struct zb_agent_command *comman
     event.u.command.id = c->id;
     event.u.command.node = command->node;
     event.u.command.dry_run = command->dry_run;
+    event.u.command.allow_loss = command->allow_loss;
+    event.u.command.term = command->term;
+    event.u.command.wait_ms = command->wait_ms;
     zb_drive_event(a, &event);
 }
 
@@ -221,7 +226,13 @@ static void
 act_term(struct zb_agent *a, const struct zb_action *action)
 {
     const struct command *c = *command_find(a->drive, action->command_id);
-    zb_lineage_term(a, action, c != NULL ? c->who : "");
+    struct zb_history_term t = {0};
+    (void)snprintf(t.who, sizeof(t.who), "%s", c != NULL ? c->who : "");
+    (void)snprintf(t.lost, sizeof(t.lost), "%s", action->text);
+    if (c != NULL && c->on_term != NULL) {
+        c->on_term(c->ctx, action, t.lost, sizeof(t.lost));
+    }
+    zb_lineage_term(a, action, &t);
 }
 
 static void

@@ -39,9 +39,10 @@ void zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct
 
 /* --- lineage.c: terms --- */
 
-/* A term began or ended its making here: into the history, and told to every peer. who may be "".
- */
-void zb_lineage_term(struct zb_agent *a, const struct zb_action *action, const char *who);
+/* A term began or ended its making here: into the history, and told to every peer. about: who
+ * asked for it and what was lost, each may be "". */
+void zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
+                     const struct zb_history_term *about);
 /* {"t":"core.term"} of a peer. */
 void zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 

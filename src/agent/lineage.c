@@ -6,7 +6,8 @@
 
 static const enum zb_history_reason reasons[] = {[ZB_TERM_FIRST] = ZB_HISTORY_INIT,
                                                  [ZB_TERM_MOVE] = ZB_HISTORY_MOVE,
-                                                 [ZB_TERM_RESTART] = ZB_HISTORY_RESTART};
+                                                 [ZB_TERM_RESTART] = ZB_HISTORY_RESTART,
+                                                 [ZB_TERM_FAILOVER] = ZB_HISTORY_FAILOVER};
 
 static json_t *
 term_json(const char *service, const struct zb_history_term *t)
@@ -21,11 +22,13 @@ term_json(const char *service, const struct zb_history_term *t)
     zb_json_put(msg, "started", zb_json_int(t->started.s));
     zb_json_put(msg, "down_ms", zb_json_int(t->down_ms));
     zb_json_put(msg, "own_ms", zb_json_int(t->own_ms));
+    zb_json_put(msg, "lost", zb_json_text(t->lost));
     return msg;
 }
 
 void
-zb_lineage_term(struct zb_agent *a, const struct zb_action *action, const char *who)
+zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
+                const struct zb_history_term *about)
 {
     const char *service = a->services[action->service].conf.name;
     struct zb_history_term t = {.term = action->term,
@@ -35,7 +38,8 @@ zb_lineage_term(struct zb_agent *a, const struct zb_action *action, const char *
                                 .down_ms = action->down_ms,
                                 .own_ms = action->own_ms};
     zb_strcopy(t.leader, sizeof(t.leader), a->nodes[action->node].name);
-    (void)snprintf(t.who, sizeof(t.who), "%s", who);
+    zb_strcopy(t.who, sizeof(t.who), about->who);
+    zb_strcopy(t.lost, sizeof(t.lost), about->lost);
     zb_memo_term(a, service, &t);
     json_t *msg = term_json(service, &t);
     for (uint32_t i = 0; i < a->nodes_count; i++) {
@@ -64,6 +68,7 @@ zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     t.started.s = zb_json_read_int(&r, "started", 0, INT64_C(253402300799));
     t.down_ms = (uint32_t)zb_json_read_int(&r, "down_ms", 0, UINT32_MAX);
     t.own_ms = (uint32_t)zb_json_read_int(&r, "own_ms", 0, UINT32_MAX);
+    zb_json_read_text(&r, "lost", t.lost, sizeof(t.lost));
     if (r.bad != NULL || t.term == 0 || zb_agent_service_find(a, service) == ZB_SERVICE_NONE) {
         zb_log_warning("term told by %s dropped: %s", a->nodes[node].name,
                        r.bad != NULL ? r.bad : "service");

@@ -74,6 +74,9 @@ term_write(struct zb_history *h, const char *service, struct zb_history_term *t,
         if (t->who[0] == '\0') {
             zb_strcopy(t->who, sizeof(t->who), old.who);
         }
+        if (t->lost[0] == '\0') {
+            zb_strcopy(t->lost, sizeof(t->lost), old.lost);
+        }
         if (t->down_ms == 0) {
             t->down_ms = old.down_ms;
             t->own_ms = old.own_ms;

@@ -63,6 +63,8 @@ void zb_cmd_adopt_plan(struct zb_request *r);
 void zb_cmd_snapshot(struct zb_request *r);
 void zb_cmd_sync(struct zb_request *r);
 void zb_cmd_move(struct zb_request *r);
+void zb_cmd_failover(struct zb_request *r);
+void zb_cmd_fenced(struct zb_request *r);
 void zb_cmd_history(struct zb_request *r);
 void zb_cmd_events(struct zb_request *r);
 

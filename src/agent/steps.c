@@ -1,20 +1,13 @@
-#include "agent/move_steps.h"
+#include "agent/steps.h"
 
 #include <assert.h>
 
 #include "agent/json.h"
 #include "agent/must.h"
 
-#define CALLS_MAX 6
-
-/* {name} stands for a word of struct zb_move_words. The calls are what the keepers do through
+/* {name} stands for a word of struct zb_step_words. The calls are what the keepers do through
  * libzfs_core, mount(2) and the runner, written as the commands they equal. */
-static const struct step {
-    const char *name;
-    const char *plan; /* what it is going to do */
-    const char *done; /* when it is done */
-    const char *calls[CALLS_MAX];
-} steps[ZB_MOVE_STEPS] = {
+static const struct zb_step_line move_lines[] = {
     {"check",
      "{target} follows {source} and holds set {set}; {bytes} written since",
      "{target} has set {set}, {bytes} written since",
@@ -64,15 +57,61 @@ static const struct step {
      {"{target}: zfs snapshot -r {target_dataset}@zbaton-{next}-00000000-TIME"}},
 };
 
+const struct zb_steps zb_steps_move = {sizeof move_lines / sizeof move_lines[0], move_lines};
+
+static const struct zb_step_line failover_lines[] = {
+    {"check",
+     "{target} is a member with a copy of {service}: {set}",
+     "{target} holds set {set}",
+     {"{target}: zfs list -Hp -r -o name,guid,written,mounted {target_dataset}"}},
+    {"collect",
+     "a majority of the members stops writing and receiving, grants {target} term {next}, durably, "
+     "and tells what it holds",
+     "a majority granted term {next}",
+     {"each member: stop {unit} and unmount, where it leads",
+      "each member: record: granted {next} to {target}"}},
+    {"fence",
+     "whoever may still be writing has granted too, or is off: said after the grants",
+     "nobody else can be writing",
+     {"operator: power it off, then zbaton failover --fenced NODE (or the answer on the "
+      "terminal)"}},
+    {"forward",
+     "the newest set that is held by somebody who granted comes to {target} first",
+     "{target} holds set {set}, the newest there is",
+     {"who holds it: zfs send -Lec -i @BASE ...@SET   (each dataset)",
+      "{target}: zfs receive -u {target_dataset}"}},
+    {"take",
+     "{target} records term {next} with the set that it goes on from, mounts read-write and proves "
+     "it",
+     "term {next}, writable on {target}, probe ok",
+     {"{target}: record: established {next}",
+      "{target}: zfs set mountpoint={mountpoint} {target_dataset}",
+      "{target}: mount -t zfs -o rw {target_dataset} {mountpoint}   (parents first)",
+      "{target}: write, fsync and remove a file in each dataset"}},
+    {"start",
+     "start {unit} on {target} and check it",
+     "{unit} on {target}, healthy",
+     {"{target}: {start}"}},
+    {"follow",
+     "the others follow {target}; who has written after that set keeps it as a rescue",
+     "the others that are reachable follow {target}",
+     {"{target}: zfs snapshot -r {target_dataset}@zbaton-{next}-00000000-TIME",
+      "who has written: zfs rename to ROOT/.rescue/..., zfs clone and zfs promote of the last set "
+      "in "
+      "common"}},
+};
+const struct zb_steps zb_steps_failover = {sizeof failover_lines / sizeof failover_lines[0],
+                                           failover_lines};
+
 const char *
-zb_move_step_name(unsigned step)
+zb_steps_name(const struct zb_steps *steps, unsigned step)
 {
-    assert(step >= 1 && step <= ZB_MOVE_STEPS);
-    return steps[step - 1].name;
+    assert(step >= 1 && step <= steps->count);
+    return steps->lines[step - 1].name;
 }
 
 static const char *
-word_find(const struct zb_move_words *w, const char *name, size_t length)
+word_find(const struct zb_step_words *w, const char *name, size_t length)
 {
     const struct {
         const char *name;
@@ -102,7 +141,7 @@ word_find(const struct zb_move_words *w, const char *name, size_t length)
 }
 
 static void
-expand(const char *text, const struct zb_move_words *words, char *buf, size_t size)
+expand(const char *text, const struct zb_step_words *words, char *buf, size_t size)
 {
     size_t used = 0;
 
@@ -125,31 +164,48 @@ expand(const char *text, const struct zb_move_words *words, char *buf, size_t si
 }
 
 void
-zb_move_step_done(unsigned step, const struct zb_move_words *words, char *buf, size_t size)
+zb_steps_done(const struct zb_steps *steps, unsigned step, const struct zb_step_words *words,
+              char *buf, size_t size)
 {
-    assert(step >= 1 && step <= ZB_MOVE_STEPS);
-    expand(steps[step - 1].done, words, buf, size);
+    assert(step >= 1 && step <= steps->count);
+    expand(steps->lines[step - 1].done, words, buf, size);
 }
 
 json_t *
-zb_move_steps_plan(const struct zb_move_words *words)
+zb_steps_plan(const struct zb_steps *steps, const struct zb_step_words *words)
 {
     json_t *plan = zb_json_array_new();
     char text[2048];
 
-    for (unsigned i = 0; i < ZB_MOVE_STEPS; i++) {
+    for (unsigned i = 0; i < steps->count; i++) {
+        const struct zb_step_line *line = &steps->lines[i];
         json_t *step = zb_must(json_object());
         json_t *calls = zb_json_array_new();
-        expand(steps[i].plan, words, text, sizeof text);
+        expand(line->plan, words, text, sizeof text);
         zb_json_put(step, "step", zb_json_int(i + 1));
-        zb_json_put(step, "name", zb_json_text(steps[i].name));
+        zb_json_put(step, "name", zb_json_text(line->name));
         zb_json_put(step, "text", zb_json_text(text));
-        for (unsigned c = 0; c < CALLS_MAX && steps[i].calls[c] != NULL; c++) {
-            expand(steps[i].calls[c], words, text, sizeof text);
+        for (unsigned c = 0; c < ZB_STEP_CALLS_MAX && line->calls[c] != NULL; c++) {
+            expand(line->calls[c], words, text, sizeof text);
             zb_json_append(calls, zb_json_text(text));
         }
         zb_json_put(step, "calls", calls);
         zb_json_append(plan, step);
     }
     return plan;
+}
+
+json_t *
+zb_steps_progress(const struct zb_steps *steps, unsigned step, const char *phase, const char *text,
+                  int64_t elapsed_ms)
+{
+    json_t *line = zb_must(json_object());
+
+    zb_json_put(line, "step", zb_json_int(step));
+    zb_json_put(line, "of", zb_json_int(steps->count));
+    zb_json_put(line, "name", zb_json_text(zb_steps_name(steps, step)));
+    zb_json_put(line, "phase", zb_json_text(phase));
+    zb_json_put(line, "text", zb_json_text(text));
+    zb_json_put(line, "elapsed_ms", zb_json_int(elapsed_ms));
+    return line;
 }

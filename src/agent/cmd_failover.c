@@ -1,0 +1,474 @@
+/*
+ * failover, fenced: this node takes the lead by an operator's order. What it would lose is said
+ * first (loss.h); the core's steps are told as lines.
+ */
+#include <inttypes.h>
+
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/loss.h"
+#include "agent/must.h"
+#include "agent/position.h"
+#include "agent/request.h"
+#include "agent/steps.h"
+
+#define WAIT_MS 5000               /* for suspects to grant, where nobody can be asked */
+#define WAIT_INTERACTIVE_MS 600000 /* ... where an operator is asked to fence them */
+
+struct failover {
+    struct zb_request *r;
+    uint16_t service;
+    bool dry_run;
+    uint8_t source;  /* the last leader; ZB_NODE_NONE: none is known */
+    uint64_t next;   /* 0: not chosen yet */
+    uint32_t fenced; /* node bits: said to be off with the command ... */
+    uint32_t told;   /* ... and told to the core, with a term */
+    uint32_t asked;  /* FENCE has begun and not ended for them */
+    struct zb_set_ref fork;
+    struct zb_loss loss;
+    char lost[256];
+};
+
+static const char *
+service_name(const struct failover *f)
+{
+    return f->r->a->services[f->service].conf.name;
+}
+
+static const char *
+node_name(const struct failover *f, uint8_t node)
+{
+    return node < f->r->a->nodes_count ? f->r->a->nodes[node].name : "";
+}
+
+static void
+failover_free(struct failover *f)
+{
+    zb_loss_close(&f->loss);
+    free(f);
+}
+
+static void
+words_fill(const struct failover *f, uint64_t bytes, struct zb_step_texts *x)
+{
+    struct zb_step_subject subject = {.service = f->service,
+                                      .source = f->source,
+                                      .target = f->r->a->self,
+                                      .set = f->fork.id,
+                                      .bytes = bytes,
+                                      .term = f->loss.term,
+                                      .next = f->next != 0 ? f->next : f->loss.term + 1};
+
+    zb_step_words_fill(f->r->a, &subject, x);
+}
+
+/* --- fencing --- */
+
+static void
+on_fenced(void *ctx, const struct zb_action *reply)
+{
+    (void)ctx;
+    if (reply->rc != ZB_OK) {
+        zb_log_warning("fenced: %s", reply->text);
+    }
+}
+
+/* The operator said it with the command: it holds for this term, and is told now that a majority
+ * has granted it (M4). */
+static void
+fence_tell(struct failover *f, uint8_t node, uint64_t term)
+{
+    struct zb_agent_command command = {.kind = ZB_CMD_FENCED,
+                                       .service = f->service,
+                                       .node = node,
+                                       .term = term,
+                                       .who = f->r->who,
+                                       .on_reply = on_fenced};
+
+    f->told |= UINT32_C(1) << node;
+    zb_agent_command_start(f->r->a, &command);
+}
+
+static void
+fence_ask(struct failover *f, uint8_t node, uint64_t term)
+{
+    json_t *line = zb_must(json_object());
+
+    zb_json_put(line, "need", zb_json_text("fenced"));
+    zb_json_put(line, "node", zb_json_text(node_name(f, node)));
+    zb_json_put(line, "term", zb_json_int((int64_t)term));
+    zb_json_put(line, "to", zb_json_text(node_name(f, f->r->a->self)));
+    zb_request_progress(f->r, line);
+}
+
+static void
+fence_step(struct failover *f, const struct zb_action *s)
+{
+    uint32_t bit = s->node < ZB_NODES_MAX ? UINT32_C(1) << s->node : 0;
+
+    if (bit == 0) {
+        return;
+    }
+    if (s->phase != ZB_STEP_BEGIN) {
+        f->asked &= s->phase == ZB_STEP_END ? ~bit : ~UINT32_C(0);
+        return;
+    }
+    f->asked |= bit;
+    if ((f->fenced & bit) != 0) {
+        fence_tell(f, s->node, s->term);
+    } else {
+        fence_ask(f, s->node, s->term);
+    }
+}
+
+static void
+fence_text(const struct failover *f, const struct zb_action *s, char *buf, size_t size)
+{
+    bool told = (f->told & (UINT32_C(1) << s->node)) != 0;
+    const char *name = node_name(f, s->node);
+
+    if (s->phase == ZB_STEP_BEGIN) {
+        (void)snprintf(buf, size, "%s may still be writing and does not answer", name);
+    } else {
+        (void)snprintf(buf, size, told ? "%s is off, as was said" : "%s cannot be writing", name);
+    }
+}
+
+/* --- progress --- */
+
+static void
+step_text(const struct failover *f, const struct zb_action *s, char *buf, size_t size)
+{
+    struct zb_step_texts words;
+
+    if (s->text[0] != '\0') {
+        (void)snprintf(buf, size, "%s", s->text);
+    } else if (s->step == ZB_FAILOVER_FENCE && s->node < ZB_NODES_MAX) {
+        fence_text(f, s, buf, size);
+    } else if (s->step == ZB_FAILOVER_FORWARD && s->phase == ZB_STEP_BEGIN) {
+        (void)snprintf(buf, size, "set %" PRIu64 "/%" PRIu64 " from %s", s->set.id.term,
+                       s->set.id.seq, node_name(f, s->node));
+    } else if (s->phase == ZB_STEP_END) {
+        words_fill(f, s->bytes, &words);
+        zb_steps_done(&zb_steps_failover, s->step, &words.w, buf, size);
+    }
+}
+
+static void
+on_step(void *ctx, const struct zb_action *s)
+{
+    static const char *const phases[] = {
+        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
+    struct failover *f = ctx;
+    char text[512] = "";
+
+    f->next = s->term > f->loss.term ? s->term : f->next;
+    if (!zb_set_id_is_none(s->set.id)) {
+        f->fork = s->set;
+    }
+    step_text(f, s, text, sizeof text);
+    json_t *line =
+        zb_steps_progress(&zb_steps_failover, s->step, phases[s->phase], text, s->elapsed_ms);
+    zb_json_put(line, "node", zb_json_text(node_name(f, s->node)));
+    zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
+    zb_request_progress(f->r, line);
+    if (s->step == ZB_FAILOVER_FENCE) {
+        fence_step(f, s);
+    }
+}
+
+/* What the history keeps of the loss, now that the set is known that the term goes on from. */
+static void
+on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
+{
+    struct failover *f = ctx;
+    const struct zb_manifest *m = NULL;
+
+    f->fork = term->set;
+    if (!zb_set_id_is_none(term->set.id)) {
+        m = zb_position_manifest(f->r->a, f->service, term->set.id);
+    }
+    zb_loss_text(&f->loss, term->set.id, m != NULL ? m->time.s : -1, f->lost, sizeof f->lost);
+    (void)snprintf(lost, size, "%s", f->lost);
+}
+
+/* --- the end --- */
+
+static json_t *
+set_id_json(struct zb_set_id id)
+{
+    if (zb_set_id_is_none(id)) {
+        return json_null();
+    }
+    json_t *set = zb_must(json_object());
+    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
+    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
+    return set;
+}
+
+static bool
+rule_is(const struct zb_action *reply, const char *rule)
+{
+    return reply->rule != NULL && strcmp(reply->rule, rule) == 0;
+}
+
+static json_t *
+result_json(const struct failover *f, const struct zb_action *reply)
+{
+    json_t *data = zb_must(json_object());
+
+    if (f->dry_run) {
+        struct zb_step_texts words;
+        words_fill(f, 0, &words);
+        zb_json_put(data, "statement", zb_loss_json(&f->loss));
+        zb_json_put(data, "steps", zb_steps_plan(&zb_steps_failover, &words.w));
+        return data;
+    }
+    uint64_t term = reply->term != 0 ? reply->term : f->next;
+    zb_json_put(data, "to", zb_json_text(node_name(f, f->r->a->self)));
+    zb_json_put(data, "term", zb_json_int((int64_t)term));
+    zb_json_put(data, "from_set", set_id_json(f->fork.id));
+    zb_json_put(data, "lost", zb_json_text(f->lost));
+    zb_json_put(data, "background", zb_json_bool(reply->rc == ZB_E_TIMEOUT));
+    zb_json_put(data, "degraded", zb_json_bool(rule_is(reply, "C-failover-degraded")));
+    zb_json_put(data, "text", zb_json_text(reply->text));
+    return data;
+}
+
+/* "vm1,vm3": those that are still asked about. */
+static void
+asked_names(const struct failover *f, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    for (uint8_t n = 0; n < f->r->a->nodes_count; n++) {
+        if ((f->asked & (UINT32_C(1) << n)) != 0) {
+            size_t used = strlen(buf);
+            (void)snprintf(buf + used, size - used, "%s%s", used > 0 ? "," : "", node_name(f, n));
+        }
+    }
+}
+
+/* The command that helps, by the rule that refused. */
+static enum zb_rc
+hint_set(const struct failover *f, const struct zb_action *reply, struct zb_err *err)
+{
+    const char *service = service_name(f);
+    const char *self = node_name(f, f->r->a->self);
+    char names[128];
+
+    asked_names(f, names, sizeof names);
+    if (rule_is(reply, "C-failover-suspect") && names[0] != '\0') {
+        return zb_err_hint(err, "power %s off, then: zbaton failover --fenced %s --to %s %s", names,
+                           names, self, service);
+    }
+    if (reply->rc == ZB_E_NOQUORUM) {
+        return zb_err_hint(err, "zbaton node list; a majority of the members must be reachable");
+    }
+    return zb_err_hint(err, "zbaton status %s; zbaton failover -n --to %s %s", service, self,
+                       service);
+}
+
+static void
+on_reply(void *ctx, const struct zb_action *reply)
+{
+    struct failover *f = ctx;
+    struct zb_err err;
+    bool goes_on = reply->rc == ZB_E_TIMEOUT && rule_is(reply, "C-failover-in-background");
+
+    if (reply->rc == ZB_OK || goes_on) {
+        zb_request_done(f->r, result_json(f, reply));
+    } else {
+        zb_err_set(&err, reply->rc, "%s to %s: %s", service_name(f), node_name(f, f->r->a->self),
+                   reply->text);
+        hint_set(f, reply, &err);
+        zb_request_fail(f->r, &err, reply->rule);
+    }
+    failover_free(f);
+}
+
+/* --- beginning --- */
+
+/* Bits of the nodes in args.fenced. */
+static enum zb_rc
+fenced_read(const struct zb_request *r, uint32_t *bits, struct zb_err *err)
+{
+    size_t i;
+    json_t *item;
+
+    *bits = 0;
+    json_array_foreach(json_object_get(r->args, "fenced"), i, item)
+    {
+        const char *name = json_is_string(item) ? json_string_value(item) : "";
+        uint8_t node = zb_agent_node_find(r->a, name);
+        if (node == ZB_NODE_NONE) {
+            zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
+            return zb_err_hint(err, "zbaton node list");
+        }
+        *bits |= UINT32_C(1) << node;
+    }
+    return ZB_OK;
+}
+
+/* Who shall take the lead: args.to, or the one that holds most. ZB_LOSS_NONE with *err. */
+static uint32_t
+candidate_find(const struct zb_request *r, const struct zb_loss *loss, struct zb_err *err)
+{
+    const char *to = zb_request_text(r, "to");
+    uint32_t index = to[0] != '\0' ? zb_loss_member_find(loss, to) : zb_loss_choose(loss);
+
+    if (index != ZB_LOSS_NONE) {
+        return index;
+    }
+    if (to[0] == '\0') {
+        zb_err_set(err, ZB_E_REFUSED, "no reachable member that could lead %s holds a set of it",
+                   loss->service);
+        zb_err_hint(err, "zbaton status %s; --to names one anyway", loss->service);
+    } else if (zb_agent_node_find(r->a, to) == ZB_NODE_NONE) {
+        zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", to);
+        zb_err_hint(err, "zbaton node list");
+    } else {
+        zb_err_set(err, ZB_E_REFUSED, "%s is no member of %s", to, loss->service);
+        zb_err_hint(err, "zbaton config show names its members; zbaton apply adds one");
+    }
+    return ZB_LOSS_NONE;
+}
+
+/* To the node that carries it out; false when that is this one. */
+static bool
+passed_on(struct zb_request *r, const struct zb_loss *loss)
+{
+    const char *to = loss->members[loss->to].node;
+    uint8_t node = zb_agent_node_find(r->a, to);
+    struct zb_err err;
+
+    if (node == r->a->self) {
+        return false;
+    }
+    if (r->from_peer || node == ZB_NODE_NONE) {
+        zb_err_set(&err, ZB_E_STALE, "this is not %s", to);
+        zb_err_hint(&err, "repeat the command");
+        zb_request_fail(r, &err, NULL);
+        return true;
+    }
+    zb_json_put(r->args, "to", zb_json_text(to));
+    zb_json_put(r->args, "chosen", zb_json_bool(loss->chosen));
+    zb_forward_request(r, node);
+    return true;
+}
+
+/* The world has not moved on since the operator looked at it. */
+static enum zb_rc
+term_check(const struct zb_request *r, const struct zb_loss *loss, struct zb_err *err)
+{
+    int64_t seen = zb_request_int(r, "as_of_term", -1);
+
+    if (seen < 0 || (uint64_t)seen == loss->term) {
+        return ZB_OK;
+    }
+    zb_err_set(err, ZB_E_REFUSED, "%s is in term %" PRIu64 " now, not in term %" PRId64,
+               loss->service, loss->term, seen);
+    return zb_err_hint(err, "look again: zbaton failover -n %s", loss->service);
+}
+
+static void
+failover_run(struct failover *f)
+{
+    struct zb_request *r = f->r;
+    bool interactive = zb_request_bool(r, "interactive");
+    json_t *line = zb_must(json_object());
+    struct zb_agent_command command = {.kind = ZB_CMD_FAILOVER,
+                                       .service = f->service,
+                                       .node = r->a->self,
+                                       .dry_run = f->dry_run,
+                                       .allow_loss = zb_request_bool(r, "allow_loss"),
+                                       .wait_ms = interactive ? WAIT_INTERACTIVE_MS : WAIT_MS,
+                                       .who = r->who,
+                                       .on_step = on_step,
+                                       .on_term = on_term,
+                                       .on_reply = on_reply,
+                                       .ctx = f};
+
+    zb_loss_find(&f->loss);
+    f->fork = f->loss.base;
+    (void)snprintf(f->lost, sizeof f->lost, "%s", f->loss.lost);
+    zb_json_put(line, "statement", zb_loss_json(&f->loss));
+    zb_request_progress(r, line);
+    zb_agent_command_start(r->a, &command);
+}
+
+void
+zb_cmd_failover(struct zb_request *r)
+{
+    uint16_t service = zb_request_service(r);
+    struct zb_core_view view;
+    struct zb_err err;
+
+    if (service == ZB_SERVICE_NONE) {
+        return;
+    }
+    struct failover *f = zb_must_alloc(1, sizeof *f);
+    *f = (struct failover){.r = r, .service = service, .dry_run = zb_request_bool(r, "dry_run")};
+    zb_core_view(r->a->core, service, &view);
+    zb_loss_gather(r->a, service, &view, &f->loss);
+    f->source = view.leader != ZB_NODE_NONE ? view.leader : view.obs.learned_leader;
+    f->loss.chosen = zb_request_text(r, "to")[0] == '\0' || zb_request_bool(r, "chosen");
+    f->loss.to = candidate_find(r, &f->loss, &err);
+    if (f->loss.to == ZB_LOSS_NONE || fenced_read(r, &f->fenced, &err) != ZB_OK ||
+        term_check(r, &f->loss, &err) != ZB_OK) {
+        zb_request_fail(r, &err, NULL);
+        failover_free(f);
+    } else if (passed_on(r, &f->loss)) {
+        failover_free(f);
+    } else {
+        failover_run(f);
+    }
+}
+
+/* --- fenced --- */
+
+static void
+on_statement(void *ctx, const struct zb_action *reply)
+{
+    struct zb_request *r = ctx;
+    struct zb_err err;
+
+    if (reply->rc == ZB_OK) {
+        zb_request_done(r, zb_must(json_object()));
+        return;
+    }
+    zb_err_set(&err, reply->rc, "%s", reply->text);
+    zb_request_fail(r, &err, reply->rule);
+}
+
+void
+zb_cmd_fenced(struct zb_request *r)
+{
+    uint16_t service = zb_request_service(r);
+    const char *name = zb_request_text(r, "node");
+    const char *to = zb_request_text(r, "to");
+    int64_t term = zb_request_int(r, "term", 0);
+    uint8_t node = zb_agent_node_find(r->a, name);
+    uint8_t candidate = to[0] == '\0' ? r->a->self : zb_agent_node_find(r->a, to);
+    struct zb_err err;
+
+    if (service == ZB_SERVICE_NONE) {
+        return;
+    }
+    if (node == ZB_NODE_NONE || candidate == ZB_NODE_NONE || term < 1) {
+        zb_err_set(&err, ZB_E_USAGE, "fenced: a node, a term and a candidate of this cluster");
+        zb_request_fail(r, &err, NULL);
+        return;
+    }
+    if (candidate != r->a->self && !r->from_peer) {
+        zb_forward_request(r, candidate);
+        return;
+    }
+    struct zb_agent_command command = {.kind = ZB_CMD_FENCED,
+                                       .service = service,
+                                       .node = node,
+                                       .term = (uint64_t)term,
+                                       .who = r->who,
+                                       .on_reply = on_statement,
+                                       .ctx = r};
+    zb_agent_command_start(r->a, &command);
+}

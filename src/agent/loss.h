@@ -1,0 +1,69 @@
+/*
+ * What a failover would lose at most, stated before it is done (S3): what is known here of each
+ * member, the set that the service would go on from, and whose writes come after it. Finding is
+ * pure; nobody is asked.
+ */
+#ifndef ZB_AGENT_LOSS_H
+#define ZB_AGENT_LOSS_H
+
+#include <jansson.h>
+
+#include "agent/agent.h"
+
+#define ZB_LOSS_NONE 0xffffffffu
+
+struct zb_loss_member {
+    char node[ZB_NODE_NAME_SIZE];
+    bool backup;
+    bool reachable;
+    bool leads;    /* reachable, and writable now */
+    bool writer;   /* may have written: the last leader and whoever was granted a term since */
+    bool modified; /* its copy was changed by itself */
+    struct zb_set_ref set; /* newest known */
+    int64_t time_s;        /* of that set; -1: not known */
+    int64_t written_bytes; /* since that set; -1: not known */
+    /* found */
+    bool diverged;       /* set is not of the history that the service goes on with */
+    bool may_be_ahead;   /* of what is known of it here */
+    int64_t behind_sets; /* the newest known one; -1: not known */
+};
+
+struct zb_loss {
+    char service[ZB_SERVICE_NAME_SIZE];
+    uint64_t term;                    /* highest that is known */
+    const struct zb_lineage *lineage; /* of it; borrowed */
+    int64_t now_s;
+    uint32_t members_count;
+    struct zb_loss_member members[ZB_MEMBERS_MAX]; /* as declared */
+    uint32_t sets_count;
+    struct zb_history_set *sets; /* that are known here, newest first; owned */
+    uint32_t to;                 /* the candidate; ZB_LOSS_NONE before it is chosen */
+    bool chosen;                 /* by zb_loss_choose */
+    /* found */
+    struct zb_set_ref base; /* the newest set that is reachable: what the service goes on from */
+    int64_t base_time_s;
+    uint32_t forward; /* who brings it to the candidate; ZB_LOSS_NONE: the candidate holds it */
+    char lost[256];   /* "what vm1 wrote after set 12/346 of 06:41:00, 37 s ago" */
+};
+
+void zb_loss_close(struct zb_loss *loss);
+/* From the core's view, the history and the declaration; the lineage is borrowed from *view. */
+void zb_loss_gather(struct zb_agent *a, uint16_t service, const struct zb_core_view *view,
+                    struct zb_loss *loss);
+uint32_t zb_loss_member_find(const struct zb_loss *loss, const char *node);
+
+/* --- pure --- */
+
+/* The voting member that holds the newest set of the history, among those that are reachable, do
+ * not lead and have not changed by themselves; the first of equals. ZB_LOSS_NONE: none holds any.
+ */
+uint32_t zb_loss_choose(const struct zb_loss *loss);
+/* Fills what is found; `to` is set. */
+void zb_loss_find(struct zb_loss *loss);
+/* As `lost`, for a service that goes on from set (of time_s, -1 not known). */
+void zb_loss_text(const struct zb_loss *loss, struct zb_set_id set, int64_t time_s, char *buf,
+                  size_t size);
+/* doc/control-protocol.md, failover: statement. */
+json_t *zb_loss_json(const struct zb_loss *loss);
+
+#endif

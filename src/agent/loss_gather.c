@@ -1,0 +1,118 @@
+#include "agent/internal.h"
+#include "agent/loss.h"
+#include "agent/memo.h"
+#include "agent/must.h"
+#include "agent/position.h"
+
+#define SETS_MAX 1024 /* of the history: to count how far somebody is behind */
+
+struct gather {
+    struct zb_agent *a;
+    uint16_t service;
+    const struct zb_core_view *view;
+    struct zb_loss *loss;
+    uint32_t suspects; /* node bits, of every member that told */
+    uint8_t leader;    /* of the highest term */
+};
+
+/* The highest term that is known, its lineage and its leader. */
+static void
+term_look(struct gather *g, uint64_t term, uint8_t leader, const struct zb_lineage *lineage)
+{
+    if (term > g->loss->term || g->loss->lineage == NULL) {
+        g->loss->term = term;
+        g->loss->lineage = lineage;
+        g->leader = leader;
+    }
+}
+
+static void
+terms_look(struct gather *g)
+{
+    const struct zb_core_view *view = g->view;
+
+    term_look(g, view->obs.learned_term, view->obs.learned_leader, &view->obs.lineage);
+    g->suspects = view->obs.suspects;
+    for (uint8_t n = 0; n < g->a->nodes_count; n++) {
+        const struct zb_core_peer_view *p = &view->peers[n];
+        if (n != g->a->self && p->known) {
+            term_look(g, p->report.learned_term, p->report.learned_leader, &p->report.lineage);
+            g->suspects |= p->report.suspects;
+        }
+    }
+}
+
+/* What a member had when it was last heard of, before this start too. */
+static void
+position_remembered(struct gather *g, struct zb_loss_member *m)
+{
+    struct zb_history_position *items = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+
+    zb_agent_flush(g->a);
+    if (zb_history_positions_list(g->a->history, g->loss->service, ZB_NODES_MAX, &items, &count,
+                                  &err) != ZB_OK) {
+        zb_log_error("%s: positions in the history: %s", g->loss->service, err.msg);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(items[i].node, m->node) == 0) {
+            m->set = items[i].set;
+        }
+    }
+    free(items);
+}
+
+static void
+member_look(struct gather *g, const char *name, bool backup)
+{
+    struct zb_loss_member *m = &g->loss->members[g->loss->members_count++];
+    uint8_t node = zb_agent_node_find(g->a, name);
+
+    *m = (struct zb_loss_member){.backup = backup, .time_s = -1, .written_bytes = -1};
+    zb_strcopy(m->node, sizeof m->node, name);
+    if (node == g->a->self) {
+        m->reachable = true;
+        m->leads = g->view->obs.mounted_rw;
+        m->modified = g->view->obs.modified;
+        m->set = g->view->obs.newest;
+        m->written_bytes = (int64_t)g->view->obs.written_bytes;
+    } else if (node != ZB_NODE_NONE && g->view->peers[node].known) {
+        const struct zb_core_peer_view *p = &g->view->peers[node];
+        m->reachable = p->up;
+        m->leads = p->up && p->report.established_term != 0;
+        m->modified = p->report.modified;
+        m->set = p->report.set;
+    } else {
+        position_remembered(g, m);
+    }
+    m->writer =
+        node != ZB_NODE_NONE && (node == g->leader || (g->suspects & (UINT32_C(1) << node)) != 0);
+    if (!zb_set_id_is_none(m->set.id)) {
+        const struct zb_manifest *manifest = zb_position_manifest(g->a, g->service, m->set.id);
+        m->time_s = manifest != NULL ? manifest->time.s : -1;
+    }
+}
+
+void
+zb_loss_gather(struct zb_agent *a, uint16_t service, const struct zb_core_view *view,
+               struct zb_loss *loss)
+{
+    const struct zb_conf_service *conf = &a->services[service].conf;
+    struct gather g = {.a = a, .service = service, .view = view, .loss = loss};
+    struct zb_err err;
+
+    *loss = (struct zb_loss){.now_s = zb_wall_now().s, .to = ZB_LOSS_NONE};
+    zb_strcopy(loss->service, sizeof loss->service, conf->name);
+    terms_look(&g);
+    for (uint32_t i = 0; i < conf->members.count; i++) {
+        member_look(&g, conf->members.items[i], false);
+    }
+    for (uint32_t i = 0; i < conf->backups.count; i++) {
+        member_look(&g, conf->backups.items[i], true);
+    }
+    if (zb_history_sets_list(a->history, conf->name, SETS_MAX, &loss->sets, &loss->sets_count,
+                             &err) != ZB_OK) {
+        zb_log_error("%s: sets in the history: %s", conf->name, err.msg);
+    }
+}
