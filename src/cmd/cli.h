@@ -36,6 +36,10 @@ enum zb_option_id {
     ZB_OPT_ROOT,
     ZB_OPT_LISTEN,
     ZB_OPT_ADDRESS,
+    ZB_OPT_TO,
+    ZB_OPT_ALLOW_LOSS,
+    ZB_OPT_FENCED,
+    ZB_OPT_AS_OF_TERM,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (1u << (id))
@@ -90,6 +94,7 @@ bool zb_cli_confirm(const char *question);
 
 int zb_run_status(struct zb_cli *cli);
 int zb_run_move(struct zb_cli *cli);
+int zb_run_failover(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
 int zb_run_history(struct zb_cli *cli);

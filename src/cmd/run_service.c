@@ -119,7 +119,7 @@ move_progress(void *ctx, const json_t *progress)
         return false;
     }
     if (!zb_cli_has(m->cli, ZB_OPT_JSON)) {
-        zb_show_move_progress(&m->progress, progress);
+        zb_show_steps_progress(&m->progress, progress);
     } else if (strcmp(zb_field_text(progress, "phase"), "bytes") != 0) {
         json_t *step = json_copy((json_t *)(uintptr_t)progress);
         json_object_del(step, "type");
@@ -139,7 +139,7 @@ move_done(struct move *m, json_t *data)
         }
         zb_cli_json(cli, data);
     } else if (zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
-        zb_show_move_plan(&cli->show, data);
+        zb_show_steps_plan(&cli->show, data);
     } else if (zb_field_bool(data, "background")) {
         printf("%s was released to %s: ", cli->operands[0], cli->operands[1]);
         zb_text_print(stdout, zb_field_text(data, "text"));
@@ -168,7 +168,7 @@ zb_run_move(struct zb_cli *cli)
                                   .ctx = &m};
     enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
 
-    zb_show_move_end(&m.progress);
+    zb_show_steps_end(&m.progress);
     if (rc == ZB_OK) {
         code = move_done(&m, data);
     } else if (rc == ZB_E_CANCELED && zb_cli_has(cli, ZB_OPT_NO_WAIT) && m.begun) {

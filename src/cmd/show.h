@@ -34,9 +34,9 @@ void zb_show_event(const struct zb_show *show, const json_t *event);
 /* Differences and what adopting or leaving datasets changes. */
 void zb_show_apply(const struct zb_show *show, const json_t *data);
 
-/* --- move --- */
+/* --- move, failover --- */
 
-/* Lines of a move under way. Zero-initialised but for show. */
+/* Lines of a move or failover under way. Zero-initialised but for show. */
 struct zb_show_progress {
     const struct zb_show *show;
     bool line_open;     /* an unfinished line stands on the terminal */
@@ -45,13 +45,20 @@ struct zb_show_progress {
     int64_t last_elapsed_ms;
     int64_t printed_ms; /* off a terminal: elapsed_ms of the line printed last */
 };
-void zb_show_move_progress(struct zb_show_progress *p, const json_t *progress);
+void zb_show_steps_progress(struct zb_show_progress *p, const json_t *progress);
 /* Ends an open line; call it before anything else is printed. */
-void zb_show_move_end(struct zb_show_progress *p);
+void zb_show_steps_end(struct zb_show_progress *p);
 /* "web runs on vm2. Down for 3.4 s (0.4 s of it zbaton's). Nothing lost." */
 void zb_show_move_result(const struct zb_show *show, const char *service, const char *node,
                          const json_t *data);
-/* What a move would do, step by step, with the calls. */
-void zb_show_move_plan(const struct zb_show *show, const json_t *data);
+/* What it would do, step by step, with the calls. */
+void zb_show_steps_plan(const struct zb_show *show, const json_t *data);
+
+/* --- failover (show_failover.c) --- */
+
+/* What is known of each member, what the service goes on from, and what is lost at most. */
+void zb_show_loss(const struct zb_show *show, const json_t *statement);
+/* "web runs on vm2 in term 13, from set 12/346. Lost at most: what vm1 wrote after ..." */
+void zb_show_failover_result(const struct zb_show *show, const char *service, const json_t *data);
 
 #endif

@@ -111,12 +111,17 @@ number_cell(struct zb_table *t, unsigned column, int64_t value)
 static void
 terms_print(const struct zb_show *show, const json_t *terms)
 {
-    enum { TERM, LEADER, SINCE, FORK, REASON, DOWN, OWN, WHO };
+    enum { TERM, LEADER, SINCE, FORK, REASON, DOWN, OWN, WHO, LOST };
     static const struct zb_column columns[] = {
-        [TERM] = {"term", "TERM", true},        [LEADER] = {"leader", "LEADER", false},
-        [SINCE] = {"since", "SINCE", false},    [FORK] = {"fork", "FROM SET", true},
-        [REASON] = {"reason", "REASON", false}, [DOWN] = {"down", "DOWN", true},
-        [OWN] = {"own", "OWN", true},           [WHO] = {"who", "BY", false},
+        [TERM] = {"term", "TERM", true},
+        [LEADER] = {"leader", "LEADER", false},
+        [SINCE] = {"since", "SINCE", false},
+        [FORK] = {"fork", "FROM SET", true},
+        [REASON] = {"reason", "REASON", false},
+        [DOWN] = {"down", "DOWN", true},
+        [OWN] = {"own", "OWN", true},
+        [WHO] = {"who", "BY", false},
+        [LOST] = {"lost", "LOST AT MOST", false},
     };
     struct zb_table t;
     size_t i;
@@ -138,6 +143,7 @@ terms_print(const struct zb_show *show, const json_t *terms)
         elapsed_cell(&t, DOWN, show, zb_field_int(term, "down_ms", -1));
         elapsed_cell(&t, OWN, show, zb_field_int(term, "own_ms", -1));
         zb_table_cell(&t, WHO, zb_field_text(term, "who"));
+        zb_table_cell(&t, LOST, zb_field_text(term, "lost"));
     }
     zb_table_print(&t, show->out, show->scripted);
     zb_table_close(&t);

@@ -32,6 +32,11 @@ static const struct option_form {
     {ZB_OPT_NODE, 0, "node", "NAME", "name of this node"},
     {ZB_OPT_ROOT, 0, "root", "DATASET", "dataset under which services live here"},
     {ZB_OPT_LISTEN, 0, "listen", "ADDRESS:PORT", "where this node listens for its peers"},
+    {ZB_OPT_TO, 0, "to", "NODE", "the node that takes the lead; else the one that holds most"},
+    {ZB_OPT_ALLOW_LOSS, 0, "allow-data-loss", NULL, "accept the loss of what only others hold"},
+    {ZB_OPT_FENCED, 0, "fenced", "NODE[,...]",
+     "it is off, and stays off until this command has ended"},
+    {ZB_OPT_AS_OF_TERM, 0, "as-of-term", "TERM", "only if the service is in that term still"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -59,6 +64,10 @@ static const struct zb_cli_command commands[] = {
      TABLE | BIT(UNHEALTHY) | BIT(WATCH), 0, 0, ZB_SERVICES_MAX, zb_run_status},
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
      BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON), 0, 2, 2, zb_run_move},
+    {"failover", "SERVICE", "take the lead away from a node that is lost",
+     BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(TO) | BIT(ALLOW_LOSS) | BIT(FENCED) |
+         BIT(AS_OF_TERM),
+     0, 1, 1, zb_run_failover},
     {"snapshot", "SERVICE", "take one set now", BIT(JSON), 0, 1, 1, zb_run_snapshot},
     {"sync", "SERVICE", "take one set and wait until the followers have it", BIT(JSON), 0, 1, 1,
      zb_run_sync},

@@ -83,7 +83,7 @@ on_progress(void *ctx, const json_t *progress)
     if (s->kind == EVENTS) {
         zb_show_event(&s->show, progress);
     } else {
-        zb_show_move_progress(&s->progress, progress);
+        zb_show_steps_progress(&s->progress, progress);
     }
     return true;
 }
@@ -107,7 +107,7 @@ data_show(struct shown *s, const json_t *data)
         zb_show_move_result(&s->show, "web", "vm2", data);
         break;
     case PLAN:
-        zb_show_move_plan(&s->show, data);
+        zb_show_steps_plan(&s->show, data);
         break;
     case EVENTS:
         zb_show_event(&s->show, data);
@@ -165,7 +165,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (zb_client_call(&call, &answer, &err) == ZB_OK) {
         data_show(&s, answer);
     }
-    zb_show_move_end(&s.progress);
+    zb_show_steps_end(&s.progress);
     (void)pthread_join(thread, NULL);
     daemon_close();
     (void)fclose(out);

@@ -155,21 +155,21 @@ test_history(void **state)
 }
 
 static void
-move_show(bool terminal, const char *expected)
+steps_show(const char *name, bool terminal, const char *expected)
 {
     struct picture p;
     struct zb_show_progress progress = {0};
     size_t i;
     json_t *line;
 
-    picture_begin(&p, "move");
+    picture_begin(&p, name);
     p.show.terminal = terminal;
     progress.show = &p.show;
     json_array_foreach(p.data, i, line)
     {
-        zb_show_move_progress(&progress, line);
+        zb_show_steps_progress(&progress, line);
     }
-    zb_show_move_end(&progress);
+    zb_show_steps_end(&progress);
     picture_compare(&p, expected);
 }
 
@@ -177,8 +177,8 @@ static void
 test_move(void **state)
 {
     (void)state;
-    move_show(false, "move");
-    move_show(true, "move-terminal");
+    steps_show("move", false, "move");
+    steps_show("move", true, "move-terminal");
 }
 
 static void
@@ -200,6 +200,55 @@ test_move_result(void **state)
 }
 
 static void
+test_failover(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    picture_begin(&p, "failover");
+    zb_show_loss(&p.show, p.data);
+    picture_compare(&p, "failover");
+    picture_begin(&p, "failover");
+    p.show.exact = true;
+    json_object_set_new(p.data, "forward_from", json_null());
+    json_object_set_new(p.data, "chosen", json_false());
+    json_object_set_new(p.data, "lost", json_string("nothing"));
+    zb_show_loss(&p.show, p.data);
+    picture_compare(&p, "failover-p");
+    steps_show("failover_steps", false, "failover_steps");
+}
+
+static void
+assert_result(const char *key, const char *expected)
+{
+    struct picture p = {0};
+
+    p.data = json_pack("{s:s, s:i, s:{s:i, s:i}, s:s, s:s}", "to", "vm2", "term", 13, "from_set",
+                       "term", 12, "seq", 346, "lost", "what vm1 wrote after set 12/346", "text",
+                       "vm3 does not follow yet");
+    assert_non_null(p.data);
+    json_object_set_new(p.data, key, json_true());
+    p.out = open_memstream(&p.text, &p.size);
+    p.show.out = p.out;
+    zb_show_failover_result(&p.show, "web", p.data);
+    fclose(p.out);
+    assert_string_equal(p.text, expected);
+    free(p.text);
+    json_decref(p.data);
+}
+
+static void
+test_failover_result(void **state)
+{
+    (void)state;
+    assert_result("-", "web runs on vm2 in term 13, from set 12/346. Lost at most: what vm1 wrote "
+                       "after set 12/346.\n");
+    assert_result("degraded", "web runs on vm2 in term 13, from set 12/346. Lost at most: what vm1 "
+                              "wrote after set 12/346.\nwarning: vm3 does not follow yet\n");
+    assert_result("background", "vm2 has taken web: vm3 does not follow yet\n");
+}
+
+static void
 test_lists(void **state)
 {
     struct picture p;
@@ -209,7 +258,7 @@ test_lists(void **state)
 
     (void)state;
     picture_begin(&p, "move_plan");
-    zb_show_move_plan(&p.show, p.data);
+    zb_show_steps_plan(&p.show, p.data);
     picture_compare(&p, "move_plan");
     picture_begin(&p, "apply");
     zb_show_apply(&p.show, p.data);
@@ -240,6 +289,8 @@ main(void)
         cmocka_unit_test(test_history),
         cmocka_unit_test(test_move),
         cmocka_unit_test(test_move_result),
+        cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_failover_result),
         cmocka_unit_test(test_lists),
     };
 

@@ -5,7 +5,7 @@
 #include "cmd/show.h"
 #include "cmd/table.h"
 
-#define STEPS_COUNT 9
+#define STEPS_COUNT_MAX 99
 #define NAME_WIDTH 11 /* of a step's name */
 #define TEXT_WIDTH 45 /* of a step's sentence, so that the times stand below each other */
 #define BAR_WIDTH 22
@@ -22,12 +22,13 @@ count_field(const json_t *progress, const char *key)
 
 /* " 1/9 check       " */
 static void
-step_print(FILE *out, const json_t *step)
+step_print(FILE *out, const json_t *step, int64_t of)
 {
     const char *name = zb_field_text(step, "name");
     int pad = NAME_WIDTH - (int)strlen(name);
 
-    fprintf(out, "%2" PRId64 "/%d ", zb_field_int(step, "step", 0), STEPS_COUNT);
+    of = of < 1 || of > STEPS_COUNT_MAX ? STEPS_COUNT_MAX : of;
+    fprintf(out, "%2" PRId64 "/%" PRId64 " ", zb_field_int(step, "step", 0), of);
     zb_text_print(out, name);
     fprintf(out, "%*s ", pad > 0 ? pad : 0, "");
 }
@@ -39,7 +40,7 @@ line_begin(struct zb_show_progress *p, const json_t *progress)
         fputs("\r\033[K", p->show->out);
         p->line_open = false;
     }
-    step_print(p->show->out, progress);
+    step_print(p->show->out, progress, zb_field_int(progress, "of", 0));
 }
 
 /* Bytes of the send under way, with what is known of its size and speed. */
@@ -93,7 +94,7 @@ sentence_print(struct zb_show_progress *p, const json_t *progress, bool failed)
 }
 
 void
-zb_show_move_progress(struct zb_show_progress *p, const json_t *progress)
+zb_show_steps_progress(struct zb_show_progress *p, const json_t *progress)
 {
     const char *phase = zb_field_text(progress, "phase");
     int64_t step = zb_field_int(progress, "step", 0);
@@ -127,7 +128,7 @@ zb_show_move_progress(struct zb_show_progress *p, const json_t *progress)
 }
 
 void
-zb_show_move_end(struct zb_show_progress *p)
+zb_show_steps_end(struct zb_show_progress *p)
 {
     if (p->line_open) {
         fputc('\n', p->show->out);
@@ -165,14 +166,15 @@ zb_show_move_result(const struct zb_show *show, const char *service, const char 
 }
 
 void
-zb_show_move_plan(const struct zb_show *show, const json_t *data)
+zb_show_steps_plan(const struct zb_show *show, const json_t *data)
 {
     size_t i, j;
     json_t *step, *call;
+    const json_t *steps = zb_field_array(data, "steps");
 
-    json_array_foreach(zb_field_array(data, "steps"), i, step)
+    json_array_foreach(steps, i, step)
     {
-        step_print(show->out, step);
+        step_print(show->out, step, (int64_t)json_array_size(steps));
         zb_text_print(show->out, zb_field_text(step, "text"));
         fputc('\n', show->out);
         json_array_foreach(zb_field_array(step, "calls"), j, call)
