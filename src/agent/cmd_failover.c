@@ -22,8 +22,7 @@ struct failover {
     uint8_t source;  /* the last leader; ZB_NODE_NONE: none is known */
     uint64_t next;   /* 0: not chosen yet */
     uint32_t fenced; /* node bits: said to be off with the command ... */
-    uint32_t told;   /* ... and told to the core, with a term */
-    uint32_t asked;  /* FENCE has begun and not ended for them */
+    uint32_t asked;  /* FENCE has begun for them */
     struct zb_set_ref fork;
     struct zb_loss loss;
     char lost[256];
@@ -67,9 +66,10 @@ words_fill(const struct failover *f, uint64_t bytes, struct zb_step_texts *x)
 static void
 on_fenced(void *ctx, const struct zb_action *reply)
 {
-    (void)ctx;
+    struct zb_agent *a = ctx;
     if (reply->rc != ZB_OK) {
-        zb_log_warning("fenced: %s", reply->text);
+        zb_agent_event(a, ZB_LOG_WARNING, a->services[reply->service].conf.name,
+                       reply->rule != NULL ? reply->rule : "", "fenced: %s", reply->text);
     }
 }
 
@@ -83,9 +83,9 @@ fence_tell(struct failover *f, uint8_t node, uint64_t term)
                                        .node = node,
                                        .term = term,
                                        .who = f->r->who,
-                                       .on_reply = on_fenced};
+                                       .on_reply = on_fenced,
+                                       .ctx = f->r->a};
 
-    f->told |= UINT32_C(1) << node;
     zb_agent_command_start(f->r->a, &command);
 }
 
@@ -106,11 +106,10 @@ fence_step(struct failover *f, const struct zb_action *s)
 {
     uint32_t bit = s->node < ZB_NODES_MAX ? UINT32_C(1) << s->node : 0;
 
-    if (bit == 0) {
-        return;
+    if (s->phase == ZB_STEP_END) {
+        f->asked = 0; /* of all of them */
     }
-    if (s->phase != ZB_STEP_BEGIN) {
-        f->asked &= s->phase == ZB_STEP_END ? ~bit : ~UINT32_C(0);
+    if (s->phase != ZB_STEP_BEGIN || bit == 0) {
         return;
     }
     f->asked |= bit;
@@ -118,19 +117,6 @@ fence_step(struct failover *f, const struct zb_action *s)
         fence_tell(f, s->node, s->term);
     } else {
         fence_ask(f, s->node, s->term);
-    }
-}
-
-static void
-fence_text(const struct failover *f, const struct zb_action *s, char *buf, size_t size)
-{
-    bool told = (f->told & (UINT32_C(1) << s->node)) != 0;
-    const char *name = node_name(f, s->node);
-
-    if (s->phase == ZB_STEP_BEGIN) {
-        (void)snprintf(buf, size, "%s may still be writing and does not answer", name);
-    } else {
-        (void)snprintf(buf, size, told ? "%s is off, as was said" : "%s cannot be writing", name);
     }
 }
 
@@ -143,8 +129,9 @@ step_text(const struct failover *f, const struct zb_action *s, char *buf, size_t
 
     if (s->text[0] != '\0') {
         (void)snprintf(buf, size, "%s", s->text);
-    } else if (s->step == ZB_FAILOVER_FENCE && s->node < ZB_NODES_MAX) {
-        fence_text(f, s, buf, size);
+    } else if (s->step == ZB_FAILOVER_FENCE && s->phase == ZB_STEP_BEGIN) {
+        (void)snprintf(buf, size, "%s may still be writing and does not answer",
+                       node_name(f, s->node));
     } else if (s->step == ZB_FAILOVER_FORWARD && s->phase == ZB_STEP_BEGIN) {
         (void)snprintf(buf, size, "set %" PRIu64 "/%" PRIu64 " from %s", s->set.id.term,
                        s->set.id.seq, node_name(f, s->node));
@@ -177,7 +164,8 @@ on_step(void *ctx, const struct zb_action *s)
     }
 }
 
-/* What the history keeps of the loss, now that the set is known that the term goes on from. */
+/* What the history keeps of the loss, now that the set is known that the term goes on from. A
+ * leader that takes its own service again goes on with all that it wrote. */
 static void
 on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
 {
@@ -185,6 +173,10 @@ on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
     const struct zb_manifest *m = NULL;
 
     f->fork = term->set;
+    if (term->reason != ZB_TERM_FAILOVER) {
+        zb_strcopy(f->lost, sizeof f->lost, "nothing");
+        return;
+    }
     if (!zb_set_id_is_none(term->set.id)) {
         m = zb_position_manifest(f->r->a, f->service, term->set.id);
     }
@@ -252,6 +244,18 @@ asked_names(const struct failover *f, char *buf, size_t size)
 static enum zb_rc
 hint_set(const struct failover *f, const struct zb_action *reply, struct zb_err *err)
 {
+    static const struct {
+        const char *rule;
+        const char *command; /* before the service's name ... */
+        const char *after;   /* ... and after it */
+    } hints[] = {
+        {"C-failover-leader-up", "zbaton move", " NODE"},
+        {"C-failover-ahead", "zbaton failover -n", " says who holds more"},
+        {"C-failover-cannot-forward", "zbaton failover -n", " says who holds more; --to names it"},
+        {"C-failover-diverged", "zbaton failover -n", " chooses another one"},
+        {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
+        {"C-failover-superseded", "zbaton history", ""},
+    };
     const char *service = service_name(f);
     const char *self = node_name(f, f->r->a->self);
     char names[128];
@@ -261,11 +265,12 @@ hint_set(const struct failover *f, const struct zb_action *reply, struct zb_err 
         return zb_err_hint(err, "power %s off, then: zbaton failover --fenced %s --to %s %s", names,
                            names, self, service);
     }
-    if (reply->rc == ZB_E_NOQUORUM) {
-        return zb_err_hint(err, "zbaton node list; a majority of the members must be reachable");
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+        if (rule_is(reply, hints[i].rule)) {
+            return zb_err_hint(err, "%s %s%s", hints[i].command, service, hints[i].after);
+        }
     }
-    return zb_err_hint(err, "zbaton status %s; zbaton failover -n --to %s %s", service, self,
-                       service);
+    return zb_err_hint(err, "zbaton status %s; zbaton events %s", service, service);
 }
 
 static void
