@@ -27,11 +27,11 @@ step_line(struct step *x, uint8_t number, enum zb_step_phase phase, const char *
 
 /* The step under way ends, the next one begins. */
 static void
-step_to(struct step *x, uint8_t number)
+step_to(struct step *x, uint8_t number, uint8_t node)
 {
     if (x->s->failover.step < number) {
         (void)step_line(x, x->s->failover.step, ZB_STEP_END, "");
-        (void)step_line(x, number, ZB_STEP_BEGIN, "");
+        step_line(x, number, ZB_STEP_BEGIN, "")->node = node;
     }
 }
 
@@ -193,7 +193,7 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     f->begun_at = x->now;
     f->from = ZB_NODE_NONE;
     (void)step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
-    step_to(x, ZB_FAILOVER_COLLECT);
+    step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);
     if (zb_core_leads(s->role)) {
         zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term by itself then (M6) */
     } else if (s->role != ZB_ROLE_ASKING || s->ask.planned) {
@@ -312,8 +312,7 @@ choose(struct step *x)
     f->ask_at = x->now;
     f->answer_by.ms = x->now.ms + ZB_FORWARD_MS;
     if (f->from != ZB_NODE_NONE || s->obs.beyond) {
-        step_to(x, ZB_FAILOVER_FORWARD);
-        x->plan->actions[x->plan->actions_count - 1].node = f->from;
+        step_to(x, ZB_FAILOVER_FORWARD, f->from);
         if (s->role == ZB_ROLE_ASKING) {
             zb_core_go(x, ZB_STIM_BEHIND);
         }
@@ -479,11 +478,10 @@ watch_suspects(struct step *x)
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         if ((left & ~f->told & 1u << n) != 0) {
             if (f->step < ZB_FAILOVER_FENCE) {
-                step_to(x, ZB_FAILOVER_FENCE);
+                step_to(x, ZB_FAILOVER_FENCE, n);
             } else {
-                (void)step_line(x, ZB_FAILOVER_FENCE, ZB_STEP_BEGIN, "");
+                step_line(x, ZB_FAILOVER_FENCE, ZB_STEP_BEGIN, "")->node = n;
             }
-            x->plan->actions[x->plan->actions_count - 1].node = n;
             f->told |= 1u << n;
         }
     }
@@ -540,9 +538,9 @@ watch_leading(struct step *x)
     struct failover *f = &s->failover;
 
     if (zb_core_leads(s->role) && s->obs.running) {
-        step_to(x, ZB_FAILOVER_START);
+        step_to(x, ZB_FAILOVER_START, x->core->opt.self);
         if (f->step == ZB_FAILOVER_START) {
-            step_to(x, ZB_FAILOVER_FOLLOW);
+            step_to(x, ZB_FAILOVER_FOLLOW, x->core->opt.self);
             f->deadline.ms = x->now.ms + ZB_FOLLOW_MS;
         }
     }
@@ -589,9 +587,9 @@ zb_core_failover_watch(struct step *x)
         }
         if (s->role == ZB_ROLE_PROMOTING) {
             f->term = s->ask.term;
-            step_to(x, ZB_FAILOVER_TAKE);
+            step_to(x, ZB_FAILOVER_TAKE, x->core->opt.self);
         } else if (s->role == ZB_ROLE_STARTING) {
-            step_to(x, ZB_FAILOVER_START);
+            step_to(x, ZB_FAILOVER_START, x->core->opt.self);
         }
         watch_leading(x);
         break;

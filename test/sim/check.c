@@ -52,6 +52,15 @@ sim_check(struct sim *w)
     }
 }
 
+/* M4: off at some moment after a majority had granted the term. */
+static bool
+was_off(const struct sim *w, uint8_t service, uint8_t node, uint64_t term)
+{
+    const struct sim_node *n = &w->nodes[node];
+
+    return w->majority[service].term == term && (!n->on || n->off_ms >= w->majority[service].at_ms);
+}
+
 /* M1, M3, M7: a term is led by one node, recorded before; a majority of voters has granted it or
  * more, and so has every node that one of them suspects. */
 static void
@@ -76,6 +85,7 @@ writable_term(struct sim *w, const struct sim_item *item)
         for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
             const char *suspect = r->suspects[i];
             if (suspect[0] != '\0' &&
+                !was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
                 w->nodes[suspect[1] - '1'].services[item->service].record.rec.granted_term < term) {
                 sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
                          item->node + 1, (unsigned long)term, item->service, suspect);
@@ -127,17 +137,19 @@ writable_whole(struct sim *w, const struct sim_item *item)
     }
 }
 
-/* S2, M5: a planned take equals the released set, and the release was not superseded. */
+/* S2, M5: a planned take equals the released set, and the release was not superseded; a failover's
+ * equals the set that it goes on from. */
 static void
-writable_planned(struct sim *w, const struct sim_item *item)
+writable_exact(struct sim *w, const struct sim_item *item)
 {
     const struct sim_manifest *m = sim_manifest_find(w, item->service, &item->u.op.set);
-    bool released = false;
+    bool released = item->u.op.lineage.count > 0;
 
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
-        released =
-            released || (r->released_term == item->u.op.term && r->granted_term == item->u.op.term);
+        /* Its holder may grant more to another candidate, which then waits for the taker (M3). */
+        released = released || (r->released_term == item->u.op.term &&
+                                (r->granted_term == item->u.op.term || w->opt.failovers > 0));
     }
     if (!released) {
         sim_fail(w, "M5: n%u takes term %lu of service %u on a release that does not stand",
@@ -158,15 +170,52 @@ writable_planned(struct sim *w, const struct sim_item *item)
     }
 }
 
+/* S6, M8: no member that granted the term holds a newer set of the history that they know. */
+static void
+writable_newest(struct sim *w, const struct sim_item *item)
+{
+    const struct zb_lineage *lineage = &item->u.op.lineage;
+    uint64_t learned = 0;
+
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        if (r->granted_term == item->u.op.term && r->learned_term < item->u.op.term &&
+            r->learned_term > learned) {
+            learned = r->learned_term;
+            lineage = &r->lineage;
+        }
+    }
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        struct zb_set_ref at;
+        sim_position(w, n, item->service, &at);
+        if (r->granted_term == item->u.op.term && !w->allow_loss[item->node][item->service] &&
+            zb_lineage_has(lineage, at.id) && zb_set_id_cmp(at.id, item->u.op.set.id) > 0) {
+            sim_fail(w,
+                     "S6: n%u leads service %u in term %lu from %lu/%lu, n%u granted it and holds "
+                     "%lu/%lu",
+                     item->node + 1, item->service, (unsigned long)item->u.op.term,
+                     (unsigned long)item->u.op.set.id.term, (unsigned long)item->u.op.set.id.seq,
+                     n + 1, (unsigned long)at.id.term, (unsigned long)at.id.seq);
+        }
+    }
+}
+
 /* Asked when PROMOTE has mounted, before anything was written. */
 void
 sim_check_writable(struct sim *w, const struct sim_item *item)
 {
+    bool exact = (item->u.op.flags & (ZB_PROMOTE_EXACT | ZB_PROMOTE_REMOUNT)) == ZB_PROMOTE_EXACT;
+
     writable_term(w, item);
     writable_once(w, item);
+    if (exact && item->u.op.lineage.count > 0) { /* a failover brings its granters' history */
+        writable_newest(w, item);
+        sim_lose(w, item);
+    }
     writable_whole(w, item);
-    if ((item->u.op.flags & (ZB_PROMOTE_EXACT | ZB_PROMOTE_REMOUNT)) == ZB_PROMOTE_EXACT) {
-        writable_planned(w, item);
+    if (exact) {
+        writable_exact(w, item);
     }
 }
 
@@ -341,6 +390,27 @@ sim_check_released(struct sim *w, uint8_t node, uint8_t service)
     }
 }
 
+static void
+majority_note(struct sim *w, uint8_t service, uint64_t term, const char *to)
+{
+    unsigned voters = 0;
+    unsigned granted = 0;
+
+    if (term <= w->majority[service].term) {
+        return;
+    }
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[service].record.rec;
+        voters += !w->conf[service].backup[n];
+        granted += !w->conf[service].backup[n] && r->granted_term == term &&
+                   strcmp(r->granted_to, to) == 0;
+    }
+    if (2 * granted > voters) {
+        w->majority[service].term = term;
+        w->majority[service].at_ms = w->now_ms;
+    }
+}
+
 /* M1, M2: terms of a record only grow; a term is granted to one node; never while mounted. */
 void
 sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_keeper_record *before)
@@ -362,6 +432,7 @@ sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_ke
         sim_fail(w, "M2: n%u follows term %lu of service %u, having granted term %lu", node + 1,
                  (unsigned long)b->learned_term, service, (unsigned long)b->granted_term);
     }
+    majority_note(w, service, b->granted_term, b->granted_to);
     if (b->granted_term > a->granted_term && b->established_term == a->established_term &&
         can_write(w, s)) {
         sim_fail(w, "M2: n%u granted term %lu of service %u while it could write", node + 1,

@@ -134,6 +134,21 @@ sim_holds(const struct sim *w, uint8_t node, const struct sim_manifest *m)
     return true;
 }
 
+bool
+sim_beyond(struct sim *w, uint8_t node, uint8_t service, const struct zb_set_ref *ref)
+{
+    const struct sim_manifest *m = sim_manifest_find(w, service, ref);
+
+    for (uint8_t i = 0; m != NULL && i < m->count; i++) {
+        const struct sim_dataset *d = sim_dataset_by_uuid(w, node, service, m->uuids[i]);
+        if (d != NULL && !d->orphan && d->snaps_count > 0 &&
+            (d->snaps[d->snaps_count - 1].guid != m->guids[i] || sim_written(d) != 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct sim_manifest *
 sim_manifest_find(struct sim *w, uint8_t service, const struct zb_set_ref *ref)
 {

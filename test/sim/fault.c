@@ -274,6 +274,7 @@ fault_image(struct sim *w)
     }
     w->image.node = node;
     w->image.service = service;
+    w->image.learned_term = s->record.rec.learned_term;
     memcpy(w->image.datasets, s->datasets, sizeof(s->datasets));
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         struct sim_dataset *d = &s->datasets[i];
@@ -301,6 +302,10 @@ image_undo(struct sim *w)
 {
     struct sim_service *s = &w->nodes[w->image.node].services[w->image.service];
 
+    if (w->image.taken && s->record.rec.learned_term != w->image.learned_term) {
+        w->forgiven[w->image.service] = true; /* it went on from the older state */
+        w->image.taken = false;
+    }
     if (w->image.taken) {
         memcpy(s->datasets, w->image.datasets, sizeof(s->datasets));
         w->image.taken = false;
@@ -401,12 +406,15 @@ sim_operator(struct sim *w)
     if (w->healing) {
         return;
     }
+    if (sim_chance(w, w->opt.failovers)) {
+        (void)sim_failover(w, node, service, sim_chance(w, 300));
+    }
     switch (sim_random(w, 10)) {
     case 0:
-        sim_command(w, node, service, ZB_CMD_SNAPSHOT, 0);
+        (void)sim_command(w, node, service, ZB_CMD_SNAPSHOT, 0);
         break;
     case 1:
-        sim_command(w, node, service, ZB_CMD_SYNC, 0);
+        (void)sim_command(w, node, service, ZB_CMD_SYNC, 0);
         break;
     case 2:
         sim_config_change(w, service);
@@ -423,7 +431,7 @@ sim_operator(struct sim *w)
                 node = i;
             }
         }
-        sim_command(w, node, service, ZB_CMD_MOVE, target);
+        (void)sim_command(w, node, service, ZB_CMD_MOVE, target);
         break;
     }
     (void)sim_item_add(w, SIM_OPERATOR, 0,

@@ -149,6 +149,7 @@ obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
     obs->sealed = s->stage != ZB_STAGE_REST && !obs->mounted_here;
     obs->running = s->running;
     sim_position(w, node, service, &obs->newest);
+    obs->beyond = !obs->mounted && sim_beyond(w, node, service, &obs->newest);
     sim_reached(w, node, service, &obs->reached);
     obs->granted_term = r->granted_term;
     obs->granted_to = node_number(r->granted_to);
@@ -338,6 +339,7 @@ sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool lo
     done->u.done.set = item->u.op.set;
     done->u.done.elapsed_ms = (uint32_t)(w->now_ms - item->u.op.begun_ms);
     done->u.done.remounted = item->u.op.remounted;
+    done->u.done.rescued = item->u.op.rescued;
     if (looks && service_settle(w, item->node, item->service)) {
         done->u.done.obs_valid = true;
         obs_fill(w, item->node, item->service, &done->u.done.obs);
@@ -407,8 +409,8 @@ op_learn(struct sim *w, struct sim_item *item, struct sim_request *r)
     }
     zb_rules_learned(&next, &r->req);
     rc = record_store(w, item, &next);
-    if (rc == ZB_OK && s->stage != ZB_STAGE_REST) {
-        rc = demote(w, item->node, item->service) ? ZB_OK : ZB_E_HELD;
+    if (s->stage != ZB_STAGE_REST && !demote(w, item->node, item->service)) {
+        return ZB_E_HELD;
     }
     return rc;
 }
@@ -584,7 +586,7 @@ op_admit(struct sim *w, struct sim_item *item, const struct sim_request *r)
 {
     struct sim_service *s = &w->nodes[item->node].services[item->service];
     bool ends_receives = item->u.op.kind == ZB_ACT_GRANT || item->u.op.kind == ZB_ACT_LEARN ||
-                         item->u.op.kind == ZB_ACT_DEMOTE;
+                         item->u.op.kind == ZB_ACT_DEMOTE || item->u.op.kind == ZB_ACT_RESCUE;
 
     if (op_claims(w, item, r)) {
         if (ends_receives && s->receives > 0) {
@@ -627,6 +629,8 @@ op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_
         return demote(w, item->node, item->service) && !item->u.op.fail ? ZB_OK : ZB_E_HELD;
     case ZB_ACT_PRUNE:
         return item->u.op.fail ? ZB_E_FAILED : op_prune(w, item, r);
+    case ZB_ACT_RESCUE:
+        return item->u.op.fail ? ZB_E_FAILED : sim_op_rescue(w, item, f, r);
     default:
         return ZB_OK;
     }

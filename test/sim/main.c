@@ -29,11 +29,13 @@ options_of(uint64_t seed, uint32_t steps, struct sim_options *o)
         .duplicates = noisy ? 50 : 0,
         .reorder = noisy ? 100 : 0,
         .op_failures = (r >> 46 & 1) != 0 ? 30 : 0,
+        .failovers = (r >> 45 & 1) != 0 ? 50 : 0,
     };
 }
 
 struct totals {
-    uint64_t steps, faults, faults_least, moves, moves_done, runs, failed;
+    uint64_t steps, faults, faults_least, moves, moves_done, failovers, failovers_done, rescues,
+        runs, failed;
 };
 
 static bool
@@ -53,6 +55,9 @@ seed_run(uint64_t seed, uint32_t steps, bool trace, struct totals *t)
     }
     t->moves += world.moves;
     t->moves_done += world.moves_done;
+    t->failovers += world.failovers;
+    t->failovers_done += world.failovers_done;
+    t->rescues += world.rescued_count;
     t->runs++;
     t->failed += !ok;
     return ok;
@@ -91,11 +96,11 @@ seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace, bool stop)
         sim_close(&world);
     }
     seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
-    printf("%lu seeds, %lu steps, %lu faults (at least %lu each), %lu moves asked, %lu done; %lu "
-           "failed;"
-           " %.0f steps/s\n",
+    printf("%lu seeds, %lu steps, %lu faults (at least %lu each), %lu moves asked, %lu done, "
+           "%lu failovers ordered, %lu done, %lu datasets rescued; %lu failed; %.0f steps/s\n",
            (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
            (unsigned long)t.faults_least, (unsigned long)t.moves, (unsigned long)t.moves_done,
+           (unsigned long)t.failovers, (unsigned long)t.failovers_done, (unsigned long)t.rescues,
            (unsigned long)t.failed, (double)t.steps / (seconds > 0 ? seconds : 1));
     return t.failed != 0;
 }

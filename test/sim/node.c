@@ -14,6 +14,9 @@ sim_engine_kill(struct sim *w, uint8_t node)
         return;
     }
     n->engine = false;
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        memset(&n->services[i].fork, 0, sizeof(n->services[i].fork));
+    }
     memset(n->session, 0, sizeof(n->session));
     for (uint32_t i = 0; i < w->commands_count; i++) {
         if (w->commands[i].node == node && !w->commands[i].answered) {
@@ -111,6 +114,7 @@ sim_host_crash(struct sim *w, uint8_t node)
     }
     sim_keeper_kill(w, node);
     n->on = n->paused = false;
+    n->off_ms = w->now_ms;
     n->disk_full = n->disk_stuck = false;
     for (uint8_t i = 0; i < w->opt.services; i++) {
         struct sim_service *s = &n->services[i];
@@ -131,6 +135,7 @@ sim_host_start(struct sim *w, uint8_t node)
     }
     sim_tell(w, node, "host starts");
     n->on = true;
+    n->off_ms = w->now_ms;
     n->host_life = ++n->lives;
     n->clock_base_ms = 4000 + (int64_t)sim_random(w, 1000); /* since its boot */
     n->clock_at_ms = w->now_ms;
@@ -141,14 +146,14 @@ sim_host_start(struct sim *w, uint8_t node)
 
 /* ---- operators ---- */
 
-void
+bool
 sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind, uint8_t target)
 {
     struct zb_event ev = {.kind = ZB_EV_COMMAND, .service = service};
     struct sim_command *c;
 
     if (!w->nodes[node].engine || w->nodes[node].paused) {
-        return;
+        return false;
     }
     if (w->commands_count == SIM_COMMANDS) { /* answered ones make room */
         uint32_t kept = 0;
@@ -160,18 +165,23 @@ sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
         w->commands_count = kept;
     }
     if (w->commands_count == SIM_COMMANDS) {
-        return;
+        return false;
     }
     c = &w->commands[w->commands_count++];
-    *c = (struct sim_command){.id = w->next_command++, .node = node};
+    *c = (struct sim_command){
+        .id = w->next_command++, .node = node, .failover = kind == ZB_CMD_FAILOVER};
     w->moves += kind == ZB_CMD_MOVE;
+    w->failovers += kind == ZB_CMD_FAILOVER;
     ev.u.command.kind = kind;
     ev.u.command.id = c->id;
     ev.u.command.node = target;
-    ev.u.command.dry_run = kind == ZB_CMD_MOVE && sim_chance(w, 50);
+    ev.u.command.dry_run = (kind == ZB_CMD_MOVE || kind == ZB_CMD_FAILOVER) && sim_chance(w, 50);
+    ev.u.command.allow_loss = w->allow_loss[node][service];
+    ev.u.command.wait_ms = 4000;
     sim_tell(w, node, "command %lu kind %d service %u to n%u", (unsigned long)c->id, (int)kind,
              service, target + 1);
     sim_step(w, node, &ev);
+    return true;
 }
 
 /* A newer declaration reaches the nodes one after the other. */

@@ -132,6 +132,17 @@ global_ms(const struct sim *w, uint8_t node, int64_t local_ms)
 
 /* ---- one step of a core ---- */
 
+static bool
+is_failover(const struct sim *w, uint8_t node, uint64_t command)
+{
+    for (uint32_t i = 0; i < w->commands_count; i++) {
+        if (w->commands[i].id == command && w->commands[i].node == node) {
+            return w->commands[i].failover;
+        }
+    }
+    return false;
+}
+
 static void
 action_start(struct sim *w, uint8_t node, const struct zb_action *a)
 {
@@ -151,13 +162,20 @@ action_start(struct sim *w, uint8_t node, const struct zb_action *a)
                 }
                 c->answered = true;
                 w->moves_done += a->rc == ZB_OK && a->rule != NULL && a->down_ms > 0;
+                w->failovers_done += c->failover && a->rc == ZB_OK;
             }
         }
         sim_tell(w, node, "reply %lu rc %d %s %s", (unsigned long)a->command_id, (int)a->rc,
                  a->rule, a->text);
         break;
-    case ZB_ACT_NOTE:
     case ZB_ACT_STEP:
+        if (a->step == ZB_FAILOVER_FENCE && a->phase == ZB_STEP_BEGIN &&
+            is_failover(w, node, a->command_id)) {
+            sim_fence_wanted(w, node, (uint8_t)a->service, a->node, a->term);
+        }
+        sim_tell(w, node, "step %u phase %d n%u %s", a->step, (int)a->phase, a->node + 1, a->text);
+        break;
+    case ZB_ACT_NOTE:
     case ZB_ACT_TERM:
         sim_tell(w, node, "%s %s %s", sim_act_word(a->kind), a->rule != NULL ? a->rule : "",
                  a->text);
@@ -200,6 +218,7 @@ done_arrive(struct sim *w, const struct sim_item *item)
     r->remounted = item->u.done.remounted;
     r->elapsed_ms = item->u.done.elapsed_ms;
     r->bytes = 1000;
+    zb_strcopy(r->rescue, sizeof(r->rescue), item->u.done.rescued ? "aside" : "");
     zb_strcopy(r->text, sizeof(r->text), r->rc == ZB_OK ? "" : zb_rc_word(r->rc));
     sim_tell(w, item->node, "done %s: %s", sim_act_word(item->u.done.kind), zb_rc_word(r->rc));
     sim_step(w, item->node, &ev);
@@ -281,6 +300,8 @@ sim_item_lives(const struct sim *w, const struct sim_item *item)
     switch (item->kind) {
     case SIM_DONE:
     case SIM_RECEIVED:
+    case SIM_DIVERGED:
+    case SIM_FENCE:
     case SIM_CONF:
         return n->engine && item->life == n->engine_life;
     case SIM_OP:
@@ -332,6 +353,12 @@ sim_item_run(struct sim *w, struct sim_item *item)
         break;
     case SIM_RECEIVED:
         received_arrive(w, item);
+        break;
+    case SIM_DIVERGED:
+        sim_diverged_arrive(w, item);
+        break;
+    case SIM_FENCE:
+        sim_fence_look(w, item);
         break;
     case SIM_LINK:
         sim_link_check(w, item->node, item->peer);
@@ -500,10 +527,15 @@ sim_run(struct sim *w)
     sim_heal(w);
     until_ms = w->now_ms + HEAL_MS;
     while (!w->failed && !sim_check_alive(w)) {
+        sim_failover_heal(w);
         if (!sim_advance(w, until_ms)) {
             sim_fail(w, "liveness: not led, or not all current, %d s after everything was healed",
                      HEAL_MS / 1000);
         }
+    }
+    if (!w->failed && !sim_lost_found(w)) {
+        sim_fail(w,
+                 "S4: a write that a failover left behind is in no rescue and not in the history");
     }
     return !w->failed;
 }

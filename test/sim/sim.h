@@ -22,6 +22,8 @@
 #define SIM_MANIFESTS 4096
 #define SIM_COMMANDS 512
 #define SIM_UUIDS 255
+#define SIM_LOST 512     /* acknowledged writes that a failover left behind, in one run */
+#define SIM_RESCUED 2048 /* datasets that were set aside */
 
 /* ---- disks ---- */
 
@@ -58,6 +60,7 @@ struct sim_image {
     bool taken;
     uint8_t node;
     uint8_t service;
+    uint64_t learned_term;
     struct sim_dataset datasets[SIM_DATASETS];
 };
 
@@ -79,6 +82,14 @@ struct sim_service {
     uint32_t sealed;        /* manifest number of ZB_STAGE_SEALED */
     uint32_t receives;      /* under way */
     uint32_t receive_epoch; /* raised to end them */
+    /* the engine's life: what the leader told of where this copy came away */
+    struct {
+        uint8_t leader;
+        uint8_t count;
+        uint64_t term;
+        uint8_t uuids[SIM_DATASETS];
+        uint64_t guids[SIM_DATASETS];
+    } fork;
 };
 
 struct sim_node {
@@ -88,6 +99,7 @@ struct sim_node {
     bool paused;
     bool disk_full;
     bool disk_stuck; /* operations begin and do not return */
+    int64_t off_ms;  /* when the host was off last */
     uint32_t lives;  /* counts the starts of all three */
     uint32_t host_life;
     uint32_t keeper_life;
@@ -110,6 +122,8 @@ enum sim_kind {
     SIM_DONE,     /* its answer arrives at the engine */
     SIM_SHIP,     /* a transfer from node reaches its next stage */
     SIM_RECEIVED, /* node's engine hears that it holds a set whole */
+    SIM_DIVERGED, /* ... that the leader cannot go on from its copy */
+    SIM_FENCE,    /* somebody looks after peer, that node asked to be fenced */
     SIM_LINK,     /* the connection of node and peer is looked at */
     SIM_CONF,     /* node hears of a newer declaration */
     SIM_WRITE,    /* the service on node writes */
@@ -146,6 +160,7 @@ struct sim_item {
             bool claims;
             bool was_mounted; /* SEAL: before it */
             bool remounted;   /* SEAL: put back */
+            bool rescued;     /* RESCUE: something was set aside */
             uint8_t protect_count;
             uint32_t flags;
             uint32_t keep_count;
@@ -169,7 +184,8 @@ struct sim_item {
             uint8_t slot;      /* of the follower's dataset */
             bool receiving;    /* snap is on its way */
             bool fail;
-            bool lie; /* the receive says that it is done, and is not (G11) */
+            bool forward; /* to a candidate */
+            bool lie;     /* the receive says that it is done, and is not (G11) */
             uint32_t snaps_before;
             struct sim_snap snap;
             struct zb_set_ref set;
@@ -181,9 +197,14 @@ struct sim_item {
             bool obs_valid;
             bool remounted;
             uint32_t elapsed_ms;
+            bool rescued;
             struct zb_core_obs obs;
             struct zb_set_ref set;
         } done;
+        struct {
+            uint64_t term;
+            bool common;
+        } told; /* DIVERGED, FENCE */
         struct zb_set_ref set;
     } u;
 };
@@ -206,6 +227,7 @@ struct sim_command {
     uint64_t id;
     uint8_t node;
     bool answered;
+    bool failover;
     bool dropped; /* its engine ended: the client was told so */
 };
 
@@ -222,6 +244,7 @@ struct sim_options {
     uint32_t duplicates;
     uint32_t reorder;
     uint32_t op_failures;
+    uint32_t failovers; /* of the commands, per 1000; 0: nobody orders one */
     bool trace;
 };
 
@@ -234,12 +257,17 @@ struct sim {
     uint32_t faults;
     uint32_t moves; /* asked for */
     uint32_t moves_done;
+    uint32_t failovers; /* ordered */
+    uint32_t failovers_done;
+    uint32_t lost_count;
+    uint32_t rescued_count;
     uint64_t next_guid;
     uint64_t next_command;
     uint32_t next_session;
     uint8_t next_uuid[SIM_SERVICES];
     uint64_t asked_version[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* at, by: of the last question */
-    bool healing;                                               /* no new faults, no commands */
+    int64_t heal_order_ms;          /* an operator looks after what waits for an order */
+    bool healing;                   /* no new faults, no commands */
     bool manual;                    /* nothing happens by chance: the search decides (exhaust.c) */
     bool cut[SIM_NODES][SIM_NODES]; /* from, to */
     struct zb_core_conf conf[SIM_SERVICES];
@@ -251,6 +279,13 @@ struct sim {
         uint8_t node;
         uint32_t host_life;
     } writer[SIM_SERVICES];
+    /* The newest term that a majority has granted to one node, and since when (M4). */
+    struct {
+        uint64_t term;
+        int64_t at_ms;
+    } majority[SIM_SERVICES];
+    bool allow_loss[SIM_NODES][SIM_SERVICES]; /* of the last order to that node */
+    bool forgiven[SIM_SERVICES]; /* a disk is gone for good that held writes of nobody else */
     uint32_t items_count;
     uint32_t heap_count;
     uint32_t commands_count;
@@ -264,6 +299,11 @@ struct sim {
     uint16_t heap[SIM_ITEMS];
     uint16_t free_items[SIM_ITEMS];
     struct sim_command commands[SIM_COMMANDS];
+    struct sim_write {
+        uint8_t service;
+        uint8_t uuid;
+        uint32_t version;
+    } lost[SIM_LOST], rescued[SIM_RESCUED];
     struct sim_manifest manifests[SIM_MANIFESTS];
     struct sim_version versions[SIM_VERSIONS];
     struct zb_core *cores[SIM_NODES];
@@ -296,9 +336,35 @@ void sim_keeper_start(struct sim *w, uint8_t node);
 void sim_keeper_kill(struct sim *w, uint8_t node);
 void sim_engine_start(struct sim *w, uint8_t node);
 void sim_engine_kill(struct sim *w, uint8_t node);
-void sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
+/* False: it cannot be given, no engine is there. */
+bool sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
                  uint8_t target);
 void sim_config_change(struct sim *w, uint8_t service);
+
+struct sim_facts;
+struct sim_request;
+
+/* ---- failover.c: operators who take the lead away, and what that leaves behind ---- */
+
+/* An order to node; false: it cannot be given. */
+bool sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss);
+/* node's core says that it waits for peer to be fenced. */
+void sim_fence_wanted(struct sim *w, uint8_t node, uint8_t service, uint8_t peer, uint64_t term);
+void sim_fence_look(struct sim *w, const struct sim_item *item);
+/* After everything was healed: orders what waits for an order, now and then. */
+void sim_failover_heal(struct sim *w);
+/* A failover leaves what was acknowledged and is not here: it has to be found again. */
+void sim_lose(struct sim *w, const struct sim_item *promote);
+/* Every write that a failover left behind stands in a rescue, or in the history. */
+bool sim_lost_found(struct sim *w);
+
+/* ---- rescue.c ---- */
+
+enum zb_rc sim_op_rescue(struct sim *w, struct sim_item *item, struct sim_facts *f,
+                         const struct sim_request *r);
+/* The follower of a ship is told where its copy came away. */
+void sim_fork_tell(struct sim *w, const struct sim_item *ship);
+void sim_diverged_arrive(struct sim *w, const struct sim_item *item);
 
 /* ---- net.c ---- */
 
@@ -318,6 +384,8 @@ void sim_dataset_crash(struct sim_dataset *d);
 void sim_dataset_replay(struct sim_dataset *d);
 void sim_dataset_destroy(struct sim_dataset *d);
 uint64_t sim_written(const struct sim_dataset *d);
+/* Some dataset of the set has snapshots or writes that came after it. */
+bool sim_beyond(struct sim *w, uint8_t node, uint8_t service, const struct zb_set_ref *ref);
 bool sim_holds(const struct sim *w, uint8_t node, const struct sim_manifest *m);
 bool sim_full(const struct sim *w, const struct sim_dataset *d);
 bool sim_descends(const struct sim *w, uint32_t ancestor, uint32_t version);

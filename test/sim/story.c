@@ -59,6 +59,7 @@ sim_act_word(enum zb_act_kind kind)
         [ZB_ACT_RELEASE] = "release", [ZB_ACT_DEMOTE] = "demote",     [ZB_ACT_PRUNE] = "prune",
         [ZB_ACT_SHIP] = "ship",       [ZB_ACT_MESSAGE] = "message",   [ZB_ACT_STEP] = "step",
         [ZB_ACT_REPLY] = "reply",     [ZB_ACT_NOTE] = "note",         [ZB_ACT_TERM] = "term",
+        [ZB_ACT_RESCUE] = "rescue",
     };
     return kind < sizeof(words) / sizeof(words[0]) && words[kind] != NULL ? words[kind] : "?";
 }

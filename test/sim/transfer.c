@@ -19,6 +19,7 @@ sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.ship.term = a->term;
     item->u.ship.set = a->set;
     item->u.ship.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
+    item->u.ship.forward = (a->flags & ZB_SHIP_FORWARD) != 0;
     item->u.ship.fail = sim_chance(w, w->opt.op_failures);
     item->u.ship.lie = sim_chance(w, w->opt.op_failures / 2);
     sim_tell(w, node, "ships %lu/%lu of service %u to n%u", (unsigned long)a->set.id.term,
@@ -114,7 +115,8 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     struct sim_node *n = &w->nodes[item->peer];
     struct sim_service *s = &n->services[item->service];
     struct sim_facts f;
-    struct zb_kreq req = {.term = item->u.ship.term};
+    struct zb_kreq req = {.term = item->u.ship.term,
+                          .flags = item->u.ship.forward ? ZB_KF_FORWARD : 0};
     const struct zb_kdataset *d = NULL;
     struct zb_err err;
     enum zb_rc rc;
@@ -282,7 +284,10 @@ sim_ship_run(struct sim *w, struct sim_item *item)
     }
     if (rc == ZB_OK) {
         ship_complete(w, item, m);
-    } else {
-        ship_end(w, item, rc);
+        return;
     }
+    if (rc == ZB_E_DIVERGED && !item->u.ship.forward && ship_connected(w, item)) {
+        sim_fork_tell(w, item);
+    }
+    ship_end(w, item, rc);
 }

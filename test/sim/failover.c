@@ -1,0 +1,165 @@
+/* Operators who order a failover, who state what is off and only that, and the account of what a
+ * failover leaves behind. */
+#include "sim.h"
+
+#include <string.h>
+
+#define HEAL_ORDER_MS 20000 /* between two orders for a service that waits for one */
+
+bool
+sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
+{
+    w->allow_loss[node][service] = allow_loss;
+    return sim_command(w, node, service, ZB_CMD_FAILOVER, node);
+}
+
+void
+sim_fence_wanted(struct sim *w, uint8_t node, uint8_t service, uint8_t peer, uint64_t term)
+{
+    struct sim_item *item;
+
+    if (peer >= w->opt.nodes) {
+        return;
+    }
+    item = sim_item_add(w, SIM_FENCE, node, 100 + (int64_t)sim_random(w, 3000));
+    item->service = service;
+    item->peer = peer;
+    item->life = w->nodes[node].engine_life;
+    item->u.told.term = term;
+}
+
+/* True statements only: what is on is sometimes switched off first. */
+void
+sim_fence_look(struct sim *w, const struct sim_item *item)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND, .service = item->service};
+
+    if (w->nodes[item->peer].on) {
+        if (w->healing || !sim_chance(w, 500)) {
+            return;
+        }
+        sim_host_crash(w, item->peer);
+        struct sim_item *start =
+            sim_item_add(w, SIM_START_NODE, item->peer, 1000 + (int64_t)sim_random(w, 60000));
+        start->life = w->nodes[item->peer].host_life;
+    }
+    ev.u.command.kind = ZB_CMD_FENCED;
+    ev.u.command.id = w->next_command++;
+    ev.u.command.node = item->peer;
+    ev.u.command.term = item->u.told.term;
+    sim_tell(w, item->node, "n%u is off: fenced for term %lu of service %u", item->peer + 1,
+             (unsigned long)item->u.told.term, item->service);
+    sim_step(w, item->node, &ev);
+}
+
+/* ---- what waits for an order, when everything is well ---- */
+
+static bool
+voter_granted_more(const struct sim *w, uint8_t service, uint64_t term)
+{
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        if (w->nodes[n].services[service].record.rec.granted_term > term) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+order(struct sim *w, uint8_t service)
+{
+    uint8_t best = SIM_NODES;
+    struct zb_set_ref newest = {0};
+
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct sim_service *s = &w->nodes[n].services[service];
+        struct zb_set_ref at;
+        if (s->running) { /* led: a new term, if somebody granted a later one */
+            if (voter_granted_more(w, service, s->record.rec.established_term)) {
+                (void)sim_failover(w, n, service, false);
+            }
+            return;
+        }
+        sim_position(w, n, service, &at);
+        if (!w->conf[service].backup[n] &&
+            (best == SIM_NODES || zb_set_id_cmp(at.id, newest.id) > 0)) {
+            best = n;
+            newest = at;
+        }
+    }
+    (void)sim_failover(w, best, service, sim_chance(w, 300));
+}
+
+void
+sim_failover_heal(struct sim *w)
+{
+    if (w->opt.failovers == 0 || w->now_ms < w->heal_order_ms) {
+        return;
+    }
+    w->heal_order_ms = w->now_ms + HEAL_ORDER_MS;
+    for (uint8_t i = 0; i < w->opt.services; i++) {
+        order(w, i);
+    }
+}
+
+/* ---- what a failover leaves behind ---- */
+
+static void
+lose(struct sim *w, uint8_t service, uint8_t uuid, uint32_t version)
+{
+    if (w->lost_count < SIM_LOST) {
+        w->lost[w->lost_count++] =
+            (struct sim_write){.service = service, .uuid = uuid, .version = version};
+    }
+}
+
+void
+sim_lose(struct sim *w, const struct sim_item *item)
+{
+    for (unsigned u = 1; u <= w->next_uuid[item->service]; u++) {
+        const struct sim_dataset *d = sim_dataset_by_uuid(w, item->node, item->service, (uint8_t)u);
+        uint32_t *acked = &w->acked[item->service][u];
+        bool here = d != NULL && !d->orphan;
+        if (*acked != 0 && !w->destroyed[item->service][u] &&
+            !(here && sim_descends(w, *acked, d->live))) {
+            lose(w, item->service, (uint8_t)u, *acked);
+        }
+        if (here) {
+            *acked = d->live < *acked || !sim_descends(w, *acked, d->live) ? d->live : *acked;
+        }
+        w->destroyed[item->service][u] = !here;
+    }
+}
+
+static bool
+found(struct sim *w, const struct sim_write *lost)
+{
+    for (uint32_t i = 0; i < w->rescued_count; i++) {
+        const struct sim_write *r = &w->rescued[i];
+        if (r->service == lost->service && r->uuid == lost->uuid &&
+            sim_descends(w, lost->version, r->version)) {
+            return true;
+        }
+    }
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct sim_dataset *d = sim_dataset_by_uuid(w, n, lost->service, lost->uuid);
+        if (d != NULL && (sim_descends(w, lost->version, d->live) ||
+                          (d->logged != 0 && sim_descends(w, lost->version, d->logged)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+sim_lost_found(struct sim *w)
+{
+    for (uint32_t i = 0; i < w->lost_count; i++) {
+        if (!w->forgiven[w->lost[i].service] && !found(w, &w->lost[i])) {
+            sim_tell(w, 0, "write %u of dataset %u of service %u is nowhere", w->lost[i].version,
+                     w->lost[i].uuid, w->lost[i].service);
+            return false;
+        }
+    }
+    return true;
+}
