@@ -326,6 +326,8 @@ void
 zb_core_failover_choose(struct step *x)
 {
     struct svc *s = x->s;
+    struct zb_set_ref best;
+    uint8_t node;
 
     if (!collected(x)) {
         s->why = "granted; waits a moment for the positions of the other members";
@@ -338,8 +340,11 @@ zb_core_failover_choose(struct step *x)
                 "this copy came away from the service's history: choose another member");
         return;
     }
-    if (zb_core_is_owner(s) && s->obs.established_term == s->ask.lineage_term) {
-        /* Nobody led since: what is here, written or not yet in a set, is the service's. */
+    best = best_position(x, 0, &node);
+    if (zb_core_is_owner(s) && s->obs.established_term == s->ask.lineage_term &&
+        zb_set_id_cmp(best.id, zb_core_reached(s)->id) <= 0) {
+        /* Nobody led since, and the disk is not an older one: what is here, written or not yet in a
+         * set, is the service's. */
         s->ask.exact = false;
         s->ask.set = *zb_core_reached(s);
         s->ask.reason = ZB_TERM_RESTART;
@@ -503,12 +508,13 @@ watch_asking(struct step *x)
 
     if (f->term != s->ask.term) { /* statements about an earlier term are void (M4) */
         f->term = s->ask.term;
+        f->begun_at = x->now;
         f->told = 0;
         f->fence_by.ms = 0;
     }
     if (s->ask.majority_at.ms != 0) {
         watch_suspects(x);
-    } else if (f->step == ZB_FAILOVER_COLLECT && x->now.ms >= f->begun_at.ms + ZB_MAJORITY_MS) {
+    } else if (x->now.ms >= f->begun_at.ms + ZB_MAJORITY_MS) {
         give_up(x, ZB_E_NOQUORUM, ZB_NODE_NONE, "C-failover-no-majority",
                 "no majority of the voters granted the term");
     } else {

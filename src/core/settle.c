@@ -29,7 +29,9 @@ promoting_settle(struct step *x)
     a->term = s->ask.term;
     a->set = s->ask.set;
     a->flags = s->ask.exact ? ZB_PROMOTE_EXACT : 0;
-    a->lineage = s->ask.lineage;
+    if (s->ask.failover && s->ask.exact) {
+        a->lineage = s->ask.lineage;
+    }
 }
 
 static void

@@ -170,6 +170,16 @@ writable_exact(struct sim *w, const struct sim_item *item)
     }
 }
 
+static bool
+granted_to(const struct sim *w, uint8_t node, const struct sim_item *promote)
+{
+    const struct zb_record *r = &w->nodes[node].services[promote->service].record.rec;
+    char candidate[ZB_NODE_NAME_SIZE];
+
+    sim_node_name(promote->node, candidate);
+    return r->granted_term == promote->u.op.term && strcmp(r->granted_to, candidate) == 0;
+}
+
 /* S6, M8: no member that granted the term holds a newer set of the history that they know. */
 static void
 writable_newest(struct sim *w, const struct sim_item *item)
@@ -179,17 +189,16 @@ writable_newest(struct sim *w, const struct sim_item *item)
 
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
-        if (r->granted_term == item->u.op.term && r->learned_term < item->u.op.term &&
+        if (granted_to(w, n, item) && r->learned_term < item->u.op.term &&
             r->learned_term > learned) {
             learned = r->learned_term;
             lineage = &r->lineage;
         }
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
         struct zb_set_ref at;
         sim_position(w, n, item->service, &at);
-        if (r->granted_term == item->u.op.term && !w->allow_loss[item->node][item->service] &&
+        if (granted_to(w, n, item) && !w->allow_loss[item->node][item->service] &&
             zb_lineage_has(lineage, at.id) && zb_set_id_cmp(at.id, item->u.op.set.id) > 0) {
             sim_fail(w,
                      "S6: n%u leads service %u in term %lu from %lu/%lu, n%u granted it and holds "
@@ -201,6 +210,16 @@ writable_newest(struct sim *w, const struct sim_item *item)
     }
 }
 
+/* Recorded: from here on what a failover leaves behind is no part of the service. */
+void
+sim_check_taken(struct sim *w, const struct sim_item *item)
+{
+    if (item->u.op.lineage.count > 0) { /* a failover brings its granters' history */
+        writable_newest(w, item);
+        sim_lose(w, item);
+    }
+}
+
 /* Asked when PROMOTE has mounted, before anything was written. */
 void
 sim_check_writable(struct sim *w, const struct sim_item *item)
@@ -209,10 +228,6 @@ sim_check_writable(struct sim *w, const struct sim_item *item)
 
     writable_term(w, item);
     writable_once(w, item);
-    if (exact && item->u.op.lineage.count > 0) { /* a failover brings its granters' history */
-        writable_newest(w, item);
-        sim_lose(w, item);
-    }
     writable_whole(w, item);
     if (exact) {
         writable_exact(w, item);

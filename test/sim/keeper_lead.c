@@ -84,6 +84,7 @@ sim_op_promote(struct sim *w, struct sim_item *item)
             rc = w->nodes[item->node].disk_full ? ZB_E_NOSPACE : ZB_OK;
             if (rc == ZB_OK) { /* recorded before anything can be written (M7) */
                 s->record = next;
+                sim_check_taken(w, item);
             }
         }
         if (rc != ZB_OK) {
