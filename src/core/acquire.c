@@ -110,6 +110,8 @@ zb_core_ask_settle(struct step *x)
     if (ask_complete(x)) {
         if (s->ask.failover) {
             zb_core_failover_choose(x);
+        } else if (s->ask.planned && s->obs.beyond) {
+            zb_core_go(x, ZB_STIM_BEHIND); /* something was written here since: aside with it */
         } else {
             zb_core_go(x, ZB_STIM_GRANTED);
         }

@@ -134,6 +134,12 @@ enter(struct step *x, enum zb_role from)
             zb_core_ask_begin(x, 0, NULL);
         }
         break;
+    case ZB_ROLE_FORWARDING:
+        if (!s->ask.failover) {
+            memset(&s->failover, 0, sizeof(s->failover));
+            s->failover.from = ZB_NODE_NONE;
+        }
+        break;
     case ZB_ROLE_LEADING:
         if (from != ZB_ROLE_PRESYNC) {
             zb_core_lead_begin(x);

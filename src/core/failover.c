@@ -401,6 +401,10 @@ zb_core_forward_settle(struct step *x)
         zb_core_rescue(x, x->core->opt.self, s->ask.term, &s->obs.newest);
         return;
     }
+    if (s->ask.planned && !zb_set_ref_equal(&s->obs.newest, &s->ask.set)) {
+        zb_core_go(x, ZB_STIM_GIVE_UP); /* the release is told again when its set is here */
+        return;
+    }
     s->ask.set = s->obs.newest;
     zb_core_go(x, ZB_STIM_GRANTED);
 }

@@ -108,7 +108,8 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_RELEASE] = GO(ASKING, "R-take", "a release for a higher term: ask for that"),
             [ZB_STIM_FAILOVER] = ORDERED,
             [ZB_STIM_BEHIND] =
-                GO(FORWARDING, "R-forward", "granted: the newest set there is comes first (M8)"),
+                GO(FORWARDING, "R-forward",
+                   "granted: this copy becomes the set that it goes on from, first (M8)"),
             [ZB_STIM_GRANTED] = GRANTED,
             [ZB_STIM_GIVE_UP] = GIVEN_UP,
             [ZB_STIM_YIELD] = NEVER,

@@ -122,6 +122,8 @@ sim_lose(struct sim *w, const struct sim_item *item)
         bool here = d != NULL && !d->orphan;
         if (*acked != 0 && !w->destroyed[item->service][u] &&
             !(here && sim_descends(w, *acked, d->live))) {
+            sim_tell(w, item->node, "leaves write %u of dataset %u of service %u behind", *acked, u,
+                     item->service);
             lose(w, item->service, (uint8_t)u, *acked);
         }
         if (here) {

@@ -214,13 +214,17 @@ fault_follower(struct sim *w)
         sim_tell(w, node, "copy of service %u was written to", service);
         (void)sim_write(w, node, service, slot, false);
         d->synced = d->live;
+        if (sim_chance(w, 300) && !sim_full(w, d)) {
+            d->snaps[d->snaps_count++] =
+                (struct sim_snap){.guid = ++w->next_guid, .version = d->live};
+        }
     } else {
         sim_tell(w, node, "copy of service %u lost its marks", service);
         d->marked = false;
     }
 }
 
-/* Followers' copies are put right by hand: rolled back, marked again. */
+/* Followers' copies are marked again by hand. */
 static void
 fault_repair(struct sim *w)
 {
@@ -230,10 +234,6 @@ fault_repair(struct sim *w)
             for (uint8_t k = 0; k < w->opt.datasets; k++) {
                 struct sim_dataset *d = &s->datasets[k];
                 d->marked = d->marked || d->uuid != 0;
-                if (d->exists && d->mount == ZB_MOUNT_NONE && d->snaps_count > 0 && !d->lazy &&
-                    s->record.rec.established_term < s->record.rec.learned_term) {
-                    d->live = d->synced = d->snaps[d->snaps_count - 1].version;
-                }
             }
         }
     }

@@ -83,17 +83,24 @@ forks_find(struct sim *w, const struct sim_item *item, uint64_t *guids)
     return true;
 }
 
+void
+sim_keep_aside(struct sim *w, uint8_t service, const struct sim_dataset *d)
+{
+    if (w->rescued_count < SIM_RESCUED) {
+        w->rescued[w->rescued_count++] =
+            (struct sim_write){.service = service,
+                               .uuid = d->uuid,
+                               .version = d->logged != 0 ? d->logged : d->live};
+    }
+}
+
 /* The dataset as it is stands in the rescue; what goes on ends with the fork. */
 static void
 set_aside(struct sim *w, const struct sim_item *item, struct sim_dataset *d, uint64_t guid)
 {
     int64_t at = guid != 0 ? snap_index(d, guid) : -1;
-    uint32_t version = d->logged != 0 ? d->logged : d->live;
 
-    if (w->rescued_count < SIM_RESCUED) {
-        w->rescued[w->rescued_count++] =
-            (struct sim_write){.service = item->service, .uuid = d->uuid, .version = version};
-    }
+    sim_keep_aside(w, item->service, d);
     if (at < 0) {
         sim_dataset_destroy(d);
         return;

@@ -362,6 +362,8 @@ bool sim_lost_found(struct sim *w);
 
 enum zb_rc sim_op_rescue(struct sim *w, struct sim_item *item, struct sim_facts *f,
                          const struct sim_request *r);
+/* A dataset is kept where no tree has it: of a rescue, or out of the way of another one. */
+void sim_keep_aside(struct sim *w, uint8_t service, const struct sim_dataset *d);
 /* The follower of a ship is told where its copy came away. */
 void sim_fork_tell(struct sim *w, const struct sim_item *ship);
 void sim_diverged_arrive(struct sim *w, const struct sim_item *item);

@@ -142,6 +142,7 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     }
     if (rc == ZB_OK && leg->to == NULL && s->datasets[leg->slot].exists) {
         /* Another dataset has the name here: it is set aside, under a name that no tree has. */
+        sim_keep_aside(w, item->service, &s->datasets[leg->slot]);
         sim_dataset_destroy(&s->datasets[leg->slot]);
     }
     return rc == ZB_OK ? zb_rules_receive_dataset(&req, d, &err) : rc;
