@@ -9,8 +9,15 @@
 bool
 sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
 {
+    bool before = w->allow_loss[node][service];
+    bool given;
+
     w->allow_loss[node][service] = allow_loss;
-    return sim_command(w, node, service, ZB_CMD_FAILOVER, node);
+    given = sim_command(w, node, service, ZB_CMD_FAILOVER, node);
+    if (!given || w->commands[w->commands_count - 1].answered) {
+        w->allow_loss[node][service] = before; /* refused: of one under way perhaps */
+    }
+    return given;
 }
 
 void
