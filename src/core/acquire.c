@@ -327,6 +327,9 @@ zb_core_grant_done(struct step *x, const struct zb_core_result *r)
             zb_core_note(x, 4, "R-grant-refused", r->text);
         }
         answer(x, s->op_node, s->op_term, s->op_nonce, r->rc);
+        if (r->rc == ZB_OK && s->role == ZB_ROLE_ASKING && s->peers[s->op_node].ask.failover) {
+            zb_core_go(x, ZB_STIM_SUPERSEDED); /* it gives way: its own term would be a higher one */
+        }
         return;
     }
     if (s->role != ZB_ROLE_ASKING) {

@@ -251,6 +251,7 @@ promote_done(struct step *x, const struct zb_core_result *r)
         a->node = x->core->opt.self;
         a->set = s->ask.set;
         a->reason = s->ask.reason;
+        a->command_id = s->failover.command_id;
         s->first_set_due = true;
         s->next_seq = 0;
     }

@@ -124,8 +124,12 @@ zb_core_settle(struct step *x)
         return;
     }
     leader = zb_core_leader(x, &term);
-    if (leader != ZB_NODE_NONE && leader != x->core->opt.self && term > s->obs.established_term &&
-        s->op_id == 0) {
+    /* Who was ordered to take over gives way to a leader of its own term or a later one alone. */
+    uint64_t above = s->obs.established_term;
+    if ((s->role == ZB_ROLE_ASKING || s->role == ZB_ROLE_FORWARDING) && s->ask.failover) {
+        above = s->ask.term - 1;
+    }
+    if (leader != ZB_NODE_NONE && leader != x->core->opt.self && term > above && s->op_id == 0) {
         zb_core_go(x, ZB_STIM_LED_ELSEWHERE);
     }
     for (int pass = 0; pass < 4 && s->op_id == 0; pass++) {

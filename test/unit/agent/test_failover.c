@@ -105,6 +105,7 @@ order_give(struct host *h, json_t *args)
     order = (struct zb_request){.a = &h->a, .args = args, .who = "root@vm2"};
     answer = NULL;
     failed = ZB_OK;
+    failed_text[0] = '\0';
     passed_to = ZB_NODE_NONE;
     assert_non_null(args);
     zb_cmd_failover(&order);
