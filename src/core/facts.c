@@ -105,8 +105,8 @@ zb_core_classify(const struct step *x)
         o->learned_term < o->released_term) {
         return ZB_STIM_OBS_RELEASED;
     }
-    if (o->sealed && own_term) {
-        return ZB_STIM_OBS_SEALED;
+    if (o->sealed) { /* under a term that is over, when giving it up failed */
+        return own_term ? ZB_STIM_OBS_SEALED : ZB_STIM_OBS_MOUNTED;
     }
     if (zb_core_is_owner(s) && (own_term || o->granted_to == self)) {
         /* What runs there has no data under it. */

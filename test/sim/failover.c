@@ -97,15 +97,35 @@ order(struct sim *w, uint8_t service)
     (void)sim_failover(w, best, service, sim_chance(w, 300));
 }
 
+/* A copy without any snapshot of the leader's is replaced by a full one only if somebody says so. */
+static void
+rejoin_order(struct sim *w, uint8_t node, uint8_t service)
+{
+    struct zb_core_view v;
+
+    if (!w->nodes[node].engine) {
+        return;
+    }
+    zb_core_view(w->cores[node], service, &v);
+    if (strcmp(v.why_rule, "R-rejoin-no-base") == 0) {
+        (void)sim_command(w, node, service, ZB_CMD_REJOIN, node);
+    }
+}
+
 void
 sim_failover_heal(struct sim *w)
 {
-    if (w->opt.failovers == 0 || w->now_ms < w->heal_order_ms) {
+    if (w->now_ms < w->heal_order_ms) {
         return;
     }
     w->heal_order_ms = w->now_ms + HEAL_ORDER_MS;
     for (uint8_t i = 0; i < w->opt.services; i++) {
-        order(w, i);
+        if (w->opt.failovers > 0) {
+            order(w, i);
+        }
+        for (uint8_t n = 0; n < w->opt.nodes; n++) {
+            rejoin_order(w, n, i);
+        }
     }
 }
 
