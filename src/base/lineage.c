@@ -42,6 +42,12 @@ zb_lineage_has(const struct zb_lineage *l, struct zb_set_id id)
 }
 
 bool
+zb_lineage_reaches(const struct zb_lineage *l, struct zb_set_id id)
+{
+    return l->count < ZB_LINEAGE_MAX || id.term >= l->lines[0].term;
+}
+
+bool
 zb_lineage_valid(const struct zb_lineage *l)
 {
     if (l->count > ZB_LINEAGE_MAX) {

@@ -29,6 +29,9 @@ struct zb_set_id zb_lineage_clamp(const struct zb_lineage *l, struct zb_set_id i
 /* A set of a term that no leader of this lineage led, or later than the fork it was left at, is
  * not. No set at all is of every lineage. */
 bool zb_lineage_has(const struct zb_lineage *l, struct zb_set_id id);
+/* False: the set is older than every term that is remembered, and others may be forgotten: whether
+ * it is of this lineage is not known. */
+bool zb_lineage_reaches(const struct zb_lineage *l, struct zb_set_id id);
 /* Terms grow from line to line, forks are of earlier terms: for lineages of others. */
 bool zb_lineage_valid(const struct zb_lineage *l);
 

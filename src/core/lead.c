@@ -383,7 +383,11 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
             continue;
         }
         /* A copy that came away goes on from where it did. */
-        at = zb_lineage_clamp(&s->obs.lineage, at);
+        if (zb_lineage_reaches(&s->obs.lineage, at)) {
+            at = zb_lineage_clamp(&s->obs.lineage, at);
+        } else {
+            at = (struct zb_set_id){0};
+        }
         if (zb_set_id_is_none(at)) {
             at.seq = 1; /* below every set */
         }

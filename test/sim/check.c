@@ -185,7 +185,7 @@ static void
 writable_newest(struct sim *w, const struct sim_item *item)
 {
     const struct zb_lineage *lineage = &item->u.op.lineage;
-    uint64_t learned = 0;
+    uint64_t learned = lineage->lines[lineage->count - 1].term;
 
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
@@ -194,6 +194,12 @@ writable_newest(struct sim *w, const struct sim_item *item)
             learned = r->learned_term;
             lineage = &r->lineage;
         }
+    }
+    if (!zb_lineage_has(lineage, item->u.op.set.id)) {
+        sim_fail(w,
+                 "M8: n%u leads service %u in term %lu from %lu/%lu, which is not of its history",
+                 item->node + 1, item->service, (unsigned long)item->u.op.term,
+                 (unsigned long)item->u.op.set.id.term, (unsigned long)item->u.op.set.id.seq);
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         struct zb_set_ref at;
@@ -229,8 +235,22 @@ sim_check_writable(struct sim *w, const struct sim_item *item)
     writable_term(w, item);
     writable_once(w, item);
     writable_whole(w, item);
-    if (exact) {
+    if (exact || item->u.op.lineage.count > 0) {
         writable_exact(w, item);
+    }
+}
+
+/* M9: a follower's copy is set aside only towards a leader that led, and can be reached. */
+void
+sim_check_rescue(struct sim *w, uint8_t node, uint8_t service, uint8_t leader, uint64_t term)
+{
+    if (leader != node && (w->nodes[leader].services[service].record.rec.established_term < term ||
+                           w->nodes[node].session[leader] == 0)) {
+        sim_fail(
+            w,
+            "M9: n%u sets service %u aside towards n%u, which does not lead term %lu, or cannot "
+            "be reached",
+            node + 1, service, leader + 1, (unsigned long)term);
     }
 }
 

@@ -16,6 +16,16 @@ sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
     given = sim_command(w, node, service, ZB_CMD_FAILOVER, node);
     if (!given || w->commands[w->commands_count - 1].answered) {
         w->allow_loss[node][service] = before; /* refused: of one under way perhaps */
+        return given;
+    }
+    for (uint8_t n = 0; n < w->opt.nodes && sim_chance(w, 300); n++) { /* said too early */
+        if (!w->nodes[n].on) {
+            struct sim_item *item = sim_item_add(w, SIM_FENCE, node, (int64_t)sim_random(w, 40));
+            item->service = service;
+            item->peer = n;
+            item->life = w->nodes[node].engine_life;
+            item->u.told.term = w->nodes[node].services[service].record.rec.granted_term + 1;
+        }
     }
     return given;
 }
@@ -97,7 +107,8 @@ order(struct sim *w, uint8_t service)
     (void)sim_failover(w, best, service, sim_chance(w, 300));
 }
 
-/* A copy without any snapshot of the leader's is replaced by a full one only if somebody says so. */
+/* A copy without any snapshot of the leader's is replaced by a full one only if somebody says so.
+ */
 static void
 rejoin_order(struct sim *w, uint8_t node, uint8_t service)
 {

@@ -313,6 +313,9 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
         m = sim_manifest_find(w, item->service, &a->set);
         item->u.op.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
     }
+    if (a->kind == ZB_ACT_RESCUE) {
+        sim_check_rescue(w, node, item->service, a->node, a->term);
+    }
     if (a->kind == ZB_ACT_GRANT && a->node != node) {
         sim_check_version(w, node, a->node, item->service);
     }

@@ -87,10 +87,8 @@ void
 sim_keep_aside(struct sim *w, uint8_t service, const struct sim_dataset *d)
 {
     if (w->rescued_count < SIM_RESCUED) {
-        w->rescued[w->rescued_count++] =
-            (struct sim_write){.service = service,
-                               .uuid = d->uuid,
-                               .version = d->logged != 0 ? d->logged : d->live};
+        w->rescued[w->rescued_count++] = (struct sim_write){
+            .service = service, .uuid = d->uuid, .version = d->logged != 0 ? d->logged : d->live};
     }
 }
 

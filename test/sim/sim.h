@@ -444,6 +444,7 @@ void sim_heal(struct sim *w);
 __attribute__((format(printf, 2, 3))) void sim_fail(struct sim *w, const char *fmt, ...);
 void sim_check(struct sim *w);
 void sim_check_writable(struct sim *w, const struct sim_item *promote);
+void sim_check_rescue(struct sim *w, uint8_t node, uint8_t service, uint8_t leader, uint64_t term);
 void sim_check_taken(struct sim *w, const struct sim_item *promote);
 void sim_check_receive(struct sim *w, const struct sim_item *ship);
 void sim_check_overwrite(struct sim *w, const struct sim_item *ship);

@@ -65,6 +65,9 @@ the_oldest_line_goes(void **state)
     assert_int_equal(l.lines[0].term, 3);
     assert_int_equal(l.lines[0].fork.seq, 4);
     assert_true(zb_lineage_valid(&l));
+    assert_false(zb_lineage_reaches(&l, (struct zb_set_id){1, 77}));
+    assert_true(zb_lineage_reaches(&l, (struct zb_set_id){3, 0}));
+    assert_true(zb_lineage_reaches(&chain, (struct zb_set_id){0, 1}));
     assert_true(zb_lineage_has(&l, (struct zb_set_id){1, 77})); /* older than what is remembered,
                                                                    below the fork of the rest */
 }
