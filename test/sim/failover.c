@@ -104,6 +104,9 @@ order(struct sim *w, uint8_t service)
             newest = at;
         }
     }
+    if (sim_chance(w, 500)) { /* the newest one may have come away from the history */
+        best = (uint8_t)sim_random(w, w->opt.nodes);
+    }
     (void)sim_failover(w, best, service, sim_chance(w, 300));
 }
 
