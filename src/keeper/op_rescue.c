@@ -32,6 +32,37 @@ unmounted_check(const struct zb_keeper_view *view, struct zb_err *err)
     return zb_err_hint(err, "umount %.240s", view->mounts.entries[0].dir);
 }
 
+/* A log that cannot be replayed may have what nothing else tells of: then whether there is anything
+ * to set aside is not known, and it is not done again and again for nothing. */
+static enum zb_rc
+keys_check(const struct zb_keeper_view *view, const struct zb_manifest *forks, struct zb_err *err)
+{
+    const struct zb_keeper_facts f = {.datasets_count = view->count, .datasets = view->datasets};
+    const struct zb_zfs_props *locked = NULL;
+    struct zb_err ignored;
+
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct zb_manifest_entry *e = zb_rules_fork_entry(forks, &f, i);
+        bool modified = view->datasets[i].written_bytes != 0;
+
+        if (modified && !view->props[i]->key_available) {
+            locked = view->props[i];
+            modified = zb_zfs_modified(locked->name, &modified, &ignored) == ZB_OK && modified;
+        }
+        if (e == NULL || view->datasets[i].newest_guid != e->guid || modified) {
+            return ZB_OK;
+        }
+    }
+    if (locked == NULL) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_UNSUPPORTED,
+                     "%s stands on its fork, but its intent log cannot be replayed: its encryption "
+                     "key is not loaded",
+                     locked->name);
+    return zb_err_hint(err, "zfs load-key %.240s", locked->encryption_root);
+}
+
 /* *needless: every dataset stands on its fork. */
 static enum zb_rc
 rescue_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
@@ -57,6 +88,7 @@ rescue_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_vi
         zb_keeper_written_prove(view, NULL, true);
         zb_keeper_complete_only(view, kept, &facts);
         *needless = zb_rules_on_forks(&job->req.manifest, &facts);
+        rc = keys_check(view, &job->req.manifest, err);
     }
     if (rc == ZB_OK && !*needless) {
         rc = zb_keeper_tree_free_prove(view, err);

@@ -348,16 +348,15 @@ fork_follow(const struct fork *f, struct zb_err *err)
     return rc;
 }
 
-/* `written` of a clone may be above 0, as after a rollback: the content is compared. What cannot be
- * compared (a key that is not loaded) is as it was made. */
+/* `written` of a clone may be above 0, as after a rollback: the content is compared. */
 static bool
 is_on_fork(const struct zb_zfs_props *live, uint64_t guid)
 {
-    bool modified = false;
+    bool modified = live->written_bytes != 0;
     struct zb_err err;
 
-    if (live->written_bytes != 0 && zb_zfs_modified(live->name, &modified, &err) != ZB_OK) {
-        zb_log_info("%s", err.msg);
+    if (modified && zb_zfs_modified(live->name, &modified, &err) != ZB_OK) {
+        zb_log_warning("%s", err.msg);
     }
     return live->newest_guid == guid && !modified;
 }

@@ -13,8 +13,8 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed). GRANT, LEARN of something new, DEMOTE and ARRANGE end receives, and wait up to 5 s for
- * the rest.
+ * sealed), and so do RESCUES, RESCUE_MOUNT and RESCUE_DROP. GRANT, LEARN of something new, DEMOTE,
+ * ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -97,7 +97,8 @@ enum zb_kop {
  * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender), flags, token (of the partial receive
  *            here that the stream goes on with; empty: from the start). Before the fd is handed
  *            over: term equals the learned term of the record and is not below the granted one; the
- *            sender is that term's leader; this node does not lead, the dataset is not mounted; on
+ *            sender is that term's leader (with ZB_KF_FORWARD instead: this node granted the term to itself, knows of
+ *            nobody who led it or a later one, and the sender is another); this node does not lead, the dataset is not mounted; on
  *            an incremental the newest snapshot's guid equals from_guid and written = 0 (else
  *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
  *            no partial receive in the way (one of a dataset with this service's marks that is not gone on with
@@ -149,7 +150,8 @@ enum zb_kop {
  * PRUNE      service, count (keep the newest N sets; at least as many as are declared), protect: set ids that must stay;
  *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX; term, seq: so must this
  *            set and all newer ones, however many (a member is on its way from there). Destroys, in
- *            batches, only zbaton sets older than the newest N, not held, not cloned, not protected.
+ *            batches, only zbaton sets older than the newest N, not held, not cloned (a rescue is a clone of its forks), not
+ *            protected.
  *            -> count destroyed.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
  *            term and sender. Brings the names of the datasets here to those of the set, by uuid: what the leader
@@ -160,18 +162,31 @@ enum zb_kop {
  * RESCUE     service, term, node, manifest (entries: the datasets that go on, by uuid, each with the guid of the
  *            snapshot it goes on from: its fork), time, flags. A tree that came away from the lineage is set aside
  *            as it is, and goes on from the forks. Refuses unless node is the leader of `term` as RECEIVE wants it, or is this
- *            node, which granted `term` to itself; and while the tree is mounted or the service runs. Receives are ended first,
- *            and partial ones aborted. Nothing is copied, rolled back or destroyed: the tree is renamed to
- *            <root>/.rescue/<service>-<term, 6 digits>-<UTC>, and each dataset with an entry goes on as a clone of its fork
- *            that is promoted, with the properties it had; guids of snapshots, holds and clones stay. Begun, it is
- *            ended before any other operation, by the next start of the keeper too. Datasets without an entry, or
- *            without the fork's snapshot (ZB_E_NOTFOUND for the tree's own dataset, but with ZB_KF_WHOLE), are only in the rescue.
- *            Nothing came after the forks: OK, text empty, nothing changed. -> text: the rescue's name; bytes: what only it holds.
- * RESCUES    service (empty: all) -> text: one JSON object a line {"name", "service", "term", "created", "bytes", "whole", "mounted",
- *            "datasets": [{"rel", "fork" (snapshot name), "fork_guid", "snaps", "written"}]}.
- * RESCUE_MOUNT  text: name of a rescue, rel: "on" or "off": mounts its datasets read-only below
- *            /run/zbaton/rescue/<name>. -> text: the path.
- * RESCUE_DROP   text: name of a rescue. Destroys its datasets and snapshots; refuses while mounted, held, or cloned, by name.
+ *            node, which granted `term` to itself and knows of nobody who led it; and while the tree is mounted (a snapshot of it too), held
+ *            (ZB_E_HELD; not asked where a newer bookmark keeps it from being proven) or the service runs, and names a dataset of the tree,
+ *            volumes and orphans too, that has not zbaton's marks. Receives are ended first, and partial ones aborted; sends of
+ *            this service are canceled. Nothing is copied, rolled back or destroyed: the tree is renamed to
+ *            <root>/.rescue/<service>-<term, 6 digits>-<UTC>, and each dataset with an entry goes on, by the name that the entry has, as a
+ *            clone of its fork that is promoted, with the properties it had; guids of snapshots, holds, clones and bookmarks stay: those up to
+ *            the fork with what goes on, later ones in the rescue. Begun (renamed), it is ended before any other operation, by the next start
+ *            of the keeper too; until then OBSERVE, SNAPS and SEND are ZB_E_BUSY, or say what is in the way. Datasets without an entry, or
+ *            without the fork's snapshot (ZB_E_NOTFOUND for the tree's own dataset, but with ZB_KF_WHOLE: then nothing goes on and a full
+ *            copy follows), or below one that does not go on, are only in the rescue. ZB_E_EXISTS: one of that name, that is of the same second, is
+ *            there. ZB_E_MISMATCH: it is done and kept (RESCUES has it), but something came after a fork meanwhile. Nothing came
+ *            after the forks, or there is no tree: OK, text empty, nothing changed; ZB_E_UNSUPPORTED: what an intent log may have is not known, because
+ *            an encryption key is not loaded (nothing else wants it). -> text: the rescue's name; bytes: what only it holds.
+ * RESCUES    service (empty: all, of services that are not defined here too), count (index to start at) -> text: whole lines, as many as fit,
+ *            one JSON object each {"name", "service", "term", "created", "bytes", "whole", "kept" (false: begun and not ended),
+ *            "mounted" (path or ""), "datasets": [{"rel", "fork" (snapshot name, "" of what does not go on), "fork_guid" (as a string),
+ *            "snaps" (of its own), "written" (bytes since the newest of them, or the fork)}], "left_off" (datasets that did not fit)};
+ *            count: how many there are in all.
+ * RESCUE_MOUNT  service (may be empty), text: name of a rescue, rel: "on" or "off": mounts its datasets read-only (nodev, nosuid,
+ *            noexec) below <run-dir>/rescue/<name>, which root alone can enter; one that has no place below its parent (a directory that
+ *            was never made, or that is not empty) beside it as <name>+<rel with + for />. On again, or off when it is not mounted: OK. -> text: the path.
+ * RESCUE_DROP   service (may be empty), text: name of a rescue. Destroys its datasets and snapshots, never others. Refuses while it is mounted, held, or
+ *            cloned (ZB_E_HELD) or has a dataset that is not zbaton's (ZB_E_REFUSED), by name and with the command that helps;
+ *            all of this is looked for first. Dropped half way (a crash), it is still listed, and dropped the next time.
+ *            MOUNT and DROP: ZB_E_BUSY while another rescue is being mounted or dropped.
  */
 /* clang-format on */
 

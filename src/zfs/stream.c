@@ -115,6 +115,19 @@ zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err)
     return e == 0 ? ZB_OK : send_fail(send, e, err);
 }
 
+/* Bytes of the begin record at the head of the pipe with its payload (a raw stream's keys). */
+static size_t
+begin_size(int read_fd)
+{
+    uint8_t begin[ZB_ZFS_BEGIN_SIZE];
+    uint32_t payload = 0;
+
+    if (read(read_fd, begin, sizeof begin) == (ssize_t)sizeof begin) {
+        memcpy(&payload, begin + 4, sizeof payload); /* of this host's byte order */
+    }
+    return sizeof begin + payload;
+}
+
 /* Sends the head since snap into a pipe that nobody reads and that does not block: begin and end
  * record alone mean equal; anything more, whether or not it fits, is a difference. */
 static enum zb_rc
@@ -139,10 +152,11 @@ compare_head(const char *dataset, const char *snap, bool raw, bool *modified, st
         err->sys_errno = e;
     } else if (ioctl(read_fd, FIONREAD, &queued) != 0) {
         rc = zb_err_sys(err, errno, "look at the pipe");
-    } else if (e != 0 && queued <= 2 * ZB_ZFS_BEGIN_SIZE) {
-        rc = zb_zfs_fail(err, e, dataset, "compare it with %s", snap);
     } else {
-        *modified = queued > 2 * ZB_ZFS_BEGIN_SIZE;
+        *modified = queued > 0 && (size_t)queued > begin_size(read_fd) + ZB_ZFS_BEGIN_SIZE;
+        if (e != 0 && !*modified) {
+            rc = zb_zfs_fail(err, e, dataset, "compare it with %s", snap);
+        }
     }
 out:
     close(read_fd);

@@ -345,7 +345,8 @@ enum zb_rc zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes,
 /* Whether the content of an unmounted dataset differs from its newest snapshot, exactly: the kernel
  * compares them as for an incremental stream, of which nothing is kept (a head sent without a
  * snapshot, measured: true after any write, removal or change of attributes; false after a
- * rollback, and for an intent log not replayed: zb_os_replay first). True without any snapshot.
+ * rollback, and for an intent log not replayed: zb_os_replay first). True without any snapshot. An
+ * encrypted one is compared as it is stored, without its key.
  * ZB_E_HELD while anything owns it. 0 txg; about the cost of starting a send. */
 enum zb_rc zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err) ZB_CHECKED;
 

@@ -167,8 +167,8 @@ def test_refusals_change_nothing(parted):
              " exec sleep 300' >/dev/null 2>&1 </dev/null & echo $! >/tmp/pid")
     wait_until(lambda: host.run("test -e /tmp/there", check=False).rc == 0, 30, "mounted elsewhere")
     rescue(a, forks).bad("held", "is held")
-    host.run("pkill -f 'sleep 300'; rm /tmp/there")
-    wait_until(lambda: host.run("pgrep -f 'sleep 300'", check=False).rc != 0, 30, "gone")
+    host.run("kill $(cat /tmp/pid); rm /tmp/there")
+    wait_until(lambda: host.run("kill -0 $(cat /tmp/pid)", check=False).rc != 0, 30, "gone")
     assert state_of(a) == before
 
     host.run(f"zfs create -o canmount=noauto {a.root}/web/foreign")
@@ -226,6 +226,30 @@ def test_twice_and_names_of_the_set(parted):
     a.ask("rescue-drop", text=first).good()
     a.ask("rescue-drop", text=second).good()
     on_forks(a, one_set(renamed, "", "log"))
+
+
+def test_no_place_below_the_parent(parted):
+    """A directory that is gone and one with files in it: the child is mounted beside, and readable all the same."""
+    a, _, forks = parted
+    host = a.host
+    host.run(f"mount -t zfs -o rw,zfsutil {a.root}/web /mnt && rmdir /mnt/new && echo under >/mnt/log/under; umount /mnt")
+    name = rescue(a, forks).good()["text"]
+    path = a.ask("rescue-mount", text=name, rel="on").good()["text"]
+    assert host.run(f"cat {path}+new/file {path}+log/tip {path}/log/under").out.split() == ["new", "tip", "under"]
+    assert a.ask("rescue-mount", text=name, rel="on").good()["text"] == path
+    host.run(f"sh -c 'cd {path}/still && exec sleep 60' >/dev/null 2>&1 </dev/null & echo $! >/tmp/pid")
+    wait_until(lambda: "still" in host.run("readlink /proc/$(cat /tmp/pid)/cwd").out, 30, "somebody is in it")
+    held = a.ask("rescue-mount", text=name, rel="off").bad("held", "")
+    assert "sleep" in held["msg"], held["msg"]
+    host.run("kill $(cat /tmp/pid)")
+    a.ask("rescue-mount", text=name, rel="off").good()
+    a.ask("rescue-mount", text=name, rel="off").good()
+    a.ask("rescue-mount", text=name, rel="up").bad("usage", "on or off")
+    assert host.run("ls -A /run/va/rescue").out == ""
+    assert "/rescue/" not in host.run("cat /proc/mounts").out
+    host.run("rmdir /run/va/rescue; mkdir -m 755 /run/va/rescue")
+    a.ask("rescue-mount", text=name, rel="on").bad("refused", "root's alone")
+    host.run("rmdir /run/va/rescue")
 
 
 def die_at(keeper, op, at, **fields):
@@ -359,3 +383,61 @@ def test_candidate_sets_aside_and_is_forwarded(parted):
     a.ask("promote", term=3, manifest=ahead, flags=["planned"]).good()
     assert ship(b, a, ahead, forks, **forward)["receive"]["rc"] == "refused"
     assert os.path.basename(rescues(a)[0]["name"]).startswith("web-000003-")
+
+
+def test_a_value_that_is_refused(parted):
+    """One property that this ZFS does not take any more keeps nothing from going on; the others are set."""
+    a, _, forks = parted
+    host = a.host
+    limit = "/sys/module/zfs/parameters/zfs_max_recordsize"
+    old = host.run(f"cat {limit}").out.strip()
+    host.run(f"echo 16777216 >{limit} && zfs set recordsize=4M compression=gzip my:prop=x {a.root}/web/log && echo 1048576 >{limit}")
+    try:
+        rescue(a, forks).good()
+    finally:
+        host.run(f"echo {old} >{limit}")
+    on_forks(a, forks)
+    get = "zfs get -Hp -o value recordsize,compression,my:prop,zbaton:uuid,canmount"
+    name = rescues(a)[0]["name"]
+    live, kept = (host.run(f"{get} {d}").out.split() for d in (f"{a.root}/web/log", f"{a.root}/.rescue/{name}/log"))
+    assert kept[0] == str(4 << 20) and live[0] == str(128 << 10) and live[1:] == kept[1:]
+    assert "not carried over: set recordsize" in a.log()
+
+
+def test_encrypted_without_its_key(keepers):
+    """Setting aside wants no key: neither what compares, nor the clone, nor the promotion."""
+    a, b = keepers
+    host = a.host
+    for keeper in keepers:
+        keeper.define().good()
+    host.run(f"echo 12345678 >/root/key; zfs create -o encryption=on -o keyformat=passphrase -o pbkdf2iters=100000 "
+             f"-o keylocation=file:///root/key {a.root}/web && zfs create {a.root}/web/log")
+    a.ask("create").good()
+    a.take(1).good()
+    host.run("echo 1 >/srv/web/file; dd if=/dev/urandom of=/srv/web/log/synced bs=8k count=2 conv=fsync status=none")
+    forks = a.snapshot(1, 0).good()["manifest"]
+    b.ask("learn", term=1, node="va").good()
+    ship(a, b, forks)["receive"].good()
+    host.run("echo tip >/srv/web/log/tip")
+    a.ask("demote").good()
+    b.take(2, manifest=forks, flags=["planned"]).good()
+    a.ask("learn", term=2, node="vb").good()
+    host.run(f"zfs unload-key -r {a.root}/web")
+    name = rescue(a, forks).good()["text"]
+    on_forks(a, forks)
+    roots = host.run(f"zfs get -Hrp -t filesystem -o value encryptionroot {a.root}/web {a.root}/.rescue/{name}").out
+    assert set(roots.split()) == {f"{a.root}/web"}
+    assert "available" not in host.run(f"zfs get -Hrp -t filesystem -o value keystatus {a.root}").out.split()
+    again = rescue(a, forks).bad("unsupported", "its encryption key is not loaded")
+    host.run(again["hint"])
+    assert rescue(a, forks).good()["text"] == ""
+    on_forks(a, forks)
+    second = b.snapshot(2, 0, base_term=1, base_seq=0).good()["manifest"]
+    for rel in ("", "/log"):  # ZFS takes no embedded blocks, which zbaton's streams may have, into what is encrypted
+        host.run(f"zfs send -i @{set_name(host, f'{b.root}/web{rel}', 1, 0)} "
+                 f"{b.root}/web{rel}@{set_name(host, f'{b.root}/web{rel}', 2, 0)} | zfs receive -u {a.root}/web{rel}")
+    path = a.ask("rescue-mount", text=name, rel="on").good()["text"]
+    assert host.run(f"cat {path}/file {path}/log/tip").out.split() == ["1", "tip"]
+    a.ask("rescue-mount", text=name, rel="off").good()
+    a.ask("rescue-drop", text=name).good()
+    on_forks(a, second)

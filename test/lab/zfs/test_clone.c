@@ -148,6 +148,7 @@ encrypted_without_its_key(void **state)
     (void)state;
     struct zb_err err;
     struct zb_zfs_props p = {0};
+    bool modified = true;
     sh("echo 12345678 >/zt/key && zfs create -o encryption=on -o keyformat=passphrase -o"
        " pbkdf2iters=100000 -o keylocation=file:///zt/key -o mountpoint=none zta/t/own &&"
        " zfs create -o canmount=noauto zta/t/own/web && zfs snapshot -r zta/t/own@fork &&"
@@ -159,6 +160,8 @@ encrypted_without_its_key(void **state)
     assert_true(p.encrypted && !p.key_available);
     assert_string_equal(p.encryption_root, "zta/t/own");
     zb_zfs_props_close(&p);
+    ok(zb_zfs_modified("zta/t/own/web", &modified, &err));
+    assert_false(modified);
 
     ok(zb_zfs_rename("zta/t/own", "zta/t/aside", &err));
     ok(zb_zfs_clone("zta/t/own", "zta/t/aside@fork", copy_props, COPY_PROPS, &err));
@@ -171,8 +174,16 @@ encrypted_without_its_key(void **state)
     zb_zfs_props_close(&p);
     sh("zfs load-key -L file:///zt/key zta/t/own");
     assert_string_equal(sh_out("zfs get -H -o value keystatus zta/t/aside"), "available");
-    ok(zb_os_mount("zta/t/own", "/zt/web", 0, &err));
+    ok(zb_os_mount("zta/t/own", "/zt/web", ZB_OS_MOUNT_RW, &err));
+    write_file("/zt/web/f", "f");
     ok(zb_os_umount("zta/t/own", "/zt/web", &err));
+    sh("zfs unload-key zta/t/own");
+    ok(zb_zfs_modified("zta/t/own", &modified, &err));
+    assert_true(modified);
+    sh("zfs load-key -L file:///zt/key zta/t/own && zfs snapshot zta/t/own@f && zfs unload-key"
+       " zta/t/own");
+    ok(zb_zfs_modified("zta/t/own", &modified, &err));
+    assert_false(modified);
 }
 
 TESTS(clone, TEST(clone_has_its_properties), TEST(promote_takes_the_past_along),
