@@ -63,27 +63,41 @@ keys_check(const struct zb_keeper_view *view, const struct zb_manifest *forks, s
     return zb_err_hint(err, "zfs load-key %.240s", locked->encryption_root);
 }
 
+/* What the rule wants to know, and what is in no view: a mounted snapshot, an orphan. */
+static enum zb_rc
+rule_ask(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
+         struct zb_keeper_facts *facts, struct zb_err *err)
+{
+    struct zb_rules_place *places = zb_keeper_places_new(k, view, job->req.service, err);
+    struct zb_keeper_record r;
+    enum zb_rc rc;
+
+    if (places == NULL) {
+        return err->rc;
+    }
+    zb_keeper_record_copy(k, job->service, &r);
+    places_own(view, places);
+    rc = zb_keeper_facts(k, job, view, true, facts, err);
+    if (rc == ZB_OK) {
+        rc = zb_rules_rescue(&r, &job->req, facts, places, view->tree.count, err);
+    }
+    free(places);
+    return rc == ZB_OK ? unmounted_check(view, err) : rc;
+}
+
 /* *needless: every dataset stands on its fork. */
 static enum zb_rc
 rescue_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
              bool *needless, struct zb_err *err)
 {
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));
-    struct zb_rules_place *places = zb_keeper_places_new(k, view, job->req.service, err);
-    struct zb_keeper_record r;
     struct zb_keeper_facts facts;
-    enum zb_rc rc = kept != NULL && places != NULL
-                        ? zb_keeper_facts(k, job, view, true, &facts, err)
-                        : zb_err_set(err, ZB_E_NOMEM, "no memory to set %s aside", view->dataset);
+    enum zb_rc rc;
 
-    zb_keeper_record_copy(k, job->service, &r);
-    if (rc == ZB_OK) {
-        places_own(view, places);
-        rc = zb_rules_rescue(&r, &job->req, &facts, places, view->tree.count, err);
+    if (kept == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory to set %s aside", view->dataset);
     }
-    if (rc == ZB_OK) {
-        rc = unmounted_check(view, err); /* what is in no view too: a snapshot, an orphan */
-    }
+    rc = rule_ask(k, job, view, &facts, err);
     if (rc == ZB_OK) {
         zb_keeper_written_prove(view, NULL, true);
         zb_keeper_complete_only(view, kept, &facts);
@@ -95,7 +109,6 @@ rescue_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_vi
         rc = rc == ZB_E_MISMATCH ? ZB_OK : rc; /* a newer bookmark is no reason to leave it */
     }
     free(kept);
-    free(places);
     return rc;
 }
 
@@ -263,9 +276,11 @@ rescue_do(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
     size_t count = 0;
     enum zb_rc rc;
 
+    if (chosen == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory to set %s aside", view->dataset);
+    }
     zb_rules_rescue_name_format(req->service, req->term, (struct zb_wall){req->time_s}, name);
-    rc = chosen != NULL ? zb_keeper_rescue_dataset(k, name, aside, err)
-                        : zb_err_set(err, ZB_E_NOMEM, "no memory to set %s aside", view->dataset);
+    rc = zb_keeper_rescue_dataset(k, name, aside, err);
     if (rc == ZB_OK) {
         rc = forks_choose(view, req, chosen, &count, err);
     }

@@ -437,7 +437,7 @@ dataset_drop(const char *dataset, struct zb_err *err)
 static enum zb_rc
 rescue_drop(const struct zb_zfs_tree *tree, struct zb_err *err)
 {
-    bool *gone = calloc(tree->count, sizeof(*gone));
+    bool *gone = calloc(tree->count + 1, sizeof(*gone));
     bool again = true;
     enum zb_rc rc =
         gone != NULL ? ZB_OK : zb_err_set(err, ZB_E_NOMEM, "no memory to drop a rescue");

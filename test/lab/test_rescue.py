@@ -252,6 +252,27 @@ def test_no_place_below_the_parent(parted):
     host.run("rmdir /run/va/rescue")
 
 
+def test_partial_receives_are_aborted(parted):
+    """A beginning without any set, and one of a dataset that was written to since: both of zbaton's own streams."""
+    a, b, forks = parted
+    host = a.host
+    host.run(f"zfs create {b.root}/web/late && dd if=/dev/urandom of=/srv/web/late/f bs=1M count=4 status=none; "
+             "dd if=/dev/urandom of=/srv/web/log/g bs=1M count=4 status=none")
+    third = b.snapshot(2, 0, base_term=1, base_seq=1).good()["manifest"]
+    ship(b, a, one_set(third, "late"), term=2, limit=3 << 20)
+    name = rescue(a, forks).good()["text"]
+    on_forks(a, forks)
+    assert host.run(f"zfs list {a.root}/.rescue/{name}/late", check=False).rc != 0
+    ship(b, a, one_set(third, "log"), forks, term=2, limit=3 << 20)
+    write(a, "", "more", "more")
+    assert [d["token"] != "" for d in a.observe()["datasets"]] == [False, True, False]
+    rescue(a, forks).good()
+    on_forks(a, forks)
+    ship(b, a, third, forks, term=2)["receive"].good()
+    on_forks(a, third)
+    assert "%recv" not in host.run(f"zfs list -Hro name {a.root}").out
+
+
 def die_at(keeper, op, at, **fields):
     """True: the keeper was killed before its change number `at`."""
     host = keeper.host
