@@ -3,6 +3,7 @@
 #include "agent/must.h"
 #include "agent/peer_json.h"
 #include "agent/position.h"
+#include "agent/rescue.h"
 #include "agent/ship.h"
 
 /* An operation at the keeper for the core. */
@@ -175,6 +176,7 @@ rescue_done(struct op *op, const struct zb_krep *rep)
     if (rep->rc == ZB_OK && rep->text != NULL) {
         (void)snprintf(op->result.rescue, sizeof(op->result.rescue), "%.255s", rep->text);
     }
+    zb_rescues_made(op->a, op->service, rep);
     zb_land_forget(op->a, op->service);
     zb_position_look_anew(op->a, op->service);
 }

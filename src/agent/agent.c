@@ -19,6 +19,7 @@
 #include "agent/memo.h"
 #include "agent/must.h"
 #include "agent/position.h"
+#include "agent/rescue.h"
 #include "agent/ship.h"
 #include "os/priv.h"
 
@@ -298,6 +299,7 @@ parts_start(struct run *run, struct zb_err *err)
     a->positions = zb_positions_new();
     a->ships = zb_ships_new(a);
     a->lands = zb_lands_new(a);
+    a->rescues = zb_rescues_new();
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
     rc = zb_member_init(a, err);
@@ -325,6 +327,7 @@ parts_close(struct run *run)
     if (a->drive != NULL) {
         zb_keeper_client_free(a->keeper); /* while those who wait for it are still there */
         a->keeper = NULL;
+        zb_rescues_close(a);
         zb_ships_free(a);
         zb_lands_free(a);
         zb_drive_free(a);
@@ -346,6 +349,8 @@ parts_close(struct run *run)
     }
     zb_history_close(a->history);
     zb_positions_free(a->positions);
+    zb_rescues_free(a->rescues);
+    a->rescues = NULL;
     free(a->kept);
     free(a->services);
     zb_pki_text_free(a->pki.ca_crt);

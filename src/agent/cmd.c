@@ -28,6 +28,11 @@ zb_command_find(const char *name)
         {"move", true, zb_cmd_move},
         {"failover", true, zb_cmd_failover},
         {"fenced", true, zb_cmd_fenced},
+        {"rejoin", true, zb_cmd_rejoin},
+        {"rescue.list", true, zb_cmd_rescue_list},
+        {"rescue.show", true, zb_cmd_rescue_show},
+        {"rescue.mount", false, zb_cmd_rescue_mount},
+        {"rescue.drop", false, zb_cmd_rescue_drop},
         {"history", false, zb_cmd_history},
         {"events", false, zb_cmd_events},
     };

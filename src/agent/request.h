@@ -65,6 +65,11 @@ void zb_cmd_sync(struct zb_request *r);
 void zb_cmd_move(struct zb_request *r);
 void zb_cmd_failover(struct zb_request *r);
 void zb_cmd_fenced(struct zb_request *r);
+void zb_cmd_rejoin(struct zb_request *r);
+void zb_cmd_rescue_list(struct zb_request *r);
+void zb_cmd_rescue_show(struct zb_request *r);
+void zb_cmd_rescue_mount(struct zb_request *r);
+void zb_cmd_rescue_drop(struct zb_request *r);
 void zb_cmd_history(struct zb_request *r);
 void zb_cmd_events(struct zb_request *r);
 

@@ -40,6 +40,8 @@ enum zb_option_id {
     ZB_OPT_ALLOW_LOSS,
     ZB_OPT_FENCED,
     ZB_OPT_AS_OF_TERM,
+    ZB_OPT_DISCARD,
+    ZB_OPT_AT,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (1u << (id))
@@ -95,6 +97,14 @@ bool zb_cli_confirm(const char *question);
 int zb_run_status(struct zb_cli *cli);
 int zb_run_move(struct zb_cli *cli);
 int zb_run_failover(struct zb_cli *cli);
+int zb_run_rejoin(struct zb_cli *cli);
+int zb_run_rescue_list(struct zb_cli *cli);
+int zb_run_rescue_show(struct zb_cli *cli);
+int zb_run_rescue_mount(struct zb_cli *cli);
+int zb_run_rescue_umount(struct zb_cli *cli);
+int zb_run_rescue_diff(struct zb_cli *cli);
+int zb_run_rescue_export(struct zb_cli *cli);
+int zb_run_rescue_drop(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
 int zb_run_history(struct zb_cli *cli);

@@ -61,4 +61,13 @@ void zb_show_loss(const struct zb_show *show, const json_t *statement);
 /* "web runs on vm2 in term 13, from set 12/346. Lost at most: what vm1 wrote after ..." */
 void zb_show_failover_result(const struct zb_show *show, const char *service, const json_t *data);
 
+/* --- rescue, rejoin (show_rescue.c) --- */
+
+enum zb_rc zb_show_rescues(const struct zb_show *show, const json_t *data,
+                           struct zb_err *err) ZB_CHECKED;
+void zb_show_rescue(const struct zb_show *show, const json_t *data);
+/* What a rejoin would set aside, and what it did. */
+void zb_show_rejoin_plan(const struct zb_show *show, const char *service, const json_t *data);
+void zb_show_rejoin_result(const struct zb_show *show, const char *service, const json_t *data);
+
 #endif

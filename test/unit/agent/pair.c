@@ -8,6 +8,7 @@
 #include "agent/keeper.h"
 #include "agent/member.h"
 #include "agent/memo.h"
+#include "agent/rescue.h"
 #include "agent/ship.h"
 
 #define DEADLINE_MS 20000
@@ -169,6 +170,7 @@ host_start(struct pair *w, struct host *h, const char *name)
     a->positions = zb_positions_new();
     a->ships = zb_ships_new(a);
     a->lands = zb_lands_new(a);
+    a->rescues = zb_rescues_new();
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
     h->subscriber = (struct zb_agent_subscriber){.on_event = on_event, .ctx = h};
@@ -195,6 +197,7 @@ host_stop(struct host *h)
     assert_int_equal(uv_loop_close(&a->loop), 0);
     zb_history_close(a->history);
     zb_positions_free(a->positions);
+    zb_rescues_free(a->rescues);
     free(a->services);
     (void)unlink(h->db);
     (void)rmdir(h->dir);

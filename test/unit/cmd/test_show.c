@@ -249,6 +249,51 @@ test_failover_result(void **state)
 }
 
 static void
+test_rescues(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+    json_t *one;
+
+    (void)state;
+    picture_begin(&p, "rescues");
+    assert_int_equal(zb_show_rescues(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "rescues");
+    picture_begin(&p, "rescues");
+    json_array_clear(json_object_get(p.data, "rescues"));
+    assert_int_equal(zb_show_rescues(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "rescues-none");
+    picture_begin(&p, "rescues");
+    one = json_pack("{s:s, s:O}", "node", "vm1", "rescue",
+                    json_array_get(json_object_get(p.data, "rescues"), 0));
+    zb_show_rescue(&p.show, one);
+    json_decref(one);
+    picture_compare(&p, "rescue");
+}
+
+static void
+test_rejoin(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    picture_begin(&p, "rejoin");
+    zb_show_rejoin_plan(&p.show, "web", p.data);
+    json_object_set_new(p.data, "diverged", json_false());
+    zb_show_rejoin_plan(&p.show, "web", p.data);
+    zb_show_rejoin_result(&p.show, "web", p.data);
+    json_object_set_new(p.data, "rescue", json_string("web-000012-20261122T064100Z"));
+    json_object_set_new(p.data, "bytes", json_integer(222298112));
+    zb_show_rejoin_result(&p.show, "web", p.data);
+    json_object_set_new(p.data, "dropped", json_true());
+    zb_show_rejoin_result(&p.show, "web", p.data);
+    json_object_set_new(p.data, "background", json_true());
+    json_object_set_new(p.data, "text", json_string("waits for its leader"));
+    zb_show_rejoin_result(&p.show, "web", p.data);
+    picture_compare(&p, "rejoin");
+}
+
+static void
 test_lists(void **state)
 {
     struct picture p;
@@ -291,6 +336,8 @@ main(void)
         cmocka_unit_test(test_move_result),
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_failover_result),
+        cmocka_unit_test(test_rescues),
+        cmocka_unit_test(test_rejoin),
         cmocka_unit_test(test_lists),
     };
 
