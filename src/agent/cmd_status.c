@@ -9,6 +9,7 @@
 #include "agent/must.h"
 #include "agent/position.h"
 #include "agent/request.h"
+#include "agent/rescue.h"
 
 #define SILENT_MS 30000 /* reports come every 10 s */
 #define LATE_INTERVALS 3
@@ -24,10 +25,24 @@ struct look {
     bool heard; /* role and the rest are known */
     enum zb_role role;
     bool running;
-    bool modified;
+    bool changed;  /* its copy was written to, or came away otherwise, after its newest set */
+    bool diverged; /* changed, or its newest set is not of the leader's history */
     struct zb_set_ref set;
     char note[256];
 };
+
+/* The terms that the leader goes on from; NULL: nobody leads. */
+static const struct zb_lineage *
+leader_history(const struct zb_agent *a, const struct zb_core_view *view)
+{
+    if (view->leader == a->self) {
+        return &view->obs.lineage;
+    }
+    if (view->leader < ZB_NODES_MAX && view->peers[view->leader].known) {
+        return &view->peers[view->leader].report.lineage;
+    }
+    return NULL;
+}
 
 static void
 look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_core_view *view,
@@ -41,16 +56,21 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->heard = true;
         l->role = view->role;
         l->running = view->obs.running;
-        l->modified = view->obs.modified;
+        /* What is beyond the newest set may be the next one, half received: the core knows. */
+        l->changed = view->obs.modified ||
+                     strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0;
         l->set = view->obs.newest;
     } else if (l->node != ZB_NODE_NONE && view->peers[l->node].known) {
         const struct zb_core_msg *report = &view->peers[l->node].report;
         l->heard = true;
         l->role = report->role;
         l->running = report->running;
-        l->modified = report->modified;
+        l->changed = report->modified;
         l->set = report->set;
     }
+    const struct zb_lineage *history = leader_history(a, view);
+    l->diverged = l->heard && !l->leads &&
+                  (l->changed || (history != NULL && !zb_lineage_has(history, l->set.id)));
 }
 
 static bool
@@ -127,12 +147,13 @@ follower_state(struct look *l)
 {
     struct zb_set_ref newest;
 
-    if (l->modified) {
-        (void)snprintf(l->note, sizeof l->note, "changed by itself: receives nothing");
-        return "modified";
-    }
     if (ship_note(l)) {
         return "receiving";
+    }
+    if (l->diverged && l->role == ZB_ROLE_FOLLOWER) {
+        (void)snprintf(l->note, sizeof l->note, "%s",
+                       l->self ? l->view->why : "rejoin sets its writes aside");
+        return "diverged";
     }
     if (l->role != ZB_ROLE_FOLLOWER) {
         if (l->self) {
@@ -258,6 +279,7 @@ member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
     set_put(l, member, now);
     zb_json_put(member, "behind_bytes", behind_json(l, state));
     zb_json_put(member, "healthy", zb_must(json_boolean(healthy(l, state, now))));
+    zb_json_put(member, "diverged", zb_json_bool(l->diverged));
     zb_json_put(member, "note", zb_json_text(l->note));
     return member;
 }
@@ -302,11 +324,26 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
     } else {
         zb_json_append(members, member);
     }
-    if (l.heard && l.modified) {
-        warn(report,
-             "%s: the copy on %s was changed there; it receives nothing until that is undone",
-             conf->name, name);
+    if (l.diverged) {
+        warn(report, "%s: %s holds what %s's history does not contain (zbaton rejoin %s %s)",
+             conf->name, name, conf->name, conf->name, name);
     }
+}
+
+/* Of this node alone: each keeps its own. */
+static json_t *
+rescues_json(struct zb_agent *a, const char *service)
+{
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+
+    if (!zb_rescues_of(a, service, &count, &bytes)) {
+        return json_null();
+    }
+    json_t *rescues = zb_must(json_object());
+    zb_json_put(rescues, "count", zb_json_int(count));
+    zb_json_put(rescues, "bytes", zb_json_int((int64_t)bytes));
+    return rescues;
 }
 
 static json_t *
@@ -334,6 +371,7 @@ service_json(struct report *report, uint16_t service)
                 led ? zb_must(json_copy(json_object_get(json_array_get(members, 0), "state")))
                     : zb_json_text("not led"));
     zb_json_put(object, "members", members);
+    zb_json_put(object, "rescues", rescues_json(a, conf->name));
     if (!led) {
         warn(report, "%s: nobody leads: %s", conf->name, view.why);
     }

@@ -275,6 +275,35 @@ def check_commands(a):
     assert "vm2" in a.zbaton("node", "list")
 
 
+def check_failover(a, b):
+    out = a.zbaton("failover", "-n", "web", code=3)
+    assert "no reachable member" in out and "--to names one anyway" in out, out
+    out = a.zbaton("failover", "-n", "--to", "vm2", "web", code=3)  # passed on
+    assert "web is to go to vm2, after term 0:" in out and "vm2: no whole set is here" in out, out
+    assert "Nothing is lost." in out, out
+    assert "no node 'vm9'" in a.zbaton("failover", "-y", "--to", "vm9", "web", code=1)
+    assert "no node 'vm9'" in a.zbaton("failover", "-y", "--fenced", "vm1,vm9", "--to", "vm1", "web", code=1)
+    assert "not in term 7" in a.zbaton("failover", "-y", "--as-of-term", "7", "--to", "vm1", "web", code=3)
+    a.zbaton("failover", "--as-of-term", "x", "web", code=2)
+    error = json.JSONDecoder().raw_decode(a.zbaton("failover", "-nj", "web", code=3))[0]["error"]
+    assert error["word"] == "refused" and "web" in error["message"], error
+    assert raw(a, b'{"v":1,"cmd":"fenced","args":{"service":"web","node":"vm2","term":1}}\n')["rc"] != 0
+
+
+def check_rescues(a):
+    assert a.zbaton("rescue", "list") == "no rescues on vm1\n"
+    assert a.json("rescue", "list", "--node", "vm2")["node"] == "vm2"
+    assert "no rescue 'x' on vm2" in a.zbaton("rescue", "show", "x", "--node", "vm2", code=1)
+    assert "there is no ZFS" in a.zbaton("rescue", "mount", "x", code=1)
+    assert "there is no ZFS" in a.zbaton("rescue", "drop", "-y", "x", code=1)
+    assert "no rescue 'x' on vm1" in a.zbaton("rescue", "diff", "x", code=1)
+    for node in ("vm1", "vm2"):
+        out = a.zbaton("rejoin", "-n", "web", node)
+        assert f"{node} holds nothing beside the history of web" in out, out
+    assert "no node 'vm9'" in a.zbaton("rejoin", "web", "vm9", code=1)
+    wait_for("rescues in status", lambda: a.json("status", "web")["services"][0]["rescues"] == {"count": 0, "bytes": 0})
+
+
 def check_no_quorum(a, b, base):
     path = base / "services.conf"
     path.write_text(services(["vm1", "vm2"], "vm1").replace("30s", "10s"))
@@ -343,6 +372,8 @@ def run(base, programs, fake_keeper):
         check_used_token(token, base, programs, fake_keeper)
         check_apply(a, b, base)
         check_commands(a)
+        check_failover(a, b)
+        check_rescues(a)
         check_unhealthy(a, b)
         check_no_quorum(a, b, base)
         check_join(a, c)
