@@ -427,7 +427,15 @@ static void
 rescue(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 {
     uint32_t before = m->rescued;
-    for (uint32_t i = 0; i < req->manifest.entries_count; i++) {
+    if (zb_manifest_find(&req->manifest, "") == NULL) {
+        if ((req->flags & ZB_KF_WHOLE) == 0) {
+            refuse(rep, ZB_E_NOTFOUND, "nothing in common");
+            return;
+        }
+        m->rescued += m->datasets_count;
+        m->datasets_count = 0;
+    }
+    for (uint32_t i = 0; m->datasets_count > 0 && i < req->manifest.entries_count; i++) {
         const struct zb_manifest_entry *e = &req->manifest.entries[i];
         struct model_dataset *d = find(m, e->rel);
         assert_non_null(d);
@@ -437,6 +445,7 @@ rescue(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
             m->rescued++;
         }
     }
+    rep->bytes = 4096;
     rep->text = m->rescued > before ? strdup("web-000001-20261122T064100Z") : NULL;
 }
 
@@ -458,6 +467,9 @@ request(struct model *m, const struct zb_kreq *req)
         break;
     case ZB_KOP_RESCUE:
         rescue(m, req, &rep);
+        break;
+    case ZB_KOP_RESCUE_DROP:
+        assert_string_equal(req->text, "web-000001-20261122T064100Z");
         break;
     case ZB_KOP_ARRANGE:
         arrange(m, &req->manifest);

@@ -1,4 +1,4 @@
-/* An operator's order to take the lead, on the follower of two engines. */
+/* An operator's orders to take the lead and to rejoin, on the follower of two engines. */
 #include "pair.h"
 
 #include "agent/json.h"
@@ -98,7 +98,7 @@ zb_member_root(const struct zb_agent *a, uint8_t node)
 static struct zb_request order;
 
 static void
-order_give(struct host *h, json_t *args)
+order_run(struct host *h, void (*run)(struct zb_request *r), json_t *args)
 {
     json_decref(order.args);
     json_decref(answer);
@@ -108,7 +108,13 @@ order_give(struct host *h, json_t *args)
     failed_text[0] = '\0';
     passed_to = ZB_NODE_NONE;
     assert_non_null(args);
-    zb_cmd_failover(&order);
+    run(&order);
+}
+
+static void
+order_give(struct host *h, json_t *args)
+{
+    order_run(h, zb_cmd_failover, args);
 }
 
 static bool
@@ -235,6 +241,64 @@ orders_that_cannot_be(void **state)
     assert_int_equal(failed, ZB_E_STALE); /* not passed on twice */
 }
 
+static bool
+vm2_waits_without_a_base(const struct pair *w)
+{
+    return strcmp(host_view(&w->hosts[1]).why_rule, "R-rejoin-no-base") == 0;
+}
+
+/* vm2 has the tree without any snapshot that vm1 has too. */
+static void
+strangers_declare(struct pair *w)
+{
+    struct model *m = &w->hosts[1].model;
+    model_snap_add(model_dataset_add(m, "00000000-0000-4000-8000-000000000001", ""), "mine", 666);
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_waits_without_a_base));
+}
+
+static void
+a_copy_without_a_base_is_set_aside_by_order(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    strangers_declare(w);
+    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "dry_run", 1));
+    assert_true(pair_until(w, ordered));
+    assert_int_equal(failed, ZB_OK);
+    assert_true(json_is_true(json_object_get(answer, "diverged")));
+    assert_true(json_is_true(json_object_get(answer, "whole")));
+    json_t *top = json_array_get(json_object_get(answer, "datasets"), 0);
+    assert_true(json_is_null(json_object_get(top, "fork")));
+    assert_int_equal(json_integer_value(json_object_get(top, "snaps")), 1);
+    assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE], 0);
+    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:s}", "service", "web", "node", "vm2"));
+    assert_true(pair_until(w, ordered));
+    assert_string_equal(failed_text, "");
+    assert_string_equal(text_of(answer, "rescue"), "web-000001-20261122T064100Z");
+    assert_int_equal(json_integer_value(json_object_get(answer, "bytes")), 4096);
+    assert_true(json_is_false(json_object_get(answer, "dropped")));
+    assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE_DROP], 0);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s}", "service", "web"));
+    assert_true(pair_until(w, ordered));
+    assert_true(json_is_null(json_object_get(answer, "rescue")));
+}
+
+static void
+what_is_discarded_is_dropped_once_it_is_set_aside(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    strangers_declare(w);
+    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
+    assert_true(pair_until(w, ordered));
+    assert_true(json_is_true(json_object_get(answer, "dropped")));
+    assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE], 1);
+    assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE_DROP], 1);
+    assert_true(pair_until(w, vm2_follows_vm1));
+}
+
 int
 main(void)
 {
@@ -244,6 +308,8 @@ main(void)
         order_test(a_leader_that_is_up_is_not_taken_over),
         order_test(what_it_loses_is_kept_in_the_history_of_both),
         order_test(orders_that_cannot_be),
+        order_test(a_copy_without_a_base_is_set_aside_by_order),
+        order_test(what_is_discarded_is_dropped_once_it_is_set_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
