@@ -346,21 +346,40 @@ sim_check_version(struct sim *w, uint8_t node, uint8_t candidate, uint8_t servic
     }
 }
 
-/* M12: a restart of the daemon stops no service whose term goes on. */
-void
-sim_check_restart(struct sim *w, uint8_t node, const bool *running)
+/* Asked before a keeper starts: the service runs on a tree that is whole, in a term that goes on.
+ */
+bool
+sim_check_goes_on(struct sim *w, uint8_t node, uint8_t service)
 {
-    for (uint8_t i = 0; i < w->opt.services; i++) {
-        const struct sim_service *s = &w->nodes[node].services[i];
-        const struct zb_record *r = &s->record.rec;
-        bool whole = true;
-        for (uint8_t j = 0; j < w->opt.datasets; j++) {
-            const struct sim_dataset *d = &s->datasets[j];
-            whole = whole && (!d->exists || d->orphan || !d->marked || d->mount == ZB_MOUNT_RW);
-        }
-        if (running[i] && whole && r->established_term == r->granted_term && !s->running) {
-            sim_fail(w, "M12: the restart of n%u stopped service %u", node + 1, i);
-        }
+    const struct sim_service *s = &w->nodes[node].services[service];
+    bool whole = true;
+
+    for (uint8_t j = 0; j < w->opt.datasets; j++) {
+        const struct sim_dataset *d = &s->datasets[j];
+        whole = whole && (!d->exists || d->orphan || !d->marked || d->mount == ZB_MOUNT_RW);
+    }
+    return s->running && whole && s->record.rec.established_term == s->record.rec.granted_term;
+}
+
+/* M12: then the restart of the daemon does not stop it. */
+void
+sim_check_restart(struct sim *w, uint8_t node, uint8_t service, bool goes_on)
+{
+    if (goes_on && !w->nodes[node].services[service].running) {
+        sim_fail(w, "M12: the restart of n%u stopped service %u", node + 1, service);
+    }
+}
+
+/* M6: who released takes the tree again only from somebody who led it since. Asked before the
+ * promotion is recorded. */
+void
+sim_check_promote(struct sim *w, const struct sim_item *item)
+{
+    const struct zb_record *r = &w->nodes[item->node].services[item->service].record.rec;
+
+    if ((item->u.op.flags & ZB_PROMOTE_EXACT) == 0 && r->released_term > r->established_term) {
+        sim_fail(w, "M6: n%u takes service %u, having released term %lu to %s", item->node + 1,
+                 item->service, (unsigned long)r->released_term, r->released_to);
     }
 }
 

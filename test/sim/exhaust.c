@@ -1,11 +1,8 @@
 /*
  * Every interleaving: the production core and rules, two or three nodes, one service of one
- * dataset, from a cluster at rest. The search decides what happens next: which message arrives,
- * which operation of a keeper goes one stage further, which answer, transfer or restart; when a
- * clock reaches the core's next wake-up; and, up to the given numbers, a move, a write, a power
- * cut, the end of an engine. States that are equal but for names of moments (sim_state.c) are one.
- * Depth first; when something breaks, again with a smaller depth until the way there is the
- * shortest.
+ * dataset, from a cluster at rest. Of what may happen next (choice.h) everything is tried. States
+ * that are equal but for names of moments (sim_state.c) are one. Depth first; when something
+ * breaks, again with a smaller depth until the way there is the shortest.
  */
 #include "sim_state.h"
 
@@ -16,209 +13,41 @@
 #define DEPTH_MAX 4000
 #define CHANNEL_MAX 3 /* messages from one node to another; a later one is lost */
 
-enum what { CHOOSE_ITEM, CHOOSE_TICK, CHOOSE_MOVE, CHOOSE_WRITE, CHOOSE_CRASH, CHOOSE_KILL };
-
-struct choice {
-    enum what what;
-    uint8_t node;
-    uint8_t peer;
-    uint64_t order; /* of the item */
-};
-
 struct search {
     struct sim *w;
     struct sim_bounds bounds;
     struct sim_seen seen;
-    struct choice path[DEPTH_MAX];
+    struct sim_choice path[DEPTH_MAX];
     uint64_t transitions;
     unsigned depth_limit;
     unsigned deepest;
     bool shortening; /* something broke before: depths matter */
     bool found;
+    bool telling; /* each choice is printed */
 };
 
-/* ---- what may happen ---- */
-
-static struct sim_item *
-item_at(struct sim *w, uint32_t i)
+static void
+choose(struct search *x, const struct sim_choice *c, struct sim_bounds *left)
 {
-    return &w->items[w->heap[i]];
+    char label[SIM_LABEL_SIZE];
+
+    if (x->telling) {
+        sim_choice_label(x->w, c, label);
+        printf("> %s\n", label);
+    }
+    sim_choice_run(x->w, c, left);
 }
 
-/* Only the oldest message of a connection arrives next. */
 static bool
-is_oldest(struct sim *w, const struct sim_item *item)
+is_swift(const struct search *x, const struct sim_choice *c)
 {
-    for (uint32_t i = 0; i < w->heap_count; i++) {
-        const struct sim_item *other = item_at(w, i);
-        if (other->kind == SIM_MESSAGE && other->node == item->node && other->peer == item->peer &&
-            other->order < item->order) {
-            return false;
-        }
-    }
-    return true;
-}
+    const struct sim_item *item = c->what == SIM_CHOOSE_ITEM ? sim_choice_item(x->w, c) : NULL;
 
-static void
-add(struct choice *choices, unsigned *count, enum what what, uint8_t node, uint8_t peer)
-{
-    choices[(*count)++] = (struct choice){.what = what, .node = node, .peer = peer};
-}
-
-static unsigned
-choices_list(struct search *x, const struct sim_bounds *left, struct choice *choices)
-{
-    struct sim *w = x->w;
-    unsigned count = 0;
-
-    for (uint32_t i = 0; i < w->heap_count; i++) {
-        const struct sim_item *item = item_at(w, i);
-        if (item->kind != SIM_MESSAGE || is_oldest(w, item)) {
-            choices[count++] = (struct choice){
-                .what = CHOOSE_ITEM, .node = item->node, .peer = item->peer, .order = item->order};
-        }
-    }
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        const struct sim_node *node = &w->nodes[n];
-        if (left->ticks > 0 && node->engine) {
-            add(choices, &count, CHOOSE_TICK, n, 0);
-        }
-        for (uint8_t p = 0;
-             left->moves > 0 && node->services[0].running && node->engine && p < w->opt.nodes;
-             p++) {
-            if (p != n) {
-                add(choices, &count, CHOOSE_MOVE, n, p);
-            }
-        }
-        if (left->writes > 0 && node->services[0].running &&
-            node->services[0].datasets[0].mount == ZB_MOUNT_RW) {
-            add(choices, &count, CHOOSE_WRITE, n, 0);
-        }
-        if (left->crashes > 0 && node->on) {
-            add(choices, &count, CHOOSE_CRASH, n, 0);
-        }
-        if (left->kills > 0 && node->engine) {
-            add(choices, &count, CHOOSE_KILL, n, 0);
-        }
-    }
-    return count;
-}
-
-/* ---- making it happen ---- */
-
-/* Takes an item out of the heap by its number in it. */
-static void
-item_remove(struct sim *w, uint32_t at, struct sim_item *out)
-{
-    uint16_t slot = w->heap[at];
-
-    *out = w->items[slot];
-    w->heap[at] = w->heap[--w->heap_count];
-    w->free_items[w->heap_count] = slot;
-}
-
-/* What only makes the world livelier goes; so do messages of connections that are gone, reports
- * that a newer one follows, and what a connection has no room for. */
-static bool
-is_void(struct sim *w, const struct sim_item *item)
-{
-    unsigned newer = 0;
-    unsigned older = 0;
-
-    if (item->kind == SIM_SYNC || item->kind == SIM_WRITE) {
-        return true;
-    }
-    if (item->kind != SIM_MESSAGE) {
-        return !sim_item_lives(w, item);
-    }
-    if (!w->nodes[item->node].engine || item->session != w->nodes[item->node].session[item->peer]) {
-        return true;
-    }
-    for (uint32_t i = 0; i < w->heap_count; i++) {
-        const struct sim_item *other = item_at(w, i);
-        if (other->kind == SIM_MESSAGE && other->node == item->node && other->peer == item->peer) {
-            newer += other->order > item->order && other->u.msg.kind == item->u.msg.kind &&
-                     other->u.msg.term == item->u.msg.term;
-            older += other->order < item->order;
-        }
-    }
-    return newer > 0 || older >= CHANNEL_MAX;
-}
-
-static void
-purge(struct sim *w)
-{
-    struct sim_item out;
-
-    for (uint32_t i = 0; i < w->heap_count;) {
-        if (is_void(w, item_at(w, i))) {
-            item_remove(w, i, &out);
-            i = 0;
-        } else {
-            i++;
-        }
-    }
-}
-
-static void
-item_choose(struct sim *w, uint64_t order)
-{
-    struct sim_item item;
-
-    for (uint32_t i = 0; i < w->heap_count; i++) {
-        if (item_at(w, i)->order == order) {
-            item_remove(w, i, &item);
-            sim_item_run(w, &item);
-            return;
-        }
-    }
-}
-
-static void
-tick(struct sim *w, uint8_t node)
-{
-    struct sim_node *n = &w->nodes[node];
-    int64_t wait_ms = n->wake_ms - sim_local_ms(w, node);
-
-    n->clock_base_ms += wait_ms > 0 ? wait_ms : 1;
-    sim_step(w, node, &(struct zb_event){.kind = ZB_EV_TICK});
-}
-
-static void
-choose(struct search *x, const struct choice *c, struct sim_bounds *left)
-{
-    struct sim *w = x->w;
-
-    switch (c->what) {
-    case CHOOSE_ITEM:
-        item_choose(w, c->order);
-        break;
-    case CHOOSE_TICK:
-        left->ticks--;
-        tick(w, c->node);
-        break;
-    case CHOOSE_MOVE:
-        left->moves--;
-        sim_command(w, c->node, 0, ZB_CMD_MOVE, c->peer);
-        break;
-    case CHOOSE_WRITE:
-        left->writes--;
-        (void)sim_write(w, c->node, 0, 0, true);
-        break;
-    case CHOOSE_CRASH:
-        left->crashes--;
-        sim_tell(w, c->node, "power cut");
-        sim_host_crash(w, c->node);
-        sim_item_add(w, SIM_START_NODE, c->node, 0)->life = w->nodes[c->node].host_life;
-        break;
-    case CHOOSE_KILL:
-        left->kills--;
-        sim_tell(w, c->node, "engine killed");
-        sim_engine_kill(w, c->node);
-        sim_item_add(w, SIM_START_ENGINE, c->node, 0)->life = w->nodes[c->node].host_life;
-        break;
-    }
-    purge(w);
+    return item != NULL && item->kind != SIM_START_NODE && item->kind != SIM_START_KEEPER &&
+           item->kind != SIM_START_ENGINE &&
+           (item->node >= x->bounds.nodes_free ||
+            ((item->kind == SIM_SHIP || item->kind == SIM_MESSAGE) &&
+             item->peer >= x->bounds.nodes_free));
 }
 
 /* The nodes from bounds.nodes_free on are swift: what they have to do, and what is sent to them and
@@ -226,24 +55,20 @@ choose(struct search *x, const struct choice *c, struct sim_bounds *left)
 static void
 swift_run(struct search *x)
 {
-    struct sim *w = x->w;
-    struct sim_item item;
+    static const struct sim_bounds items = {.channel_max = CHANNEL_MAX};
+    struct sim_choice choices[SIM_CHOICES_MAX];
+    unsigned count;
+    unsigned i;
 
-    for (uint32_t i = 0; i < w->heap_count && !w->failed;) {
-        const struct sim_item *at = item_at(w, i);
-        bool swift =
-            at->node >= x->bounds.nodes_free ||
-            ((at->kind == SIM_SHIP || at->kind == SIM_MESSAGE) && at->peer >= x->bounds.nodes_free);
-        if (swift && at->kind != SIM_START_NODE && at->kind != SIM_START_ENGINE &&
-            (at->kind != SIM_MESSAGE || is_oldest(w, at))) {
-            item_remove(w, i, &item);
-            sim_item_run(w, &item);
-            purge(w);
-            i = 0;
-        } else {
-            i++;
+    do {
+        struct sim_bounds bounds = items;
+        count = sim_choices_list(x->w, &bounds, choices);
+        for (i = 0; i < count && !is_swift(x, &choices[i]); i++) {
         }
-    }
+        if (i < count) {
+            choose(x, &choices[i], &bounds);
+        }
+    } while (i < count && !x->w->failed);
 }
 
 /* ---- the search ---- */
@@ -251,7 +76,7 @@ swift_run(struct search *x)
 static void
 explore(struct search *x, unsigned depth, struct sim_bounds left)
 {
-    struct choice choices[256];
+    struct sim_choice choices[SIM_CHOICES_MAX];
     struct sim_bounds next;
     struct sim_saved *saved;
     unsigned count;
@@ -262,7 +87,7 @@ explore(struct search *x, unsigned depth, struct sim_bounds left)
         return;
     }
     saved = sim_state_save(x->w);
-    count = choices_list(x, &left, choices);
+    count = sim_choices_list(x->w, &left, choices);
     for (unsigned i = 0; i < count && !x->found && !x->seen.full; i++) {
         next = left;
         x->path[depth] = choices[i];
@@ -282,55 +107,38 @@ explore(struct search *x, unsigned depth, struct sim_bounds left)
     free(saved);
 }
 
-/* From a cluster at rest: led, current, nothing on its way but timers. */
-static void
-rest(struct sim *w, const struct sim_bounds *bounds)
-{
-    struct sim_options o = {
-        .seed = 1, .nodes = (uint8_t)bounds->nodes, .services = 1, .datasets = 1};
-    int64_t until_ms;
-
-    sim_init(w, &o);
-    w->healing = true;
-    while (!sim_check_alive(w) && sim_advance(w, w->now_ms + 100000)) {
-    }
-    w->conf[0].interval_ms = INT64_MAX / 4; /* no sets but those of moves and new terms */
-    w->conf[0].version++;
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        struct sim_item *item = sim_item_add(w, SIM_CONF, n, 0);
-        item->life = w->nodes[n].engine_life;
-    }
-    until_ms = w->now_ms + 60000;
-    while (sim_advance(w, until_ms)) {
-    }
-    while (!sim_check_alive(w) && sim_advance(w, w->now_ms + 100000)) {
-    }
-    w->manual = true;
-    purge(w);
-}
-
 static void
 way_print(struct search *x)
 {
-    static const char *const words[] = {"", "clock", "move", "write", "power cut", "engine killed"};
     struct sim_bounds left = x->bounds;
-    unsigned depth = x->depth_limit;
 
-    printf("%u steps lead to: %s\n", depth, x->w->failure);
     sim_close(x->w);
-    rest(x->w, &x->bounds);
-    x->w->opt.trace = true;
-    for (unsigned i = 0; i < depth; i++) {
-        const struct choice *c = &x->path[i];
-        if (c->what != CHOOSE_ITEM) {
-            printf("%3u n%u %s%s\n", i + 1, c->node + 1, words[c->what],
-                   c->what == CHOOSE_MOVE ? (const char *[]){" to n1", " to n2", " to n3"}[c->peer]
-                                          : "");
-        }
-        choose(x, c, &left);
+    sim_rest(x->w, x->bounds.nodes);
+    x->w->opt.trace = x->telling = true;
+    for (unsigned i = 0; i < x->depth_limit; i++) {
+        choose(x, &x->path[i], &left);
         swift_run(x);
     }
+    printf("%u steps lead to: %s\n", x->depth_limit, x->w->failure);
     sim_state_print(x->w);
+}
+
+static void
+result_print(const struct search *x)
+{
+    const struct sim_bounds *b = &x->bounds;
+
+    printf("exhaustive: %u nodes, %u of them swift", b->nodes, b->nodes - b->nodes_free);
+    for (unsigned k = SIM_CHOOSE_ITEM + 1; k < SIM_CHOOSE_COUNT; k++) {
+        if (b->left[k] > 0) {
+            printf(", %s %u", sim_choice_word((enum sim_what)k), b->left[k]);
+        }
+    }
+    printf(": %lu states, %lu transitions, depth %u%s\n", (unsigned long)x->seen.count,
+           (unsigned long)x->transitions, x->deepest,
+           x->found       ? ", broken"
+           : x->seen.full ? ", NOT complete: more states than fit"
+                          : ", complete");
 }
 
 bool
@@ -339,29 +147,22 @@ sim_exhaust(struct sim *w, const struct sim_bounds *bounds)
     static struct search x;
     unsigned limit = DEPTH_MAX;
     bool broken = false;
-    struct choice *shortest = NULL;
+    struct sim_choice *shortest = NULL;
 
     for (;;) {
         memset(&x, 0, sizeof(x));
         x.w = w;
         x.bounds = *bounds;
+        x.bounds.channel_max = CHANNEL_MAX;
         x.depth_limit = limit;
         x.shortening = broken;
         if (!sim_seen_open(&x.seen, bounds->states_max)) {
             printf("no memory for %lu states\n", (unsigned long)bounds->states_max);
             return false;
         }
-        rest(w, bounds);
+        sim_rest(w, bounds->nodes);
         explore(&x, 0, x.bounds);
-        printf("exhaustive: %u nodes, %u of them swift, %u moves, %u power cuts, %u ends of "
-               "engines, %u writes, %u"
-               " wake-ups: %lu states, %lu transitions, depth %u%s\n",
-               bounds->nodes, bounds->nodes - bounds->nodes_free, bounds->moves, bounds->crashes,
-               bounds->kills, bounds->writes, bounds->ticks, (unsigned long)x.seen.count,
-               (unsigned long)x.transitions, x.deepest,
-               x.found       ? ", broken"
-               : x.seen.full ? ", NOT complete: more states than fit"
-                             : ", complete");
+        result_print(&x);
         sim_seen_close(&x.seen);
         if (!x.found) {
             break;

@@ -78,6 +78,7 @@ sim_op_promote(struct sim *w, struct sim_item *item)
             struct zb_keeper_record next = s->record;
             char self[ZB_NODE_NAME_SIZE];
             char boot[ZB_UUID_SIZE];
+            sim_check_promote(w, item);
             sim_node_name(item->node, self);
             sim_uuid_text(w->nodes[item->node].host_life, boot);
             zb_rules_promoted(&next, &r.req, self, boot, item->node + 1u);

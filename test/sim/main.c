@@ -1,5 +1,5 @@
 /* zbsim: runs of the simulator by seed. See doc/simulation.md. */
-#include "sim.h"
+#include "choice.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -112,8 +112,11 @@ usage(void)
             "usage: zbsim --seeds A-B | --seed N [--trace], with [--steps N] [--stop]\n"
             "             [--mutation NAME]\n"
             "       zbsim --list-mutations\n"
+            "       zbsim --scenario NAME|PATH [--trace] [--mutation NAME]\n"
+            "       zbsim --list-scenarios\n"
             "       zbsim --exhaust [--nodes 2|3] [--nodes-free N] [--moves N] [--crashes N]\n"
-            "             [--kills N] [--writes N] [--ticks N] [--states N]\n");
+            "             [--kills N] [--keepers N] [--writes N] [--modifies N]\n"
+            "             [--repeats N] [--ticks N] [--states N]\n");
     return 2;
 }
 
@@ -163,119 +166,133 @@ mutation_run(const char *name, int argc, char **argv)
 
 /* Options with a number. */
 struct numbers {
-    unsigned long seed, steps, nodes, nodes_free, moves, crashes, kills, writes, ticks, states;
+    unsigned long seed, steps;
+    struct sim_bounds bounds;
 };
 
 static bool
 number_read(struct numbers *n, const char *name, const char *text)
 {
+    unsigned *const left = n->bounds.left;
     const struct {
         const char *name;
-        unsigned long *value;
-    } all[] = {
-        {"seed", &n->seed},       {"steps", &n->steps},
-        {"nodes", &n->nodes},     {"moves", &n->moves},
-        {"crashes", &n->crashes}, {"kills", &n->kills},
-        {"writes", &n->writes},   {"ticks", &n->ticks},
-        {"states", &n->states},   {"nodes-free", &n->nodes_free},
+        unsigned *value;
+    } bounds[] = {
+        {"nodes", &n->bounds.nodes},         {"nodes-free", &n->bounds.nodes_free},
+        {"moves", &left[SIM_CHOOSE_MOVE]},   {"crashes", &left[SIM_CHOOSE_POWER]},
+        {"kills", &left[SIM_CHOOSE_ENGINE]}, {"keepers", &left[SIM_CHOOSE_KEEPER]},
+        {"writes", &left[SIM_CHOOSE_WRITE]}, {"repeats", &left[SIM_CHOOSE_REPEAT]},
+        {"ticks", &left[SIM_CHOOSE_CLOCK]},  {"modifies", &left[SIM_CHOOSE_MODIFY]},
     };
     char *end;
+    unsigned long value = strtoul(text, &end, 10);
 
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        if (strcmp(all[i].name, name) == 0) {
-            *all[i].value = strtoul(text, &end, 10);
-            return *text != '\0' && *end == '\0';
+    if (*text == '\0' || *end != '\0') {
+        return false;
+    }
+    if (strcmp(name, "seed") == 0) {
+        n->seed = value;
+    } else if (strcmp(name, "steps") == 0) {
+        n->steps = value;
+    } else if (strcmp(name, "states") == 0) {
+        n->bounds.states_max = value;
+    }
+    for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+        if (strcmp(bounds[i].name, name) == 0) {
+            *bounds[i].value = (unsigned)value;
         }
     }
-    return false;
+    return true;
 }
 
-static int
-exhaust(const struct numbers *n)
-{
-    struct sim_bounds bounds = {.nodes = (unsigned)n->nodes,
-                                .nodes_free = (unsigned)n->nodes_free,
-                                .moves = (unsigned)n->moves,
-                                .crashes = (unsigned)n->crashes,
-                                .kills = (unsigned)n->kills,
-                                .writes = (unsigned)n->writes,
-                                .ticks = (unsigned)n->ticks,
-                                .states_max = n->states};
+struct arguments {
+    struct numbers n;
+    uint64_t from;
+    uint64_t to;
+    bool exhaustive;
+    bool trace;
+    bool stop; /* at the first failure */
+    const char *scenario;
+};
 
-    if (n->nodes < 2 || n->nodes > 3) {
+/* What the arguments ask for. */
+static int
+run(struct arguments *a)
+{
+    if (a->scenario != NULL) {
+        return (int)sim_scenario_run(&world, a->scenario, a->trace);
+    }
+    if (a->exhaustive && (a->n.bounds.nodes < 2 || a->n.bounds.nodes > 3)) {
         return usage();
     }
-    return sim_exhaust(&world, &bounds) ? 0 : 1;
+    if (a->exhaustive) {
+        return sim_exhaust(&world, &a->n.bounds) ? 0 : 1;
+    }
+    if (a->n.seed != 0) {
+        a->from = a->to = a->n.seed;
+    }
+    return a->from == 0 ? usage()
+                        : seeds_run(a->from, a->to, (uint32_t)a->n.steps, a->trace, a->stop);
 }
+
+static const struct option options[] = {
+    {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 'n'},
+    {"steps", required_argument, NULL, 'n'},    {"trace", no_argument, NULL, 't'},
+    {"stop", no_argument, NULL, 'e'},           {"mutation", required_argument, NULL, 'm'},
+    {"list-mutations", no_argument, NULL, 'l'}, {"scenario", required_argument, NULL, 'c'},
+    {"list-scenarios", no_argument, NULL, 'L'}, {"exhaust", no_argument, NULL, 'x'},
+    {"nodes", required_argument, NULL, 'n'},    {"nodes-free", required_argument, NULL, 'n'},
+    {"moves", required_argument, NULL, 'n'},    {"crashes", required_argument, NULL, 'n'},
+    {"kills", required_argument, NULL, 'n'},    {"keepers", required_argument, NULL, 'n'},
+    {"writes", required_argument, NULL, 'n'},   {"modifies", required_argument, NULL, 'n'},
+    {"repeats", required_argument, NULL, 'n'},  {"ticks", required_argument, NULL, 'n'},
+    {"states", required_argument, NULL, 'n'},   {NULL, 0, NULL, 0},
+};
 
 int
 main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},
-        {"seed", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'n'},
-        {"trace", no_argument, NULL, 't'},
-        {"stop", no_argument, NULL, 'e'},
-        {"mutation", required_argument, NULL, 'm'},
-        {"list-mutations", no_argument, NULL, 'l'},
-        {"exhaust", no_argument, NULL, 'x'},
-        {"nodes", required_argument, NULL, 'n'},
-        {"nodes-free", required_argument, NULL, 'n'},
-        {"moves", required_argument, NULL, 'n'},
-        {"crashes", required_argument, NULL, 'n'},
-        {"kills", required_argument, NULL, 'n'},
-        {"writes", required_argument, NULL, 'n'},
-        {"ticks", required_argument, NULL, 'n'},
-        {"states", required_argument, NULL, 'n'},
-        {NULL, 0, NULL, 0},
-    };
-    struct numbers n = {
-        .steps = 20000, .nodes = 3, .nodes_free = 2, .moves = 1, .states = 20000000};
-    uint64_t from = 0;
-    uint64_t to = 0;
-    bool exhaustive = false;
-    bool trace = false;
-    bool stop = false; /* at the first failure */
+    struct arguments a = {.n = {.steps = 20000,
+                                .bounds = {.nodes = 3,
+                                           .nodes_free = 2,
+                                           .left = {[SIM_CHOOSE_MOVE] = 1},
+                                           .states_max = 20000000}}};
     int which = 0;
     int c;
 
     while ((c = getopt_long(argc, argv, "", options, &which)) != -1) {
         switch (c) {
         case 's':
-            if (sscanf(optarg, "%lu-%lu", &from, &to) != 2 || from > to || from == 0) {
+            if (sscanf(optarg, "%lu-%lu", &a.from, &a.to) != 2 || a.from > a.to || a.from == 0) {
                 return usage();
             }
             break;
         case 'n':
-            if (!number_read(&n, options[which].name, optarg)) {
+            if (!number_read(&a.n, options[which].name, optarg)) {
                 return usage();
             }
             break;
         case 't':
-            trace = true;
+            a.trace = true;
             break;
         case 'e':
-            stop = true;
+            a.stop = true;
             break;
         case 'm':
             return mutation_run(optarg, argc, argv);
         case 'l':
             return mutations_list();
+        case 'c':
+            a.scenario = optarg;
+            break;
+        case 'L':
+            return sim_scenarios_list() ? 0 : 2;
         case 'x':
-            exhaustive = true;
+            a.exhaustive = true;
             break;
         default:
             return usage();
         }
     }
-    if (exhaustive && optind == argc) {
-        return exhaust(&n);
-    }
-    from = n.seed != 0 ? n.seed : from;
-    to = n.seed != 0 ? n.seed : to;
-    if (from == 0 || optind != argc) {
-        return usage();
-    }
-    return seeds_run(from, to, (uint32_t)n.steps, trace, stop);
+    return optind == argc ? run(&a) : usage();
 }

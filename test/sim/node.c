@@ -86,7 +86,6 @@ void
 sim_keeper_start(struct sim *w, uint8_t node)
 {
     struct sim_node *n = &w->nodes[node];
-    bool running[SIM_SERVICES];
 
     if (n->keeper) {
         return;
@@ -95,10 +94,10 @@ sim_keeper_start(struct sim *w, uint8_t node)
     n->keeper = true;
     n->keeper_life = ++n->lives;
     for (uint8_t i = 0; i < w->opt.services; i++) {
-        running[i] = n->services[i].running;
+        bool goes_on = sim_check_goes_on(w, node, i);
         sim_keeper_settle(w, node, i);
+        sim_check_restart(w, node, i, goes_on);
     }
-    sim_check_restart(w, node, running);
     sim_item_add(w, SIM_START_ENGINE, node, 10 + (int64_t)sim_random(w, 200))->life = n->host_life;
 }
 

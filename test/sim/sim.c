@@ -92,19 +92,27 @@ sim_item_add(struct sim *w, enum sim_kind kind, uint8_t node, int64_t delay_ms)
     return item;
 }
 
+void
+sim_item_remove(struct sim *w, uint32_t at, struct sim_item *out)
+{
+    uint16_t slot = w->heap[at];
+
+    *out = w->items[slot];
+    w->heap[at] = w->heap[--w->heap_count];
+    w->free_items[w->heap_count] = slot;
+    if (at < w->heap_count) {
+        heap_down(w, at);
+        heap_up(w, at);
+    }
+}
+
 static bool
 item_take(struct sim *w, int64_t until_ms, struct sim_item *out)
 {
-    uint16_t slot;
-
     if (w->heap_count == 0 || w->items[w->heap[0]].at_ms > until_ms) {
         return false;
     }
-    slot = w->heap[0];
-    *out = w->items[slot];
-    w->heap[0] = w->heap[--w->heap_count];
-    w->free_items[w->heap_count] = slot;
-    heap_down(w, 0);
+    sim_item_remove(w, 0, out);
     return true;
 }
 
@@ -514,16 +522,10 @@ sim_close(struct sim *w)
 }
 
 bool
-sim_run(struct sim *w)
+sim_end(struct sim *w)
 {
     int64_t until_ms;
 
-    while (!w->failed && (w->steps < w->opt.steps || (w->opt.fault_ms > 0 && w->faults < 20)) &&
-           w->versions_count < SIM_VERSIONS - 1000) {
-        if (!sim_advance(w, w->now_ms + 3600000)) {
-            sim_fail(w, "liveness: nothing is going to happen any more");
-        }
-    }
     sim_heal(w);
     until_ms = w->now_ms + HEAL_MS;
     while (!w->failed && !sim_check_alive(w)) {
@@ -538,4 +540,16 @@ sim_run(struct sim *w)
                  "S4: a write that a failover left behind is in no rescue and not in the history");
     }
     return !w->failed;
+}
+
+bool
+sim_run(struct sim *w)
+{
+    while (!w->failed && (w->steps < w->opt.steps || (w->opt.fault_ms > 0 && w->faults < 20)) &&
+           w->versions_count < SIM_VERSIONS - 1000) {
+        if (!sim_advance(w, w->now_ms + 3600000)) {
+            sim_fail(w, "liveness: nothing is going to happen any more");
+        }
+    }
+    return sim_end(w);
 }

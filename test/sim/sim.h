@@ -268,7 +268,7 @@ struct sim {
     uint64_t asked_version[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* at, by: of the last question */
     int64_t heal_order_ms;          /* an operator looks after what waits for an order */
     bool healing;                   /* no new faults, no commands */
-    bool manual;                    /* nothing happens by chance: the search decides (exhaust.c) */
+    bool manual;                    /* nothing happens by chance (choice.h) */
     bool cut[SIM_NODES][SIM_NODES]; /* from, to */
     struct zb_core_conf conf[SIM_SERVICES];
     uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
@@ -317,6 +317,8 @@ void sim_close(struct sim *w);
 /* Runs until options.steps core steps were made, then heals everything and waits for liveness.
  * False: an invariant broke or liveness failed; w->failure says it. */
 bool sim_run(struct sim *w);
+/* Its end: everything is healed, then liveness. */
+bool sim_end(struct sim *w);
 /* The next thing that is due happens; false when nothing is left before until_ms. */
 bool sim_advance(struct sim *w, int64_t until_ms);
 /* Whether what the item belongs to is still there. */
@@ -326,6 +328,8 @@ void sim_step(struct sim *w, uint8_t node, struct zb_event *ev);
 uint32_t sim_random(struct sim *w, uint32_t below);
 bool sim_chance(struct sim *w, uint32_t per_mille);
 struct sim_item *sim_item_add(struct sim *w, enum sim_kind kind, uint8_t node, int64_t delay_ms);
+/* Takes one out of the heap by its number there. */
+void sim_item_remove(struct sim *w, uint32_t at, struct sim_item *out);
 int64_t sim_local_ms(const struct sim *w, uint8_t node);
 
 /* ---- node.c: hosts and their processes ---- */
@@ -455,26 +459,12 @@ void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_set(struct sim *w, const struct sim_manifest *made);
 void sim_check_message(struct sim *w, uint8_t node, uint8_t service, const struct zb_core_msg *msg);
 void sim_check_version(struct sim *w, uint8_t node, uint8_t candidate, uint8_t service);
-void sim_check_restart(struct sim *w, uint8_t node, const bool *running);
+void sim_check_promote(struct sim *w, const struct sim_item *promote);
+bool sim_check_goes_on(struct sim *w, uint8_t node, uint8_t service);
+void sim_check_restart(struct sim *w, uint8_t node, uint8_t service, bool goes_on);
 void sim_check_grant(struct sim *w, uint8_t node, uint8_t service,
                      const struct zb_keeper_record *before);
 bool sim_check_alive(struct sim *w);
-
-/* ---- exhaust.c ---- */
-
-/* Every interleaving of what its options allow. False: an invariant broke; printed with the
- * shortest way there. */
-struct sim_bounds {
-    unsigned nodes;
-    unsigned nodes_free; /* the first ones; the others do at once what they have to do */
-    unsigned moves;
-    unsigned crashes; /* of hosts */
-    unsigned kills;   /* of engines */
-    unsigned writes;
-    unsigned ticks; /* of one node after the other, in all */
-    uint64_t states_max;
-};
-bool sim_exhaust(struct sim *w, const struct sim_bounds *bounds);
 
 /* ---- story.c ---- */
 

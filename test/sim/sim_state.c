@@ -325,6 +325,7 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
     put(&h, (uint64_t)item->node | (uint64_t)item->peer << 8 | (uint64_t)item->stage << 16);
     switch (item->kind) {
     case SIM_MESSAGE:
+        put(&h, item->session == 0);
         put_msg(&h, &item->u.msg);
         break;
     case SIM_OP:
@@ -365,8 +366,9 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
     struct sim_hash h = {1, 2};
     struct sim_hash items = {0, 0};
 
-    put(&h, (uint64_t)left->moves | (uint64_t)left->crashes << 8 | (uint64_t)left->kills << 16 |
-                (uint64_t)left->writes << 24 | (uint64_t)left->ticks << 32);
+    for (unsigned i = 0; i < SIM_CHOOSE_COUNT; i++) {
+        put(&h, left->left[i]);
+    }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         put_node(&h, w, n);
     }
@@ -376,7 +378,8 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
         for (uint32_t j = 0; item->kind == SIM_MESSAGE && j < w->heap_count; j++) {
             const struct sim_item *other = &w->items[w->heap[j]];
             place += other->kind == SIM_MESSAGE && other->node == item->node &&
-                     other->peer == item->peer && other->order < item->order;
+                     other->peer == item->peer && other->session == item->session &&
+                     other->order < item->order;
         }
         struct sim_hash one = item_hash(w, item, place);
         items.a += one.a;

@@ -5,7 +5,7 @@
 #ifndef SIM_STATE_H
 #define SIM_STATE_H
 
-#include "sim.h"
+#include "choice.h"
 
 struct sim_saved;
 
