@@ -232,10 +232,11 @@ static void
 asked_names(const struct failover *f, char *buf, size_t size)
 {
     buf[0] = '\0';
-    for (uint8_t n = 0; n < f->r->a->nodes_count; n++) {
+    for (uint32_t n = 0; n < f->r->a->nodes_count; n++) {
         if ((f->asked & (UINT32_C(1) << n)) != 0) {
             size_t used = strlen(buf);
-            (void)snprintf(buf + used, size - used, "%s%s", used > 0 ? "," : "", node_name(f, n));
+            (void)snprintf(buf + used, size - used, "%s%s", used > 0 ? "," : "",
+                           node_name(f, (uint8_t)n));
         }
     }
 }

@@ -57,8 +57,8 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->role = view->role;
         l->running = view->obs.running;
         /* What is beyond the newest set may be the next one, half received: the core knows. */
-        l->changed = view->obs.modified ||
-                     strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0;
+        l->changed =
+            view->obs.modified || strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0;
         l->set = view->obs.newest;
     } else if (l->node != ZB_NODE_NONE && view->peers[l->node].known) {
         const struct zb_core_msg *report = &view->peers[l->node].report;

@@ -33,7 +33,7 @@ terms_look(struct gather *g)
 
     term_look(g, view->obs.learned_term, view->obs.learned_leader, &view->obs.lineage);
     g->suspects = view->obs.suspects;
-    for (uint8_t n = 0; n < g->a->nodes_count; n++) {
+    for (uint32_t n = 0; n < g->a->nodes_count; n++) {
         const struct zb_core_peer_view *p = &view->peers[n];
         if (n != g->a->self && p->known) {
             term_look(g, p->report.learned_term, p->report.learned_leader, &p->report.lineage);

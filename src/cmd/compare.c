@@ -65,11 +65,20 @@ content_equal(const struct walk *w, int one, int other, bool *equal)
     }
 }
 
+/* Two entries of one name, and what fstatat(2) says of them. */
+struct entries {
+    const char *name;
+    int one; /* the directories that they are in */
+    int other;
+    struct stat a;
+    struct stat b;
+};
+
 static enum zb_rc
-file_equal(const struct walk *w, int one, int other, const char *name, bool *equal)
+file_equal(const struct walk *w, const struct entries *e, bool *equal)
 {
-    int left = file_open(one, name, 0);
-    int right = left < 0 ? -1 : file_open(other, name, 0);
+    int left = file_open(e->one, e->name, 0);
+    int right = left < 0 ? -1 : file_open(e->other, e->name, 0);
     enum zb_rc rc = right < 0 ? failed(w, "open") : content_equal(w, left, right, equal);
     if (left >= 0) {
         (void)close(left);
@@ -81,11 +90,11 @@ file_equal(const struct walk *w, int one, int other, const char *name, bool *equ
 }
 
 static enum zb_rc
-link_equal(const struct walk *w, int one, int other, const char *name, bool *equal)
+link_equal(const struct walk *w, const struct entries *e, bool *equal)
 {
     static char left[ZB_PATH_SIZE * 4], right[ZB_PATH_SIZE * 4];
-    ssize_t n = readlinkat(one, name, left, sizeof left);
-    ssize_t m = n < 0 ? n : readlinkat(other, name, right, sizeof right);
+    ssize_t n = readlinkat(e->one, e->name, left, sizeof left);
+    ssize_t m = n < 0 ? n : readlinkat(e->other, e->name, right, sizeof right);
     if (n < 0 || m < 0) {
         return failed(w, "read link");
     }
@@ -95,22 +104,21 @@ link_equal(const struct walk *w, int one, int other, const char *name, bool *equ
 
 /* Neither is a directory. */
 static enum zb_rc
-entry_equal(const struct walk *w, int one, int other, const char *name, const struct stat *a,
-            const struct stat *b, bool *equal)
+entry_equal(const struct walk *w, const struct entries *e, bool *equal)
 {
-    *equal = (a->st_mode & S_IFMT) == (b->st_mode & S_IFMT);
+    *equal = (e->a.st_mode & S_IFMT) == (e->b.st_mode & S_IFMT);
     if (!*equal) {
         return ZB_OK;
     }
-    switch (a->st_mode & S_IFMT) {
+    switch (e->a.st_mode & S_IFMT) {
     case S_IFREG:
-        *equal = a->st_size == b->st_size;
-        return *equal && a->st_size > 0 ? file_equal(w, one, other, name, equal) : ZB_OK;
+        *equal = e->a.st_size == e->b.st_size;
+        return *equal && e->a.st_size > 0 ? file_equal(w, e, equal) : ZB_OK;
     case S_IFLNK:
-        return link_equal(w, one, other, name, equal);
+        return link_equal(w, e, equal);
     case S_IFCHR:
     case S_IFBLK:
-        *equal = a->st_rdev == b->st_rdev;
+        *equal = e->a.st_rdev == e->b.st_rdev;
         return ZB_OK;
     default:
         return ZB_OK;
@@ -156,33 +164,33 @@ tell(const struct walk *w, char change, const struct stat *st)
 static enum zb_rc
 entry_compare(struct walk *w, int one, int other, const char *name)
 {
-    struct stat a, b;
+    struct entries e = {.name = name, .one = one, .other = other};
     bool equal = false;
 
-    if (fstatat(one, name, &a, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (fstatat(one, name, &e.a, AT_SYMLINK_NOFOLLOW) != 0) {
         return failed(w, "look at");
     }
-    bool there = other >= 0 && fstatat(other, name, &b, AT_SYMLINK_NOFOLLOW) == 0;
+    bool there = other >= 0 && fstatat(other, name, &e.b, AT_SYMLINK_NOFOLLOW) == 0;
     if (!there && other >= 0 && errno != ENOENT) {
         return failed(w, "look at");
     }
-    if (S_ISDIR(a.st_mode)) {
-        bool both = there && S_ISDIR(b.st_mode);
-        if (a.st_dev != w->dev) {
+    if (S_ISDIR(e.a.st_mode)) {
+        bool both = there && S_ISDIR(e.b.st_mode);
+        if (e.a.st_dev != w->dev) {
             return ZB_OK; /* another dataset, which is compared by itself */
         }
         if (!both) {
-            tell(w, there ? 'M' : '+', &a);
+            tell(w, there ? 'M' : '+', &e.a);
         }
         return below_compare(w, one, both ? other : -1, name);
     }
     if (!there) {
-        tell(w, '+', &a);
+        tell(w, '+', &e.a);
         return ZB_OK;
     }
-    enum zb_rc rc = entry_equal(w, one, other, name, &a, &b, &equal);
+    enum zb_rc rc = entry_equal(w, &e, &equal);
     if (rc == ZB_OK && !equal) {
-        tell(w, 'M', &a);
+        tell(w, 'M', &e.a);
     }
     return rc;
 }
