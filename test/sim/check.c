@@ -408,8 +408,8 @@ sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_
     for (uint8_t n = 0; n < w->opt.nodes && !w->conf[service].backup[node]; n++) {
         const struct sim_dataset *other = sim_dataset_by_uuid(w, n, service, d->uuid);
         bool put_back = w->image.taken && w->image.node == n; /* who was told is not where it was */
-        if (n != node && !put_back && !w->destroyed[service][d->uuid] && other != NULL && !other->partial &&
-            !other->orphan && other->snaps_count > 0 &&
+        if (n != node && !put_back && !w->destroyed[service][d->uuid] && other != NULL &&
+            !other->partial && !other->orphan && other->snaps_count > 0 &&
             other->snaps[other->snaps_count - 1].guid == gone->guid) {
             sim_fail(w, "S5: n%u pruned the set %lu/%lu of service %u that n%u stands on", node + 1,
                      (unsigned long)gone->id.term, (unsigned long)gone->id.seq, service, n + 1);

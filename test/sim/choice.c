@@ -241,6 +241,39 @@ repeat_run(struct sim *w, uint8_t node, uint8_t peer)
     late->u.msg = first->u.msg;
 }
 
+static void
+failover_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    (void)peer;
+    w->opt.failovers =
+        1; /* there may be some: what waits for an order is looked after at the end */
+    (void)sim_failover(w, node, 0, false);
+}
+
+static void
+seize_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    (void)peer;
+    w->opt.failovers = 1;
+    (void)sim_failover(w, node, 0, true);
+}
+
+static bool
+can_fence(const struct sim *w, uint8_t node, uint8_t peer)
+{
+    return w->nodes[node].engine && !w->nodes[peer].on;
+}
+
+/* About the term that the candidate has granted itself, thus asks for. */
+static void
+fenced_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    struct sim_item item = {.node = node, .peer = peer};
+
+    item.u.told.term = w->nodes[node].services[0].record.rec.granted_term;
+    sim_fence_look(w, &item);
+}
+
 static const struct {
     const char *word;
     bool of_two; /* nodes */
@@ -255,6 +288,9 @@ static const struct {
     [SIM_CHOOSE_ENGINE] = {"kill-engine", false, has_engine, kill_engine_run},
     [SIM_CHOOSE_KEEPER] = {"kill-keeper", false, has_keeper, kill_keeper_run},
     [SIM_CHOOSE_REPEAT] = {"repeat", true, can_repeat, repeat_run},
+    [SIM_CHOOSE_FAILOVER] = {"failover", false, has_engine, failover_run},
+    [SIM_CHOOSE_SEIZE] = {"seize", false, has_engine, seize_run},
+    [SIM_CHOOSE_FENCED] = {"fenced", true, can_fence, fenced_run},
 };
 
 const char *
@@ -353,11 +389,17 @@ item_label(const struct sim_item *item, char *out)
         [ZB_MSG_GRANT_ANSWER] = "grant-answer",
         [ZB_MSG_RELEASED] = "released",
         [ZB_MSG_RELEASE_ASK] = "release-ask",
+        [ZB_MSG_FORWARD_ASK] = "forward-ask",
+        [ZB_MSG_FORWARD_ANSWER] = "forward-answer",
     };
     static const char *const words[] = {
-        [SIM_RECEIVED] = "received",         [SIM_CONF] = "declaration",
-        [SIM_START_NODE] = "start-host",     [SIM_START_KEEPER] = "start-keeper",
-        [SIM_START_ENGINE] = "start-engine", [SIM_LINK] = "link",
+        [SIM_RECEIVED] = "received",
+        [SIM_CONF] = "declaration",
+        [SIM_DIVERGED] = "diverged",
+        [SIM_START_NODE] = "start-host",
+        [SIM_START_KEEPER] = "start-keeper",
+        [SIM_START_ENGINE] = "start-engine",
+        [SIM_LINK] = "link",
     };
     unsigned node = item->node + 1u;
     unsigned peer = item->peer + 1u;

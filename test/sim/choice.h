@@ -25,6 +25,9 @@ enum sim_what {
     SIM_CHOOSE_ENGINE,
     SIM_CHOOSE_KEEPER,
     SIM_CHOOSE_REPEAT,
+    SIM_CHOOSE_FAILOVER, /* an order to take the lead */
+    SIM_CHOOSE_SEIZE,    /* the same with --allow-data-loss */
+    SIM_CHOOSE_FENCED,   /* a true statement to the candidate that a node is off */
     SIM_CHOOSE_COUNT
 };
 

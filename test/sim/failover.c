@@ -35,7 +35,7 @@ sim_fence_wanted(struct sim *w, uint8_t node, uint8_t service, uint8_t peer, uin
 {
     struct sim_item *item;
 
-    if (peer >= w->opt.nodes) {
+    if (peer >= w->opt.nodes || w->manual) {
         return;
     }
     item = sim_item_add(w, SIM_FENCE, node, 100 + (int64_t)sim_random(w, 3000));

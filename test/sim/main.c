@@ -178,11 +178,19 @@ number_read(struct numbers *n, const char *name, const char *text)
         const char *name;
         unsigned *value;
     } bounds[] = {
-        {"nodes", &n->bounds.nodes},         {"nodes-free", &n->bounds.nodes_free},
-        {"moves", &left[SIM_CHOOSE_MOVE]},   {"crashes", &left[SIM_CHOOSE_POWER]},
-        {"kills", &left[SIM_CHOOSE_ENGINE]}, {"keepers", &left[SIM_CHOOSE_KEEPER]},
-        {"writes", &left[SIM_CHOOSE_WRITE]}, {"repeats", &left[SIM_CHOOSE_REPEAT]},
-        {"ticks", &left[SIM_CHOOSE_CLOCK]},  {"modifies", &left[SIM_CHOOSE_MODIFY]},
+        {"nodes", &n->bounds.nodes},
+        {"nodes-free", &n->bounds.nodes_free},
+        {"moves", &left[SIM_CHOOSE_MOVE]},
+        {"crashes", &left[SIM_CHOOSE_POWER]},
+        {"kills", &left[SIM_CHOOSE_ENGINE]},
+        {"keepers", &left[SIM_CHOOSE_KEEPER]},
+        {"writes", &left[SIM_CHOOSE_WRITE]},
+        {"repeats", &left[SIM_CHOOSE_REPEAT]},
+        {"ticks", &left[SIM_CHOOSE_CLOCK]},
+        {"modifies", &left[SIM_CHOOSE_MODIFY]},
+        {"failovers", &left[SIM_CHOOSE_FAILOVER]},
+        {"seizures", &left[SIM_CHOOSE_SEIZE]},
+        {"fences", &left[SIM_CHOOSE_FENCED]},
     };
     char *end;
     unsigned long value = strtoul(text, &end, 10);
@@ -236,17 +244,31 @@ run(struct arguments *a)
 }
 
 static const struct option options[] = {
-    {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 'n'},
-    {"steps", required_argument, NULL, 'n'},    {"trace", no_argument, NULL, 't'},
-    {"stop", no_argument, NULL, 'e'},           {"mutation", required_argument, NULL, 'm'},
-    {"list-mutations", no_argument, NULL, 'l'}, {"scenario", required_argument, NULL, 'c'},
-    {"list-scenarios", no_argument, NULL, 'L'}, {"exhaust", no_argument, NULL, 'x'},
-    {"nodes", required_argument, NULL, 'n'},    {"nodes-free", required_argument, NULL, 'n'},
-    {"moves", required_argument, NULL, 'n'},    {"crashes", required_argument, NULL, 'n'},
-    {"kills", required_argument, NULL, 'n'},    {"keepers", required_argument, NULL, 'n'},
-    {"writes", required_argument, NULL, 'n'},   {"modifies", required_argument, NULL, 'n'},
-    {"repeats", required_argument, NULL, 'n'},  {"ticks", required_argument, NULL, 'n'},
-    {"states", required_argument, NULL, 'n'},   {NULL, 0, NULL, 0},
+    {"seeds", required_argument, NULL, 's'},
+    {"seed", required_argument, NULL, 'n'},
+    {"steps", required_argument, NULL, 'n'},
+    {"trace", no_argument, NULL, 't'},
+    {"stop", no_argument, NULL, 'e'},
+    {"mutation", required_argument, NULL, 'm'},
+    {"list-mutations", no_argument, NULL, 'l'},
+    {"scenario", required_argument, NULL, 'c'},
+    {"list-scenarios", no_argument, NULL, 'L'},
+    {"exhaust", no_argument, NULL, 'x'},
+    {"nodes", required_argument, NULL, 'n'},
+    {"nodes-free", required_argument, NULL, 'n'},
+    {"moves", required_argument, NULL, 'n'},
+    {"crashes", required_argument, NULL, 'n'},
+    {"kills", required_argument, NULL, 'n'},
+    {"keepers", required_argument, NULL, 'n'},
+    {"writes", required_argument, NULL, 'n'},
+    {"modifies", required_argument, NULL, 'n'},
+    {"repeats", required_argument, NULL, 'n'},
+    {"ticks", required_argument, NULL, 'n'},
+    {"failovers", required_argument, NULL, 'n'},
+    {"seizures", required_argument, NULL, 'n'},
+    {"fences", required_argument, NULL, 'n'},
+    {"states", required_argument, NULL, 'n'},
+    {NULL, 0, NULL, 0},
 };
 
 int

@@ -236,6 +236,35 @@ put_move(struct sim_hash *h, const struct move *m, int64_t now_ms)
 }
 
 static void
+put_asking(struct sim_hash *h, const struct asking *a, unsigned nodes, int64_t now_ms)
+{
+    put(h, (uint64_t)a->failover | a->exact << 1 | (uint64_t)a->fenced << 8 |
+               (uint64_t)a->lineage_leader << 40);
+    put(h, a->majority_at.ms != 0);
+    put_ahead(h, (struct zb_mono){a->majority_at.ms + ZB_COLLECT_MS}, now_ms);
+    put(h, a->lineage_term);
+    put_lineage(h, &a->lineage);
+    for (unsigned n = 0; n < nodes; n++) {
+        put_set(h, &a->at[n]);
+    }
+}
+
+static void
+put_failover(struct sim_hash *h, const struct failover *f, int64_t now_ms)
+{
+    put(h, f->command_id);
+    put(h, (uint64_t)f->step | f->allow_loss << 8 | f->looked << 9 | (uint64_t)f->told << 16 |
+               (uint64_t)f->from << 40 | (uint64_t)f->tries << 48);
+    put(h, f->term << 32 | f->useless);
+    put_set(h, &f->best);
+    put_ahead(h, (struct zb_mono){f->begun_at.ms + ZB_MAJORITY_MS}, now_ms);
+    put_ahead(h, f->fence_by, now_ms);
+    put_ahead(h, f->ask_at, now_ms);
+    put_ahead(h, f->answer_by, now_ms);
+    put_ahead(h, f->deadline, now_ms);
+}
+
+static void
 put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t now_ms)
 {
     const struct svc *s = core->services;
@@ -261,6 +290,13 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
         (uint64_t)s->ask.planned | (uint64_t)s->ask.granted << 8 | (uint64_t)s->ask.suspects << 32);
     put_set(h, &s->ask.set);
     put_ahead(h, s->ask.again_at, now_ms);
+    put_asking(h, &s->ask, nodes, now_ms);
+    put_failover(h, &s->failover, now_ms);
+    put(h, (uint64_t)s->rejoin.wanted | s->rejoin.common << 1 | s->rejoin.ordered << 2 |
+               (uint64_t)s->rejoin.leader << 8 | s->rejoin.term << 16);
+    put_set(h, &s->rejoin.set);
+    put(h, s->modified_looks > 0);
+    put_set(h, &s->unchanged_at);
     put(h, s->next_seq);
     put_move(h, &s->move, now_ms);
     put_msg(h, &s->reported);
@@ -294,6 +330,10 @@ put_node(struct sim_hash *h, const struct sim *w, uint8_t node)
         put(h, sim_connected(w, node, i));
     }
     put(h, n->nonce);
+    put(h, n->off_ms >= w->majority[0].at_ms); /* what M4 is checked by */
+    put(h, (uint64_t)w->allow_loss[node][0] | (uint64_t)s->fork.leader << 8 |
+               (uint64_t)s->fork.count << 16 | s->fork.term << 24);
+    put(h, s->fork.guids[0]);
     put_bytes(h, &s->record, sizeof(s->record));
     put_dataset(h, &s->datasets[0]);
     put(h, (uint64_t)s->running | (uint64_t)s->stage << 8 | (uint64_t)s->settled << 16 |
@@ -347,12 +387,15 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
         put(&h, is_waited_for(w, item->node, item->u.ship.id));
         put(&h, item->session == w->nodes[item->node].session[item->peer]);
         put(&h, item->u.ship.epoch == w->nodes[item->peer].services[item->service].receive_epoch);
-        put(&h, item->u.ship.term << 8 | item->u.ship.receiving);
+        put(&h, item->u.ship.term << 8 | item->u.ship.receiving << 1 | item->u.ship.forward);
         put(&h, item->u.ship.snap.guid);
         put_set(&h, &item->u.ship.set);
         break;
     case SIM_RECEIVED:
         put_set(&h, &item->u.set);
+        break;
+    case SIM_DIVERGED:
+        put(&h, item->u.told.term << 1 | item->u.told.common);
         break;
     default:
         break;
@@ -369,6 +412,7 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
     for (unsigned i = 0; i < SIM_CHOOSE_COUNT; i++) {
         put(&h, left->left[i]);
     }
+    put(&h, w->majority[0].term);
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         put_node(&h, w, n);
     }
