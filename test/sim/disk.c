@@ -64,6 +64,17 @@ sim_dataset_lazy_end(struct sim *w, uint8_t node, uint8_t service, uint8_t datas
     }
 }
 
+bool
+sim_lazily_held(const struct sim *w, const struct sim_service *s)
+{
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        if (s->datasets[i].exists && s->datasets[i].lazy) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 sim_dataset_crash(struct sim_dataset *d)
 {

@@ -1,9 +1,8 @@
 /* Operations of the keeper on one simulated host. What may be done and what the record becomes is
  * decided by the production rules (keeper/rules.h); what is here is their order and their effects,
- * as src/keeper/op_*.c has them. */
+ * as src/keeper/op_*.c has them. When they are done is in dispatch.c. */
 #include "sim.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- names ---- */
@@ -123,8 +122,8 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
     }
 }
 
-static void
-obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
+void
+sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs)
 {
     const struct sim_service *s = &w->nodes[node].services[service];
     const struct zb_record *r = &s->record.rec;
@@ -190,17 +189,6 @@ sim_umount(struct sim *w, uint8_t node, uint8_t service)
 }
 
 static bool
-lazily_held(const struct sim *w, const struct sim_service *s)
-{
-    for (uint8_t i = 0; i < w->opt.datasets; i++) {
-        if (s->datasets[i].exists && s->datasets[i].lazy) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
 demote(struct sim *w, uint8_t node, uint8_t service)
 {
     struct sim_service *s = &w->nodes[node].services[service];
@@ -215,7 +203,7 @@ demote(struct sim *w, uint8_t node, uint8_t service)
             sim_dataset_flush(w, node, service, i);
         }
     }
-    return sim_umount(w, node, service) && !lazily_held(w, s);
+    return sim_umount(w, node, service) && !sim_lazily_held(w, s);
 }
 
 /* What is mounted read-write at a keeper's start goes on by M12, or is given up. */
@@ -246,15 +234,14 @@ mounts_settle(struct sim *w, uint8_t node, uint8_t service)
     return demote(w, node, service);
 }
 
-/* The start of a keeper; its first operation on a service replays the intent logs too (G6). */
 void
 sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service)
 {
     (void)mounts_settle(w, node, service);
 }
 
-static bool
-service_settle(struct sim *w, uint8_t node, uint8_t service)
+bool
+sim_service_settle(struct sim *w, uint8_t node, uint8_t service)
 {
     struct sim_service *s = &w->nodes[node].services[service];
     bool led = s->datasets[0].exists && s->record.rec.established_term != 0;
@@ -272,84 +259,6 @@ service_settle(struct sim *w, uint8_t node, uint8_t service)
     }
     s->settled = true;
     return true;
-}
-
-/* ---- beginning and end ---- */
-
-static bool
-op_looks(enum zb_act_kind kind)
-{
-    return kind != ZB_ACT_START && kind != ZB_ACT_STOP && kind != ZB_ACT_SNAPSHOT &&
-           kind != ZB_ACT_PRUNE;
-}
-
-void
-sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
-{
-    struct sim_item *item = sim_item_add(w, SIM_OP, node, 1 + (int64_t)sim_random(w, 10));
-    const struct sim_manifest *m;
-
-    item->service = (uint8_t)a->service;
-    item->life = w->nodes[node].keeper_life;
-    item->peer_life = w->nodes[node].engine_life;
-    item->u.op.id = a->id;
-    item->u.op.kind = a->kind;
-    item->u.op.node = a->node;
-    item->u.op.final = a->final;
-    item->u.op.flags = a->flags;
-    item->u.op.keep_count = a->keep_count;
-    item->u.op.term = a->term;
-    item->u.op.nonce = a->nonce;
-    item->u.op.timeout_ms = a->timeout_ms;
-    item->u.op.begun_ms = w->now_ms;
-    item->u.op.set = a->set;
-    item->u.op.floor = a->floor;
-    item->u.op.lineage = a->lineage;
-    item->u.op.floor_way = a->floor_way;
-    item->u.op.protect_count = (uint8_t)a->protect_count;
-    memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
-    item->u.op.fail = sim_chance(w, w->opt.op_failures);
-    if (!zb_set_id_is_none(a->set.id)) {
-        m = sim_manifest_find(w, item->service, &a->set);
-        item->u.op.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
-    }
-    if (a->kind == ZB_ACT_RESCUE) {
-        sim_check_rescue(w, node, item->service, a->node, a->term);
-    }
-    if (a->kind == ZB_ACT_GRANT && a->node != node) {
-        sim_check_version(w, node, a->node, item->service);
-    }
-    sim_tell(w, node, "asks %s service %u term %lu set %lu/%lu n%u", sim_act_word(a->kind),
-             a->service, (unsigned long)a->term, (unsigned long)a->set.id.term,
-             (unsigned long)a->set.id.seq, a->node + 1);
-}
-
-void
-sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool looks)
-{
-    struct sim_node *n = &w->nodes[item->node];
-    struct sim_item *done;
-
-    if (item->u.op.claims) {
-        n->services[item->service].claimed = false;
-    }
-    done = sim_item_add(w, SIM_DONE, item->node, 1 + (int64_t)sim_random(w, 5));
-    done->service = item->service;
-    done->life = item->peer_life;
-    done->u.done.id = item->u.op.id;
-    done->u.done.kind = item->u.op.kind;
-    done->u.done.rc = rc;
-    done->u.done.set = item->u.op.set;
-    done->u.done.elapsed_ms = (uint32_t)(w->now_ms - item->u.op.begun_ms);
-    done->u.done.remounted = item->u.op.remounted;
-    done->u.done.rescued = item->u.op.rescued;
-    if (looks && service_settle(w, item->node, item->service)) {
-        done->u.done.obs_valid = true;
-        obs_fill(w, item->node, item->service, &done->u.done.obs);
-        sim_check_told(w, item->node, item->service);
-    } else if (looks && item->u.op.kind == ZB_ACT_OBSERVE) {
-        done->u.done.rc = ZB_E_FAILED;
-    }
 }
 
 /* ---- the record ---- */
@@ -380,7 +289,7 @@ op_grant(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_r
     bool again = false;
     enum zb_rc rc = zb_rules_grant(&next, &r->req, &f->facts, &again, &err);
 
-    if (rc == ZB_OK && !again && lazily_held(w, s)) {
+    if (rc == ZB_OK && !again && sim_lazily_held(w, s)) {
         return ZB_E_HELD;
     }
     if (rc == ZB_OK && !again) {
@@ -435,7 +344,8 @@ op_release(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim
     }
     rc = zb_rules_idle(&f->facts, &err);
     if (rc == ZB_OK) {
-        rc = lazily_held(w, s) ? ZB_E_HELD : zb_rules_tree_equal(&r->req.manifest, &f->facts, &err);
+        rc = sim_lazily_held(w, s) ? ZB_E_HELD
+                                   : zb_rules_tree_equal(&r->req.manifest, &f->facts, &err);
     }
     if (rc == ZB_OK) {
         rc = zb_rules_released(&next, &r->req, &err);
@@ -564,54 +474,8 @@ op_stop(struct sim *w, struct sim_item *item)
     return item->u.op.fail ? ZB_E_FAILED : ZB_OK;
 }
 
-/* ---- admission, as dispatch.c has it ---- */
-
-static bool
-op_claims(const struct sim *w, const struct sim_item *item, const struct sim_request *r)
-{
-    const struct sim_service *s = &w->nodes[item->node].services[item->service];
-    struct zb_err err;
-    bool known = false;
-
-    switch (item->u.op.kind) {
-    case ZB_ACT_OBSERVE:
-        return !s->settled;
-    case ZB_ACT_LEARN:
-        return zb_rules_learn(&s->record, &r->req, &known, &err) == ZB_OK && !known;
-    default:
-        return true;
-    }
-}
-
-/* Stage 0: claimed, or tried again while it may wait, or busy. */
-static int64_t
-op_admit(struct sim *w, struct sim_item *item, const struct sim_request *r)
-{
-    struct sim_service *s = &w->nodes[item->node].services[item->service];
-    bool ends_receives = item->u.op.kind == ZB_ACT_GRANT || item->u.op.kind == ZB_ACT_LEARN ||
-                         item->u.op.kind == ZB_ACT_DEMOTE || item->u.op.kind == ZB_ACT_RESCUE;
-
-    if (op_claims(w, item, r)) {
-        if (ends_receives && s->receives > 0) {
-            s->receive_epoch++;
-            s->receives = 0;
-        }
-        if (s->claimed || s->receives > 0) {
-            if (ends_receives && w->now_ms - item->u.op.begun_ms < 5000) {
-                return 100;
-            }
-            sim_op_finish(w, item, ZB_E_BUSY, op_looks(item->u.op.kind));
-            return -1;
-        }
-        s->claimed = item->u.op.claims = true;
-    }
-    item->stage = 1;
-    return sim_chance(w, 50) ? (int64_t)sim_random(w, 2000) : (int64_t)sim_random(w, 20);
-}
-
-/* Operations of one stage. */
-static enum zb_rc
-op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_request *r)
+enum zb_rc
+sim_op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_request *r)
 {
     switch (item->u.op.kind) {
     case ZB_ACT_OBSERVE:
@@ -636,53 +500,5 @@ op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct sim_
         return item->u.op.fail ? ZB_E_FAILED : sim_op_rescue(w, item, f, r);
     default:
         return ZB_OK;
-    }
-}
-
-static void
-op_again(struct sim *w, const struct sim_item *item, int64_t delay_ms)
-{
-    struct sim_item *next = sim_item_add(w, SIM_OP, item->node, delay_ms);
-    int64_t at_ms = next->at_ms;
-    uint64_t order = next->order;
-
-    *next = *item;
-    next->at_ms = at_ms;
-    next->order = order;
-}
-
-void
-sim_op_run(struct sim *w, struct sim_item *item)
-{
-    struct sim_service *s = &w->nodes[item->node].services[item->service];
-    struct zb_keeper_record before = s->record;
-    struct sim_facts f;
-    struct sim_request r;
-    int64_t delay_ms;
-
-    sim_request_fill(w, item, &r);
-    if (item->stage == 0) {
-        delay_ms = op_admit(w, item, &r);
-    } else if (item->u.op.kind != ZB_ACT_STOP && item->u.op.kind != ZB_ACT_DEMOTE &&
-               !service_settle(w, item->node, item->service)) {
-        sim_op_finish(w, item, ZB_E_HELD, op_looks(item->u.op.kind));
-        delay_ms = -1;
-    } else if (item->u.op.kind == ZB_ACT_PROMOTE) {
-        delay_ms = sim_op_promote(w, item);
-    } else if (item->u.op.kind == ZB_ACT_SEAL) {
-        delay_ms = sim_op_seal(w, item);
-    } else if (item->u.op.kind == ZB_ACT_SNAPSHOT) {
-        delay_ms = sim_op_snapshot(w, item);
-    } else {
-        sim_facts_fill(w, item->node, item->service, &f);
-        sim_op_finish(w, item, op_simple(w, item, &f, &r), op_looks(item->u.op.kind));
-        delay_ms = -1;
-    }
-    sim_check_grant(w, item->node, item->service, &before);
-    if (s->record.rec.released_term != before.rec.released_term) {
-        sim_check_released(w, item->node, item->service);
-    }
-    if (delay_ms >= 0) {
-        op_again(w, item, delay_ms);
     }
 }

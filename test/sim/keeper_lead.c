@@ -116,10 +116,8 @@ seal_prove(struct sim *w, struct sim_item *item, const struct sim_request *r)
     struct sim_facts f;
     struct zb_err err;
 
-    for (uint8_t i = 0; i < w->opt.datasets; i++) {
-        if (s->datasets[i].exists && s->datasets[i].lazy) {
-            return ZB_E_HELD;
-        }
+    if (sim_lazily_held(w, s)) {
+        return ZB_E_HELD;
     }
     sim_facts_fill(w, item->node, item->service, &f);
     return zb_rules_tree_equal(&r->req.manifest, &f.facts, &err);

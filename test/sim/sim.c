@@ -106,6 +106,18 @@ sim_item_remove(struct sim *w, uint32_t at, struct sim_item *out)
     }
 }
 
+void
+sim_item_again(struct sim *w, const struct sim_item *item, int64_t delay_ms)
+{
+    struct sim_item *next = sim_item_add(w, item->kind, item->node, delay_ms);
+    int64_t at_ms = next->at_ms;
+    uint64_t order = next->order;
+
+    *next = *item;
+    next->at_ms = at_ms;
+    next->order = order;
+}
+
 static bool
 item_take(struct sim *w, int64_t until_ms, struct sim_item *out)
 {
@@ -443,11 +455,7 @@ sim_advance(struct sim *w, int64_t until_ms)
             return true;
         }
         if (item_waits(w, &item)) {
-            struct sim_item *later = sim_item_add(w, item.kind, item.node, 0);
-            uint64_t order = later->order;
-            *later = item;
-            later->order = order;
-            later->at_ms = w->now_ms + 50; /* behind what else is due then, in its own order */
+            sim_item_again(w, &item, 50); /* behind what else is due then, in its own order */
             return true;
         }
         sim_item_run(w, &item);

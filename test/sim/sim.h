@@ -328,6 +328,8 @@ void sim_step(struct sim *w, uint8_t node, struct zb_event *ev);
 uint32_t sim_random(struct sim *w, uint32_t below);
 bool sim_chance(struct sim *w, uint32_t per_mille);
 struct sim_item *sim_item_add(struct sim *w, enum sim_kind kind, uint8_t node, int64_t delay_ms);
+/* The same once more, later. */
+void sim_item_again(struct sim *w, const struct sim_item *item, int64_t delay_ms);
 /* Takes one out of the heap by its number there. */
 void sim_item_remove(struct sim *w, uint32_t at, struct sim_item *out);
 int64_t sim_local_ms(const struct sim *w, uint8_t node);
@@ -386,6 +388,8 @@ bool sim_connected(const struct sim *w, uint8_t a, uint8_t b);
 uint32_t sim_write(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset, bool fsync);
 void sim_dataset_flush(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
 void sim_dataset_lazy_end(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
+/* A process still writes through a mount that no list shows. */
+bool sim_lazily_held(const struct sim *w, const struct sim_service *s);
 void sim_dataset_crash(struct sim_dataset *d);
 void sim_dataset_replay(struct sim_dataset *d);
 void sim_dataset_destroy(struct sim_dataset *d);
@@ -401,7 +405,8 @@ void sim_position(struct sim *w, uint8_t node, uint8_t service, struct zb_set_re
 void sim_reached(struct sim *w, uint8_t node, uint8_t service, struct zb_set_ref *ref);
 struct sim_dataset *sim_dataset_by_uuid(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid);
 
-/* ---- keeper.c, keeper_lead.c, transfer.c: operations with the production rules ---- */
+/* ---- dispatch.c, keeper.c, keeper_lead.c, transfer.c: operations with the production rules ----
+ */
 
 /* What the rules are asked with; points into itself. */
 struct sim_facts {
@@ -422,16 +427,22 @@ void sim_facts_fill(struct sim *w, uint8_t node, uint8_t service, struct sim_fac
 void sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request *r);
 void sim_manifest_expand(const struct sim_manifest *m, struct zb_manifest *out,
                          struct zb_manifest_entry *entries);
+void sim_obs_fill(struct sim *w, uint8_t node, uint8_t service, struct zb_core_obs *obs);
 void sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a);
 void sim_op_run(struct sim *w, struct sim_item *item);
 void sim_op_finish(struct sim *w, const struct sim_item *item, enum zb_rc rc, bool looks);
+/* Operations of one stage. */
+enum zb_rc sim_op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f,
+                         struct sim_request *r);
 /* Stages of the operations that lead; each returns the delay to its next stage, or -1 when it has
  * called sim_op_finish. */
 int64_t sim_op_promote(struct sim *w, struct sim_item *item);
 int64_t sim_op_seal(struct sim *w, struct sim_item *item);
 int64_t sim_op_snapshot(struct sim *w, struct sim_item *item);
 void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
+/* The start of a keeper; its first operation on a service replays the intent logs too (G6). */
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
+bool sim_service_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);
 void sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a);
 void sim_ship_run(struct sim *w, struct sim_item *item);

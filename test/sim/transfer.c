@@ -240,19 +240,6 @@ ship_complete(struct sim *w, struct sim_item *item, const struct sim_manifest *m
     ship_end(w, item, ZB_OK);
 }
 
-static void
-ship_wait(struct sim *w, const struct sim_item *item)
-{
-    int64_t delay_ms = 2 + (int64_t)sim_random(w, sim_chance(w, 50) ? 5000 : 60);
-    struct sim_item *next = sim_item_add(w, SIM_SHIP, item->node, delay_ms);
-    int64_t at_ms = next->at_ms;
-    uint64_t order = next->order;
-
-    *next = *item;
-    next->at_ms = at_ms;
-    next->order = order;
-}
-
 void
 sim_ship_run(struct sim *w, struct sim_item *item)
 {
@@ -279,7 +266,7 @@ sim_ship_run(struct sim *w, struct sim_item *item)
         rc = rc == ZB_OK ? receive_admit(w, item, &leg) : rc;
         if (rc == ZB_OK) {
             receive_begin(w, item, &leg);
-            ship_wait(w, item);
+            sim_item_again(w, item, 2 + (int64_t)sim_random(w, sim_chance(w, 50) ? 5000 : 60));
             return;
         }
     }
