@@ -29,7 +29,7 @@ promoting_settle(struct step *x)
     a->term = s->ask.term;
     a->set = s->ask.set;
     a->flags = s->ask.exact ? ZB_PROMOTE_EXACT : 0;
-    if (s->ask.failover && s->ask.exact) {
+    if (s->ask.failover) {
         a->lineage = s->ask.lineage;
     }
 }

@@ -235,7 +235,7 @@ sim_check_writable(struct sim *w, const struct sim_item *item)
     writable_term(w, item);
     writable_once(w, item);
     writable_whole(w, item);
-    if (exact || item->u.op.lineage.count > 0) {
+    if (exact) {
         writable_exact(w, item);
     }
 }
