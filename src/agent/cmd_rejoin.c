@@ -18,6 +18,7 @@ struct rejoin {
     uint16_t service;
     bool dry_run;
     bool discard;
+    uint64_t term; /* whose leader's history it is about */
     bool waiting;
     struct zb_rescue_waiter waiter;
     uv_timer_t timer;
@@ -187,6 +188,17 @@ on_dropped(void *ctx, const struct zb_krep *rep)
     rejoin_done(j, true, false, "");
 }
 
+/* What was agreed to is what differs from one leader's history: beside another one, or when this
+ * node is to lead itself, it is something else. */
+static bool
+is_agreed_to(const struct rejoin *j)
+{
+    struct zb_core_view view;
+
+    zb_core_view(j->r->a->core, j->service, &view);
+    return view.role == ZB_ROLE_FOLLOWER && view.obs.learned_term == j->term;
+}
+
 static void
 on_made(void *ctx, const struct zb_krep *rep)
 {
@@ -202,6 +214,10 @@ on_made(void *ctx, const struct zb_krep *rep)
     j->bytes = rep->bytes;
     if (j->rescue[0] == '\0' || !j->discard) {
         rejoin_done(j, false, false, "");
+        return;
+    }
+    if (!is_agreed_to(j)) {
+        rejoin_done(j, false, false, "another node leads now: the rescue is kept");
         return;
     }
     (void)uv_timer_stop(&j->timer);
@@ -236,6 +252,7 @@ rejoin_run(struct rejoin *j)
 {
     struct zb_agent *a = j->r->a;
     struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
+    struct zb_core_view view;
     struct zb_agent_command command = {.kind = ZB_CMD_REJOIN,
                                        .service = j->service,
                                        .node = a->self,
@@ -243,6 +260,8 @@ rejoin_run(struct rejoin *j)
                                        .on_reply = on_reply,
                                        .ctx = j};
 
+    zb_core_view(a->core, j->service, &view);
+    j->term = view.obs.learned_term;
     if (j->dry_run) {
         zb_strcopy(req.service, sizeof req.service, a->services[j->service].conf.name);
         zb_agent_keeper_call(a, &req, on_observed, j);
