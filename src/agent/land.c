@@ -134,6 +134,7 @@ landing_done(struct zb_agent *a, struct zb_landing *l)
 {
     struct zb_event event = {.kind = ZB_EV_RECEIVED, .service = l->service};
     zb_manifest_ref(&l->manifest, &event.u.set);
+    zb_land_fork_forget(a, l->service);
     ack_send(a, l, ZB_OK, "");
     landing_free(a->lands, l);
     zb_drive_event(a, &event);

@@ -10,6 +10,13 @@ zb_land_fork_find(const struct zb_agent *a, uint16_t service, uint8_t node, uint
 }
 
 void
+zb_land_fork_forget(struct zb_agent *a, uint16_t service)
+{
+    zb_manifest_close(&a->lands->forks[service].m);
+    a->lands->forks[service] = (struct zb_land_fork){0};
+}
+
+void
 zb_land_forks_free(struct zb_lands *lands)
 {
     for (size_t i = 0; i < ZB_SERVICES_MAX; i++) {

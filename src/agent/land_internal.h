@@ -66,6 +66,8 @@ void zb_land_recvs_free(struct zb_lands *lands);
 
 /* land_fork.c. {"t":"ship.fork"} */
 void zb_land_fork_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+/* A set of the leader's came to be here whole: what was told before holds no more. */
+void zb_land_fork_forget(struct zb_agent *a, uint16_t service);
 void zb_land_forks_free(struct zb_lands *lands);
 
 /* land_inventory.c. {"t":"ship.ask"} */
