@@ -208,6 +208,7 @@ observe_done(struct step *x, const struct zb_core_result *r)
 
     if (r->rc != ZB_OK) {
         s->retry_at.ms = x->now.ms + (s->look_failures < 5 ? 1000 : 10000);
+        s->failover.tries++;
         if (s->look_failures++ == 0) {
             zb_core_note(x, 4, "R-observe-failed", r->text);
         }
@@ -398,6 +399,7 @@ received(struct step *x, const struct zb_set_ref *set)
         s->unpruned++;
     }
     s->obs.exists = true;
+    memset(&s->rejoin, 0, sizeof(s->rejoin)); /* it goes on from the leader's sets again */
 }
 
 static void

@@ -225,19 +225,30 @@ zb_core_fenced_command(struct step *x, const struct zb_event *ev)
 
 /* ---- granted: which set the service goes on from (M8) ---- */
 
+/* Older than what is remembered of the history may be of a branch that was left: not known to be of
+ * it. */
+static bool
+is_of_history(const struct zb_lineage *l, struct zb_set_id id)
+{
+    return zb_lineage_reaches(l, id) && zb_lineage_has(l, id);
+}
+
 /* Only positions inside grants count (M2), only those of the history. *node: who holds it;
  * ZB_NODE_NONE when nobody is ahead of this node. Members of `without` are left out. */
 static struct zb_set_ref
 best_position(const struct step *x, uint32_t without, uint8_t *node)
 {
     const struct svc *s = x->s;
-    struct zb_set_ref best = s->obs.newest;
+    struct zb_set_ref best = {0};
 
     *node = ZB_NODE_NONE;
+    if (is_of_history(&s->ask.lineage, s->obs.newest.id)) {
+        best = s->obs.newest;
+    }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct zb_set_ref *at = &s->ask.at[n];
         if (n != x->core->opt.self && (s->ask.granted & ~without & 1u << n) != 0 &&
-            zb_lineage_has(&s->ask.lineage, at->id) && zb_set_id_cmp(at->id, best.id) > 0) {
+            is_of_history(&s->ask.lineage, at->id) && zb_set_id_cmp(at->id, best.id) > 0) {
             best = *at;
             *node = n;
         }
@@ -302,9 +313,16 @@ choose(struct step *x)
                 "--allow-data-loss");
         return;
     }
+    if (zb_set_id_is_none(f->best.id) && f->allow_loss) {
+        f->best = s->obs.newest;
+    }
     if (zb_set_id_is_none(f->best.id)) {
-        give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-without-copy",
-                "no granting member holds a whole set");
+        bool none = zb_set_id_is_none(s->obs.newest.id);
+        give_up(x, ZB_E_REFUSED, x->core->opt.self,
+                none ? "C-failover-without-copy" : "C-failover-unknown-line",
+                none ? "no granting member holds a whole set"
+                     : "this copy is older than what is remembered of the service's history, and "
+                       "may have come away from it: --allow-data-loss takes it all the same");
         return;
     }
     f->looked = f->from == ZB_NODE_NONE && s->role == ZB_ROLE_ASKING;
@@ -388,13 +406,13 @@ zb_core_forward_settle(struct step *x)
         zb_core_wake_at(x, f->ask_at.ms);
         return;
     }
-    if (!f->looked) {
-        zb_core_op(x, ZB_ACT_OBSERVE);
-        return;
-    }
-    if (s->obs.beyond && f->tries >= ZB_TRIES_MAX) {
+    if ((!f->looked || s->obs.beyond) && f->tries >= ZB_TRIES_MAX) {
         give_up(x, ZB_E_FAILED, x->core->opt.self, "C-failover-rescue-failed",
                 "what is here beside the newest set could not be set aside");
+        return;
+    }
+    if (!f->looked) {
+        zb_core_op(x, ZB_ACT_OBSERVE);
         return;
     }
     if (s->obs.beyond) {

@@ -7,6 +7,9 @@ zb_core_diverged(struct step *x, const struct zb_event *ev)
 {
     struct rejoin *j = &x->s->rejoin;
 
+    if (j->leader != ev->node || j->term != ev->u.diverged.term) {
+        j->ordered = false; /* that was about another leader's history */
+    }
     j->wanted = true;
     j->common = ev->u.diverged.common;
     j->leader = ev->node;
@@ -108,6 +111,7 @@ zb_core_rescue_done(struct step *x, const struct zb_core_result *r)
             zb_core_note(x, 4, "R-rescued", r->rescue);
         } else {
             s->unchanged_at = s->obs.newest;
+            s->failover.tries++; /* nothing was set aside */
         }
         memset(&s->rejoin, 0, sizeof(s->rejoin));
         s->modified_looks = 0;

@@ -41,6 +41,7 @@ observe(const struct world_node *n)
     o.reached = n->disk.newest;
     o.newest = n->disk.child_gone ? (struct zb_set_ref){0} : n->disk.newest;
     o.written_bytes = n->disk.content - n->disk.newest_content;
+    o.beyond = !n->mounted_rw && o.written_bytes != 0;
     return o;
 }
 
@@ -73,7 +74,7 @@ op_promote(struct world_node *n, uint8_t self, const struct zb_action *a)
             return ZB_E_REFUSED;
         }
         if ((a->flags & ZB_PROMOTE_EXACT) && (!zb_set_ref_equal(&a->set, &n->disk.newest) ||
-                                                n->disk.content != n->disk.newest_content)) {
+                                              n->disk.content != n->disk.newest_content)) {
             return ZB_E_MISMATCH;
         }
     }
@@ -176,6 +177,7 @@ carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_c
 {
     struct world_node *n = &w->nodes[node];
 
+    w->rescues += a->kind == ZB_ACT_RESCUE;
     if (a->kind == w->fail_next) {
         w->fail_next = 0;
         return w->fail_rc;
@@ -458,6 +460,41 @@ world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned ta
     ev.u.command.kind = kind;
     ev.u.command.id = id;
     ev.u.command.node = (uint8_t)target;
+    step(w, node, &ev);
+}
+
+void
+world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND};
+
+    ev.u.command.kind = ZB_CMD_FAILOVER;
+    ev.u.command.id = id;
+    ev.u.command.node = (uint8_t)node;
+    ev.u.command.allow_loss = allow_loss;
+    ev.u.command.wait_ms = 60000;
+    step(w, node, &ev);
+}
+
+void
+world_fenced(struct world *w, unsigned node, unsigned peer, uint64_t term, uint64_t id)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND};
+
+    ev.u.command.kind = ZB_CMD_FENCED;
+    ev.u.command.id = id;
+    ev.u.command.node = (uint8_t)peer;
+    ev.u.command.term = term;
+    step(w, node, &ev);
+}
+
+void
+world_diverged(struct world *w, unsigned node, unsigned leader, uint64_t term)
+{
+    struct zb_event ev = {.kind = ZB_EV_DIVERGED, .node = (uint8_t)leader};
+
+    ev.u.diverged.term = term;
+    ev.u.diverged.common = true;
     step(w, node, &ev);
 }
 

@@ -68,6 +68,7 @@ struct world {
     unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
     struct zb_action pruned; /* the last PRUNE of node 0 */
+    unsigned rescues;        /* RESCUEs asked for, done or failed */
 };
 
 void world_init(struct world *w, unsigned nodes);
@@ -78,6 +79,12 @@ void world_engine_restart(struct world *w, unsigned node);
 void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
 void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsigned target,
                    uint64_t id);
+/* An order to fail over to node, which waits a minute for suspects; without a word in between. */
+void world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id);
+/* The operator says to node that peer was off after term was granted. */
+void world_fenced(struct world *w, unsigned node, unsigned peer, uint64_t term, uint64_t id);
+/* node hears from leader, of term, that its copy came away. */
+void world_diverged(struct world *w, unsigned node, unsigned leader, uint64_t term);
 /* node hears that peer stands on set. */
 void world_position(struct world *w, unsigned node, unsigned peer, const struct zb_set_ref *set);
 void world_run(struct world *w, int64_t ms);
