@@ -254,6 +254,9 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
     if (!(ask->failover || zb_core_is_voter(s, x->core->opt.self)) || !zb_core_is_voter(s, node)) {
         return ZB_E_REFUSED;
     }
+    if (s->obs.suspects_unknown && !planned) { /* M3: it could not be told whom to fence */
+        return ZB_E_REFUSED;
+    }
     if (ask->version != s->conf.version) {
         return ask->version > s->conf.version ? ZB_E_BUSY : ZB_E_REFUSED;
     }
@@ -328,7 +331,8 @@ zb_core_grant_done(struct step *x, const struct zb_core_result *r)
         }
         answer(x, s->op_node, s->op_term, s->op_nonce, r->rc);
         if (r->rc == ZB_OK && s->role == ZB_ROLE_ASKING && s->peers[s->op_node].ask.failover) {
-            zb_core_go(x, ZB_STIM_SUPERSEDED); /* it gives way: its own term would be a higher one */
+            zb_core_go(x,
+                       ZB_STIM_SUPERSEDED); /* it gives way: its own term would be a higher one */
         }
         return;
     }

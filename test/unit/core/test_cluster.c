@@ -499,6 +499,21 @@ vm2_is_ordered_to_lead(bool allow_loss)
     expect_reply(21, ZB_OK, "C-done");
 }
 
+/* M3: vm3 suspects somebody whom it cannot name, and who may still be writable. */
+static void
+who_suspects_a_node_without_a_name_does_not_grant(void **state)
+{
+    (void)state;
+    world_power_off(&W, 2);
+    W.nodes[2].disk.record.suspects_unknown = true;
+    world_power_on(&W, 2);
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, false, 20);
+    expect_reply(20, ZB_E_NOQUORUM, "C-failover-no-majority");
+    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
+}
+
 static void
 a_failover_takes_what_the_followers_hold(void **state)
 {
@@ -615,6 +630,7 @@ main(void)
         T(sync_waits_for_the_set_and_not_for_its_number),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
+        T(who_suspects_a_node_without_a_name_does_not_grant),
         T(a_failover_takes_what_the_followers_hold),
         T(a_failover_ends_when_the_disk_is_not_seen_any_more),
         T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
