@@ -206,6 +206,19 @@ marks_set(const struct zb_keeper_view *view, const struct chosen *chosen, size_t
 }
 
 static enum zb_rc
+room_check(const struct zb_keeper *k, size_t forks_count, struct zb_err *err)
+{
+    struct zb_zfs_props root = {0};
+    enum zb_rc rc = zb_zfs_props_get(k->conf->root, &root, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_rules_rescue_room(root.available_bytes, forks_count, err);
+        zb_zfs_props_close(&root);
+    }
+    return rc;
+}
+
+static enum zb_rc
 container_make(const struct zb_keeper *k, struct zb_err *err)
 {
     const struct zb_zfs_setprop props[] = {
@@ -283,6 +296,9 @@ rescue_do(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
     rc = zb_keeper_rescue_dataset(k, name, aside, err);
     if (rc == ZB_OK) {
         rc = forks_choose(view, req, chosen, &count, err);
+    }
+    if (rc == ZB_OK) {
+        rc = room_check(k, count, err);
     }
     if (rc == ZB_OK) {
         rc = container_make(k, err);

@@ -91,6 +91,10 @@ enum zb_rc zb_rules_arrange_next(const struct zb_manifest *m, const struct zb_ru
 enum zb_rc zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
                            const struct zb_keeper_facts *f, const struct zb_rules_place *places,
                            size_t count, struct zb_err *err) ZB_CHECKED;
+/* RESCUE: a full pool lets a tree be renamed, and not be cloned: nobody could observe, grant or
+ * follow with what is left. ZB_E_NOSPACE. */
+enum zb_rc zb_rules_rescue_room(uint64_t available_bytes, size_t forks_count,
+                                struct zb_err *err) ZB_CHECKED;
 /* The entry that says from where dataset i goes on; NULL: it is only in the rescue. */
 const struct zb_manifest_entry *zb_rules_fork_entry(const struct zb_manifest *forks,
                                                     const struct zb_keeper_facts *f, uint32_t i);

@@ -5,6 +5,8 @@
 
 #include "keeper/rules_internal.h"
 
+#define CLONE_BYTES (UINT64_C(1) << 20) /* more than a clone and its promotion take */
+
 enum zb_rc
 zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
                 const struct zb_keeper_facts *f, const struct zb_rules_place *places, size_t count,
@@ -22,8 +24,8 @@ zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
     }
     for (size_t i = 0; i < count && rc == ZB_OK; i++) {
         /* A child that was made while this node led, and is in no set yet: the service's too. */
-        bool newcomer = places[i].rel[0] != '\0' && places[i].uuid[0] == '\0' &&
-                        r->rec.established_term != 0;
+        bool newcomer =
+            places[i].rel[0] != '\0' && places[i].uuid[0] == '\0' && r->rec.established_term != 0;
         if (!places[i].own && !newcomer) { /* S9 */
             (void)zb_err_set(err, ZB_E_REFUSED,
                              "dataset %s of the tree is not zbaton's: it is not set aside with it",
@@ -32,6 +34,20 @@ zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
         }
     }
     return rc;
+}
+
+enum zb_rc
+zb_rules_rescue_room(uint64_t available_bytes, size_t forks_count, struct zb_err *err)
+{
+    const uint64_t wanted = (uint64_t)(forks_count + 1) * CLONE_BYTES;
+
+    if (available_bytes >= wanted) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_NOSPACE,
+                     "setting it aside wants " TERM " bytes free, and there are " TERM, wanted,
+                     available_bytes);
+    return zb_err_hint(err, "zbaton rescue list; zbaton rescue drop NAME");
 }
 
 const struct zb_manifest_entry *

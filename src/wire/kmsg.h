@@ -172,7 +172,7 @@ enum zb_kop {
  *            of the keeper too; until then OBSERVE, SNAPS and SEND are ZB_E_BUSY, or say what is in the way. Datasets without an entry, or
  *            without the fork's snapshot (ZB_E_NOTFOUND for the tree's own dataset, but with ZB_KF_WHOLE: then nothing goes on and a full
  *            copy follows), or below one that does not go on, are only in the rescue. ZB_E_EXISTS: one of that name, that is of the same second, is
- *            there. ZB_E_MISMATCH: it is done and kept (RESCUES has it), but something came after a fork meanwhile. Nothing came
+ *            there. ZB_E_NOSPACE: the pool has no room for the clones. ZB_E_MISMATCH: it is done and kept (RESCUES has it), but something came after a fork meanwhile. Nothing came
  *            after the forks, or there is no tree: OK, text empty, nothing changed; ZB_E_UNSUPPORTED: what an intent log may have is not known, because
  *            an encryption key is not loaded (nothing else wants it). -> text: the rescue's name; bytes: what only it holds.
  * RESCUES    service (empty: all, of services that are not defined here too), count (index to start at) -> text: whole lines, as many as fit,

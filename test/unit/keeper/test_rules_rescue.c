@@ -191,13 +191,25 @@ test_marks(void **state)
     }
 }
 
+static void
+test_room(void **state)
+{
+    struct zb_err err = {0};
+    (void)state;
+
+    assert_int_equal(zb_rules_rescue_room(UINT64_C(4) << 20, 3, &err), ZB_OK);
+    assert_int_equal(zb_rules_rescue_room((UINT64_C(4) << 20) - 1, 3, &err), ZB_E_NOSPACE);
+    assert_non_null(strstr(err.hint, "zbaton rescue drop"));
+    assert_int_equal(zb_rules_rescue_room(0, 0, &err), ZB_E_NOSPACE);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_follower), cmocka_unit_test(test_as_candidate),
         cmocka_unit_test(test_forks),       cmocka_unit_test(test_names),
-        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_marks),       cmocka_unit_test(test_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
