@@ -15,7 +15,8 @@ struct zb_line {
                             * term began with a new tree */
 };
 
-/* Oldest first, terms growing. What is older than the first line counts as of the lineage. */
+/* Oldest first, terms growing. What is older than the first line counts as of the lineage: who is
+ * to lead asks zb_lineage_reaches too. */
 struct zb_lineage {
     uint32_t count;
     struct zb_line lines[ZB_LINEAGE_MAX];
