@@ -135,9 +135,11 @@ enter(struct step *x, enum zb_role from)
         }
         break;
     case ZB_ROLE_FORWARDING:
-        if (!s->ask.failover) {
-            memset(&s->failover, 0, sizeof(s->failover));
+        if (!s->ask.failover) { /* a release's target, that an order may wait on all the same */
             s->failover.from = ZB_NODE_NONE;
+            s->failover.best = (struct zb_set_ref){0};
+            s->failover.looked = false;
+            s->failover.tries = 0;
         }
         break;
     case ZB_ROLE_LEADING:

@@ -54,9 +54,9 @@ end(struct step *x, enum zb_rc rc, uint8_t node, const char *rule, const char *t
     memset(f, 0, sizeof(*f));
 }
 
-/* Nothing was taken: who granted the term waits for a leader of it or of a later one. */
-static void
-give_up(struct step *x, enum zb_rc rc, uint8_t node, const char *rule, const char *text)
+void
+zb_core_failover_give_up(struct step *x, enum zb_rc rc, uint8_t node, const char *rule,
+                         const char *text)
 {
     end(x, rc, node, rule, text);
     zb_core_go(x, ZB_STIM_GIVE_UP);
@@ -291,8 +291,8 @@ collected(const struct step *x)
 }
 
 /* The tree is taken as it is, or what is ahead comes first, or it ends here. */
-static void
-choose(struct step *x)
+void
+zb_core_failover_go_on(struct step *x)
 {
     struct svc *s = x->s;
     struct failover *f = &s->failover;
@@ -301,16 +301,18 @@ choose(struct step *x)
     uint8_t ahead = unreachable_ahead(x, &all);
 
     if (ahead != ZB_NODE_NONE && !f->allow_loss) {
-        give_up(x, ZB_E_REFUSED, ahead, "C-failover-ahead",
-                "a member that does not answer holds a newer set: reach it, or accept the loss "
-                "with --allow-data-loss");
+        zb_core_failover_give_up(
+            x, ZB_E_REFUSED, ahead, "C-failover-ahead",
+            "a member that does not answer holds a newer set: reach it, or accept the loss "
+            "with --allow-data-loss");
         return;
     }
     f->best = best_position(x, f->useless, &f->from);
     if (zb_set_id_cmp(all.id, f->best.id) > 0 && !f->allow_loss) {
-        give_up(x, ZB_E_REFUSED, node, "C-failover-cannot-forward",
-                "a member is ahead and cannot send what it has: choose it, or accept the loss with "
-                "--allow-data-loss");
+        zb_core_failover_give_up(
+            x, ZB_E_REFUSED, node, "C-failover-cannot-forward",
+            "a member is ahead and cannot send what it has: choose it, or accept the loss with "
+            "--allow-data-loss");
         return;
     }
     if (zb_set_id_is_none(f->best.id) && f->allow_loss) {
@@ -318,11 +320,12 @@ choose(struct step *x)
     }
     if (zb_set_id_is_none(f->best.id)) {
         bool none = zb_set_id_is_none(s->obs.newest.id);
-        give_up(x, ZB_E_REFUSED, x->core->opt.self,
-                none ? "C-failover-without-copy" : "C-failover-unknown-line",
-                none ? "no granting member holds a whole set"
-                     : "this copy is older than what is remembered of the service's history, and "
-                       "may have come away from it: --allow-data-loss takes it all the same");
+        zb_core_failover_give_up(
+            x, ZB_E_REFUSED, x->core->opt.self,
+            none ? "C-failover-without-copy" : "C-failover-unknown-line",
+            none ? "no granting member holds a whole set"
+                 : "this copy is older than what is remembered of the service's history, and "
+                   "may have come away from it: --allow-data-loss takes it all the same");
         return;
     }
     f->looked = f->from == ZB_NODE_NONE && s->role == ZB_ROLE_ASKING;
@@ -354,8 +357,9 @@ zb_core_failover_choose(struct step *x)
         return;
     }
     if (!zb_lineage_has(&s->ask.lineage, s->obs.newest.id)) {
-        give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-diverged",
-                "this copy came away from the service's history: choose another member");
+        zb_core_failover_give_up(
+            x, ZB_E_REFUSED, x->core->opt.self, "C-failover-diverged",
+            "this copy came away from the service's history: choose another member");
         return;
     }
     best = best_position(x, 0, &node);
@@ -369,120 +373,7 @@ zb_core_failover_choose(struct step *x)
         zb_core_go(x, ZB_STIM_GRANTED);
         return;
     }
-    choose(x);
-}
-
-/* ---- FORWARDING ---- */
-
-void
-zb_core_forward_settle(struct step *x)
-{
-    struct svc *s = x->s;
-    struct failover *f = &s->failover;
-
-    if (s->obs.granted_term > s->ask.term) {
-        zb_core_go(x, ZB_STIM_SUPERSEDED);
-        return;
-    }
-    if (f->from != ZB_NODE_NONE && !zb_set_ref_equal(&s->obs.newest, &f->best)) {
-        if (!zb_core_peer_up(x, f->from) || x->now.ms >= f->answer_by.ms ||
-            f->tries >= ZB_TRIES_MAX) {
-            f->useless |= 1u << f->from;
-            choose(x);
-            return;
-        }
-        if (x->now.ms >= f->ask_at.ms) {
-            struct zb_action *a = zb_core_act(x, ZB_ACT_MESSAGE);
-            a->node = f->from;
-            a->msg.kind = ZB_MSG_FORWARD_ASK;
-            a->msg.term = s->ask.term;
-            a->msg.nonce = x->core->opt.nonce;
-            a->msg.set = f->best;
-            f->ask_at.ms = x->now.ms + ZB_ASK_MS;
-            f->looked = false;
-        }
-        s->why = "waits for the newest set that a member holds, before it leads";
-        s->why_rule = "R-forwarding";
-        zb_core_wake_at(x, f->ask_at.ms);
-        return;
-    }
-    if ((!f->looked || s->obs.beyond) && f->tries >= ZB_TRIES_MAX) {
-        give_up(x, ZB_E_FAILED, x->core->opt.self, "C-failover-rescue-failed",
-                "what is here beside the newest set could not be set aside");
-        return;
-    }
-    if (!f->looked) {
-        zb_core_op(x, ZB_ACT_OBSERVE);
-        return;
-    }
-    if (s->obs.beyond) {
-        zb_core_rescue(x, x->core->opt.self, s->ask.term, &s->obs.newest);
-        return;
-    }
-    if (s->ask.planned && !zb_set_ref_equal(&s->obs.newest, &s->ask.set)) {
-        zb_core_go(x, ZB_STIM_GIVE_UP); /* the release is told again when its set is here */
-        return;
-    }
-    s->ask.set = s->obs.newest;
-    zb_core_go(x, ZB_STIM_GRANTED);
-}
-
-void
-zb_core_msg_forward_answer(struct step *x, uint8_t node, const struct zb_core_msg *m)
-{
-    struct failover *f = &x->s->failover;
-
-    if (x->s->role != ZB_ROLE_FORWARDING || node != f->from || m->nonce != x->core->opt.nonce ||
-        m->term != x->s->ask.term) {
-        return;
-    }
-    if (m->rc == ZB_OK || m->rc == ZB_E_BUSY) {
-        f->answer_by.ms = x->now.ms + ZB_FORWARD_MS;
-    } else {
-        f->tries++;
-    }
-}
-
-/* A granter's: who is ahead sends to the candidate what it holds. */
-static enum zb_rc
-forward(struct step *x, uint8_t node, const struct zb_core_msg *m)
-{
-    struct svc *s = x->s;
-    struct peer *p = &s->peers[node];
-    struct zb_action *a;
-
-    if (!s->obs_known || s->role != ZB_ROLE_FOLLOWER || s->obs.granted_term != m->term ||
-        s->obs.granted_to != node) {
-        return ZB_E_STALE;
-    }
-    if (!zb_set_ref_equal(&s->obs.newest, &m->set)) {
-        return ZB_E_NOTFOUND;
-    }
-    if (p->ship_failures >= ZB_TRIES_MAX) {
-        p->ship_failures = 0;
-        return ZB_E_FAILED;
-    }
-    if (p->ship_id == 0 && x->now.ms >= p->ship_retry_at.ms &&
-        !(s->op_id != 0 && s->op_kind == ZB_ACT_PRUNE)) {
-        zb_core_ship(x, node, &s->obs.newest);
-        a = &x->plan->actions[x->plan->actions_count - 1];
-        a->term = m->term;
-        a->flags = ZB_SHIP_FORWARD;
-    }
-    return ZB_E_BUSY;
-}
-
-void
-zb_core_msg_forward_ask(struct step *x, uint8_t node, const struct zb_core_msg *m)
-{
-    enum zb_rc rc = forward(x, node, m);
-    struct zb_action *a = zb_core_act(x, ZB_ACT_MESSAGE);
-
-    a->node = node;
-    a->msg.kind = ZB_MSG_FORWARD_ANSWER;
-    a->msg.term = m->term;
-    a->msg.nonce = m->nonce;
-    a->msg.rc = rc;
+    zb_core_failover_go_on(x);
 }
 
 /* ---- the order's end ---- */
@@ -513,10 +404,11 @@ watch_suspects(struct step *x)
         }
     }
     if (x->now.ms >= f->fence_by.ms) {
-        give_up(x, ZB_E_REFUSED, left != 0 ? (uint8_t)__builtin_ctz(left) : ZB_NODE_NONE,
-                "C-failover-suspect",
-                left != 0 ? "that node may still be writable, and neither answers nor is fenced"
-                          : "a node that is no longer known may still be writable");
+        zb_core_failover_give_up(
+            x, ZB_E_REFUSED, left != 0 ? (uint8_t)__builtin_ctz(left) : ZB_NODE_NONE,
+            "C-failover-suspect",
+            left != 0 ? "that node may still be writable, and neither answers nor is fenced"
+                      : "a node that is no longer known may still be writable");
         return;
     }
     zb_core_wake_at(x, f->fence_by.ms);
@@ -537,8 +429,8 @@ watch_asking(struct step *x)
     if (s->ask.majority_at.ms != 0) {
         watch_suspects(x);
     } else if (x->now.ms >= f->begun_at.ms + ZB_MAJORITY_MS) {
-        give_up(x, ZB_E_NOQUORUM, ZB_NODE_NONE, "C-failover-no-majority",
-                "no majority of the voters granted the term");
+        zb_core_failover_give_up(x, ZB_E_NOQUORUM, ZB_NODE_NONE, "C-failover-no-majority",
+                                 "no majority of the voters granted the term");
     } else {
         zb_core_wake_at(x, f->begun_at.ms + ZB_MAJORITY_MS);
     }

@@ -280,11 +280,17 @@ void zb_core_failover_command(struct step *x, const struct zb_event *ev);
 void zb_core_fenced_command(struct step *x, const struct zb_event *ev);
 /* ASKING, granted by a majority and every suspect: what comes first (M8)? */
 void zb_core_failover_choose(struct step *x);
-/* FORWARDING. */
+/* The same again, for FORWARDING too: a member that is ahead may have turned out useless. */
+void zb_core_failover_go_on(struct step *x);
+/* Nothing was taken: who granted the term waits for a leader of it or of a later one. */
+void zb_core_failover_give_up(struct step *x, enum zb_rc rc, uint8_t node, const char *rule,
+                              const char *text);
+void zb_core_failover_watch(struct step *x);
+
+/* forward.c */
 void zb_core_forward_settle(struct step *x);
 void zb_core_msg_forward_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
 void zb_core_msg_forward_answer(struct step *x, uint8_t node, const struct zb_core_msg *m);
-void zb_core_failover_watch(struct step *x);
 
 /* rejoin.c: a copy that came away from the lineage is set aside, and goes on from the fork */
 void zb_core_diverged(struct step *x, const struct zb_event *ev);

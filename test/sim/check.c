@@ -216,13 +216,39 @@ writable_newest(struct sim *w, const struct sim_item *item)
     }
 }
 
+/* Somebody who may have led since did not grant the term: an operator said that it is off. */
+static bool
+without_a_suspect(const struct sim *w, const struct sim_item *item)
+{
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        for (size_t i = 0; granted_to(w, n, item) && i < ZB_MEMBERS_MAX + 1; i++) {
+            const char *suspect = r->suspects[i];
+            if (suspect[0] != '\0' &&
+                w->nodes[suspect[1] - '1'].services[item->service].record.rec.granted_term <
+                    item->u.op.term) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* Recorded: from here on what a failover leaves behind is no part of the service. */
 void
 sim_check_taken(struct sim *w, const struct sim_item *item)
 {
+    bool put_back =
+        w->image.taken && w->image.node == item->node && w->image.service == item->service;
+
     if (item->u.op.lineage.count > 0) { /* a failover brings its granters' history */
         writable_newest(w, item);
+    }
+    if (item->u.op.lineage.count > 0 || without_a_suspect(w, item) || put_back) {
         sim_lose(w, item);
+    }
+    if (put_back) { /* what the newer disk had alone */
+        w->forgiven[item->service] = true;
     }
 }
 
