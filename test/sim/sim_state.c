@@ -131,6 +131,7 @@ put(struct sim_hash *h, uint64_t v)
     h->b = mix(h->b ^ 0x5851f42d4c957f2dULL, v * 0xc4ceb9fe1a85ec53ULL + 1);
 }
 
+/* Most words of a record are zero; the others count with their place. */
 static void
 put_bytes(struct sim_hash *h, const void *p, size_t size)
 {
@@ -140,22 +141,33 @@ put_bytes(struct sim_hash *h, const void *p, size_t size)
     for (size_t i = 0; i < size; i += sizeof(word)) {
         word = 0;
         memcpy(&word, at + i, size - i < sizeof(word) ? size - i : sizeof(word));
-        put(h, word);
+        if (word != 0) {
+            put(h, word + i * 0x9e3779b97f4a7c15ULL);
+        }
     }
 }
 
 static void
 put_set(struct sim_hash *h, const struct zb_set_ref *s)
 {
+    uint64_t digest;
+
+    memcpy(&digest, s->digest, sizeof(digest)); /* its first half tells any two apart */
     put(h, s->id.term << 32 | s->id.seq);
-    put_bytes(h, s->digest, sizeof(s->digest));
+    put(h, digest);
 }
 
-/* A moment ahead or not: what the core asks of its own times. */
-static void
-put_ahead(struct sim_hash *h, struct zb_mono at, int64_t now_ms)
+/* Small numbers share words: terms, sets' numbers and nonces stay far below what they get here. */
+static uint64_t
+pack(uint64_t a, uint64_t b, uint64_t c)
 {
-    put(h, at.ms > now_ms);
+    return a << 40 | b << 16 | c;
+}
+
+static uint64_t
+pack_id(struct zb_set_id id)
+{
+    return id.term << 32 | id.seq;
 }
 
 static void
@@ -163,86 +175,88 @@ put_lineage(struct sim_hash *h, const struct zb_lineage *l)
 {
     put(h, l->count);
     for (uint32_t i = 0; i < l->count; i++) {
-        put(h, l->lines[i].term);
-        put(h, l->lines[i].fork.term << 32 | l->lines[i].fork.seq);
+        put(h, pack(l->lines[i].term, l->lines[i].fork.term, l->lines[i].fork.seq));
     }
 }
 
 static void
 put_msg(struct sim_hash *h, const struct zb_core_msg *m)
 {
-    put(h, m->kind);
-    put(h, m->term);
-    put(h, m->nonce);
-    put(h, m->version << 8 | (uint64_t)m->rc);
+    put(h, pack(m->term, m->nonce, m->kind));
+    put(h, pack(m->version, m->suspects, (uint64_t)m->rc));
+    put(h,
+        pack(m->granted_term, m->learned_term, m->granted_to | (uint64_t)m->learned_leader << 8));
+    put(h, pack(m->established_term, m->released_term, m->released_to));
+    put(h, pack(m->role, m->bases_count,
+                (uint64_t)m->running | m->modified << 1 | m->exists << 2 | m->failover << 3 |
+                    m->allow_loss << 4 | m->sees_leader << 5));
     put_set(h, &m->set);
-    put(h, m->suspects);
-    put(h, m->granted_term << 8 | m->granted_to);
-    put(h, (uint64_t)m->role << 32 | m->learned_term << 8 | m->learned_leader);
-    put(h, m->established_term << 32 | m->released_term << 8 | m->released_to);
     put_lineage(h, &m->lineage);
-    put(h, m->failover | m->allow_loss << 1 | m->sees_leader << 2);
-    put(h, m->running | m->modified << 1 | m->exists << 2);
-    put(h, m->bases_count);
     for (uint32_t i = 0; i < m->bases_count; i++) {
-        put(h, m->bases[i].term << 32 | m->bases[i].seq);
+        put(h, pack_id(m->bases[i]));
     }
-    put(h, m->floor.term << 32 | m->floor.seq);
-    put(h, m->floor_way.term << 32 | m->floor_way.seq);
+    put(h, pack_id(m->floor));
+    put(h, pack_id(m->floor_way));
 }
 
 static void
 put_obs(struct sim_hash *h, const struct zb_core_obs *o)
 {
-    put(h, (uint64_t)o->exists | o->mounted << 1 | o->mounted_rw << 2 | o->mounted_here << 3 |
-               o->sealed << 4 | o->running << 5 | o->modified << 6 | o->foreign << 7 |
-               o->suspects_unknown << 8 | (o->written_bytes > 0) << 9);
+    put(h, pack(o->suspects, 0,
+                (uint64_t)o->exists | o->mounted << 1 | o->mounted_rw << 2 | o->mounted_here << 3 |
+                    o->sealed << 4 | o->running << 5 | o->modified << 6 | o->foreign << 7 |
+                    o->suspects_unknown << 8 | (o->written_bytes > 0) << 9 | o->beyond << 10));
+    put(h,
+        pack(o->granted_term, o->learned_term, o->granted_to | (uint64_t)o->learned_leader << 8));
+    put(h, pack(o->established_term, o->released_term, o->released_to));
     put_set(h, &o->newest);
     put_set(h, &o->reached);
-    put(h, o->granted_term << 8 | o->granted_to);
-    put(h, o->learned_term << 8 | o->learned_leader);
-    put(h, o->established_term);
-    put(h, o->released_term << 8 | o->released_to);
     put_set(h, &o->released_set);
-    put(h, (uint64_t)o->suspects << 1 | o->beyond);
     put_lineage(h, &o->lineage);
 }
 
+/* Of its own times the core asks only which are ahead, and which are long ago. */
 static void
 put_peer(struct sim_hash *h, const struct peer *p, int64_t now_ms)
 {
-    put(h,
-        (uint64_t)p->known | p->position_known << 1 | p->ask_waits << 2 | (p->ship_id != 0) << 3);
-    put_msg(h, &p->report);
+    put(h, (uint64_t)p->known | p->position_known << 1 | p->ask_waits << 2 |
+               (p->ship_id != 0) << 3 | (p->ship_retry_at.ms > now_ms) << 4 |
+               (p->ship_failures > 0) << 5 | (now_ms - p->asked_at.ms < ZB_ASK_MS) << 6);
     put_set(h, &p->position);
-    put_set(h, &p->ship_set);
-    put_ahead(h, p->ship_retry_at, now_ms);
-    put(h, p->ship_failures > 0);
-    put_msg(h, &p->ask);
-    put(h, now_ms - p->asked_at.ms < ZB_ASK_MS);
+    if (p->known) {
+        put_msg(h, &p->report);
+    }
+    if (p->ship_id != 0) {
+        put_set(h, &p->ship_set);
+    }
+    if (p->ask_waits) {
+        put_msg(h, &p->ask);
+    }
 }
 
 static void
 put_move(struct sim_hash *h, const struct move *m, int64_t now_ms)
 {
     put(h, m->command_id);
+    if (m->command_id == 0) {
+        return; /* the rest is of one that is over */
+    }
     put(h, (uint64_t)m->target | (uint64_t)m->step << 8 | (uint64_t)m->rounds << 16 |
                (uint64_t)m->looked << 24 | (uint64_t)m->final_made << 25 |
                (uint64_t)m->sealed << 26 | (uint64_t)m->aborted << 27 |
-               (uint64_t)m->seal_tries << 32 | (uint64_t)m->ship_tries << 40);
+               (uint64_t)(m->deadline.ms > now_ms) << 28 | (uint64_t)m->seal_tries << 32 |
+               (uint64_t)m->ship_tries << 40);
     put(h, m->term);
     put_set(h, &m->final_set);
-    put_ahead(h, m->deadline, now_ms);
 }
 
 static void
 put_asking(struct sim_hash *h, const struct asking *a, unsigned nodes, int64_t now_ms)
 {
-    put(h, (uint64_t)a->failover | a->exact << 1 | (uint64_t)a->fenced << 8 |
-               (uint64_t)a->lineage_leader << 40);
-    put(h, a->majority_at.ms != 0);
-    put_ahead(h, (struct zb_mono){a->majority_at.ms + ZB_COLLECT_MS}, now_ms);
-    put(h, a->lineage_term);
+    put(h, pack(a->lineage_term, a->fenced,
+                (uint64_t)a->failover | a->exact << 1 | (a->majority_at.ms != 0) << 2 |
+                    (a->majority_at.ms + ZB_COLLECT_MS > now_ms) << 3 |
+                    (uint64_t)a->lineage_leader << 8));
     put_lineage(h, &a->lineage);
     for (unsigned n = 0; n < nodes; n++) {
         put_set(h, &a->at[n]);
@@ -253,15 +267,13 @@ static void
 put_failover(struct sim_hash *h, const struct failover *f, int64_t now_ms)
 {
     put(h, f->command_id);
-    put(h, (uint64_t)f->step | f->allow_loss << 8 | f->looked << 9 | (uint64_t)f->told << 16 |
-               (uint64_t)f->from << 40 | (uint64_t)f->tries << 48);
+    put(h, (uint64_t)f->step | f->allow_loss << 8 | f->looked << 9 |
+               (f->begun_at.ms + ZB_MAJORITY_MS > now_ms) << 10 | (f->fence_by.ms > now_ms) << 11 |
+               (f->ask_at.ms > now_ms) << 12 | (f->answer_by.ms > now_ms) << 13 |
+               (f->deadline.ms > now_ms) << 14 | (uint64_t)f->told << 16 | (uint64_t)f->from << 40 |
+               (uint64_t)f->tries << 48);
     put(h, f->term << 32 | f->useless);
     put_set(h, &f->best);
-    put_ahead(h, (struct zb_mono){f->begun_at.ms + ZB_MAJORITY_MS}, now_ms);
-    put_ahead(h, f->fence_by, now_ms);
-    put_ahead(h, f->ask_at, now_ms);
-    put_ahead(h, f->answer_by, now_ms);
-    put_ahead(h, f->deadline, now_ms);
 }
 
 static void
@@ -269,51 +281,47 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
 {
     const struct svc *s = core->services;
 
-    put(h, core->up);
-    put(h, s->role);
-    put(h, s->obs_at.ms > s->role_at.ms);
-    put(h, now_ms - s->obs_at.ms >= ZB_LOOK_MS);
-    put(h, s->obs_known);
-    put_obs(h, &s->obs);
-    put(h, s->op_id != 0 ? (uint64_t)s->op_kind << 8 | s->op_node : 0);
-    put(h, s->op_id != 0 ? s->op_nonce ^ s->op_term << 32 : 0);
-    put_ahead(h, s->retry_at, now_ms);
-    put_ahead(h, s->promote_at, now_ms);
-    put_ahead(h, s->set_due, now_ms);
-    put_ahead(h, s->start_retry_at, now_ms);
-    put_ahead(h, s->prune_at, now_ms);
-    put(h, (s->failures > 0) | (s->look_failures > 0) << 1 | (s->promote_failures > 0) << 2 |
-               (s->start_failures > 0) << 3 | (s->unpruned > 0) << 4 | s->first_set_due << 5);
-    put(h, s->superseded);
-    put(h, s->ask.term);
     put(h,
-        (uint64_t)s->ask.planned | (uint64_t)s->ask.granted << 8 | (uint64_t)s->ask.suspects << 32);
+        pack(s->role, core->up,
+             (uint64_t)s->obs_known | (s->obs_at.ms > s->role_at.ms) << 1 |
+                 (now_ms - s->obs_at.ms >= ZB_LOOK_MS) << 2 | (s->retry_at.ms > now_ms) << 3 |
+                 (s->promote_at.ms > now_ms) << 4 | (s->set_due.ms > now_ms) << 5 |
+                 (s->start_retry_at.ms > now_ms) << 6 | (s->prune_at.ms > now_ms) << 7 |
+                 (s->ask.again_at.ms > now_ms) << 8 |
+                 (now_ms - s->reported_at.ms >= ZB_REPORT_MS) << 9 | (s->failures > 0) << 10 |
+                 (s->look_failures > 0) << 11 | (s->promote_failures > 0) << 12 |
+                 (s->start_failures > 0) << 13 | (s->unpruned > 0) << 14 | s->first_set_due << 15));
+    put_obs(h, &s->obs);
+    if (s->op_id != 0) {
+        put(h, pack(s->op_term, s->op_nonce, (uint64_t)s->op_kind << 8 | s->op_node));
+    }
+    put(h, pack(s->ask.term, s->superseded, (uint64_t)(s->op_id != 0) | s->ask.planned << 1));
+    put(h, (uint64_t)s->ask.granted << 32 | s->ask.suspects);
     put_set(h, &s->ask.set);
-    put_ahead(h, s->ask.again_at, now_ms);
     put_asking(h, &s->ask, nodes, now_ms);
     put_failover(h, &s->failover, now_ms);
     put(h, (uint64_t)s->rejoin.wanted | s->rejoin.common << 1 | s->rejoin.ordered << 2 |
-               (uint64_t)s->rejoin.leader << 8 | s->rejoin.term << 16);
+               (uint64_t)(s->modified_looks > 0) << 3 | (uint64_t)s->rejoin.leader << 8 |
+               s->rejoin.term << 16);
     put_set(h, &s->rejoin.set);
-    put(h, s->modified_looks > 0);
     put_set(h, &s->unchanged_at);
     put(h, s->next_seq);
     put_move(h, &s->move, now_ms);
     put_msg(h, &s->reported);
-    put(h, now_ms - s->reported_at.ms >= ZB_REPORT_MS);
     for (unsigned n = 0; n < nodes; n++) {
-        put_peer(h, &s->peers[n], now_ms);
+        if (n != core->opt.self) {
+            put_peer(h, &s->peers[n], now_ms);
+        }
     }
 }
 
 static void
 put_dataset(struct sim_hash *h, const struct sim_dataset *d)
 {
-    put(h, (uint64_t)d->exists | d->marked << 1 | d->orphan << 2 | d->partial << 3 | d->uuid << 8 |
-               d->mount << 16);
-    put(h, d->live);
-    put(h, (uint64_t)d->synced << 32 | d->logged);
-    put(h, d->snaps_count);
+    put(h, pack(d->snaps_count, d->mount,
+                (uint64_t)d->exists | d->marked << 1 | d->orphan << 2 | d->partial << 3 |
+                    d->uuid << 4));
+    put(h, pack(d->live, d->synced, d->logged));
     for (uint32_t i = 0; i < d->snaps_count; i++) {
         put(h, d->snaps[i].guid);
     }
@@ -324,21 +332,21 @@ put_node(struct sim_hash *h, const struct sim *w, uint8_t node)
 {
     const struct sim_node *n = &w->nodes[node];
     const struct sim_service *s = &n->services[0];
+    uint64_t connected = 0;
 
-    put(h, (uint64_t)n->on | n->keeper << 1 | n->engine << 2);
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
-        put(h, sim_connected(w, node, i));
+        connected |= (uint64_t)sim_connected(w, node, i) << i;
     }
-    put(h, n->nonce);
-    put(h, n->off_ms >= w->majority[0].at_ms); /* what M4 is checked by */
-    put(h, (uint64_t)w->allow_loss[node][0] | (uint64_t)s->fork.leader << 8 |
-               (uint64_t)s->fork.count << 16 | s->fork.term << 24);
+    put(h, pack(n->nonce, connected,
+                (uint64_t)n->on | n->keeper << 1 | n->engine << 2 | s->running << 3 |
+                    s->settled << 4 | s->claimed << 5 |
+                    (n->off_ms >= w->majority[0].at_ms) << 6 | /* what M4 is checked by */
+                    w->allow_loss[node][0] << 7 | (uint64_t)s->stage << 8));
+    put(h, (uint64_t)s->receives << 32 | s->sealed);
+    put(h, (uint64_t)s->fork.leader | (uint64_t)s->fork.count << 8 | s->fork.term << 16);
     put(h, s->fork.guids[0]);
     put_bytes(h, &s->record, sizeof(s->record));
     put_dataset(h, &s->datasets[0]);
-    put(h, (uint64_t)s->running | (uint64_t)s->stage << 8 | (uint64_t)s->settled << 16 |
-               (uint64_t)s->claimed << 17 | (uint64_t)s->receives << 24 |
-               (uint64_t)s->sealed << 32);
     if (n->engine) {
         put_core(h, w->cores[node], w->opt.nodes, sim_local_ms(w, node));
     }
@@ -357,44 +365,70 @@ is_waited_for(const struct sim *w, uint8_t node, uint64_t id)
     return w->nodes[node].engine && found;
 }
 
+/* An operation, and to whom it matters. */
+static void
+put_op(struct sim_hash *h, const struct sim *w, const struct sim_item *item)
+{
+    put(h, pack(item->u.op.term, item->u.op.nonce, item->u.op.node));
+    put(h, pack(item->u.op.flags, item->u.op.kind,
+                (uint64_t)item->u.op.claims | item->u.op.was_mounted << 1 | item->u.op.final << 2 |
+                    item->u.op.remounted << 3 | item->u.op.rescued << 6 |
+                    (item->peer_life == w->nodes[item->node].engine_life) << 4 |
+                    is_waited_for(w, item->node, item->u.op.id) << 5));
+    put_set(h, &item->u.op.set);
+    put(h, pack_id(item->u.op.floor));
+    put(h, pack_id(item->u.op.floor_way));
+    put_lineage(h, &item->u.op.lineage);
+    for (uint8_t i = 0; i < item->u.op.protect_count; i++) {
+        put(h, pack_id(item->u.op.protect[i]));
+    }
+}
+
+static void
+put_ship(struct sim_hash *h, const struct sim *w, const struct sim_item *item)
+{
+    put(h,
+        pack(item->u.ship.term, item->u.ship.snap.guid,
+             (uint64_t)item->u.ship.receiving | is_waited_for(w, item->node, item->u.ship.id) << 1 |
+                 (item->session == w->nodes[item->node].session[item->peer]) << 2 |
+                 (item->u.ship.epoch == w->nodes[item->peer].services[item->service].receive_epoch)
+                     << 3 |
+                 (uint64_t)item->u.ship.entry << 8));
+    put_set(h, &item->u.ship.set);
+}
+
 static struct sim_hash
 item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
 {
     struct sim_hash h = {item->kind, place};
 
-    put(&h, (uint64_t)item->node | (uint64_t)item->peer << 8 | (uint64_t)item->stage << 16);
+    put(&h, (uint64_t)item->node | (uint64_t)item->peer << 8 | (uint64_t)item->stage << 16 |
+                (uint64_t)(item->session == 0) << 24);
     switch (item->kind) {
     case SIM_MESSAGE:
-        put(&h, item->session == 0);
         put_msg(&h, &item->u.msg);
         break;
     case SIM_OP:
-        put(&h, is_waited_for(w, item->node, item->u.op.id));
-        put(&h, (uint64_t)item->u.op.kind | (uint64_t)item->u.op.node << 8 |
-                    (uint64_t)item->u.op.claims << 16 | (uint64_t)item->u.op.was_mounted << 17 |
-                    (uint64_t)item->u.op.flags << 24);
-        put(&h, item->u.op.term ^ item->u.op.nonce << 32);
-        put_set(&h, &item->u.op.set);
+        put_op(&h, w, item);
         break;
     case SIM_DONE:
-        put(&h, is_waited_for(w, item->node, item->u.done.id));
-        put(&h, (uint64_t)item->u.done.kind | (uint64_t)item->u.done.rc << 8);
+        put(&h, pack(item->u.done.kind, (uint64_t)item->u.done.rc,
+                     (uint64_t)item->u.done.obs_valid | item->u.done.remounted << 1 |
+                         item->u.done.rescued << 3 |
+                         is_waited_for(w, item->node, item->u.done.id) << 2));
         put_set(&h, &item->u.done.set);
-        put(&h, item->u.done.obs_valid);
-        put_obs(&h, &item->u.done.obs);
+        if (item->u.done.obs_valid) {
+            put_obs(&h, &item->u.done.obs);
+        }
         break;
     case SIM_SHIP:
-        put(&h, is_waited_for(w, item->node, item->u.ship.id));
-        put(&h, item->session == w->nodes[item->node].session[item->peer]);
-        put(&h, item->u.ship.epoch == w->nodes[item->peer].services[item->service].receive_epoch);
-        put(&h, item->u.ship.term << 8 | item->u.ship.receiving << 1 | item->u.ship.forward);
-        put(&h, item->u.ship.snap.guid);
-        put_set(&h, &item->u.ship.set);
+        put_ship(&h, w, item);
         break;
     case SIM_RECEIVED:
         put_set(&h, &item->u.set);
         break;
     case SIM_DIVERGED:
+    case SIM_FENCE:
         put(&h, item->u.told.term << 1 | item->u.told.common);
         break;
     default:
@@ -412,7 +446,11 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
     for (unsigned i = 0; i < SIM_CHOOSE_COUNT; i++) {
         put(&h, left->left[i]);
     }
-    put(&h, w->majority[0].term);
+    /* What the checks go by. */
+    put(&h, pack(w->majority[0].term, w->writer[0].term, w->writer[0].node));
+    for (unsigned u = 1; u <= w->next_uuid[0]; u++) {
+        put(&h, (uint64_t)w->acked[0][u] << 1 | w->destroyed[0][u]);
+    }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         put_node(&h, w, n);
     }
@@ -439,10 +477,7 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
 bool
 sim_seen_open(struct sim_seen *s, uint64_t max)
 {
-    *s = (struct sim_seen){.size = 1024, .max = max};
-    while (s->size < max * 2) {
-        s->size *= 2;
-    }
+    *s = (struct sim_seen){.size = 1 << 16, .max = max};
     s->entries = calloc(s->size, sizeof(s->entries[0]));
     return s->entries != NULL;
 }
@@ -454,26 +489,55 @@ sim_seen_close(struct sim_seen *s)
     s->entries = NULL;
 }
 
+/* Where the state is, or would be. */
+static struct sim_seen_entry *
+seen_place(const struct sim_seen *s, uint64_t a, uint32_t b)
+{
+    uint64_t i = a & (s->size - 1);
+
+    while (s->entries[i].depth != 0 && (s->entries[i].a != a || s->entries[i].b != b)) {
+        i = (i + 1) & (s->size - 1);
+    }
+    return &s->entries[i];
+}
+
+static bool
+seen_grow(struct sim_seen *s)
+{
+    struct sim_seen larger = *s;
+
+    larger.size = s->size * 2;
+    larger.entries = calloc(larger.size, sizeof(larger.entries[0]));
+    if (larger.entries == NULL) {
+        return false;
+    }
+    for (uint64_t i = 0; i < s->size; i++) {
+        if (s->entries[i].depth != 0) {
+            *seen_place(&larger, s->entries[i].a, s->entries[i].b) = s->entries[i];
+        }
+    }
+    free(s->entries);
+    *s = larger;
+    return true;
+}
+
 bool
 sim_seen_add(struct sim_seen *s, struct sim_hash h, uint32_t depth)
 {
-    uint64_t i = h.a & (s->size - 1);
+    struct sim_seen_entry *e = seen_place(s, h.a, (uint32_t)h.b);
 
-    while (s->entries[i].a != 0 || s->entries[i].b != 0) {
-        if (s->entries[i].a == h.a && s->entries[i].b == h.b) {
-            if (s->entries[i].depth <= depth) {
-                return false;
-            }
-            s->entries[i].depth = depth;
-            return true;
+    if (e->depth != 0) {
+        if (e->depth <= depth + 1) {
+            return false;
         }
-        i = (i + 1) & (s->size - 1);
+        e->depth = depth + 1;
+        return true;
     }
-    if (s->count == s->max) {
+    if (s->count == s->max || (s->count * 3 > s->size * 2 && !seen_grow(s))) {
         s->full = true;
         return false;
     }
-    s->entries[i] = (struct sim_seen_entry){h.a, h.b, depth};
+    *seen_place(s, h.a, (uint32_t)h.b) = (struct sim_seen_entry){h.a, (uint32_t)h.b, depth + 1};
     s->count++;
     return true;
 }

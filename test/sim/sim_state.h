@@ -20,17 +20,18 @@ struct sim_hash {
 /* left: what the search may still do is part of the state. */
 struct sim_hash sim_state_hash(const struct sim *w, const struct sim_bounds *left);
 
-/* States seen, by their hash, each with the smallest depth at which it was met. */
+/* States seen, by 96 bits of their hash, each with the smallest depth at which it was met. Grows.
+ */
 struct sim_seen {
     struct sim_seen_entry {
         uint64_t a;
-        uint64_t b;
-        uint32_t depth;
+        uint32_t b;
+        uint32_t depth; /* and 1; 0: free */
     } * entries;
     uint64_t size; /* a power of two */
     uint64_t count;
     uint64_t max;
-    bool full;
+    bool full; /* max, or memory, was reached */
 };
 bool sim_seen_open(struct sim_seen *s, uint64_t max);
 void sim_seen_close(struct sim_seen *s);
