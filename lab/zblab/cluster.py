@@ -3,6 +3,7 @@
 What is asserted about data is read from ZFS and from the service itself, not from zbaton.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -51,13 +52,12 @@ class Cluster:
             token = self.zbaton("token create", host=first).out.split()[0]
             host.run(f"zbaton join {token} " + self._identity(host))
             self.daemon_start(host)
-        wait_until(lambda: self.status()["cluster"]["nodes_up"] == len(self.hosts), 60,
-                   "every node is up")
+        self.wait_up(len(self.hosts), first)
         return self
 
     def close(self):
-        """Stops the daemons and services and removes state and datasets."""
-        self.lab.each(self._wipe)
+        """Stops the daemons and services and removes state and datasets, where a host is on."""
+        self.lab.each(lambda host: host.alive() and self._wipe(host))
 
     def _prepare(self, host):
         host.run("getent group zbaton >/dev/null || groupadd --system zbaton; "
@@ -77,10 +77,12 @@ class Cluster:
     def _identity(self, host):
         return f"--node {host.name} --root {host.pool}/{ROOT} --listen {host.data_ip}:{PORT}"
 
-    def daemon_start(self, host):
-        """Starts zbatond and waits until it answers."""
+    def daemon_start(self, host, wait=True):
+        """Starts zbatond; with wait, returns when it answers."""
         host.run("mkdir -p /run/zbaton; setsid zbatond >>/var/log/zbatond.log 2>&1 </dev/null & "
                  "echo $! >/run/zbatond.pid")
+        if not wait:
+            return
         wait_until(lambda: self.zbaton("status -j", host=host, check=False).rc == 0, 60,
                    f"zbatond answers on {host.name}")
 
@@ -107,6 +109,11 @@ class Cluster:
     def status(self, host=None):
         """`zbaton status -j` as an object."""
         return json.loads(self.zbaton("status -j", host=host).out)
+
+    def wait_up(self, count, host, deadline_s=60):
+        """Waits until a host sees so many nodes, itself included."""
+        wait_until(lambda: self.status(host)["cluster"]["nodes_up"] == count, deadline_s,
+                   f"{host.name} sees {count} nodes")
 
     def service(self, name, host=None):
         """The status of one service."""
@@ -183,6 +190,20 @@ class Cluster:
         """`zbaton move`; the result with its output."""
         return self.zbaton(f"move {name} {node}", check=check, host=host, timeout=timeout)
 
+    def failover(self, name, to, *fenced, flags="-y", host=None, check=True, timeout=300):
+        """`zbaton failover` to a node, on that node by default; the result with its output."""
+        said = "".join(f" --fenced {node}" for node in fenced)
+        return self.zbaton(f"failover {name} --to {to}{said} {flags}", check=check,
+                           host=host or self.lab[to], timeout=timeout)
+
+    def terms(self, name, host=None):
+        """The terms of `zbaton history -j`, oldest first."""
+        return json.loads(self.zbaton(f"history -j -n 200 {name}", host=host).out)["terms"]
+
+    def events(self, name, host=None):
+        """The newest of `zbaton events -j`, oldest first."""
+        return json.loads(self.zbaton(f"events -j -n 100 {name}", host=host).out)["events"]
+
     # --- the disks --------------------------------------------------------------------------
 
     @staticmethod
@@ -200,6 +221,23 @@ class Cluster:
             dataset, snap = full.split("@")
             out.setdefault(dataset[len(top):].lstrip("/"), {})[snap] = guid
         return out
+
+    @staticmethod
+    def rescues(host, name):
+        """Names of a service's rescues on a host, read with zfs(8), oldest first."""
+        top = f"{host.pool}/{ROOT}/.rescue"
+        said = host.run(f"zfs list -Hp -d 1 -o name -s name {top} 2>/dev/null", check=False).out
+        names = [line[len(top) + 1:] for line in said.split()]
+        return [rescue for rescue in names if rescue.rsplit("-", 2)[0] == name]
+
+    @contextlib.contextmanager
+    def rescue(self, host, rescue):
+        """The path at which a rescue's whole tree can be read on its host, for a `with`."""
+        path = self.zbaton(f"rescue mount {rescue}", host=host).out.strip()
+        try:
+            yield path
+        finally:
+            self.zbaton(f"rescue umount {rescue}", host=host)
 
     def writers(self, name):
         """Hosts on which any dataset of the service is mounted read-write in any namespace."""
@@ -273,6 +311,16 @@ class Recorder:
         """Numbers that redis on a host holds."""
         said = host.run(f"redis-cli -p {self.port} lrange {self.name} 0 -1", timeout=120).out.split()
         return [int(number) for number in said]
+
+    def stored_in(self, host, path):
+        """Numbers in the append-only files of a redis that does not run, below a path of a host."""
+        script = ("import glob, re, sys\n"
+                  "for f in glob.glob(sys.argv[1] + '/appendonlydir/*.incr.aof'):\n"
+                  "  for n in re.findall(rb'RPUSH\\r\\n[$]\\d+\\r\\n' + sys.argv[2].encode()\n"
+                  "                      + rb'\\r\\n[$]\\d+\\r\\n(\\d+)\\r\\n', open(f, 'rb').read()):\n"
+                  "    print(n.decode())\n")
+        said = host.run(f"python3 -c {shlex.quote(script)} {path} {self.name}", timeout=120).out
+        return [int(number) for number in said.split()]
 
     def assert_nothing_lost(self, host):
         """Every acknowledged record is in the service on that host; returns how many."""

@@ -2,7 +2,7 @@
 
 They share a network namespace, so that no port of the machine is taken and no service of it is met. Each "host" is a
 mount namespace with its own /etc/zbaton, /var/lib/zbaton, /run, /var/log, /srv, users and control group, and a pool in
-a file. What needs a host to fail is not offered.
+a file. A host that loses its power is one whose processes are all killed; what the machine holds in memory stays.
 """
 
 import os
@@ -45,6 +45,16 @@ def _hold(argv):
     return holder
 
 
+def _group_end(group):
+    """Kills every process in a control group, and waits until they are gone."""
+    _write(os.path.join(group, "cgroup.kill"), "1\n")
+
+    def empty():
+        with open(os.path.join(group, "cgroup.events"), encoding="ascii") as file:
+            return "populated 0" in file.read()
+    wait_until(empty, END_S, f"no process in {group}")
+
+
 class LocalHost:
     """An agent's surroundings on this machine."""
 
@@ -70,7 +80,12 @@ class LocalHost:
         self._pool_made = True
         self._users()
         self._redis()
-        group = self.lab.group_make(self.name)
+        self.lab.group_make(self.name)
+        self.boot()
+
+    def boot(self):
+        """Makes the namespace, with nothing running in it."""
+        group = self.lab.group_path(self.name)
         binds = [(os.path.join(self.dir, path), f"/{path}") for path in PRIVATE]
         binds += [(os.path.join(self.dir, name), f"/etc/{name}") for name in USERS]
         binds += [(group, CGROUPS)]
@@ -78,6 +93,18 @@ class LocalHost:
         self._holder = _hold(["unshare", "--mount", "--propagation", "private", "sh", "-c",
                               f"{script} && echo ready && exec sleep infinity"])
         self.lab.group_put(self.name, self._holder)
+
+    def power_cut(self):
+        """Kills everything that runs in the namespace, which ends it and its mounts."""
+        self.lab.group_kill(self.name)
+        self._holder.wait()
+        self._holder = None
+        shutil.rmtree(os.path.join(self.dir, "run"))
+        os.mkdir(os.path.join(self.dir, "run"))
+
+    def alive(self):
+        """Whether there is a namespace to run commands in."""
+        return self._holder is not None
 
     def _users(self):
         """The engine's user and the control group, of this namespace only."""
@@ -98,15 +125,25 @@ class LocalHost:
         """Destroys the pool, when nothing runs in the namespace any more."""
         if self._holder is not None:
             self._holder.wait()
+            self._holder = None
         if self._pool_made:
             # The kernel takes the namespace's mounts down a moment after its last process.
             wait_until(lambda: local(["zpool", "destroy", self.pool]), END_S, f"{self.pool} is destroyed")
             self._pool_made = False
 
+    def _argv(self, cmd):
+        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", *self.lab.net.enter(),
+                "sh", "-c", f"echo 0 >{CGROUPS}/cgroup.procs && exec sh -c \"$1\"", "sh", cmd]
+
+    def popen(self, cmd, **kwargs):
+        """Starts a shell command in the namespace; as Host.popen."""
+        for stream in ("stdin", "stdout", "stderr"):
+            kwargs.setdefault(stream, subprocess.DEVNULL if stream == "stdin" else subprocess.PIPE)
+        return subprocess.Popen(self._argv(cmd), env={"PATH": self.lab.path}, **kwargs)
+
     def run(self, cmd, timeout=60, check=True, input=None):
         """Runs a shell command in the namespace; as Host.run."""
-        argv = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", *self.lab.net.enter(),
-                "sh", "-c", f"echo 0 >{CGROUPS}/cgroup.procs && exec sh -c \"$1\"", "sh", cmd]
+        argv = self._argv(cmd)
         content = input.encode() if isinstance(input, str) else input
         stdin = {"input": content} if content is not None else {"stdin": subprocess.DEVNULL}
         try:
@@ -206,11 +243,17 @@ class LocalLab:
 
     # --- control groups -------------------------------------------------------------------
 
+    def group_path(self, name):
+        """The folder of a control group below the lab's."""
+        return os.path.join(self.group, name)
+
     def group_make(self, name):
-        """A control group below the lab's; returns its folder."""
-        path = os.path.join(self.group, name)
-        os.mkdir(path)
-        return path
+        """Makes a control group below the lab's."""
+        os.mkdir(self.group_path(name))
+
+    def group_kill(self, name):
+        """Ends every process in a control group."""
+        _group_end(self.group_path(name))
 
     def group_put(self, name, process):
         """Moves a process into a control group."""
@@ -219,12 +262,7 @@ class LocalLab:
     def _end(self):
         if not os.path.isdir(self.group):
             return
-        _write(os.path.join(self.group, "cgroup.kill"), "1\n")
-
-        def empty():
-            with open(os.path.join(self.group, "cgroup.events"), encoding="ascii") as file:
-                return "populated 0" in file.read()
-        wait_until(empty, END_S, f"no process in {self.group}")
+        _group_end(self.group)
         for folder, _, _ in os.walk(self.group, topdown=False):
             os.rmdir(folder)
 

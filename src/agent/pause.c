@@ -17,6 +17,8 @@ point_name(const struct zb_action *action, char *out, size_t size)
         (void)snprintf(out, size, "%u-%s", (unsigned)action->step, phases[action->phase]);
     } else if (action->kind == ZB_ACT_NOTE) {
         (void)snprintf(out, size, "%s", action->rule);
+    } else if (action->kind == ZB_ACT_LEARN || action->kind == ZB_ACT_RESCUE) {
+        (void)snprintf(out, size, "%s", action->kind == ZB_ACT_LEARN ? "learn" : "rescue");
     }
 }
 

@@ -9,11 +9,12 @@
 #include "core/core.h"
 
 /*
- * Called after each action of a plan was started. Each journalled step and each note is a point:
- * "<step>-begin", "<step>-end", "<step>-fail" on the node that a move leaves, the rule of the note
- * ("R-take", "R-granted", "R-writable", "R-started") on the node that takes. When the engine's
+ * Called after each action of a plan was started. Points are: each step of a journal
+ * ("<step>-begin", "<step>-end", "<step>-fail") on the node that a move leaves or a failover goes
+ * to; the rule of each note ("R-take", "R-granted", "R-writable", "R-rescued"); "learn" and
+ * "rescue", on a node that comes back, when the keeper has just been told to. When the engine's
  * directory holds a file "pause-<point>", it becomes "held-<point>", and the engine, all of it,
- * stands still until that file is gone.
+ * stands still until that file is gone; the keeper goes on.
  */
 #ifdef ZB_PAUSE_POINTS
 void zb_pause_point(const struct zb_action *action);

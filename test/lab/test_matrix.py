@@ -182,12 +182,12 @@ def settled(cluster):
     return cluster.lab[service["leader"]]
 
 
-def assert_same_sets(cluster):
+def assert_same_sets(cluster, name=NAME):
     """The newest sets are the same on every host, by the guid of each dataset's snapshot."""
     def newest(host):
         return {dataset: [(snap, guid) for snap, guid in snaps.items()
                           if snap.startswith("zbaton-")][-SAME_SETS:]
-                for dataset, snaps in cluster.snapshots(host, NAME).items()}
+                for dataset, snaps in cluster.snapshots(host, name).items()}
     first, *others = cluster.lab.each(newest)
     assert first[""], "there are sets"
     for host, sets in zip(cluster.hosts[1:], others):
