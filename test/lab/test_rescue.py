@@ -256,10 +256,12 @@ def test_partial_receives_are_aborted(parted):
     """A beginning without any set, and one of a dataset that was written to since: both of zbaton's own streams."""
     a, b, forks = parted
     host = a.host
-    host.run(f"zfs create {b.root}/web/late && dd if=/dev/urandom of=/srv/web/late/f bs=1M count=4 status=none; "
-             "dd if=/dev/urandom of=/srv/web/log/g bs=1M count=4 status=none")
-    third = b.snapshot(2, 0, base_term=1, base_seq=1).good()["manifest"]
+    host.run(f"zfs create {b.root}/web/late")
+    b.snapshot(2, 0, base_term=1, base_seq=1).good()  # takes the child in, and mounts it read-write
+    host.run("for f in late/f log/g; do dd if=/dev/urandom of=/srv/web/$f bs=1M count=4 status=none; done")
+    third = b.snapshot(2, 1, base_term=2, base_seq=0).good()["manifest"]
     ship(b, a, one_set(third, "late"), term=2, limit=3 << 20)
+    assert {d["rel"]: d["token"] != "" for d in a.observe()["datasets"]}["late"]
     name = rescue(a, forks).good()["text"]
     on_forks(a, forks)
     assert host.run(f"zfs list {a.root}/.rescue/{name}/late", check=False).rc != 0
