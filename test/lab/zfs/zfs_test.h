@@ -102,8 +102,7 @@ void child_end(struct child *c);
 extern const struct CMUnitTest props_tests[], snap_tests[], stream_tests[], resume_tests[],
     held_tests[], mount_tests[], holder_tests[], measure_tests[], clone_tests[];
 extern const size_t props_tests_count, snap_tests_count, stream_tests_count, resume_tests_count,
-    held_tests_count, mount_tests_count, holder_tests_count, measure_tests_count,
-    clone_tests_count;
+    held_tests_count, mount_tests_count, holder_tests_count, measure_tests_count, clone_tests_count;
 
 #define TEST(name) cmocka_unit_test_setup(name, test_setup)
 #define TESTS(group, ...)                                                                          \

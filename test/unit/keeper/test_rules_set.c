@@ -236,8 +236,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_receive),
         cmocka_unit_test(test_receive_forward), cmocka_unit_test(test_receive_dataset),
-        cmocka_unit_test(test_prune),
-        cmocka_unit_test(test_prune_while_catching_up),
+        cmocka_unit_test(test_prune),           cmocka_unit_test(test_prune_while_catching_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
