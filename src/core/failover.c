@@ -67,9 +67,8 @@ zb_core_failover_give_up(struct step *x, enum zb_rc rc, uint8_t node, const char
 static uint32_t
 up_count(const struct step *x)
 {
-    uint32_t up = x->core->up | 1u << x->core->opt.self;
-
-    return up & zb_core_voters(x->s);
+    ZB_ASSERT(x->core->opt.self < ZB_NODES_MAX);
+    return (x->core->up | 1u << x->core->opt.self) & zb_core_voters(x->s);
 }
 
 /* Who, of those that can be asked, sees the leader; ZB_NODE_NONE nobody. */

@@ -177,6 +177,7 @@ def make_children(web):
     return top
 
 
+@pytest.mark.long
 def test_children_that_came_away(cluster, web):
     top = make_children(web)
     web.write()
@@ -225,6 +226,7 @@ def partial_receive(web, top):
     assert len(token) > 10, "the receive is half done"
 
 
+@pytest.mark.long
 def test_foreign_things_do_not_block_and_survive(cluster, web):
     top = make_children(web)
     web.write()
@@ -253,6 +255,7 @@ def test_foreign_things_do_not_block_and_survive(cluster, web):
     cluster.zbaton(f"sync {NAME}", host=web.new)
 
 
+@pytest.mark.long
 def test_who_is_ahead_comes_first(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
@@ -277,6 +280,7 @@ def test_who_is_ahead_comes_first(cluster, web):
     assert len(there - live) <= 20, "what was in the set is live"
 
 
+@pytest.mark.long
 def test_a_leader_that_is_there_is_not_taken_over(cluster, web):
     web.write()
     refused = cluster.failover(NAME, web.new.name, check=False)
@@ -295,6 +299,7 @@ def test_a_leader_that_is_there_is_not_taken_over(cluster, web):
     assert web.recorder.assert_nothing_lost(web.old)
 
 
+@pytest.mark.long
 def test_the_old_leader_returns_while_it_is_waited_for(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
@@ -318,6 +323,7 @@ def test_the_old_leader_returns_while_it_is_waited_for(cluster, web):
     web.assert_all_kept()
 
 
+@pytest.mark.long
 def test_two_operators_at_once(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
@@ -346,6 +352,7 @@ def test_two_operators_at_once(cluster, web):
     web.assert_all_kept()
 
 
+@pytest.mark.long
 def test_a_leader_is_renewed_after_a_failover_that_was_given_up(cluster, web):
     web.write()
     web.old.link(False)

@@ -13,6 +13,8 @@ from zblab import wait_until
 from zblab.cluster import Recorder, stage
 from zblab.watch import Watch
 
+pytestmark = pytest.mark.long
+
 NAME = "struck"
 PORT = 6441
 SETTLE_S = 150
@@ -214,14 +216,12 @@ def test_a_rejoin_struck_today(struck, case, capsys):
     said(capsys, f"{case}: {struck.check()}")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", cases(FAILOVER), ids=str)
 def test_a_failover_struck_anywhere(struck, case, capsys):
     failover_struck(struck, case)
     said(capsys, f"{case}: {struck.check()}")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("case", cases(REJOIN), ids=str)
 def test_a_rejoin_struck_anywhere(struck, case, capsys):
     rejoin_struck(struck, case)
@@ -272,7 +272,7 @@ def ping_pong(cluster, folder, rounds):
     return f"{rounds} failovers: {len(acknowledged)} records, {len(rescued - live)} of them in {rescues} rescues"
 
 
-@pytest.mark.parametrize("rounds", (4, pytest.param(20, marks=pytest.mark.long)))
+@pytest.mark.parametrize("rounds", (4, 20))
 def test_failovers_in_a_ring_lose_nothing_for_ever(cluster, struck_session, rounds, tmp_path, capsys):
     begun = time.monotonic()
     cluster.wait_current(NAME)
