@@ -600,71 +600,74 @@ a_copy_older_than_the_history_is_taken_by_order_only(void **state)
     world_fenced(&W, 1, 0, ZB_LINEAGE_MAX + 5, 21);
     expect_reply(21, ZB_OK, "C-done");
     assert_true(world_run_until(&W, world_leads, 1, 30000));
+}
 
-    /* Its own grant of a still higher term would keep it from following for ever. */
-    static void who_was_taken_over_hears_of_it_before_it_asks(void **state)
-    {
-        struct zb_core_obs *lost = &W.nodes[0].disk.record;
-        (void)state;
-        world_power_off(&W, 0);
-        for (unsigned i = 1; i < 3; i++) { /* they went on without it: vm2 led term 2 */
-            struct zb_core_obs *r = &W.nodes[i].disk.record;
-            world_power_off(&W, i);
-            r->granted_term = r->learned_term = 2;
-            r->granted_to = r->learned_leader = 1;
-            r->established_term = i == 1 ? 2 : 0;
-            r->suspects = 1u << 1;
-        }
-        world_power_on(&W, 1);
-        world_power_on(&W, 2);
-        if (!world_run_until(&W, world_leads, 1, 30000)) {
-            world_print(&W);
-            fail_msg("vm2 does not lead");
-        }
-        world_cut(&W, 0, 1, true);
-        W.fail_next = ZB_ACT_OBSERVE; /* vm3 is heard first */
-        W.fail_rc = ZB_E_BUSY;
-        world_power_on(&W, 0);
-        world_run(&W, 10000);
-        assert_true(lost->granted_term <= W.nodes[1].disk.record.established_term);
-        world_cut(&W, 0, 1, false);
-        current(1, 30000);
+/* Its own grant of a still higher term would keep it from following for ever. */
+static void
+who_was_taken_over_hears_of_it_before_it_asks(void **state)
+{
+    struct zb_core_obs *lost = &W.nodes[0].disk.record;
+    (void)state;
+    world_power_off(&W, 0);
+    for (unsigned i = 1; i < 3; i++) { /* they went on without it: vm2 led term 2 */
+        struct zb_core_obs *r = &W.nodes[i].disk.record;
+        world_power_off(&W, i);
+        r->granted_term = r->learned_term = 2;
+        r->granted_to = r->learned_leader = 1;
+        r->established_term = i == 1 ? 2 : 0;
+        r->suspects = 1u << 1;
     }
+    world_power_on(&W, 1);
+    world_power_on(&W, 2);
+    if (!world_run_until(&W, world_leads, 1, 30000)) {
+        world_print(&W);
+        fail_msg("vm2 does not lead");
+    }
+    world_cut(&W, 0, 1, true);
+    W.fail_next = ZB_ACT_OBSERVE; /* vm3 is heard first */
+    W.fail_rc = ZB_E_BUSY;
+    world_power_on(&W, 0);
+    world_run(&W, 10000);
+    assert_true(lost->granted_term <= W.nodes[1].disk.record.established_term);
+    world_cut(&W, 0, 1, false);
+    current(1, 30000);
+}
 
-    int main(void)
-    {
-        const struct CMUnitTest tests[] = {
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-            T(first_leader_takes_term_1),
-            T(a_move_loses_nothing_and_everybody_follows),
-            T(twenty_moves_in_a_ring),
-            T(power_cut_of_every_host_leads_where_it_led),
-            T(a_leader_alone_does_not_take),
-            T(engine_restart_stops_nothing),
-            T(seal_failure_puts_the_service_back),
-            T(target_lost_while_sealing_restores),
-            T(a_mount_taken_away_is_put_back),
-            T(a_move_that_cannot_be_put_back_is_answered),
-            T(target_crash_after_release_goes_forward),
-            T(a_release_is_not_told_while_a_grant_is_under_way),
-            T(both_crash_after_release),
-            T(leader_cut_at_every_moment_of_a_move),
-            T(engine_restart_at_every_moment_of_a_move),
-            T(a_follower_that_was_away_catches_up),
-            T(a_leader_that_lost_a_child_leads_again),
-            T(a_disk_that_went_back_does_not_lead),
-            T(refusals_name_their_rule),
-            T(sync_answers_when_the_followers_have_it),
-            T(sync_waits_for_the_set_and_not_for_its_number),
-            T(what_a_member_on_its_way_needs_stays_however_much_it_is),
-            T(the_others_are_told_what_to_keep),
-            T(who_suspects_a_node_without_a_name_does_not_grant),
-            T(a_failover_takes_what_the_followers_hold),
-            T(a_failover_ends_when_the_disk_is_not_seen_any_more),
-            T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
-            T(a_copy_that_follows_again_is_not_set_aside),
-            T(a_copy_older_than_the_history_is_taken_by_order_only),
-            T(who_was_taken_over_hears_of_it_before_it_asks),
-        };
-        return cmocka_run_group_tests(tests, NULL, NULL);
-    }
+        T(first_leader_takes_term_1),
+        T(a_move_loses_nothing_and_everybody_follows),
+        T(twenty_moves_in_a_ring),
+        T(power_cut_of_every_host_leads_where_it_led),
+        T(a_leader_alone_does_not_take),
+        T(engine_restart_stops_nothing),
+        T(seal_failure_puts_the_service_back),
+        T(target_lost_while_sealing_restores),
+        T(a_mount_taken_away_is_put_back),
+        T(a_move_that_cannot_be_put_back_is_answered),
+        T(target_crash_after_release_goes_forward),
+        T(a_release_is_not_told_while_a_grant_is_under_way),
+        T(both_crash_after_release),
+        T(leader_cut_at_every_moment_of_a_move),
+        T(engine_restart_at_every_moment_of_a_move),
+        T(a_follower_that_was_away_catches_up),
+        T(a_leader_that_lost_a_child_leads_again),
+        T(a_disk_that_went_back_does_not_lead),
+        T(refusals_name_their_rule),
+        T(sync_answers_when_the_followers_have_it),
+        T(sync_waits_for_the_set_and_not_for_its_number),
+        T(what_a_member_on_its_way_needs_stays_however_much_it_is),
+        T(the_others_are_told_what_to_keep),
+        T(who_suspects_a_node_without_a_name_does_not_grant),
+        T(a_failover_takes_what_the_followers_hold),
+        T(a_failover_ends_when_the_disk_is_not_seen_any_more),
+        T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
+        T(a_copy_that_follows_again_is_not_set_aside),
+        T(a_copy_older_than_the_history_is_taken_by_order_only),
+        T(who_was_taken_over_hears_of_it_before_it_asks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
