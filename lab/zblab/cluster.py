@@ -202,7 +202,8 @@ class Cluster:
 
     def events(self, name, host=None):
         """The newest of `zbaton events -j`, oldest first."""
-        return json.loads(self.zbaton(f"events -j -n 100 {name}", host=host).out)["events"]
+        said = self.zbaton(f"events -j -n 100 {name}", host=host).out
+        return [json.loads(line) for line in said.splitlines()]
 
     # --- the disks --------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ class Host:
         argv = ["ssh", *SSH_OPTIONS, "-S", self._ssh_socket, "-o", "ControlMaster=no",
                 # Without the standing connection ssh would dial from outside the namespace.
                 "-o", "ProxyCommand=false"]
-        argv += ["-t"] if tty else []
+        argv += ["-tt"] if tty else []
         argv += ["-l", "root", self.mgmt_ip]
         return argv + (["--", cmd] if cmd is not None else [])
 

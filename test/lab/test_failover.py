@@ -51,7 +51,8 @@ class Web:
 
     def failover(self, up=2, **kwargs):
         """The new leader is told to lead, the old one is said to be off; so many nodes are up."""
-        self.cluster.wait_up(up, self.new)
+        for host in (self.new, self.third):
+            self.cluster.wait_up(up, host)
         said = self.cluster.failover(NAME, self.new.name, self.old.name, **kwargs)
         wait_until(lambda: self.cluster.leader(NAME, self.new) is self.new, 60, f"{NAME} runs on {self.new.name}")
         assert self.cluster.service(NAME, self.new)["term"] > self.term
@@ -172,9 +173,18 @@ def make_children(web):
     """A tree with children that everybody has."""
     top = web.cluster.dataset(web.old, NAME)
     for child in CHILDREN:
-        web.old.run(f"zfs create {top}/{child} && echo before >/srv/{NAME}/{child}/file")
+        web.old.run(f"zfs create {top}/{child}")
+        web.cluster.zbaton(f"snapshot {NAME}")  # a new child is made writable with its first set
+        web.old.run(f"echo before >/srv/{NAME}/{child}/file")
     web.cluster.zbaton(f"sync {NAME}")
     return top
+
+
+def drop_children(web):
+    """The tree is one dataset again."""
+    top = web.cluster.dataset(web.new, NAME)
+    web.new.run(f"zfs destroy -r {top}/gone && zfs destroy -r {top}/kept")
+    web.cluster.zbaton(f"sync {NAME}", host=web.new)
 
 
 @pytest.mark.long
@@ -183,10 +193,10 @@ def test_children_that_came_away(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
     web.set_alone()
-    web.old.run(f"for c in kept kept/deep; do echo after >/srv/{NAME}/$c/file; done; zfs destroy {top}/gone && "
-                f"zfs create {top}/made && echo made >/srv/{NAME}/made/file")
+    web.old.run(f"for c in kept kept/deep; do echo after >/srv/{NAME}/$c/file; done; zfs destroy -r {top}/gone && "
+                f"zfs create {top}/made")
     cluster.zbaton(f"snapshot {NAME}", host=web.old)
-    web.old.run(f"echo tip >/srv/{NAME}/made/tip; sync")
+    web.old.run(f"echo made >/srv/{NAME}/made/file; zfs create {top}/empty; sync")
     web.cut_old()
     web.failover()
     web.old_back()
@@ -195,15 +205,11 @@ def test_children_that_came_away(cluster, web):
     with cluster.rescue(web.old, rescue) as path:
         for child, text in (("kept", "after"), ("kept/deep", "after"), ("made", "made")):
             assert web.old.run(f"cat {path}/{child}/file").out == f"{text}\n"
-        assert web.old.run(f"cat {path}/made/tip").out == "tip\n"
     history = assert_same_history(cluster, NAME)
     assert set(history) == {"", *CHILDREN}, "the tree is the new leader's"
     for child in CHILDREN:
         assert web.new.run(f"cat /srv/{NAME}/{child}/file").out == "before\n"
-        web.new.run(f"rm /srv/{NAME}/{child}/file")
-    for child in reversed(CHILDREN):
-        web.new.run(f"zfs destroy -r {cluster.dataset(web.new, NAME)}/{child}")
-    cluster.zbaton(f"sync {NAME}", host=web.new)
+    drop_children(web)
 
 
 def foreign_things(web, top):
@@ -250,9 +256,7 @@ def test_foreign_things_do_not_block_and_survive(cluster, web):
     with cluster.rescue(web.old, rescue) as path:
         assert web.old.run(f"cat {path}/kept/tool").out == "tool\n"
     web.old.run(f"zfs destroy {web.old.pool}/mine; zfs release -r keep {aside}@tool")
-    for child in reversed(CHILDREN):
-        web.new.run(f"zfs destroy -r {cluster.dataset(web.new, NAME)}/{child}")
-    cluster.zbaton(f"sync {NAME}", host=web.new)
+    drop_children(web)
 
 
 @pytest.mark.long
@@ -261,11 +265,11 @@ def test_who_is_ahead_comes_first(cluster, web):
     cluster.zbaton(f"sync {NAME}")
     web.new.link(False)
     web.write()
+    there = web.written_on(web.old)
     cluster.zbaton(f"snapshot {NAME}", host=web.old)
     at = cluster.member(NAME, web.old.name, web.old)["newest_set"]
     wait_until(lambda: cluster.member(NAME, web.third.name, web.third)["newest_set"] == at, 60,
                f"{web.third.name} has the set")
-    there = web.written_on(web.old)
     web.write()
     web.cut_old()
     web.new.link(True)
@@ -277,7 +281,7 @@ def test_who_is_ahead_comes_first(cluster, web):
     web.rescue()
     web.write()
     _, live, _ = web.assert_all_kept()
-    assert len(there - live) <= 20, "what was in the set is live"
+    assert there <= live, "what was in the set is live"
 
 
 @pytest.mark.long

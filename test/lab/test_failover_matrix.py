@@ -86,7 +86,8 @@ class Struck:
         self.recorder.wait_more(10)
         self.old.power_cut()
         self.new.link(True)
-        cluster.wait_up(2, self.new)
+        for host in (self.new, self.third):
+            cluster.wait_up(2, host)
 
     def led(self, again):
         """Waits until the candidate leads; with `again` the operator repeats the order."""
@@ -243,7 +244,9 @@ def ping_pong(cluster, folder, rounds):
             old, new = hosts[(first + i) % 3], hosts[(first + i + 1) % 3]
             recorder.wait_more(20)
             old.power_cut()
-            cluster.wait_up(2, new)
+            for host in hosts:
+                if host is not old:
+                    cluster.wait_up(2, host)
             cluster.failover(NAME, new.name, old.name)
             recorder.wait_more(20)
             old.boot()
