@@ -234,12 +234,26 @@ without_a_suspect(const struct sim *w, const struct sim_item *item)
     return false;
 }
 
+static bool
+granter_ahead(struct sim *w, const struct sim_item *item)
+{
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        struct zb_set_ref at;
+        sim_position(w, n, item->service, &at);
+        if (granted_to(w, n, item) && zb_set_id_cmp(at.id, item->u.op.set.id) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Recorded: from here on what a failover leaves behind is no part of the service. */
 void
 sim_check_taken(struct sim *w, const struct sim_item *item)
 {
-    bool put_back =
-        w->image.taken && w->image.node == item->node && w->image.service == item->service;
+    /* It leads with an older disk, that was brought to what the others have. */
+    bool put_back = w->image.taken && w->image.node == item->node &&
+                    w->image.service == item->service && !granter_ahead(w, item);
 
     if (item->u.op.lineage.count > 0) { /* a failover brings its granters' history */
         writable_newest(w, item);
