@@ -458,9 +458,9 @@ zb_core_prune_settle(struct step *x)
     s->op_behind = zb_set_id_cmp(bases.floor, s->obs.newest.id) < 0;
     /* Where a dataset is gone or another one, later sets of the rest may be where the leader goes
      * on from. */
-    if (zb_set_id_is_none(a->floor) || zb_set_id_cmp(s->obs.newest.id, a->floor) < 0) {
+    if (!zb_set_id_is_none(s->obs.newest.id) &&
+        (zb_set_id_is_none(a->floor) || zb_set_id_cmp(s->obs.newest.id, a->floor) < 0)) {
         a->floor = s->obs.newest.id;
-        a->floor.seq += zb_set_id_is_none(a->floor); /* none is whole: below every set */
     }
     s->prune_at.ms = x->now.ms + ZB_PRUNE_MS;
     return true;
