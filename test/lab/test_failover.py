@@ -12,6 +12,8 @@ from test_move import assert_same_history
 from zblab import wait_until
 from zblab.cluster import Recorder
 
+pytestmark = pytest.mark.long
+
 NAME = "web"
 PORT = 6431
 CHILDREN = ("kept", "kept/deep", "gone")
@@ -188,7 +190,6 @@ def drop_children(web):
     web.cluster.zbaton(f"sync {NAME}", host=web.new)
 
 
-@pytest.mark.long
 def test_children_that_came_away(cluster, web):
     top = make_children(web)
     web.write()
@@ -233,7 +234,6 @@ def partial_receive(web, top):
     assert len(token) > 10, "the receive is half done"
 
 
-@pytest.mark.long
 def test_foreign_things_do_not_block_and_survive(cluster, web):
     top = make_children(web)
     web.write()
@@ -260,7 +260,6 @@ def test_foreign_things_do_not_block_and_survive(cluster, web):
     drop_children(web)
 
 
-@pytest.mark.long
 def test_who_is_ahead_comes_first(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
@@ -285,7 +284,6 @@ def test_who_is_ahead_comes_first(cluster, web):
     assert there <= live, "what was in the set is live"
 
 
-@pytest.mark.long
 def test_a_leader_that_is_there_is_not_taken_over(cluster, web):
     web.write()
     refused = cluster.failover(NAME, web.new.name, check=False)
@@ -304,7 +302,6 @@ def test_a_leader_that_is_there_is_not_taken_over(cluster, web):
     assert web.recorder.assert_nothing_lost(web.old)
 
 
-@pytest.mark.long
 def test_the_old_leader_returns_while_it_is_waited_for(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
@@ -328,7 +325,6 @@ def test_the_old_leader_returns_while_it_is_waited_for(cluster, web):
     web.assert_all_kept()
 
 
-@pytest.mark.long
 def test_two_operators_at_once(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
@@ -357,7 +353,6 @@ def test_two_operators_at_once(cluster, web):
     web.assert_all_kept()
 
 
-@pytest.mark.long
 def test_a_leader_is_renewed_after_a_failover_that_was_given_up(cluster, web):
     web.write()
     web.old.link(False)
