@@ -130,7 +130,9 @@ enter(struct step *x, enum zb_role from)
 
     switch (s->role) {
     case ZB_ROLE_ASKING:
-        if (from != ZB_ROLE_FOLLOWER && from != ZB_ROLE_ASKING) {
+        if (s->failover.command_id != 0) {
+            zb_core_ask_begin_failover(x);
+        } else if (from != ZB_ROLE_FOLLOWER && from != ZB_ROLE_ASKING) {
             zb_core_ask_begin(x, 0, NULL);
         }
         break;

@@ -194,10 +194,9 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     (void)step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
     step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);
     if (zb_core_leads(s->role)) {
-        zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term by itself then (M6) */
-    } else if (s->role != ZB_ROLE_ASKING || s->ask.planned) {
+        zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term when it is at rest (M6) */
+    } else if (s->role != ZB_ROLE_ASKING || !s->ask.failover) {
         zb_core_go(x, ZB_STIM_FAILOVER);
-        zb_core_ask_begin_failover(x);
     }
 }
 
@@ -364,11 +363,13 @@ zb_core_failover_choose(struct step *x)
     best = best_position(x, 0, &node);
     if (zb_core_is_owner(s) && s->obs.established_term == s->ask.lineage_term &&
         zb_set_id_cmp(best.id, zb_core_reached(s)->id) <= 0) {
-        /* Nobody led since, and the disk is not an older one: what is here, written or not yet in a
-         * set, is the service's. */
+        /* Nobody is known to have led since, and the disk is not an older one: what is here,
+         * written or not yet in a set, is the service's. Who is only fenced may have led. */
         s->ask.exact = false;
         s->ask.set = *zb_core_reached(s);
-        s->ask.reason = ZB_TERM_RESTART;
+        if ((s->ask.suspects & ~s->ask.granted) == 0) {
+            s->ask.reason = ZB_TERM_RESTART;
+        }
         zb_core_go(x, ZB_STIM_GRANTED);
         return;
     }
@@ -435,21 +436,6 @@ watch_asking(struct step *x)
     }
 }
 
-static bool
-all_follow(const struct step *x)
-{
-    const struct svc *s = x->s;
-
-    for (unsigned i = 0; i < s->conf.members_count; i++) {
-        uint8_t n = s->conf.members[i];
-        if (n != x->core->opt.self && zb_core_peer_up(x, n) &&
-            s->peers[n].report.set.id.term != s->obs.established_term) {
-            return false;
-        }
-    }
-    return s->obs.newest.id.term == s->obs.established_term;
-}
-
 static void
 watch_leading(struct step *x)
 {
@@ -463,7 +449,7 @@ watch_leading(struct step *x)
             f->deadline.ms = x->now.ms + ZB_FOLLOW_MS;
         }
     }
-    if (f->step == ZB_FAILOVER_FOLLOW && all_follow(x)) {
+    if (f->step == ZB_FAILOVER_FOLLOW && zb_core_all_follow(x, s->obs.established_term)) {
         (void)step_line(x, ZB_FAILOVER_FOLLOW, ZB_STEP_END, "");
         end(x, ZB_OK, x->core->opt.self, "C-done", "");
         return;
