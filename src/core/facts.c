@@ -134,6 +134,21 @@ zb_core_sees_leader(const struct step *x)
     return zb_core_leader(x, &term) != ZB_NODE_NONE && term >= x->s->obs.learned_term;
 }
 
+bool
+zb_core_all_follow(const struct step *x, uint64_t term)
+{
+    const struct svc *s = x->s;
+
+    for (unsigned i = 0; i < s->conf.members_count; i++) {
+        uint8_t n = s->conf.members[i];
+        if (n != x->core->opt.self && zb_core_peer_up(x, n) &&
+            s->peers[n].report.set.id.term != term) {
+            return false;
+        }
+    }
+    return s->obs.newest.id.term == term;
+}
+
 /* The node that leads, as far as this node knows, and its term. */
 uint8_t
 zb_core_leader(const struct step *x, uint64_t *term)

@@ -236,6 +236,8 @@ bool zb_core_leads(enum zb_role role);
 bool zb_core_sees_leader(const struct step *x);
 /* The last established leader, which did not release: its tree as it stands is the service's. */
 bool zb_core_is_owner(const struct svc *s);
+/* Every member that is up, and this node, hold a set of that term. */
+bool zb_core_all_follow(const struct step *x, uint64_t term);
 
 /* acquire.c: grants asked and given, learning of leaders, releases taken */
 /* released: the set of the release that is being taken, with its term; NULL: a new term of our own

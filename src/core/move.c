@@ -328,24 +328,6 @@ end(struct step *x, enum zb_rc rc, const char *rule, const char *text)
     memset(m, 0, sizeof(*m));
 }
 
-static bool
-all_follow(const struct step *x)
-{
-    const struct svc *s = x->s;
-
-    if (s->obs.newest.id.term != s->move.term) {
-        return false;
-    }
-    for (unsigned i = 0; i < s->conf.members_count; i++) {
-        uint8_t n = s->conf.members[i];
-        if (n != x->core->opt.self && zb_core_peer_up(x, n) &&
-            s->peers[n].report.set.id.term != s->move.term) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* A later term is led already, by this node again perhaps. */
 static bool
 moved_on(const struct step *x)
@@ -375,8 +357,9 @@ taken(struct step *x)
         (void)step_line(x, 9, ZB_STEP_BEGIN, "");
         m->deadline.ms = x->now.ms + ZB_FOLLOW_MS;
     }
-    if (m->step == 9 && (all_follow(x) || moved_on(x) || x->now.ms >= m->deadline.ms)) {
-        bool all = all_follow(x);
+    if (m->step == 9 &&
+        (zb_core_all_follow(x, s->move.term) || moved_on(x) || x->now.ms >= m->deadline.ms)) {
+        bool all = zb_core_all_follow(x, s->move.term);
         struct zb_action *a;
         (void)step_line(x, 9, all ? ZB_STEP_END : ZB_STEP_FAIL,
                         all ? "" : "a member does not follow yet: it catches up by itself");

@@ -241,21 +241,26 @@ repeat_run(struct sim *w, uint8_t node, uint8_t peer)
     late->u.msg = first->u.msg;
 }
 
+/* There may be orders: what waits for one is looked after at the end. */
+static void
+failover_order(struct sim *w, uint8_t node, bool fenced)
+{
+    w->opt.failovers = 1;
+    (void)sim_failover(w, node, 0, fenced);
+}
+
 static void
 failover_run(struct sim *w, uint8_t node, uint8_t peer)
 {
     (void)peer;
-    w->opt.failovers =
-        1; /* there may be some: what waits for an order is looked after at the end */
-    (void)sim_failover(w, node, 0, false);
+    failover_order(w, node, false);
 }
 
 static void
 seize_run(struct sim *w, uint8_t node, uint8_t peer)
 {
     (void)peer;
-    w->opt.failovers = 1;
-    (void)sim_failover(w, node, 0, true);
+    failover_order(w, node, true);
 }
 
 static bool
