@@ -345,6 +345,9 @@ export_work(struct visit *v, struct zb_err *err)
             rc = zb_err_sys(err, errno, "write %s", file);
         }
         (void)close(fd);
+        if (rc != ZB_OK) {
+            (void)unlink(file); /* a part of it is not to be taken for the whole */
+        }
     }
     return rc;
 }
