@@ -11,17 +11,13 @@
  * A file <run-dir>/die with a number N in it: the keeper is killed (SIGKILL) before its N-th change
  * of a dataset from then on, counted from 0.
  *
- * Values: the fields of struct zb_kreq by name, op by its word, text=@FILE from a file,
- * manifest=TERM/SEQ[;uuid,rel,guid]... protect=TERM/SEQ,... For ship also limit=BYTES (the stream
- * ends after so many), stall=1 (it does not end, but nothing more comes), change=BYTE (flips a bit
- * there). For ask: cancel_after_ms=N.
+ * The values: probe.h.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +30,7 @@
 #include "base/log.h"
 #include "conf/node.h"
 #include "keeper/keeper.h"
+#include "probe.h"
 #include "wire/kmsg.h"
 #include "zfs/zfs.h"
 
@@ -41,7 +38,7 @@
 #define KEEPER_FD 3
 #define BREAK_VERSION 666 /* HELLO with it: the engine sends rubbish */
 
-__attribute__((noreturn, format(printf, 1, 2))) static void
+void
 die(const char *fmt, ...)
 {
     va_list ap;
@@ -346,239 +343,6 @@ engine(const struct zb_conf_node *conf)
 
 /* ---- clients ---- */
 
-struct extras {
-    uint64_t limit, change, cancel_after_ms;
-    bool stall, has_limit, has_change;
-};
-
-static void
-manifest_parse(struct zb_manifest *m, char *text)
-{
-    struct zb_err err;
-    char *save = NULL;
-    char *part = strtok_r(text, ";", &save);
-    uint32_t count = 0;
-
-    for (const char *s = save; s != NULL && *s != '\0'; s++) {
-        count += s == save || s[-1] == ';' ? 1 : 0;
-    }
-    if (zb_manifest_init(m, count, &err) != ZB_OK ||
-        sscanf(part, "%" SCNu64 "/%" SCNu64, &m->id.term, &m->id.seq) != 2) {
-        die("manifest");
-    }
-    for (uint32_t i = 0; (part = strtok_r(NULL, ";", &save)) != NULL; i++) {
-        char *comma = strchr(part, ',');
-        char *second = comma != NULL ? strchr(comma + 1, ',') : NULL;
-        if (second == NULL) {
-            die("manifest entry %s", part);
-        }
-        *comma = *second = '\0';
-        zb_strcopy(m->entries[i].uuid, ZB_UUID_SIZE, part);
-        zb_strcopy(m->entries[i].rel, ZB_REL_SIZE, comma + 1);
-        m->entries[i].guid = strtoull(second + 1, NULL, 10);
-    }
-    zb_manifest_sort(m);
-}
-
-static void
-protect_parse(struct zb_kreq *req, char *text)
-{
-    char *save = NULL;
-
-    for (char *p = strtok_r(text, ",", &save); p != NULL; p = strtok_r(NULL, ",", &save)) {
-        struct zb_set_id *id = &req->protect[req->protect_count++];
-        if (sscanf(p, "%" SCNu64 "/%" SCNu64, &id->term, &id->seq) != 2) {
-            die("protect");
-        }
-    }
-}
-
-static char *
-file_read(const char *path)
-{
-    char *text = calloc(1, 65536);
-    FILE *f = fopen(path, "re");
-
-    if (f == NULL || text == NULL || fread(text, 1, 65535, f) == 0) {
-        die("%s: %s", path, strerror(errno));
-    }
-    fclose(f);
-    return text;
-}
-
-static bool
-number_set(struct zb_kreq *req, const char *name, const char *value)
-{
-    const struct {
-        const char *name;
-        uint64_t *wide;
-        uint32_t *narrow;
-    } numbers[] = {
-        {"flags", NULL, &req->flags},
-        {"timeout_ms", NULL, &req->timeout_ms},
-        {"count", NULL, &req->count},
-        {"term", &req->term, NULL},
-        {"seq", &req->seq, NULL},
-        {"base_term", &req->base_term, NULL},
-        {"base_seq", &req->base_seq, NULL},
-        {"guid", &req->guid, NULL},
-        {"from_guid", &req->from_guid, NULL},
-        {"nonce", &req->nonce, NULL},
-        {"version", &req->version, NULL},
-        {"target", &req->target, NULL},
-    };
-
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        if (strcmp(numbers[i].name, name) == 0) {
-            uint64_t v = strtoull(value, NULL, 0);
-            if (numbers[i].wide != NULL) {
-                *numbers[i].wide = v;
-            } else {
-                *numbers[i].narrow = (uint32_t)v;
-            }
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-extra_set(struct extras *x, const char *name, const char *value)
-{
-    uint64_t v = strtoull(value, NULL, 0);
-
-    if (strcmp(name, "limit") == 0) {
-        x->limit = v;
-        x->has_limit = true;
-    } else if (strcmp(name, "change") == 0) {
-        x->change = v;
-        x->has_change = true;
-    } else if (strcmp(name, "stall") == 0) {
-        x->stall = v != 0;
-    } else if (strcmp(name, "cancel_after_ms") == 0) {
-        x->cancel_after_ms = v;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-static void
-word_parse(struct zb_kreq *req, struct extras *x, char *word)
-{
-    char *value = strchr(word, '=');
-
-    if (value == NULL) {
-        die("not name=value: %s", word);
-    }
-    *value++ = '\0';
-    if (strcmp(word, "op") == 0) {
-        for (uint32_t op = 1; op <= ZB_KOP_LAST; op++) {
-            if (strcmp(zb_kop_word(op), value) == 0) {
-                req->op = op;
-            }
-        }
-    } else if (strcmp(word, "text") == 0) {
-        req->text = value[0] == '@' ? file_read(value + 1) : strdup(value);
-    } else if (strcmp(word, "manifest") == 0) {
-        manifest_parse(&req->manifest, value);
-    } else if (strcmp(word, "protect") == 0) {
-        protect_parse(req, value);
-    } else if (strcmp(word, "service") == 0) {
-        zb_strcopy(req->service, sizeof(req->service), value);
-    } else if (strcmp(word, "node") == 0) {
-        zb_strcopy(req->node, sizeof(req->node), value);
-    } else if (strcmp(word, "rel") == 0) {
-        zb_strcopy(req->rel, sizeof(req->rel), value);
-    } else if (strcmp(word, "uuid") == 0) {
-        zb_strcopy(req->uuid, sizeof(req->uuid), value);
-    } else if (strcmp(word, "snap") == 0) {
-        zb_strcopy(req->snap, sizeof(req->snap), value);
-    } else if (strcmp(word, "from_snap") == 0) {
-        zb_strcopy(req->from_snap, sizeof(req->from_snap), value);
-    } else if (strcmp(word, "token") == 0) {
-        zb_strcopy(req->token, sizeof(req->token), value);
-    } else if (strcmp(word, "time_s") == 0) {
-        req->time_s = strtoll(value, NULL, 10);
-    } else if (!number_set(req, word, value) && !extra_set(x, word, value)) {
-        die("no field %s", word);
-    }
-}
-
-static json_t *
-manifest_json(const struct zb_manifest *m)
-{
-    json_t *list = json_array();
-
-    for (uint32_t i = 0; i < m->entries_count; i++) {
-        json_array_append_new(list,
-                              json_pack("{s:s,s:s,s:I}", "uuid", m->entries[i].uuid, "rel",
-                                        m->entries[i].rel, "guid", (json_int_t)m->entries[i].guid));
-    }
-    return json_pack("{s:I,s:I,s:o}", "term", (json_int_t)m->id.term, "seq", (json_int_t)m->id.seq,
-                     "entries", list);
-}
-
-static json_t *
-record_json(const struct zb_record *r)
-{
-    json_t *suspects = json_array();
-
-    for (size_t i = 0; i < ZB_MEMBERS_MAX + 1 && r->suspects[i][0] != '\0'; i++) {
-        json_array_append_new(suspects, json_string(r->suspects[i]));
-    }
-    return json_pack("{s:I,s:s,s:I,s:s,s:I,s:I,s:s,s:I,s:o}", "granted_term",
-                     (json_int_t)r->granted_term, "granted_to", r->granted_to, "learned_term",
-                     (json_int_t)r->learned_term, "learned_leader", r->learned_leader,
-                     "established_term", (json_int_t)r->established_term, "released_term",
-                     (json_int_t)r->released_term, "released_to", r->released_to, "version",
-                     (json_int_t)r->version, "suspects", suspects);
-}
-
-static json_t *
-datasets_json(const struct zb_krep *rep)
-{
-    json_t *list = json_array();
-
-    for (uint32_t i = 0; i < rep->datasets_count; i++) {
-        const struct zb_kdataset *d = &rep->datasets[i];
-        json_array_append_new(
-            list,
-            json_pack("{s:s,s:s,s:i,s:i,s:i,s:I,s:s,s:I,s:s}", "rel", d->rel, "uuid", d->uuid,
-                      "mount", (int)d->mount, "readonly_on", (int)d->readonly_on, "marked",
-                      (int)d->marked, "written_bytes", (json_int_t)d->written_bytes, "newest",
-                      d->newest, "newest_guid", (json_int_t)d->newest_guid, "token", d->token));
-    }
-    return list;
-}
-
-static json_t *
-snaps_json(const struct zb_krep *rep)
-{
-    json_t *list = json_array();
-
-    for (uint32_t i = 0; i < rep->snaps_count; i++) {
-        json_array_append_new(list, json_pack("{s:s,s:I}", "name", rep->snaps[i].name, "guid",
-                                              (json_int_t)rep->snaps[i].guid));
-    }
-    return list;
-}
-
-static json_t *
-reply_json(const struct zb_krep *rep)
-{
-    return json_pack(
-        "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:o,s:o,s:o,s:o}",
-        "op", zb_kop_word(rep->op), "rc", zb_rc_word((enum zb_rc)rep->rc), "msg", rep->msg, "hint",
-        rep->hint, "flags", (int)rep->flags, "running", (int)rep->running, "mounted_here",
-        (int)rep->mounted_here, "sealed", (int)rep->sealed, "foreign", (int)rep->foreign, "count",
-        (int)rep->count, "keeper_ms", (int)rep->elapsed_ms, "bytes", (json_int_t)rep->bytes, "guid",
-        (json_int_t)rep->guid, "pool_guid", (json_int_t)rep->pool_guid, "nonce",
-        (json_int_t)rep->nonce, "node", rep->node, "root", rep->root, "text",
-        rep->text != NULL ? rep->text : "", "record", record_json(&rep->record), "manifest",
-        manifest_json(&rep->manifest), "datasets", datasets_json(rep), "snaps", snaps_json(rep));
-}
-
 static int
 keeper_connect(const char *conf_path)
 {
@@ -624,7 +388,7 @@ print(json_t *out, int64_t begin)
 }
 
 static int
-ask(const char *conf, struct zb_kreq *req, const struct extras *x)
+ask(const char *conf, struct zb_kreq *req, const struct probe_extras *x)
 {
     struct zb_krep rep = {0};
     int sock = keeper_connect(conf);
@@ -643,14 +407,14 @@ ask(const char *conf, struct zb_kreq *req, const struct extras *x)
             close(fd); /* nobody reads or writes the stream */
         }
     } while (rep.more || rep.id != 1);
-    print(reply_json(&rep), begin);
+    print(probe_reply(&rep), begin);
     zb_krep_close(&rep);
     return 0;
 }
 
 /* Copies the stream as the extras say; closes both ends unless it stalls. */
 static void
-pump(int from, int to, const struct extras *x)
+pump(int from, int to, const struct probe_extras *x)
 {
     uint64_t done = 0;
 
@@ -679,7 +443,7 @@ pump(int from, int to, const struct extras *x)
 }
 
 static int
-ship(const char *from_conf, const char *to_conf, struct zb_kreq *req, const struct extras *x)
+ship(const char *from_conf, const char *to_conf, struct zb_kreq *req, const struct probe_extras *x)
 {
     struct zb_krep send = {0};
     struct zb_krep receive = {0};
@@ -711,8 +475,8 @@ ship(const char *from_conf, const char *to_conf, struct zb_kreq *req, const stru
             reply_take(from, &send, &in);
         }
     }
-    json_object_set_new(both, "send", reply_json(&send));
-    json_object_set_new(both, "receive", reply_json(&receive));
+    json_object_set_new(both, "send", probe_reply(&send));
+    json_object_set_new(both, "receive", probe_reply(&receive));
     print(both, begin);
     zb_krep_close(&send);
     zb_krep_close(&receive);
@@ -724,14 +488,14 @@ main(int argc, char **argv)
 {
     struct zb_conf_node conf;
     struct zb_kreq req = {0};
-    struct extras x = {0};
+    struct probe_extras x = {0};
     struct zb_err err;
     int words = argc > 1 && strcmp(argv[1], "ship") == 0 ? 4 : 3;
     bool client = argc > 2 && (words == 4 || strcmp(argv[1], "ask") == 0);
 
     req.time_s = zb_wall_now().s;
     for (int i = words; client && i < argc; i++) {
-        word_parse(&req, &x, argv[i]);
+        probe_word(&req, &x, argv[i]);
     }
     if (client) {
         int status = words == 4 ? ship(argv[2], argv[3], &req, &x) : ask(argv[2], &req, &x);
