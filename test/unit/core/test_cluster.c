@@ -7,64 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "world.h"
-
-static struct world W;
-
-static int
-setup(void **state)
-{
-    (void)state;
-    world_init(&W, 3);
-    if (!world_run_until(&W, world_all_current, 0, 30000)) {
-        world_print(&W);
-        return -1;
-    }
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    world_close(&W);
-    return 0;
-}
-
-static void
-current(unsigned leader, int64_t ms)
-{
-    if (!world_run_until(&W, world_all_current, leader, ms)) {
-        world_print(&W);
-        fail_msg("vm%u does not lead with everybody current", leader + 1);
-    }
-}
-
-static bool
-replied(struct world *w, unsigned id)
-{
-    for (unsigned i = 0; i < w->replies_count; i++) {
-        if (w->replies[i].command_id == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-expect_reply(unsigned id, enum zb_rc rc, const char *rule)
-{
-    if (!world_run_until(&W, replied, id, 300000)) {
-        world_print(&W);
-        fail_msg("command %u was never answered", id);
-    }
-    for (unsigned i = 0; i < W.replies_count; i++) {
-        if (W.replies[i].command_id == id) {
-            assert_int_equal(W.replies[i].rc, rc);
-            assert_string_equal(W.replies[i].rule, rule);
-        }
-    }
-}
+#include "stories.h"
 
 static void
 first_leader_takes_term_1(void **state)
@@ -82,8 +25,8 @@ a_move_loses_nothing_and_everybody_follows(void **state)
     W.nodes[0].disk.content += 5;
     content = W.nodes[0].disk.content;
     world_command(&W, 0, ZB_CMD_MOVE, 1, 7);
-    expect_reply(7, ZB_OK, "C-done");
-    current(1, 20000);
+    stories_reply(7, ZB_OK, "C-done");
+    stories_current(1, 20000);
     assert_true(W.nodes[1].disk.content >= content);
     assert_int_equal(W.nodes[1].disk.record.established_term, 2);
     for (int i = 1; i <= 9; i++) {
@@ -100,8 +43,8 @@ twenty_moves_in_a_ring(void **state)
         W.replies_count = 0;
         W.nodes[i % 3].disk.content++;
         world_command(&W, i % 3, ZB_CMD_MOVE, (i + 1) % 3, 100 + i);
-        expect_reply(100 + i, ZB_OK, "C-done");
-        current((i + 1) % 3, 20000);
+        stories_reply(100 + i, ZB_OK, "C-done");
+        stories_current((i + 1) % 3, 20000);
     }
     assert_int_equal(W.nodes[20 % 3].disk.record.established_term, 21);
 }
@@ -111,7 +54,7 @@ power_cut_of_every_host_leads_where_it_led(void **state)
 {
     (void)state;
     world_command(&W, 0, ZB_CMD_MOVE, 2, 1);
-    expect_reply(1, ZB_OK, "C-done");
+    stories_reply(1, ZB_OK, "C-done");
     for (unsigned i = 0; i < 3; i++) {
         world_power_off(&W, i);
     }
@@ -119,7 +62,7 @@ power_cut_of_every_host_leads_where_it_led(void **state)
         world_power_on(&W, i);
         world_run(&W, 700);
     }
-    current(2, 30000);
+    stories_current(2, 30000);
     assert_int_equal(W.nodes[2].disk.record.established_term, 3);
 }
 
@@ -135,7 +78,7 @@ a_leader_alone_does_not_take(void **state)
     assert_false(W.nodes[0].mounted_rw);
     assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
     world_power_on(&W, 1);
-    current(0, 30000);
+    stories_current(0, 30000);
 }
 
 static void
@@ -144,7 +87,7 @@ engine_restart_stops_nothing(void **state)
     (void)state;
     world_engine_restart(&W, 0);
     assert_true(W.nodes[0].running);
-    current(0, 30000);
+    stories_current(0, 30000);
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
 
@@ -155,16 +98,16 @@ seal_failure_puts_the_service_back(void **state)
     W.fail_next = ZB_ACT_STOP;
     W.fail_rc = ZB_E_TIMEOUT;
     world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
-    expect_reply(1, ZB_E_FAILED, "C-move-aborted");
+    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
     assert_true(world_leads(&W, 0));
     W.fail_next = ZB_ACT_SEAL;
     W.fail_rc = ZB_E_HELD;
     world_command(&W, 0, ZB_CMD_MOVE, 1, 2);
-    expect_reply(2, ZB_E_FAILED, "C-move-aborted");
+    stories_reply(2, ZB_E_FAILED, "C-move-aborted");
     assert_true(world_leads(&W, 0));
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
     W.nodes[0].disk.content++;
-    current(0, 30000);
+    stories_current(0, 30000);
 }
 
 static void
@@ -176,7 +119,7 @@ target_lost_while_sealing_restores(void **state)
         world_run(&W, 1);
     }
     world_power_off(&W, 1);
-    expect_reply(1, ZB_E_FAILED, "C-move-aborted");
+    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
     assert_true(world_leads(&W, 0));
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
@@ -189,9 +132,9 @@ a_move_that_cannot_be_put_back_is_answered(void **state)
     W.fail_next = ZB_ACT_RELEASE;
     W.fail_rc = ZB_E_FAILED;
     world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
-    expect_reply(1, ZB_E_FAILED, "C-move-aborted");
+    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
     W.fail_always = 0;
-    current(0, 60000);
+    stories_current(0, 60000);
 }
 
 /* As `umount -l` under a running service. */
@@ -202,7 +145,7 @@ a_mount_taken_away_is_put_back(void **state)
     W.nodes[0].mounted_rw = W.nodes[0].running = false;
     W.nodes[0].sealed = true;
     world_run(&W, 15000);
-    current(0, 30000);
+    stories_current(0, 30000);
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
 
@@ -222,7 +165,7 @@ target_crash_after_release_goes_forward(void **state)
     world_run(&W, 5000);
     assert_false(W.nodes[0].mounted_rw);
     world_power_on(&W, 1);
-    current(1, 60000);
+    stories_current(1, 60000);
     assert_int_equal(W.nodes[0].disk.record.learned_term, 2);
 }
 
@@ -281,7 +224,7 @@ both_crash_after_release(void **state)
     world_run(&W, 3000);
     assert_false(W.nodes[0].mounted_rw);
     world_power_on(&W, 1);
-    current(1, 60000);
+    stories_current(1, 60000);
 }
 
 static void
@@ -292,7 +235,7 @@ leader_cut_at_every_moment_of_a_move(void **state)
         struct world *w = &W;
         world_close(w);
         world_init(w, 3);
-        current(0, 30000);
+        stories_current(0, 30000);
         world_command(w, 0, ZB_CMD_MOVE, 1, 1);
         world_run(w, at_ms);
         world_power_off(w, at_ms % 2 ? 0 : 1);
@@ -313,7 +256,7 @@ engine_restart_at_every_moment_of_a_move(void **state)
     for (int64_t at_ms = 0; at_ms < 400; at_ms += 3) {
         world_close(&W);
         world_init(&W, 3);
-        current(0, 30000);
+        stories_current(0, 30000);
         world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
         world_run(&W, at_ms);
         world_engine_restart(&W, (unsigned)at_ms % 3);
@@ -334,7 +277,7 @@ a_follower_that_was_away_catches_up(void **state)
     world_run(&W, 30000);
     assert_false(zb_set_ref_equal(&W.nodes[2].disk.newest, &W.nodes[0].disk.newest));
     world_cut(&W, 0, 2, false);
-    current(0, 30000);
+    stories_current(0, 30000);
 }
 
 static void
@@ -345,7 +288,7 @@ a_leader_that_lost_a_child_leads_again(void **state)
     W.nodes[0].disk.child_gone = true;
     world_power_off(&W, 0);
     world_power_on(&W, 0);
-    current(0, 30000);
+    stories_current(0, 30000);
     assert_true(W.nodes[0].disk.record.established_term > term);
     assert_false(W.nodes[0].disk.child_gone);
 }
@@ -358,7 +301,7 @@ a_disk_that_went_back_does_not_lead(void **state)
     (void)state;
     W.nodes[0].disk.content += 3;
     world_command(&W, 0, ZB_CMD_SYNC, 0, 1);
-    expect_reply(1, ZB_OK, "C-done");
+    stories_reply(1, ZB_OK, "C-done");
     world_power_off(&W, 0);
     W.nodes[0].disk.newest = image.newest;
     W.nodes[0].disk.newest_content = image.newest_content;
@@ -379,20 +322,20 @@ refusals_name_their_rule(void **state)
 {
     (void)state;
     world_command(&W, 0, ZB_CMD_MOVE, 0, 1);
-    expect_reply(1, ZB_E_REFUSED, "C-move-target-leads");
+    stories_reply(1, ZB_E_REFUSED, "C-move-target-leads");
     world_command(&W, 0, ZB_CMD_MOVE, 4, 2);
-    expect_reply(2, ZB_E_REFUSED, "C-move-not-a-member");
+    stories_reply(2, ZB_E_REFUSED, "C-move-not-a-member");
     world_command(&W, 1, ZB_CMD_MOVE, 2, 3);
-    expect_reply(3, ZB_E_REFUSED, "C-move-not-leading");
+    stories_reply(3, ZB_E_REFUSED, "C-move-not-leading");
     world_cut(&W, 0, 2, true);
     world_command(&W, 0, ZB_CMD_MOVE, 2, 4);
-    expect_reply(4, ZB_E_REFUSED, "C-move-target-down");
+    stories_reply(4, ZB_E_REFUSED, "C-move-target-down");
     world_command(&W, 1, ZB_CMD_SYNC, 0, 5);
-    expect_reply(5, ZB_E_REFUSED, "C-not-leading");
+    stories_reply(5, ZB_E_REFUSED, "C-not-leading");
     world_command(&W, 0, ZB_CMD_MOVE, 1, 6);
     world_command(&W, 0, ZB_CMD_MOVE, 1, 8);
-    expect_reply(8, ZB_E_REFUSED, "C-move-not-leading");
-    expect_reply(6, ZB_OK, "C-done");
+    stories_reply(8, ZB_E_REFUSED, "C-move-not-leading");
+    stories_reply(6, ZB_OK, "C-done");
 }
 
 static void
@@ -401,12 +344,12 @@ sync_answers_when_the_followers_have_it(void **state)
     (void)state;
     W.nodes[0].disk.content += 2;
     world_command(&W, 0, ZB_CMD_SYNC, 0, 9);
-    expect_reply(9, ZB_OK, "C-done");
+    stories_reply(9, ZB_OK, "C-done");
     assert_true(world_all_current(&W, 0));
     world_cut(&W, 0, 1, true);
     W.nodes[0].disk.content += 2;
     world_command(&W, 0, ZB_CMD_SYNC, 0, 10);
-    expect_reply(10, ZB_OK, "C-sync-degraded");
+    stories_reply(10, ZB_OK, "C-sync-degraded");
 }
 
 static bool
@@ -429,8 +372,8 @@ sync_waits_for_the_set_and_not_for_its_number(void **state)
     half.digest[0] ^= 1;
     world_position(&W, 0, 1, &half);
     world_run(&W, 1000);
-    assert_false(replied(&W, 1));
-    expect_reply(1, ZB_OK, "C-sync-degraded");
+    assert_false(stories_replied(&W, 1));
+    stories_reply(1, ZB_OK, "C-sync-degraded");
     assert_true(world_all_current(&W, 0));
 }
 
@@ -469,7 +412,7 @@ what_a_member_on_its_way_needs_stays_however_much_it_is(void **state)
     world_run(&W, 500000);
     assert_false(way_is_kept(at)); /* as good as away */
     W.fail_ship_to = 0;
-    current(0, 60000);
+    stories_current(0, 60000);
 }
 
 /* They keep the same: one of them may lead next. */
@@ -488,156 +431,11 @@ the_others_are_told_what_to_keep(void **state)
     assert_int_equal(zb_set_id_cmp(v.peers[0].report.floor_way, at), 0);
 }
 
-static void
-vm2_is_ordered_to_lead(bool allow_loss)
-{
-    world_power_off(&W, 0);
-    world_run(&W, 1000);
-    world_failover(&W, 1, allow_loss, 20);
-    world_run(&W, 1000);
-    world_fenced(&W, 1, 0, 2, 21);
-    expect_reply(21, ZB_OK, "C-done");
-}
-
-/* M3: vm3 suspects somebody whom it cannot name, and who may still be writable. */
-static void
-who_suspects_a_node_without_a_name_does_not_grant(void **state)
-{
-    (void)state;
-    world_power_off(&W, 2);
-    W.nodes[2].disk.record.suspects_unknown = true;
-    world_power_on(&W, 2);
-    world_power_off(&W, 0);
-    world_run(&W, 1000);
-    world_failover(&W, 1, false, 20);
-    expect_reply(20, ZB_E_NOQUORUM, "C-failover-no-majority");
-    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
-}
-
-static void
-a_failover_takes_what_the_followers_hold(void **state)
-{
-    (void)state;
-    vm2_is_ordered_to_lead(false);
-    expect_reply(20, ZB_OK, "C-done");
-    assert_int_equal(W.nodes[1].disk.record.established_term, 2);
-}
-
-/* Else nobody could lead: this node is a suspect by its own grant. */
-static void
-a_failover_ends_when_the_disk_is_not_seen_any_more(void **state)
-{
-    (void)state;
-    W.nodes[1].disk.content++;
-    W.fail_always = ZB_ACT_OBSERVE;
-    vm2_is_ordered_to_lead(false);
-    expect_reply(20, ZB_E_FAILED, "C-failover-rescue-failed");
-    assert_int_equal(world_role(&W, 1), ZB_ROLE_FOLLOWER);
-    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
-}
-
-static void
-a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more(void **state)
-{
-    (void)state;
-    W.nodes[1].disk.content++;
-    vm2_is_ordered_to_lead(false);
-    expect_reply(20, ZB_E_FAILED, "C-failover-rescue-failed");
-    assert_true(W.rescues < 10);
-}
-
-/* What could not be set aside was put right by hand: the sets since then stay where they are. */
-static void
-a_copy_that_follows_again_is_not_set_aside(void **state)
-{
-    (void)state;
-    W.fail_always = ZB_ACT_RESCUE;
-    world_diverged(&W, 1, 0, 1);
-    world_run(&W, 1000);
-    assert_true(W.rescues > 0);
-    W.nodes[0].disk.content++;
-    world_command(&W, 0, ZB_CMD_SYNC, 0, 1);
-    expect_reply(1, ZB_OK, "C-done");
-    W.fail_always = 0;
-    W.rescues = 0;
-    world_run(&W, 120000);
-    assert_int_equal(W.rescues, 0);
-}
-
-/* vm3 tells of a history that vm2's copy is older than: too long to say whether it came away. */
-static void
-history_grows_long(unsigned node)
-{
-    struct zb_core_obs *r = &W.nodes[node].disk.record;
-
-    for (uint64_t t = 2; t <= ZB_LINEAGE_MAX + 3; t++) {
-        zb_lineage_add(&r->lineage, t, (struct zb_set_id){t - 1, 3});
-    }
-    r->granted_term = r->learned_term = ZB_LINEAGE_MAX + 3;
-    r->granted_to = r->learned_leader = 0;
-    r->suspects = 1;
-    W.nodes[node].disk.newest.id = (struct zb_set_id){0, 0};
-}
-
-static void
-a_copy_older_than_the_history_is_taken_by_order_only(void **state)
-{
-    (void)state;
-    world_power_off(&W, 0);
-    world_power_off(&W, 2);
-    history_grows_long(2);
-    world_power_on(&W, 2);
-    world_run(&W, 1000);
-    world_failover(&W, 1, false, 20);
-    world_run(&W, 1000);
-    world_fenced(&W, 1, 0, ZB_LINEAGE_MAX + 4, 21);
-    expect_reply(21, ZB_OK, "C-done");
-    expect_reply(20, ZB_E_REFUSED, "C-failover-unknown-line");
-    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
-    W.replies_count = 0;
-    world_failover(&W, 1, true, 20);
-    world_run(&W, 1000);
-    world_fenced(&W, 1, 0, ZB_LINEAGE_MAX + 5, 21);
-    expect_reply(21, ZB_OK, "C-done");
-    assert_true(world_run_until(&W, world_leads, 1, 30000));
-}
-
-/* Its own grant of a still higher term would keep it from following for ever. */
-static void
-who_was_taken_over_hears_of_it_before_it_asks(void **state)
-{
-    struct zb_core_obs *lost = &W.nodes[0].disk.record;
-    (void)state;
-    world_power_off(&W, 0);
-    for (unsigned i = 1; i < 3; i++) { /* they went on without it: vm2 led term 2 */
-        struct zb_core_obs *r = &W.nodes[i].disk.record;
-        world_power_off(&W, i);
-        r->granted_term = r->learned_term = 2;
-        r->granted_to = r->learned_leader = 1;
-        r->established_term = i == 1 ? 2 : 0;
-        r->suspects = 1u << 1;
-    }
-    world_power_on(&W, 1);
-    world_power_on(&W, 2);
-    if (!world_run_until(&W, world_leads, 1, 30000)) {
-        world_print(&W);
-        fail_msg("vm2 does not lead");
-    }
-    world_cut(&W, 0, 1, true);
-    W.fail_next = ZB_ACT_OBSERVE; /* vm3 is heard first */
-    W.fail_rc = ZB_E_BUSY;
-    world_power_on(&W, 0);
-    world_run(&W, 10000);
-    assert_true(lost->granted_term <= W.nodes[1].disk.record.established_term);
-    world_cut(&W, 0, 1, false);
-    current(1, 30000);
-}
-
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(first_leader_takes_term_1),
         T(a_move_loses_nothing_and_everybody_follows),
         T(twenty_moves_in_a_ring),
@@ -661,13 +459,6 @@ main(void)
         T(sync_waits_for_the_set_and_not_for_its_number),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
-        T(who_suspects_a_node_without_a_name_does_not_grant),
-        T(a_failover_takes_what_the_followers_hold),
-        T(a_failover_ends_when_the_disk_is_not_seen_any_more),
-        T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
-        T(a_copy_that_follows_again_is_not_set_aside),
-        T(a_copy_older_than_the_history_is_taken_by_order_only),
-        T(who_was_taken_over_hears_of_it_before_it_asks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -261,6 +261,8 @@ start_action(struct world *w, unsigned node, const struct zb_action *a)
         w->replies[w->replies_count].rule = a->rule;
         w->replies[w->replies_count].action = *a;
         snprintf(w->replies[w->replies_count++].text, 256, "%s", a->text);
+    } else if (a->kind == ZB_ACT_TERM) {
+        w->term = *a;
     } else if (a->kind == ZB_ACT_STEP) {
         w->steps_seen[a->step] |= 1u << a->phase;
     } else if (a->kind <= ZB_ACT_SHIP) {

@@ -1,0 +1,195 @@
+/* Stories of orders to take over, of who was taken over, and of copies that came away. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "stories.h"
+
+static void
+vm2_is_ordered_to_lead(bool allow_loss)
+{
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, allow_loss, 20);
+    world_run(&W, 1000);
+    world_fenced(&W, 1, 0, 2, 21);
+    stories_reply(21, ZB_OK, "C-done");
+}
+
+/* M3: vm3 suspects somebody whom it cannot name, and who may still be writable. */
+static void
+who_suspects_a_node_without_a_name_does_not_grant(void **state)
+{
+    (void)state;
+    world_power_off(&W, 2);
+    W.nodes[2].disk.record.suspects_unknown = true;
+    world_power_on(&W, 2);
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, false, 20);
+    stories_reply(20, ZB_E_NOQUORUM, "C-failover-no-majority");
+    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
+}
+
+static void
+a_failover_takes_what_the_followers_hold(void **state)
+{
+    (void)state;
+    vm2_is_ordered_to_lead(false);
+    stories_reply(20, ZB_OK, "C-done");
+    assert_int_equal(W.nodes[1].disk.record.established_term, 2);
+}
+
+/* Else nobody could lead: this node is a suspect by its own grant. */
+static void
+a_failover_ends_when_the_disk_is_not_seen_any_more(void **state)
+{
+    (void)state;
+    W.nodes[1].disk.content++;
+    W.fail_always = ZB_ACT_OBSERVE;
+    vm2_is_ordered_to_lead(false);
+    stories_reply(20, ZB_E_FAILED, "C-failover-rescue-failed");
+    assert_int_equal(world_role(&W, 1), ZB_ROLE_FOLLOWER);
+    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
+}
+
+static void
+a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more(void **state)
+{
+    (void)state;
+    W.nodes[1].disk.content++;
+    vm2_is_ordered_to_lead(false);
+    stories_reply(20, ZB_E_FAILED, "C-failover-rescue-failed");
+    assert_true(W.rescues < 10);
+}
+
+/* What could not be set aside was put right by hand: the sets since then stay where they are. */
+static void
+a_copy_that_follows_again_is_not_set_aside(void **state)
+{
+    (void)state;
+    W.fail_always = ZB_ACT_RESCUE;
+    world_diverged(&W, 1, 0, 1);
+    world_run(&W, 1000);
+    assert_true(W.rescues > 0);
+    W.nodes[0].disk.content++;
+    world_command(&W, 0, ZB_CMD_SYNC, 0, 1);
+    stories_reply(1, ZB_OK, "C-done");
+    W.fail_always = 0;
+    W.rescues = 0;
+    world_run(&W, 120000);
+    assert_int_equal(W.rescues, 0);
+}
+
+/* vm3 tells of a history that vm2's copy is older than: too long to say whether it came away. */
+static void
+history_grows_long(unsigned node)
+{
+    struct zb_core_obs *r = &W.nodes[node].disk.record;
+
+    for (uint64_t t = 2; t <= ZB_LINEAGE_MAX + 3; t++) {
+        zb_lineage_add(&r->lineage, t, (struct zb_set_id){t - 1, 3});
+    }
+    r->granted_term = r->learned_term = ZB_LINEAGE_MAX + 3;
+    r->granted_to = r->learned_leader = 0;
+    r->suspects = 1;
+    W.nodes[node].disk.newest.id = (struct zb_set_id){0, 0};
+}
+
+static void
+a_copy_older_than_the_history_is_taken_by_order_only(void **state)
+{
+    (void)state;
+    world_power_off(&W, 0);
+    world_power_off(&W, 2);
+    history_grows_long(2);
+    world_power_on(&W, 2);
+    world_run(&W, 1000);
+    world_failover(&W, 1, false, 20);
+    world_run(&W, 1000);
+    world_fenced(&W, 1, 0, ZB_LINEAGE_MAX + 4, 21);
+    stories_reply(21, ZB_OK, "C-done");
+    stories_reply(20, ZB_E_REFUSED, "C-failover-unknown-line");
+    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
+    W.replies_count = 0;
+    world_failover(&W, 1, true, 20);
+    world_run(&W, 1000);
+    world_fenced(&W, 1, 0, ZB_LINEAGE_MAX + 5, 21);
+    stories_reply(21, ZB_OK, "C-done");
+    assert_true(world_run_until(&W, world_leads, 1, 30000));
+}
+
+/* Its own grant of a still higher term would keep it from following for ever. */
+static void
+who_was_taken_over_hears_of_it_before_it_asks(void **state)
+{
+    struct zb_core_obs *lost = &W.nodes[0].disk.record;
+    (void)state;
+    world_power_off(&W, 0);
+    for (unsigned i = 1; i < 3; i++) { /* they went on without it: vm2 led term 2 */
+        struct zb_core_obs *r = &W.nodes[i].disk.record;
+        world_power_off(&W, i);
+        r->granted_term = r->learned_term = 2;
+        r->granted_to = r->learned_leader = 1;
+        r->established_term = i == 1 ? 2 : 0;
+        r->suspects = 1u << 1;
+    }
+    world_power_on(&W, 1);
+    world_power_on(&W, 2);
+    if (!world_run_until(&W, world_leads, 1, 30000)) {
+        world_print(&W);
+        fail_msg("vm2 does not lead");
+    }
+    world_cut(&W, 0, 1, true);
+    W.fail_next = ZB_ACT_OBSERVE; /* vm3 is heard first */
+    W.fail_rc = ZB_E_BUSY;
+    world_power_on(&W, 0);
+    world_run(&W, 10000);
+    assert_true(lost->granted_term <= W.nodes[1].disk.record.established_term);
+    world_cut(&W, 0, 1, false);
+    stories_current(1, 30000);
+}
+
+/* vm2 was ordered to lead, granted, and gave up; nobody knows whether it led. vm1 asks for its own
+ * restart meanwhile: with the order it becomes a failover, whose loss is stated. */
+static void
+an_order_that_finds_it_asking_is_a_failover(void **state)
+{
+    (void)state;
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, false, 20);
+    world_run(&W, 2000);
+    world_power_off(&W, 1);
+    world_power_on(&W, 0);
+    world_run(&W, 10000);
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
+    world_failover(&W, 0, false, 22);
+    world_run(&W, 2000);
+    world_fenced(&W, 0, 1, W.nodes[0].disk.record.granted_term, 23);
+    stories_reply(23, ZB_OK, "C-done");
+    assert_true(world_run_until(&W, world_leads, 0, 30000));
+    assert_int_equal(W.term.reason, ZB_TERM_FAILOVER);
+    assert_int_equal(W.term.command_id, 22);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
+        T(who_suspects_a_node_without_a_name_does_not_grant),
+        T(a_failover_takes_what_the_followers_hold),
+        T(a_failover_ends_when_the_disk_is_not_seen_any_more),
+        T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
+        T(a_copy_that_follows_again_is_not_set_aside),
+        T(a_copy_older_than_the_history_is_taken_by_order_only),
+        T(who_was_taken_over_hears_of_it_before_it_asks),
+        T(an_order_that_finds_it_asking_is_a_failover),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
