@@ -7,7 +7,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/apply.h"
 #include "agent/config.h"
 #include "agent/drive.h"
 #include "agent/files.h"
@@ -18,8 +17,7 @@
 #include "agent/member.h"
 #include "agent/memo.h"
 #include "agent/must.h"
-#include "agent/position.h"
-#include "agent/rescue.h"
+#include "agent/parts.h"
 #include "agent/ship.h"
 #include "os/priv.h"
 
@@ -289,19 +287,14 @@ net_start(struct zb_agent *a, struct zb_err *err)
 }
 
 static enum zb_rc
-parts_start(struct run *run, struct zb_err *err)
+engine_start(struct run *run, struct zb_err *err)
 {
     struct zb_agent *a = &run->a;
     enum zb_rc rc = net_start(a, err);
     if (rc != ZB_OK) {
         return rc;
     }
-    a->positions = zb_positions_new();
-    a->ships = zb_ships_new(a);
-    a->lands = zb_lands_new(a);
-    a->rescues = zb_rescues_new();
-    a->applied = zb_applied_new(a);
-    a->drive = zb_drive_new(a);
+    zb_parts_open(a);
     rc = zb_member_init(a, err);
     if (rc == ZB_OK) {
         rc = zb_config_init(a, err);
@@ -317,7 +310,7 @@ parts_start(struct run *run, struct zb_err *err)
 }
 
 static void
-parts_close(struct run *run)
+engine_close(struct run *run)
 {
     struct zb_agent *a = &run->a;
     a->stopping = true;
@@ -325,13 +318,7 @@ parts_close(struct run *run)
         zb_control_close(a);
     }
     if (a->drive != NULL) {
-        zb_keeper_client_free(a->keeper); /* while those who wait for it are still there */
-        a->keeper = NULL;
-        zb_rescues_close(a);
-        zb_ships_free(a);
-        zb_lands_free(a);
-        zb_drive_free(a);
-        zb_applied_free(a);
+        zb_parts_close(a);
         zb_config_close(a);
         zb_member_close(a);
     }
@@ -348,9 +335,7 @@ parts_close(struct run *run)
         }
     }
     zb_history_close(a->history);
-    zb_positions_free(a->positions);
-    zb_rescues_free(a->rescues);
-    a->rescues = NULL;
+    zb_parts_free(a);
     free(a->kept);
     free(a->services);
     zb_pki_text_free(a->pki.ca_crt);
@@ -380,7 +365,7 @@ zb_agent_run(const struct zb_agent_options *options, struct zb_err *err)
         rc = base_start(run, options->keeper_fd, err);
     }
     if (rc == ZB_OK && !a->stopping) {
-        rc = parts_start(run, err);
+        rc = engine_start(run, err);
     }
     if (rc == ZB_OK && !a->stopping) {
         zb_log_info("zbatond %s of %s in cluster %s", ZB_VERSION, a->conf->node, a->cluster_name);
@@ -390,7 +375,7 @@ zb_agent_run(const struct zb_agent_options *options, struct zb_err *err)
         *err = run->lost;
         rc = err->rc;
     }
-    parts_close(run);
+    engine_close(run);
     free(run);
     return rc;
 }

@@ -252,7 +252,6 @@ zb_run_failover(struct zb_cli *cli)
     struct failover f = {.cli = cli,
                          .interactive = terminal && !zb_cli_has(cli, ZB_OPT_YES) &&
                                         !zb_cli_has(cli, ZB_OPT_JSON),
-                         .steps = json_array(),
                          .progress = {.show = &cli->show}};
     int64_t term;
 
@@ -261,6 +260,7 @@ zb_run_failover(struct zb_cli *cli)
         fputs("zbaton failover: --as-of-term wants a number from 1 to 1000000\n", stderr);
         return zb_rc_exit(ZB_E_USAGE);
     }
+    f.steps = json_array();
     int code = failover_run(&f);
     json_decref(f.statement);
     json_decref(f.steps);

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "../unit/agent/model.h"
-#include "agent/apply.h"
 #include "agent/config.h"
 #include "agent/config_store.h"
 #include "agent/drive.h"
@@ -26,7 +25,7 @@
 #include "agent/leave.h"
 #include "agent/member.h"
 #include "agent/memo.h"
-#include "agent/position.h"
+#include "agent/parts.h"
 #include "agent/ship.h"
 #include "base/log.h"
 #include "net/internal.h"
@@ -238,11 +237,7 @@ engine_start(struct engine *e, const char *first_doc)
     enum zb_rc made = zb_keeper_client_new(&a->loop, pair[0], on_lost, e, &a->keeper, &err);
     assert(made == ZB_OK);
     net_start(a);
-    a->positions = zb_positions_new();
-    a->ships = zb_ships_new(a);
-    a->lands = zb_lands_new(a);
-    a->applied = zb_applied_new(a);
-    a->drive = zb_drive_new(a);
+    zb_parts_open(a);
     made = zb_member_init(a, &err);
     assert(made == ZB_OK);
     made = zb_config_init(a, &err);
@@ -262,12 +257,7 @@ engine_stop(struct engine *e)
     }
     a->stopping = true;
     zb_control_close(a);
-    zb_keeper_client_free(a->keeper);
-    a->keeper = NULL;
-    zb_ships_free(a);
-    zb_lands_free(a);
-    zb_drive_free(a);
-    zb_applied_free(a);
+    zb_parts_close(a);
     zb_config_close(a);
     zb_member_close(a);
     zb_net_free(a->net);
@@ -278,7 +268,7 @@ engine_stop(struct engine *e)
     int rc = uv_loop_close(&a->loop);
     assert(rc == 0);
     zb_history_close(a->history);
-    zb_positions_free(a->positions);
+    zb_parts_free(a);
     free(a->services);
 }
 

@@ -171,15 +171,20 @@ def test_refusals_change_nothing(parted):
     wait_until(lambda: host.run("kill -0 $(cat /tmp/pid)", check=False).rc != 0, 30, "gone")
     assert state_of(a) == before
 
-    host.run(f"zfs create -o canmount=noauto {a.root}/web/foreign")
+    host.run(f"zfs create -o canmount=noauto -o zbaton:uuid=6d9f3f0e-1111-4222-8333-444455556666 "
+             f"-o zbaton:service=other {a.root}/web/foreign")
     blocked = rescue(a, forks).bad("refused", "foreign of the tree is not zbaton's")
     assert "rename" in blocked["hint"]
     host.run(f"zfs destroy {a.root}/web/foreign; zfs create -s -V 8M {a.root}/web/vol")
     rescue(a, forks).bad("refused", "dataset vol of the tree")
     wait_until(lambda: host.run(f"zfs destroy {a.root}/web/vol", check=False).rc == 0, 30, "udev lets it go")
     assert state_of(a) == before
+
+    # In no set yet, as a child that was made while this node led: it is the service's.
+    host.run(f"zfs create -o canmount=noauto {a.root}/web/latest")
     rescue(a, forks).good()
     on_forks(a, forks)
+    assert "latest" in {d["rel"] for d in rescues(a)[0]["datasets"]}
 
 
 def test_nothing_in_common(parted):

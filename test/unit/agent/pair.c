@@ -3,12 +3,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "agent/apply.h"
 #include "agent/config.h"
 #include "agent/keeper.h"
 #include "agent/member.h"
 #include "agent/memo.h"
-#include "agent/rescue.h"
+#include "agent/parts.h"
 #include "agent/ship.h"
 
 #define DEADLINE_MS 20000
@@ -167,12 +166,7 @@ host_start(struct pair *w, struct host *h, const char *name)
     a->memo = zb_memo_new(a);
     assert_int_equal(zb_keeper_client_new(&a->loop, pair[0], on_lost, h, &a->keeper, &err), ZB_OK);
     net_start(w, h);
-    a->positions = zb_positions_new();
-    a->ships = zb_ships_new(a);
-    a->lands = zb_lands_new(a);
-    a->rescues = zb_rescues_new();
-    a->applied = zb_applied_new(a);
-    a->drive = zb_drive_new(a);
+    zb_parts_open(a);
     h->subscriber = (struct zb_agent_subscriber){.on_event = on_event, .ctx = h};
     zb_agent_subscribe(a, &h->subscriber);
 }
@@ -184,11 +178,7 @@ host_stop(struct host *h)
     a->stopping = true;
     zb_agent_flush(a);
     zb_agent_unsubscribe(a, &h->subscriber);
-    zb_keeper_client_free(a->keeper);
-    zb_ships_free(a);
-    zb_lands_free(a);
-    zb_drive_free(a);
-    zb_applied_free(a);
+    zb_parts_close(a);
     zb_net_free(a->net);
     zb_memo_free(a->memo);
     model_close(&h->model);
@@ -196,8 +186,7 @@ host_stop(struct host *h)
     }
     assert_int_equal(uv_loop_close(&a->loop), 0);
     zb_history_close(a->history);
-    zb_positions_free(a->positions);
-    zb_rescues_free(a->rescues);
+    zb_parts_free(a);
     free(a->services);
     (void)unlink(h->db);
     (void)rmdir(h->dir);

@@ -1,0 +1,40 @@
+#include "agent/parts.h"
+
+#include "agent/apply.h"
+#include "agent/drive.h"
+#include "agent/internal.h"
+#include "agent/keeper.h"
+#include "agent/position.h"
+#include "agent/rescue.h"
+#include "agent/ship.h"
+
+void
+zb_parts_open(struct zb_agent *a)
+{
+    a->positions = zb_positions_new();
+    a->ships = zb_ships_new(a);
+    a->lands = zb_lands_new(a);
+    a->rescues = zb_rescues_new();
+    a->applied = zb_applied_new(a);
+    a->drive = zb_drive_new(a);
+}
+
+void
+zb_parts_close(struct zb_agent *a)
+{
+    zb_keeper_client_free(a->keeper);
+    a->keeper = NULL;
+    zb_rescues_close(a);
+    zb_ships_free(a);
+    zb_lands_free(a);
+    zb_drive_free(a);
+    zb_applied_free(a);
+}
+
+void
+zb_parts_free(struct zb_agent *a)
+{
+    zb_positions_free(a->positions);
+    zb_rescues_free(a->rescues);
+    a->rescues = NULL;
+}
