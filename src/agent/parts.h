@@ -1,6 +1,6 @@
 /*
- * The parts of an engine that need its loop, its keeper and its peers: made together, in the order in
- * which one needs the other, and ended together.
+ * The parts of an engine that need its loop, its keeper and its peers: made together, in the order
+ * in which one needs the other, and ended together.
  */
 #ifndef ZB_AGENT_PARTS_H
 #define ZB_AGENT_PARTS_H

@@ -68,6 +68,7 @@ struct zb_rules_place {
     const char *uuid; /* or "" */
     bool own;         /* has a uuid and the marks of this service, node and pool */
     bool orphan;      /* carries the orphan's mark itself */
+    bool volume;      /* which no set holds */
 };
 enum zb_rules_arrange_kind {
     ZB_ARRANGE_NOTHING, /* every entry's dataset is in its place, or not here */

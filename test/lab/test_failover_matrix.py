@@ -1,7 +1,7 @@
 """A failover, and the rejoin after it, struck at each of their steps: no two writers, and every
 acknowledged record is in the service or in a rescue. Then many in a row."""
 
-import datetime
+import itertools
 import os
 import subprocess
 import time
@@ -12,8 +12,6 @@ from test_matrix import ENGINE_DIR, Fault, assert_same_sets, install_daemon, poi
 from zblab import wait_until
 from zblab.cluster import Recorder, stage
 from zblab.watch import Watch
-
-pytestmark = pytest.mark.long
 
 NAME = "struck"
 PORT = 6441
@@ -44,10 +42,12 @@ def cases(points):
     return [Case(point, kind) for point in points for kind in KINDS]
 
 
-def todays(points):
-    """One of them, another one each day; all of them run with `long`."""
-    every = cases(points)
-    return [every[datetime.date.today().toordinal() * 7 % len(every)]]
+def cases_once():
+    """Each point once, kinds in turn: pairs of a failover's case and of a case of the rejoin after it."""
+    kinds = itertools.cycle(KINDS)
+    failovers = [Case(point, next(kinds)) for point in FAILOVER]
+    rejoins = [Case(point, next(kinds)) for point in REJOIN]
+    return list(itertools.zip_longest(failovers, rejoins))
 
 
 # --- the service, with daemons that can be held ------------------------------------------------
@@ -168,35 +168,44 @@ def strike(cluster, host, kind):
 
 def failover_struck(struck, case):
     """The candidate is struck; the operator repeats the order if it did not come to lead."""
-    cluster, new = struck.cluster, struck.new
-    struck.lose_leader()
+    new = struck.new
     new.run(f"touch {ENGINE_DIR}/pause-{case.point}; sync")
     command = new.popen(f"zbaton failover {NAME} --to {new.name} --fenced {struck.old.name} -y",
                         stderr=subprocess.STDOUT)
     try:
         held(new, case.point)
-        strike(cluster, new, case.kind)
+        strike(struck.cluster, new, case.kind)
         print(command.communicate(timeout=SETTLE_S)[0].decode())
     finally:
         command.kill()
     struck.led(again=case.point not in TAKEN)
-    struck.old.boot()
-    cluster.daemon_start(struck.old)
-    struck.settled()
 
 
 def rejoin_struck(struck, case):
     """The host that comes back is struck."""
     cluster, old = struck.cluster, struck.old
-    struck.lose_leader()
-    cluster.failover(NAME, struck.new.name, old.name)
-    struck.led(again=False)
     old.boot()
     old.run(f"touch {ENGINE_DIR}/pause-{case.point}; sync")
     cluster.daemon_start(old, wait=False)
     held(old, case.point)
     strike(cluster, old, case.kind)
+
+
+def story(struck, failover, rejoin):
+    """The leader is lost, another one takes over, the lost one comes back; struck where there is a case."""
+    struck.lose_leader()
+    if failover:
+        failover_struck(struck, failover)
+    else:
+        struck.cluster.failover(NAME, struck.new.name, struck.old.name)
+        struck.led(again=False)
+    if rejoin:
+        rejoin_struck(struck, rejoin)
+    else:
+        struck.old.boot()
+        struck.cluster.daemon_start(struck.old)
     struck.settled()
+    return struck.check()
 
 
 def said(capsys, text):
@@ -205,28 +214,21 @@ def said(capsys, text):
         print(f"\n{text}", end="")
 
 
-@pytest.mark.parametrize("case", todays(FAILOVER), ids=str)
-def test_a_failover_struck_today(struck, case, capsys):
-    failover_struck(struck, case)
-    said(capsys, f"{case}: {struck.check()}")
+@pytest.mark.parametrize("failover, rejoin", cases_once(), ids=str)
+def test_each_step_is_struck_once(struck, failover, rejoin, capsys):
+    said(capsys, f"{failover}, {rejoin}: {story(struck, failover, rejoin)}")
 
 
-@pytest.mark.parametrize("case", todays(REJOIN), ids=str)
-def test_a_rejoin_struck_today(struck, case, capsys):
-    rejoin_struck(struck, case)
-    said(capsys, f"{case}: {struck.check()}")
-
-
+@pytest.mark.long
 @pytest.mark.parametrize("case", cases(FAILOVER), ids=str)
 def test_a_failover_struck_anywhere(struck, case, capsys):
-    failover_struck(struck, case)
-    said(capsys, f"{case}: {struck.check()}")
+    said(capsys, f"{case}: {story(struck, case, None)}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", cases(REJOIN), ids=str)
 def test_a_rejoin_struck_anywhere(struck, case, capsys):
-    rejoin_struck(struck, case)
-    said(capsys, f"{case}: {struck.check()}")
+    said(capsys, f"{case}: {story(struck, None, case)}")
 
 
 # --- many in a row -----------------------------------------------------------------------------
@@ -275,6 +277,7 @@ def ping_pong(cluster, folder, rounds):
     return f"{rounds} failovers: {len(acknowledged)} records, {len(rescued - live)} of them in {rescues} rescues"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rounds", (4, 20))
 def test_failovers_in_a_ring_lose_nothing_for_ever(cluster, struck_session, rounds, tmp_path, capsys):
     begun = time.monotonic()

@@ -68,6 +68,13 @@ test_as_follower(void **state)
     t.places[t.count++] = (struct zb_rules_place){.rel = "mine", .uuid = ""};
     rescue(&t, ZB_E_REFUSED, "dataset mine of the tree is not zbaton's");
     assert_non_null(strstr(t.s.err.hint, "rename"));
+    /* On a node that led, it was made in the service, and after the newest set. */
+    t.s.r.rec.established_term = 1;
+    rescue(&t, ZB_OK, "");
+    t.places[2].volume = true;
+    rescue(&t, ZB_E_REFUSED, "dataset mine of the tree is not zbaton's");
+    t.places[2] = (struct zb_rules_place){.rel = "mine", .uuid = CHILD_UUID};
+    rescue(&t, ZB_E_REFUSED, "dataset mine of the tree is not zbaton's");
 }
 
 /* The leader of a term is no candidate for it, nor who never granted it to itself. */
