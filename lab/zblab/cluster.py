@@ -213,13 +213,16 @@ class Cluster:
         return f"{host.pool}/{ROOT}/{name}" + (f"/{rel}" if rel else "")
 
     def snapshots(self, host, name):
-        """{dataset relative to the service: {snapshot: guid}} read with zfs(8), in order."""
+        """{dataset relative to the service: {snapshot: guid}} read with zfs(8), in order, without orphans."""
         top = self.dataset(host, name)
+        orphans = host.run(f"zfs get -Hpr -s local,inherited -t filesystem -o name zbaton:orphan {top}").out.split()
         out = {}
         said = host.run(f"zfs list -Hp -r -t snapshot -s createtxg -o name,guid {top}").out
         for line in said.splitlines():
             full, guid = line.split("\t")
             dataset, snap = full.split("@")
+            if dataset in orphans:
+                continue
             out.setdefault(dataset[len(top):].lstrip("/"), {})[snap] = guid
         return out
 

@@ -280,6 +280,8 @@ member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
     zb_json_put(member, "behind_bytes", behind_json(l, state));
     zb_json_put(member, "healthy", zb_must(json_boolean(healthy(l, state, now))));
     zb_json_put(member, "diverged", zb_json_bool(l->diverged));
+    zb_json_put(member, "rescues",
+                zb_rescues_told(l->a, l->node, l->a->services[l->service].conf.name));
     zb_json_put(member, "note", zb_json_text(l->note));
     return member;
 }
@@ -330,22 +332,6 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
     }
 }
 
-/* Of this node alone: each keeps its own. */
-static json_t *
-rescues_json(struct zb_agent *a, const char *service)
-{
-    uint32_t count = 0;
-    uint64_t bytes = 0;
-
-    if (!zb_rescues_of(a, service, &count, &bytes)) {
-        return json_null();
-    }
-    json_t *rescues = zb_must(json_object());
-    zb_json_put(rescues, "count", zb_json_int(count));
-    zb_json_put(rescues, "bytes", zb_json_int((int64_t)bytes));
-    return rescues;
-}
-
 static json_t *
 service_json(struct report *report, uint16_t service)
 {
@@ -371,7 +357,6 @@ service_json(struct report *report, uint16_t service)
                 led ? zb_must(json_copy(json_object_get(json_array_get(members, 0), "state")))
                     : zb_json_text("not led"));
     zb_json_put(object, "members", members);
-    zb_json_put(object, "rescues", rescues_json(a, conf->name));
     if (!led) {
         warn(report, "%s: nobody leads: %s", conf->name, view.why);
     }

@@ -7,6 +7,7 @@
 #include "agent/must.h"
 #include "agent/pause.h"
 #include "agent/peer_json.h"
+#include "agent/rescue.h"
 #include "agent/ship.h"
 
 struct queued {
@@ -333,6 +334,7 @@ zb_drive_peer_up(struct zb_agent *a, const char *peer)
     zb_agent_event(a, ZB_LOG_INFO, "", "A-peer-up", "%s is reachable", peer);
     zb_config_peer_up(a, node);
     zb_member_peer_up(a, node);
+    zb_rescues_peer_up(a, node);
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = node});
 }
 
@@ -380,11 +382,12 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         const char *type; /* with a '.' at its end: everything that starts so */
         void (*handler)(struct zb_agent *a, uint8_t node, const json_t *msg);
     } handlers[] = {
-        {"core", core_message},         {"core.term", zb_lineage_message},
-        {"ship.ack", zb_ship_message},  {"ship.inventory", zb_ship_message},
-        {"ship.ask", zb_land_message},  {"ship.set", zb_land_message},
-        {"ship.fork", zb_land_message}, {"config.", zb_config_message},
-        {"cmd.", zb_control_message},   {"node.", zb_member_message},
+        {"core", core_message},          {"core.term", zb_lineage_message},
+        {"ship.ack", zb_ship_message},   {"ship.inventory", zb_ship_message},
+        {"ship.ask", zb_land_message},   {"ship.set", zb_land_message},
+        {"ship.fork", zb_land_message},  {"config.", zb_config_message},
+        {"cmd.", zb_control_message},    {"node.", zb_member_message},
+        {"rescues", zb_rescues_message},
     };
     uint8_t node = zb_agent_node_find(a, peer);
     const char *type = json_string_value(json_object_get(msg, "t"));

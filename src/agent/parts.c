@@ -14,7 +14,7 @@ zb_parts_open(struct zb_agent *a)
     a->positions = zb_positions_new();
     a->ships = zb_ships_new(a);
     a->lands = zb_lands_new(a);
-    a->rescues = zb_rescues_new();
+    a->rescues = zb_rescues_new(a);
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
 }

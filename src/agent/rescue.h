@@ -1,17 +1,18 @@
 /*
- * Rescues of this node: what the keeper has set aside (RESCUE of wire/kmsg.h), as it lists them.
- * What is known is asked for again after a minute, when somebody wants it, and when it changed.
+ * Rescues of this node: what the keeper has set aside (RESCUE of wire/kmsg.h), as it lists them. The
+ * keeper is asked once a minute, and when one was made or dropped; the others are told when that
+ * changed something, and whoever comes up.
  */
 #ifndef ZB_AGENT_RESCUE_H
 #define ZB_AGENT_RESCUE_H
 
-#include "agent/agent.h"
+#include <jansson.h>
 
-#define ZB_RESCUES_MS 60000
+#include "agent/agent.h"
 
 struct zb_rescues;
 
-struct zb_rescues *zb_rescues_new(void);
+struct zb_rescues *zb_rescues_new(struct zb_agent *a);
 /* Who waits is told that zbatond is ending. NULL is fine. */
 void zb_rescues_close(struct zb_agent *a);
 /* After the keeper's answers have come. NULL is fine. */
@@ -21,11 +22,17 @@ void zb_rescues_free(struct zb_rescues *r);
  * *err. cb exactly once, from the loop. */
 void zb_rescues_list(struct zb_agent *a,
                      void (*cb)(void *ctx, json_t *list, const struct zb_err *err), void *ctx);
-/* Of one service, as last heard: count, and the bytes that only they hold. False before the first
- * list has come. */
-bool zb_rescues_of(struct zb_agent *a, const char *service, uint32_t *count, uint64_t *bytes);
 /* They are others now. */
 void zb_rescues_changed(struct zb_agent *a);
+
+/* --- what each node has --- */
+
+/* An object for status: count, bytes (that only they hold), and of the newest one name, created
+ * (RFC 3339) and fork ("12/345", or "" when nothing is in common); JSON null when that node has not
+ * told yet. A new reference. */
+json_t *zb_rescues_told(const struct zb_agent *a, uint8_t node, const char *service);
+void zb_rescues_peer_up(struct zb_agent *a, uint8_t node);
+void zb_rescues_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 
 /* --- the next one --- */
 

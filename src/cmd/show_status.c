@@ -49,6 +49,30 @@ times_fill(struct zb_table *t, const struct zb_show *show, const json_t *member,
 }
 
 static void
+note_fill(struct zb_table *t, const struct zb_show *show, const json_t *member, const char *now)
+{
+    const json_t *rescues = json_object_get(member, "rescues");
+    const char *note = zb_field_text(member, "note");
+    const char *created = zb_field_text(rescues, "created");
+    const char *fork = zb_field_text(rescues, "fork");
+    int64_t count = zb_field_int(rescues, "count", 0);
+    char bytes[ZB_TEXT_SIZE], time[ZB_TEXT_SIZE];
+    char text[512];
+
+    if (count == 0) {
+        zb_table_cell(t, NOTE, note);
+        return;
+    }
+    snprintf(text, sizeof text, "%s%s%" PRId64 " rescue%s, %s, %s%s%s%s", note,
+             note[0] != '\0' ? "; " : "", count, count > 1 ? "s" : "",
+             zb_format_bytes((uint64_t)zb_field_int(rescues, "bytes", 0), bytes),
+             count > 1 ? "the newest of " : "of ",
+             show->exact ? created : zb_format_time(created, now, time),
+             fork[0] != '\0' ? ", after set " : "", fork);
+    zb_table_cell(t, NOTE, text);
+}
+
+static void
 member_fill(struct zb_table *t, const struct zb_show *show, const json_t *service,
             const json_t *member, const char *now)
 {
@@ -65,7 +89,7 @@ member_fill(struct zb_table *t, const struct zb_show *show, const json_t *servic
         zb_table_cell(t, TERM, buf);
     }
     times_fill(t, show, member, now);
-    zb_table_cell(t, NOTE, zb_field_text(member, "note"));
+    note_fill(t, show, member, now);
 }
 
 static void

@@ -301,7 +301,9 @@ def check_rescues(a):
         out = a.zbaton("rejoin", "-n", "web", node)
         assert f"{node} holds nothing beside the history of web" in out, out
     assert "no node 'vm9'" in a.zbaton("rejoin", "web", "vm9", code=1)
-    wait_for("rescues in status", lambda: a.json("status", "web")["services"][0]["rescues"] == {"count": 0, "bytes": 0})
+    wait_for("rescues in status", lambda: all(
+        m["rescues"] == {"count": 0, "bytes": 0, "name": "", "created": "", "fork": ""}
+        for m in a.json("status", "web")["services"][0]["members"] if m["state"] != "unreachable"))
 
 
 def check_no_quorum(a, b, base):

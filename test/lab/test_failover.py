@@ -135,6 +135,9 @@ def test_what_was_not_distributed_is_rescued(cluster, web):
     term = cluster.terms(NAME, web.third)[-1]
     assert (term["leader"], term["reason"]) == (web.new.name, "failover"), term
     assert web.old.name in term["lost"], term
+    told = wait_until(lambda: [told for told in [cluster.member(NAME, web.old.name, web.third)["rescues"]]
+                               if told["name"] == rescue], 60, f"{web.third.name} shows the rescue in status")[0]
+    assert told["bytes"] > 0 and told["fork"] == f"{term['fork_set']['term']}/{term['fork_set']['seq']}", told
     top = f"{web.old.pool}/services/.rescue/{rescue}"
     snaps = web.old.run(f"zfs list -Hp -d 1 -t snapshot -o name {top}").out.split()
     assert len(snaps) == 1, f"the set that it had alone: {snaps}"
@@ -184,7 +187,7 @@ def make_children(web):
 
 
 def drop_children(web):
-    """The tree is one dataset again."""
+    """The tree is one dataset again; the followers keep theirs as orphans."""
     top = web.cluster.dataset(web.new, NAME)
     web.new.run(f"zfs destroy -r {top}/gone && zfs destroy -r {top}/kept")
     web.cluster.zbaton(f"sync {NAME}", host=web.new)
@@ -226,12 +229,12 @@ def partial_receive(web, top):
     """What another tool left half received in a child, made on the host before its daemon starts."""
     pool, child = web.old.pool, f"{top}/kept/deep"
     newest = web.old.run(f"zfs list -Hp -d 1 -t snapshot -s createtxg -o name {child}").out.split()[-1]
-    web.old.run(f"zfs clone -o mountpoint=/mnt {newest} {pool}/tmp && "
+    said = web.old.run(f"zfs clone -o mountpoint=/mnt {newest} {pool}/tmp && "
                 f"dd if=/dev/urandom of=/mnt/bulk bs=1M count=2 status=none && zfs snapshot {pool}/tmp@next && "
                 f"zfs send -i {newest} {pool}/tmp@next | head -c 1500000 | zfs receive -s -u {child}; "
                 f"zfs destroy -r {pool}/tmp")
     token = web.old.run(f"zfs get -H -o value receive_resume_token {child}").out.strip()
-    assert len(token) > 10, "the receive is half done"
+    assert len(token) > 10, said
 
 
 def test_foreign_things_do_not_block_and_survive(cluster, web):
@@ -289,7 +292,8 @@ def test_a_leader_that_is_there_is_not_taken_over(cluster, web):
     refused = cluster.failover(NAME, web.new.name, check=False)
     assert refused.rc == 3 and "zbaton move" in refused.err, refused
     web.old.power_cut()
-    cluster.wait_up(2, web.new)
+    for host in (web.new, web.third):
+        cluster.wait_up(2, host)
     refused = cluster.failover(NAME, web.new.name, check=False)
     assert refused.rc == 3, refused
     assert f"zbaton failover --fenced {web.old.name} --to {web.new.name} {NAME}" in refused.err, refused
@@ -307,7 +311,8 @@ def test_the_old_leader_returns_while_it_is_waited_for(cluster, web):
     cluster.zbaton(f"sync {NAME}")
     web.write()
     web.cut_old()
-    cluster.wait_up(2, web.new)
+    for host in (web.new, web.third):
+        cluster.wait_up(2, host)
     command = subprocess.Popen(web.new.ssh_argv(f"zbaton failover {NAME} --to {web.new.name}", tty=True),
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:

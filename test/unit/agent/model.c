@@ -9,6 +9,7 @@
 #include "model.h"
 
 #define HEADER_SIZE 16 /* of a stream: guid, from_guid */
+#define RESCUE_NAME "web-000001-20261122T064100Z"
 
 struct model_receive {
     struct model *m;
@@ -446,7 +447,18 @@ rescue(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
         }
     }
     rep->bytes = 4096;
-    rep->text = m->rescued > before ? strdup("web-000001-20261122T064100Z") : NULL;
+    rep->text = m->rescued > before ? strdup(RESCUE_NAME) : NULL;
+}
+
+static void
+rescues(const struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    rep->count = m->rescued > 0 ? 1 : 0;
+    if (rep->count > 0 && req->count == 0) {
+        rep->text = strdup("{\"name\":\"" RESCUE_NAME "\",\"service\":\"web\",\"bytes\":4096,"
+                           "\"created\":\"2026-11-22T06:41:00Z\",\"datasets\":[{\"rel\":\"\","
+                           "\"fork\":\"zbaton-000001-00000007-20261122T064000Z\"}]}");
+    }
 }
 
 static void
@@ -468,8 +480,11 @@ request(struct model *m, const struct zb_kreq *req)
     case ZB_KOP_RESCUE:
         rescue(m, req, &rep);
         break;
+    case ZB_KOP_RESCUES:
+        rescues(m, req, &rep);
+        break;
     case ZB_KOP_RESCUE_DROP:
-        assert_string_equal(req->text, "web-000001-20261122T064100Z");
+        assert_string_equal(req->text, RESCUE_NAME);
         break;
     case ZB_KOP_ARRANGE:
         arrange(m, &req->manifest);

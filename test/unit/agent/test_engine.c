@@ -2,6 +2,7 @@
 #include "pair.h"
 
 #include "agent/json.h"
+#include "agent/rescue.h"
 #include "agent/ship.h"
 
 #define UUID_TOP "00000000-0000-4000-8000-000000000001"
@@ -205,6 +206,24 @@ vm2_rescued(const struct pair *w)
     return w->hosts[1].model.rescued > 0;
 }
 
+/* What vm1 knows of vm2's rescues. */
+static bool
+vm1_was_told_of_it(const struct pair *w)
+{
+    const struct zb_agent *a = &w->hosts[0].a;
+    json_t *told = zb_rescues_told(a, zb_agent_node_find(a, "vm2"), "web");
+    bool one = json_integer_value(json_object_get(told, "count")) == 1;
+
+    if (one) {
+        assert_int_equal(json_integer_value(json_object_get(told, "bytes")), 4096);
+        assert_string_equal(json_string_value(json_object_get(told, "fork")), "1/7");
+        assert_string_equal(json_string_value(json_object_get(told, "created")),
+                            "2026-11-22T06:41:00Z");
+    }
+    json_decref(told);
+    return one;
+}
+
 static void
 set_aside(struct host *h)
 {
@@ -235,6 +254,7 @@ what_came_after_the_fork_is_set_aside(void **state)
     assert_true(pair_until(w, vm2_rescued));
     assert_true(pair_until(w, vm2_follows_vm1));
     assert_int_equal(vm2->model.rescued, 1);
+    assert_true(pair_until(w, vm1_was_told_of_it));
 }
 
 static void
