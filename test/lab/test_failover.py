@@ -229,9 +229,11 @@ def partial_receive(web, top):
     """What another tool left half received in a child, made on the host before its daemon starts."""
     pool, child = web.old.pool, f"{top}/kept/deep"
     newest = web.old.run(f"zfs list -Hp -d 1 -t snapshot -s createtxg -o name {child}").out.split()[-1]
-    said = web.old.run(f"zfs clone -o mountpoint=/mnt {newest} {pool}/tmp && "
+    base = newest.split("@")[1]
+    # Not a clone: what is sent of one from its origin is received into nothing that is there.
+    said = web.old.run(f"zfs send {newest} | zfs receive -o readonly=off -o mountpoint=/mnt -o canmount=on {pool}/tmp && "
                 f"dd if=/dev/urandom of=/mnt/bulk bs=1M count=2 status=none && zfs snapshot {pool}/tmp@next && "
-                f"zfs send -i {newest} {pool}/tmp@next | head -c 1500000 | zfs receive -s -u {child}; "
+                f"zfs send -i @{base} {pool}/tmp@next | head -c 1500000 | zfs receive -s -u {child}; "
                 f"zfs destroy -r {pool}/tmp")
     token = web.old.run(f"zfs get -H -o value receive_resume_token {child}").out.strip()
     assert len(token) > 10, said

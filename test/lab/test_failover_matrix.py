@@ -23,7 +23,7 @@ FAILOVER = ("R-failover", "2-begin", "3-begin", "R-forward", "4-begin", "R-grant
             "6-begin", "R-started", "7-begin")
 TAKEN = FAILOVER[FAILOVER.index("R-writable"):]
 # Of the host that comes back.
-REJOIN = ("R-owner-asks", "R-superseded", "learn", "rescue", "R-rescued")
+REJOIN = ("learn", "rescue", "R-rescued")
 
 
 @dataclass(frozen=True)
