@@ -21,6 +21,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "agent/freeze.h"
 #include "base/types.h"
 #include "conf/node.h"
 #include "conf/service.h"
@@ -47,6 +48,7 @@ struct zb_agent_service {
     bool present;
     uint64_t version; /* configuration version of the declaration in force */
     struct zb_conf_service conf;
+    struct zb_freeze freeze; /* in force since that version; reason "": it is not frozen */
 };
 
 struct zb_agent; /* fields in agent/internal.h */
@@ -68,10 +70,10 @@ uint16_t zb_agent_service_find(const struct zb_agent *a, const char *name); /* Z
 uint8_t zb_agent_self(const struct zb_agent *a);
 
 /* Puts a committed configuration in force: nodes (peers of net), services (keeper DEFINE,
- * ZB_EV_CONFIG / ZB_EV_REMOVE). Copies what it needs. Idempotent. */
+ * ZB_EV_CONFIG / ZB_EV_REMOVE) and what is frozen of them. Copies what it needs. Idempotent. */
 void zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size_t count);
 void zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *services,
-                             uint64_t version);
+                             const struct zb_freezes *freezes, uint64_t version);
 
 /* A command for the core on this node. on_step and on_reply are called from the loop; on_reply
  * exactly once, possibly before this returns. text is borrowed. */

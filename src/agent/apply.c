@@ -162,6 +162,7 @@ core_configure(struct zb_agent *a, uint16_t service)
     conf->first_leader =
         node_slot(a, from->leader[0] != '\0' ? from->leader : from->members.items[0]);
     conf->version = s->version;
+    conf->frozen = s->freeze.reason[0] != '\0';
     conf->interval_ms = from->interval_ms;
     conf->keep_count = from->keep_count;
     conf->start_timeout_ms = from->start_timeout_ms;
@@ -289,7 +290,8 @@ service_slot(struct zb_agent *a, const char *name)
 }
 
 static void
-service_put(struct zb_agent *a, const struct zb_conf_service *conf, uint64_t version)
+service_put(struct zb_agent *a, const struct zb_conf_service *conf, const struct zb_freeze *freeze,
+            uint64_t version)
 {
     uint16_t n = service_slot(a, conf->name);
     if (n == ZB_SERVICE_NONE) {
@@ -304,12 +306,13 @@ service_put(struct zb_agent *a, const struct zb_conf_service *conf, uint64_t ver
     s->present = true;
     s->version = version;
     s->conf = *conf;
+    s->freeze = freeze != NULL ? *freeze : (struct zb_freeze){0};
     define(a, n, first);
 }
 
 void
 zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *services,
-                        uint64_t version)
+                        const struct zb_freezes *freezes, uint64_t version)
 {
     for (uint32_t i = 0; i < a->services_count; i++) {
         if (a->services[i].present &&
@@ -318,7 +321,8 @@ zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *servi
         }
     }
     for (uint32_t i = 0; i < services->count; i++) {
-        service_put(a, &services->items[i], version);
+        const struct zb_conf_service *conf = &services->items[i];
+        service_put(a, conf, zb_freezes_find(freezes, conf->name), version);
     }
 }
 

@@ -33,6 +33,8 @@ zb_command_find(const char *name)
         {"rescue.show", true, zb_cmd_rescue_show},
         {"rescue.mount", false, zb_cmd_rescue_mount},
         {"rescue.drop", false, zb_cmd_rescue_drop},
+        {"freeze", false, zb_cmd_freeze},
+        {"thaw", false, zb_cmd_thaw},
         {"history", false, zb_cmd_history},
         {"events", false, zb_cmd_events},
     };
@@ -90,5 +92,12 @@ zb_cmd_config_show(struct zb_request *r)
 
     zb_json_put(data, "version", zb_json_int((int64_t)doc->version));
     zb_json_put(data, "text", zb_json_text(doc->text));
+    json_t *frozen = zb_json_array_new();
+    for (uint32_t i = 0; i < doc->freezes.count; i++) {
+        json_t *one = zb_freeze_json(&doc->freezes.items[i]);
+        zb_json_put(one, "service", zb_json_text(doc->freezes.items[i].service));
+        zb_json_append(frozen, one);
+    }
+    zb_json_put(data, "frozen", frozen);
     zb_request_done(r, data);
 }

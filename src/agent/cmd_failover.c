@@ -256,6 +256,7 @@ hint_set(const struct failover *f, const struct zb_action *reply, struct zb_err 
         {"C-failover-diverged", "zbaton failover -n", " chooses another one"},
         {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
         {"C-failover-superseded", "zbaton history", ""},
+        {"C-failover-frozen", "zbaton thaw", ""},
     };
     const char *service = service_name(f);
     const char *self = node_name(f, f->r->a->self);
@@ -281,6 +282,11 @@ on_reply(void *ctx, const struct zb_action *reply)
     struct zb_err err;
     bool goes_on = reply->rc == ZB_E_TIMEOUT && rule_is(reply, "C-failover-in-background");
 
+    if ((f->dry_run || rule_is(reply, "C-failover-frozen")) &&
+        zb_request_frozen(f->r, f->service, "C-failover-frozen")) {
+        failover_free(f); /* by whom and why is said, before anything else that is in the way */
+        return;
+    }
     if (reply->rc == ZB_OK || goes_on) {
         zb_request_done(f->r, result_json(f, reply));
     } else {
@@ -412,8 +418,12 @@ zb_cmd_failover(struct zb_request *r)
     if (service == ZB_SERVICE_NONE) {
         return;
     }
+    bool dry_run = zb_request_bool(r, "dry_run"); /* its statement comes first, frozen or not */
+    if (!dry_run && zb_request_frozen(r, service, "C-failover-frozen")) {
+        return;
+    }
     struct failover *f = zb_must_alloc(1, sizeof *f);
-    *f = (struct failover){.r = r, .service = service, .dry_run = zb_request_bool(r, "dry_run")};
+    *f = (struct failover){.r = r, .service = service, .dry_run = dry_run};
     zb_core_view(r->a->core, service, &view);
     zb_loss_gather(r->a, service, &view, &f->loss);
     f->source = view.leader != ZB_NODE_NONE ? view.leader : view.obs.learned_leader;

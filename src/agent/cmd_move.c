@@ -148,6 +148,7 @@ hint_set(struct zb_err *err, const char *rule, const char *service)
         {"C-move-target-modified", "there: zfs list -r -o name,written shows where, zfs rollback "
                                    "to its newest set gives the change up"},
         {"C-move-target-runs", "there: systemctl stop UNIT, or the service's own means"},
+        {"C-move-frozen", "zbaton config show says why; zbaton thaw"},
     };
 
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
@@ -198,7 +199,7 @@ zb_cmd_move(struct zb_request *r)
         zb_request_fail(r, &err, NULL);
         return;
     }
-    if (!zb_forward_to_leader(r, service)) {
+    if (zb_request_frozen(r, service, "C-move-frozen") || !zb_forward_to_leader(r, service)) {
         return;
     }
     zb_core_view(a->core, service, &view);

@@ -291,6 +291,9 @@ zb_cmd_rejoin(struct zb_request *r)
         zb_request_fail(r, &err, NULL);
         return;
     }
+    if (zb_request_bool(r, "discard") && zb_request_frozen(r, service, "A-rejoin-frozen")) {
+        return;
+    }
     if (node != r->a->self) {
         zb_forward_request(r, node);
         return;

@@ -332,6 +332,26 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
     }
 }
 
+/* With the leader, or who stands first. */
+static void
+frozen_put(const struct zb_freeze *freeze, json_t *members, json_t *object)
+{
+    json_t *first = json_array_get(members, 0);
+    const char *note = json_string_value(json_object_get(first, "note"));
+    char text[512];
+
+    if (freeze->reason[0] == '\0') {
+        zb_json_put(object, "frozen", json_null());
+        return;
+    }
+    zb_json_put(object, "frozen", zb_freeze_json(freeze));
+    if (note != NULL) {
+        (void)snprintf(text, sizeof text, "%s%sfrozen: %s", note, note[0] == '\0' ? "" : "; ",
+                       freeze->reason);
+        zb_json_put(first, "note", zb_json_text(text));
+    }
+}
+
 static json_t *
 service_json(struct report *report, uint16_t service)
 {
@@ -356,6 +376,7 @@ service_json(struct report *report, uint16_t service)
     zb_json_put(object, "state",
                 led ? zb_must(json_copy(json_object_get(json_array_get(members, 0), "state")))
                     : zb_json_text("not led"));
+    frozen_put(&a->services[service].freeze, members, object);
     zb_json_put(object, "members", members);
     if (!led) {
         warn(report, "%s: nobody leads: %s", conf->name, view.why);

@@ -49,6 +49,30 @@ zb_config_doc_read(const json_t *msg, const char *key, struct zb_config_doc *doc
 
 /* --- what is in force --- */
 
+/* What is frozen now and was not, or for another reason; what is not frozen any more. */
+static void
+freezes_tell(struct zb_agent *a, const struct zb_config_doc *before,
+             const struct zb_config_doc *now)
+{
+    char text[ZB_FREEZE_SAY_SIZE];
+
+    for (uint32_t i = 0; i < now->freezes.count; i++) {
+        const struct zb_freeze *f = &now->freezes.items[i];
+        const struct zb_freeze *old = zb_freezes_find(&before->freezes, f->service);
+        if (old == NULL || old->since.s != f->since.s || strcmp(old->reason, f->reason) != 0) {
+            zb_freeze_say(f, text);
+            zb_agent_event(a, ZB_LOG_WARNING, f->service, "CFG-frozen", "%s", text);
+        }
+    }
+    for (uint32_t i = 0; i < before->freezes.count; i++) {
+        const struct zb_freeze *f = &before->freezes.items[i];
+        if (zb_freezes_find(&now->freezes, f->service) == NULL) {
+            zb_agent_event(a, ZB_LOG_INFO, f->service, "CFG-thawed", "no longer frozen (%s)",
+                           f->reason);
+        }
+    }
+}
+
 static void
 apply(struct zb_agent *a)
 {
@@ -63,7 +87,7 @@ apply(struct zb_agent *a)
     }
     zb_agent_nodes_apply(a, nodes, doc->nodes_count);
     if (doc->version > 0) {
-        zb_agent_services_apply(a, &doc->services, doc->version);
+        zb_agent_services_apply(a, &doc->services, &doc->freezes, doc->version);
     }
 }
 
@@ -82,10 +106,11 @@ zb_config_commit_here(struct zb_agent *a, const struct zb_config_doc *doc, struc
         zb_config_doc_close(&copy);
         return rc;
     }
-    zb_config_doc_close(&c->committed);
-    c->committed = copy;
     zb_agent_event(a, ZB_LOG_INFO, "", "CFG-committed", "configuration %" PRIu64 " is in force",
                    copy.version);
+    freezes_tell(a, &c->committed, &copy);
+    zb_config_doc_close(&c->committed);
+    c->committed = copy;
     apply(a);
     return ZB_OK;
 }

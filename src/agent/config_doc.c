@@ -11,6 +11,7 @@ zb_config_doc_close(struct zb_config_doc *doc)
 {
     free(doc->text);
     zb_conf_services_close(&doc->services);
+    zb_freezes_close(&doc->freezes);
     memset(doc, 0, sizeof *doc);
 }
 
@@ -45,6 +46,12 @@ zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const ch
     doc->text = copy;
     zb_conf_services_close(&doc->services);
     doc->services = services;
+    for (uint32_t i = doc->freezes.count; i-- > 0;) {
+        const char *name = doc->freezes.items[i].service;
+        if (zb_conf_services_find(&doc->services, name) == NULL) {
+            (void)zb_freezes_remove(&doc->freezes, name);
+        }
+    }
     return ZB_OK;
 }
 
@@ -55,8 +62,10 @@ zb_config_doc_copy(struct zb_config_doc *to, const struct zb_config_doc *from, s
 
     copy.text = NULL;
     copy.services = (struct zb_conf_services){0};
+    copy.freezes = (struct zb_freezes){0};
     enum zb_rc rc = zb_config_doc_services_set(&copy, from->text, "configuration", err);
     if (rc == ZB_OK) {
+        zb_freezes_copy(&copy.freezes, &from->freezes);
         *to = copy;
     }
     return rc;
@@ -94,6 +103,9 @@ zb_config_doc_format(const struct zb_config_doc *doc, char **text, char hash[ZB_
     zb_json_put(object, "cluster", zb_json_text(doc->cluster));
     zb_json_put(object, "nodes", nodes);
     zb_json_put(object, "services", zb_json_text(doc->text));
+    if (doc->freezes.count > 0) {
+        zb_json_put(object, "freezes", zb_freezes_json(&doc->freezes));
+    }
     char *dump = zb_must(json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS));
     json_decref(object);
     if (strlen(dump) > ZB_CONFIG_DOC_MAX) {
@@ -140,6 +152,23 @@ nodes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
     return ZB_OK;
 }
 
+/* Only services that the configuration has; none of them: no list at all. */
+static enum zb_rc
+freezes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
+{
+    if (array == NULL) {
+        return ZB_OK;
+    }
+    enum zb_rc rc = zb_freezes_parse(array, &doc->freezes, err);
+    for (uint32_t i = 0; rc == ZB_OK && i < doc->freezes.count; i++) {
+        const char *name = doc->freezes.items[i].service;
+        if (zb_conf_services_find(&doc->services, name) == NULL) {
+            rc = zb_err_set(err, ZB_E_FORMAT, "freezes: there is no service %s", name);
+        }
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
+}
+
 enum zb_rc
 zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *err)
 {
@@ -161,6 +190,9 @@ zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *
     }
     if (rc == ZB_OK) {
         rc = zb_config_doc_services_set(&parsed, services, "configuration", err);
+    }
+    if (rc == ZB_OK) {
+        rc = freezes_parse(json_object_get(object, "freezes"), &parsed, err);
     }
     if (rc == ZB_OK) {
         rc = zb_config_doc_format(&parsed, &canonical, hash, err);

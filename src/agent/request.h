@@ -40,6 +40,8 @@ bool zb_request_bool(const struct zb_request *r, const char *name);
 int64_t zb_request_int(const struct zb_request *r, const char *name, int64_t otherwise);
 /* The service of args.service. Not declared: the request is failed, ZB_SERVICE_NONE. */
 uint16_t zb_request_service(struct zb_request *r);
+/* Fails the request, saying who froze the service and why; false when it is not frozen. */
+bool zb_request_frozen(struct zb_request *r, uint16_t service, const char *rule);
 
 /* --- commands --- */
 
@@ -70,6 +72,8 @@ void zb_cmd_rescue_list(struct zb_request *r);
 void zb_cmd_rescue_show(struct zb_request *r);
 void zb_cmd_rescue_mount(struct zb_request *r);
 void zb_cmd_rescue_drop(struct zb_request *r);
+void zb_cmd_freeze(struct zb_request *r);
+void zb_cmd_thaw(struct zb_request *r);
 void zb_cmd_history(struct zb_request *r);
 void zb_cmd_events(struct zb_request *r);
 

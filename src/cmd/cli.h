@@ -42,6 +42,7 @@ enum zb_option_id {
     ZB_OPT_AS_OF_TERM,
     ZB_OPT_DISCARD,
     ZB_OPT_AT,
+    ZB_OPT_REASON,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (1u << (id))
@@ -107,6 +108,8 @@ int zb_run_rescue_export(struct zb_cli *cli);
 int zb_run_rescue_drop(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
+int zb_run_freeze(struct zb_cli *cli);
+int zb_run_thaw(struct zb_cli *cli);
 int zb_run_history(struct zb_cli *cli);
 int zb_run_events(struct zb_cli *cli);
 int zb_run_apply(struct zb_cli *cli);

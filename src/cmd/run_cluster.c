@@ -169,11 +169,21 @@ zb_run_config_check(struct zb_cli *cli)
     return apply_file(cli, true);
 }
 
+/* What is printed is the file; freezes are no part of it. */
 static enum zb_rc
 show_text(const struct zb_show *show, const json_t *data, struct zb_err *err)
 {
+    size_t i;
+    json_t *one;
+
     (void)err;
     fputs(zb_field_text(data, "text"), show->out);
+    json_array_foreach(zb_field_array(data, "frozen"), i, one)
+    {
+        fprintf(stderr, "frozen: %s: ", zb_field_text(one, "service"));
+        zb_text_print(stderr, zb_field_text(one, "reason"));
+        fprintf(stderr, " (%s, %s)\n", zb_field_text(one, "who"), zb_field_text(one, "since"));
+    }
     return ZB_OK;
 }
 

@@ -39,6 +39,7 @@ static const struct option_form {
     {ZB_OPT_DISCARD, 0, "discard", NULL, "destroy what is set aside, once it is"},
     {ZB_OPT_AT, 0, "node", "NODE", "those of that node"},
     {ZB_OPT_AS_OF_TERM, 0, "as-of-term", "TERM", "only if the service is in that term still"},
+    {ZB_OPT_REASON, 'r', "reason", "TEXT", "why; it is shown to whom the freeze stops"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -70,6 +71,9 @@ static const struct zb_cli_command commands[] = {
      BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(TO) | BIT(ALLOW_LOSS) | BIT(FENCED) |
          BIT(AS_OF_TERM),
      0, 1, 1, zb_run_failover},
+    {"freeze", "[SERVICE]", "who leads is not changed by any command from now on",
+     BIT(REASON) | BIT(JSON), BIT(REASON), 0, 1, zb_run_freeze},
+    {"thaw", "[SERVICE]", "the end of a freeze", BIT(JSON), 0, 0, 1, zb_run_thaw},
     {"rejoin", "SERVICE [NODE]", "let a copy that came away follow again; its writes are set aside",
      BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(DISCARD), 0, 1, 2, zb_run_rejoin},
     {"rescue list", "", "what was set aside on this node", TABLE | BIT(AT), 0, 0, 0,

@@ -513,6 +513,7 @@ zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *
     view->leader = zb_core_leader(&x, &view->term);
     view->declared = s->declared;
     view->member = s->member;
+    view->version = s->conf.version;
     view->role = s->role;
     view->obs = s->obs;
     view->newest_at = s->newest_at;

@@ -49,6 +49,7 @@ struct zb_core_conf {
     bool backup[ZB_MEMBERS_MAX];
     uint8_t first_leader; /* takes term 1 of a service that never had a leader */
     uint64_t version;     /* of the declaration; grants carry it (M11) */
+    bool frozen;          /* who leads is not changed by anybody's command */
     int64_t interval_ms;
     uint32_t keep_count;
     int64_t start_timeout_ms;
@@ -301,6 +302,7 @@ struct zb_core_options {
 struct zb_core_view {
     bool declared;
     bool member;
+    uint64_t version; /* of the declaration that decisions are made by */
     enum zb_role role;
     struct zb_core_obs obs;
     uint8_t leader; /* ZB_NODE_NONE when none is known */

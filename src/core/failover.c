@@ -159,6 +159,10 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     if (!zb_lineage_has(&s->obs.lineage, s->obs.newest.id)) {
         return "this copy came away from the service's history: choose another member";
     }
+    *rule = "C-failover-frozen";
+    if (s->conf.frozen) {
+        return "the service is frozen";
+    }
     *rc = ZB_E_NOQUORUM;
     *rule = "C-failover-no-majority";
     if (!zb_core_majority(s, up_count(x))) {
@@ -472,6 +476,12 @@ zb_core_failover_watch(struct step *x)
     struct failover *f = &s->failover;
 
     if (f->command_id == 0) {
+        return;
+    }
+    if (s->conf.frozen && s->ask.failover &&
+        (s->role == ZB_ROLE_ASKING || s->role == ZB_ROLE_FORWARDING)) {
+        zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-frozen",
+                                 "the service was frozen meanwhile");
         return;
     }
     switch (s->role) {

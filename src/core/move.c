@@ -68,6 +68,10 @@ preflight(const struct step *x, uint8_t target, const char **rule)
     if (!p->position_known || zb_set_id_is_none(p->position.id)) {
         return "the target holds no whole set yet: wait for its first copy";
     }
+    *rule = "C-move-frozen"; /* last: what else is in the way is told first */
+    if (s->conf.frozen) {
+        return "the service is frozen";
+    }
     return NULL;
 }
 

@@ -238,12 +238,16 @@ def check_watch(a):
 
 def check_withdrawal(a, base):
     path = base / "services.conf"
+    assert a.zbaton("freeze", "-r", "to be withdrawn") == "web is frozen\n"
     path.write_text("")
     out = a.zbaton("apply", str(path), code=3)
     assert "- service web" in out and "its data and snapshots stay" in out, out
     assert a.json("status")["services"] != []
     a.zbaton("apply", "-y", str(path))
     assert a.json("status")["services"] == []
+    assert a.json("config", "show")["frozen"] == [], "what is withdrawn is not frozen any more"
+    assert "no service is declared" in a.zbaton("freeze", "-r", "x", code=1)
+    assert a.zbaton("thaw") == "nothing is frozen\n"
 
 
 def check_follow(a):
@@ -288,6 +292,61 @@ def check_failover(a, b):
     error = json.JSONDecoder().raw_decode(a.zbaton("failover", "-nj", "web", code=3))[0]["error"]
     assert error["word"] == "refused" and "web" in error["message"], error
     assert raw(a, b'{"v":1,"cmd":"fenced","args":{"service":"web","node":"vm2","term":1}}\n')["rc"] != 0
+
+
+def check_freeze(a, b, base):
+    for reason, said in (("", "is empty"), ("  ", "is empty"), ("x" * 201, "has 201 bytes"), ("a\nb", "control character"),
+                         ("\x1b[2J", "control character"), ("\u009b2J", "control character")):
+        assert said in a.zbaton("freeze", "-r", reason, "web", code=2), reason
+    a.zbaton("freeze", "web", code=2)
+    assert "not UTF-8" in a.zbaton("freeze", "-r", b"\xff", "web", code=2)
+    assert "no service 'nothere'" in a.zbaton("freeze", "-r", "x", "nothere", code=1)
+    assert a.zbaton("thaw", "web") == "web is not frozen\n"
+    assert a.zbaton("thaw") == "web is not frozen\n"
+    before = a.version()
+    assert a.zbaton("freeze", "-r", "kernel upgrade", "web") == "web is frozen\n"
+    assert a.version() == b.version() == before + 1, "both decide by it when the command ends"
+    why = "web is frozen by root@vm1 since 20"
+    for node in (a, b):
+        for command in (("move", "web", "vm2"), ("move", "-n", "web", "vm2"), ("failover", "-y", "--to", "vm2", "web"),
+                        ("rejoin", "-y", "--discard", "web")):
+            out = node.zbaton(*command, code=3)
+            assert why in out and ": kernel upgrade" in out and "hint: zbaton thaw web" in out, out
+    assert "Nothing is lost." in a.zbaton("failover", "-n", "--to", "vm2", "web", code=3), "the statement stands all the same"
+    wait_for("vm1 has its part", lambda: "frozen: kernel upgrade" in a.zbaton("status"))
+    service = b.json("status", "web")["services"][0]
+    assert service["frozen"]["reason"] == "kernel upgrade" and service["frozen"]["who"] == "root@vm1", service
+    assert "frozen: web: kernel upgrade (root@vm1, 20" in b.zbaton("config", "show")
+    assert b.json("config", "show")["frozen"][0]["service"] == "web"
+    for node in (a, b):
+        assert "CFG-frozen" in node.zbaton("events", "web") and "kernel upgrade" in node.zbaton("events", "web")
+    assert a.zbaton("freeze", "-r", "kernel upgrade") == "web is frozen already, for that reason\n"
+    assert a.version() == before + 1
+    b.zbaton("freeze", "-r", "disk, \u00e4\u20ac")
+    assert "frozen: disk, \u00e4\u20ac" in a.zbaton("status", "web")
+    b.stop()
+    b.start()
+    assert b.json("status", "web")["services"][0]["frozen"]["who"] == "root@vm2", "a restart does not thaw"
+    wait_for("vm2 is back", lambda: a.nodes_up() == b.nodes_up() == 2)
+    path = base / "services.conf"
+    path.write_text(services(["vm1", "vm2"], "vm1").replace("30s", "20s"))
+    a.zbaton("apply", str(path))
+    assert a.json("status", "web")["services"][0]["frozen"] is not None, "what stays declared stays frozen"
+    assert a.zbaton("thaw", "web") == "web is not frozen any more\n"
+    assert "thawed by root@vm1" in a.zbaton("events", "web")
+    assert "nobody leads web" in b.zbaton("move", "web", "vm2", code=3)
+    assert a.json("status", "web")["services"][0]["frozen"] is None
+    path.write_text(services(["vm1", "vm2"], "vm1"))
+    a.zbaton("apply", str(path))
+
+
+def check_freeze_of_few(a, b):
+    """The other one does not know: it is said, and what it knows is told when it is back."""
+    b.stop()
+    wait_for("vm2 is seen down", lambda: a.nodes_up() == 1)
+    assert "1 of 2 nodes answered" in a.zbaton("freeze", "-r", "alone", code=4)
+    b.start()
+    wait_for("vm2 is back", lambda: a.nodes_up() == b.nodes_up() == 2)
 
 
 def check_rescues(a):
@@ -376,6 +435,8 @@ def run(base, programs, fake_keeper):
         check_commands(a)
         check_failover(a, b)
         check_rescues(a)
+        check_freeze(a, b, base)
+        check_freeze_of_few(a, b)
         check_unhealthy(a, b)
         check_no_quorum(a, b, base)
         check_join(a, c)

@@ -196,6 +196,7 @@ void
 pair_declare(struct pair *w)
 {
     struct zb_agent_node nodes[PAIR_HOSTS] = {0};
+    struct zb_freezes none = {0};
     struct zb_conf_service web = {
         .interval_ms = 1000, .keep_count = 10, .start_timeout_ms = 5000, .stop_timeout_ms = 5000};
     struct zb_conf_services services = {.count = 1, .items = &web};
@@ -210,7 +211,7 @@ pair_declare(struct pair *w)
     web.members.count = PAIR_HOSTS;
     for (int i = 0; i < PAIR_HOSTS; i++) {
         zb_agent_nodes_apply(&w->hosts[i].a, nodes, PAIR_HOSTS);
-        zb_agent_services_apply(&w->hosts[i].a, &services, 1);
+        zb_agent_services_apply(&w->hosts[i].a, &services, &none, 1);
     }
 }
 
