@@ -260,7 +260,7 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
     if (ask->version != s->conf.version) {
         return ask->version > s->conf.version ? ZB_E_BUSY : ZB_E_REFUSED;
     }
-    if (ask->failover && (s->conf.frozen || (!ask->allow_loss && zb_core_sees_leader(x)))) {
+    if (ask->failover && !ask->allow_loss && zb_core_sees_leader(x)) {
         return ZB_E_REFUSED;
     }
     if (!s->obs_known || s->obs.mounted || (ask->failover && s->role == ZB_ROLE_DEMOTING)) {

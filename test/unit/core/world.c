@@ -396,12 +396,19 @@ peers(struct world *w, unsigned node, bool up)
     }
 }
 
+void
+world_declare(struct world *w, unsigned node, const struct zb_core_conf *conf)
+{
+    struct zb_event ev = {.kind = ZB_EV_CONFIG, .u.conf = *conf};
+
+    step(w, node, &ev);
+}
+
 static void
 boot_core(struct world *w, unsigned node)
 {
     struct world_node *n = &w->nodes[node];
     struct zb_core_options opt = {.self = (uint8_t)node, .services_max = 1};
-    struct zb_event ev = {.kind = ZB_EV_CONFIG};
 
     n->life++;
     n->nonce = n->life * 100 + node + 1;
@@ -411,8 +418,7 @@ boot_core(struct world *w, unsigned node)
     n->mem = calloc(1, zb_core_size(1));
     n->core = zb_core_init(n->mem, &opt);
     n->on = true;
-    ev.u.conf = w->conf;
-    step(w, node, &ev);
+    world_declare(w, node, &w->conf);
     peers(w, node, true);
 }
 
