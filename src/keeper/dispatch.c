@@ -34,6 +34,7 @@ static const struct zb_keeper_op ops[] = {
      false, true},
     {ZB_KOP_RESCUE_DROP, zb_keeper_op_rescue_drop, ZB_CLAIM_READ, false, true, false, false, false,
      true},
+    {ZB_KOP_BLOCKERS, zb_keeper_op_blockers, ZB_CLAIM_READ, true, false, false, false, true, false},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,

@@ -15,6 +15,7 @@
 #define ZB_OS_CGROUP_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/types.h"
 
@@ -39,6 +40,10 @@ enum zb_rc zb_os_cgroup_wait_empty(const char *name, struct zb_mono deadline,
 
 /* Removes an empty group and empty groups below it. Best effort: one that is left does no harm. */
 void zb_os_cgroup_remove(const char *name);
+
+/* Whether one component of the path of the process's group is this name ("web.service"); false when
+ * the process is gone. Reads /proc alone. */
+bool zb_os_cgroup_has(pid_t pid, const char *name);
 
 /* As zb_os_cgroup_populated and _wait_empty for a group given by its path from the top of the
  * hierarchy

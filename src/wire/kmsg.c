@@ -174,6 +174,7 @@ static const char *const op_words[] = {
     [ZB_KOP_RESCUES] = "rescues",
     [ZB_KOP_RESCUE_MOUNT] = "rescue-mount",
     [ZB_KOP_RESCUE_DROP] = "rescue-drop",
+    [ZB_KOP_BLOCKERS] = "blockers",
 };
 
 const char *

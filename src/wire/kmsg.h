@@ -13,8 +13,8 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT and RESCUE_DROP. GRANT, LEARN of something new, DEMOTE,
- * ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP and BLOCKERS. GRANT, LEARN of something
+ * new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -49,7 +49,8 @@ enum zb_kop {
     ZB_KOP_RESCUES,
     ZB_KOP_RESCUE_MOUNT,
     ZB_KOP_RESCUE_DROP,
-    ZB_KOP_LAST = ZB_KOP_RESCUE_DROP,
+    ZB_KOP_BLOCKERS,
+    ZB_KOP_LAST = ZB_KOP_BLOCKERS,
 };
 
 /* clang-format off */
@@ -187,6 +188,14 @@ enum zb_kop {
  *            cloned (ZB_E_HELD) or has a dataset that is not zbaton's (ZB_E_REFUSED), by name and with the command that helps;
  *            all of this is looked for first. Dropped half way (a crash), it is still listed, and dropped the next time.
  *            MOUNT and DROP: ZB_E_BUSY while another rescue is being mounted or dropped.
+ * BLOCKERS   service: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
+ *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
+ *            name alone, or ""), what. Control characters are '?'. Kinds:
+ *            sets (snapshot: the oldest set of the tree's own dataset; what: "<how many> <oldest that is among the newest N>"),
+ *            hold (what: tag), clone (what: its name), rescue (what: name of the rescue that is its clone) of sets older than the newest N;
+ *            mount (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
+ *            open there), partial (a receive that was begun and can be gone on with), foreign (a dataset of the tree, without zbaton's
+ *            marks), orphan, volume, unfit (a name that no set can carry). count: lines that did not fit.
  */
 /* clang-format on */
 

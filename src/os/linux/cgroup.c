@@ -327,3 +327,28 @@ zb_os_cgroup_remove(const char *name)
         (void)rmdir(path);
     }
 }
+
+bool
+zb_os_cgroup_has(pid_t pid, const char *name)
+{
+    char path[64];
+    char line[ZB_PATH_SIZE];
+    size_t size = strlen(name);
+    bool found = false;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        return false;
+    }
+    while (!found && fgets(line, sizeof(line), f) != NULL) {
+        if (strncmp(line, "0::", 3) != 0) { /* of version 1 */
+            continue;
+        }
+        for (const char *at = strchr(line, '/'); at != NULL && !found; at = strchr(at + 1, '/')) {
+            found = strncmp(at + 1, name, size) == 0 && strchr("/\n", at[1 + size]) != NULL;
+        }
+    }
+    (void)fclose(f);
+    return found;
+}
