@@ -277,9 +277,9 @@ rejoin_run(struct rejoin *j)
 void
 zb_cmd_rejoin(struct zb_request *r)
 {
-    uint16_t service = zb_request_service(r);
     const char *name = zb_request_text(r, "node");
     uint8_t node = name[0] == '\0' ? r->a->self : zb_agent_node_find(r->a, name);
+    uint16_t service = zb_request_service(r); /* NONE: the request is gone */
     struct zb_err err;
 
     if (service == ZB_SERVICE_NONE) {

@@ -292,6 +292,7 @@ def check_failover(a, b):
     error = json.JSONDecoder().raw_decode(a.zbaton("failover", "-nj", "web", code=3))[0]["error"]
     assert error["word"] == "refused" and "web" in error["message"], error
     assert raw(a, b'{"v":1,"cmd":"fenced","args":{"service":"web","node":"vm2","term":1}}\n')["rc"] != 0
+    assert raw(a, b'{"v":1,"cmd":"fenced","args":{"service":"nothere","node":"vm2","term":1}}\n')["rc"] == 15
 
 
 def check_freeze(a, b, base):
@@ -363,6 +364,7 @@ def check_rescues(a):
     wait_for("rescues in status", lambda: all(
         m["rescues"] == {"count": 0, "bytes": 0, "name": "", "created": "", "fork": ""}
         for m in a.json("status", "web")["services"][0]["members"] if m["state"] != "unreachable"))
+    assert "hint: zbaton config show" in a.zbaton("rejoin", "nothere", code=1)
 
 
 def check_no_quorum(a, b, base):
