@@ -5,6 +5,7 @@
 #include "agent/position.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
+#include "agent/trouble.h"
 
 /* An operation at the keeper for the core. */
 struct op {
@@ -27,21 +28,22 @@ enum needs {
 static const struct act_op {
     enum zb_kop op;
     enum needs needs;
-    bool looks; /* the disk is looked at afterwards: the result carries obs */
+    bool looks;                   /* the disk is looked at afterwards: the result carries obs */
+    enum zb_trouble_kind trouble; /* what its failures are kept as; 0: they are not */
 } ops[] = {
-    [ZB_ACT_OBSERVE] = {ZB_KOP_OBSERVE},
+    [ZB_ACT_OBSERVE] = {ZB_KOP_OBSERVE, .trouble = ZB_TROUBLE_LOOK},
     [ZB_ACT_CREATE] = {ZB_KOP_CREATE, .looks = true},
     [ZB_ACT_GRANT] = {ZB_KOP_GRANT, .looks = true},
     [ZB_ACT_LEARN] = {ZB_KOP_LEARN, .looks = true},
     [ZB_ACT_PROMOTE] = {ZB_KOP_PROMOTE, LIKES_MANIFEST, .looks = true},
-    [ZB_ACT_START] = {ZB_KOP_START},
+    [ZB_ACT_START] = {ZB_KOP_START, .trouble = ZB_TROUBLE_START},
     [ZB_ACT_STOP] = {ZB_KOP_STOP},
-    [ZB_ACT_SNAPSHOT] = {ZB_KOP_SNAPSHOT},
+    [ZB_ACT_SNAPSHOT] = {ZB_KOP_SNAPSHOT, .trouble = ZB_TROUBLE_SNAPSHOT},
     [ZB_ACT_SEAL] = {ZB_KOP_SEAL, NEEDS_MANIFEST, .looks = true},
     [ZB_ACT_RELEASE] = {ZB_KOP_RELEASE, NEEDS_MANIFEST, .looks = true},
     [ZB_ACT_DEMOTE] = {ZB_KOP_DEMOTE, .looks = true},
-    [ZB_ACT_PRUNE] = {ZB_KOP_PRUNE},
-    [ZB_ACT_RESCUE] = {ZB_KOP_RESCUE, NEEDS_FORK, .looks = true},
+    [ZB_ACT_PRUNE] = {ZB_KOP_PRUNE, .trouble = ZB_TROUBLE_PRUNE},
+    [ZB_ACT_RESCUE] = {ZB_KOP_RESCUE, NEEDS_FORK, .looks = true, .trouble = ZB_TROUBLE_RESCUE},
 };
 #define OPS_COUNT (sizeof(ops) / sizeof(ops[0]))
 
@@ -100,6 +102,11 @@ zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct zb_c
 static void
 op_end(struct op *op)
 {
+    struct zb_trouble_at at = {op->service, ops[op->kind].trouble, op->a->self};
+
+    if (at.kind != 0) {
+        zb_trouble_put(op->a, &at, op->result.rc, op->result.text);
+    }
     zb_drive_done(op->a, op->service, op->action_id, &op->result);
     free(op);
 }

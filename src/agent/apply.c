@@ -8,6 +8,7 @@
 #include "agent/memo.h"
 #include "agent/must.h"
 #include "agent/peer_json.h"
+#include "agent/trouble.h"
 
 #define RETRY_MS 5000 /* a declaration that the keeper did not take is given again */
 
@@ -267,6 +268,7 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
         }
     }
     zb_position_forget(a, service);
+    zb_trouble_forget(a, service);
     memset(a->applied->positions[service], 0, sizeof(a->applied->positions[service]));
     zb_leave_start(a, a->services[service].conf.name, version, view.leader == a->self);
 }

@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 
+#include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/loss.h"
@@ -245,32 +246,18 @@ asked_names(const struct failover *f, char *buf, size_t size)
 static enum zb_rc
 hint_set(const struct failover *f, const struct zb_action *reply, struct zb_err *err)
 {
-    static const struct {
-        const char *rule;
-        const char *command; /* before the service's name ... */
-        const char *after;   /* ... and after it */
-    } hints[] = {
-        {"C-failover-leader-up", "zbaton move", " NODE"},
-        {"C-failover-ahead", "zbaton failover -n", " says who holds more"},
-        {"C-failover-cannot-forward", "zbaton failover -n", " says who holds more; --to names it"},
-        {"C-failover-diverged", "zbaton failover -n", " chooses another one"},
-        {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
-        {"C-failover-superseded", "zbaton history", ""},
-        {"C-failover-frozen", "zbaton thaw", ""},
-    };
     const char *service = service_name(f);
     const char *self = node_name(f, f->r->a->self);
     char names[128];
+    char help[ZB_HELP_SIZE];
 
     asked_names(f, names, sizeof names);
     if (rule_is(reply, "C-failover-suspect") && names[0] != '\0') {
         return zb_err_hint(err, "power %s off, then: zbaton failover --fenced %s --to %s %s", names,
                            names, self, service);
     }
-    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
-        if (rule_is(reply, hints[i].rule)) {
-            return zb_err_hint(err, "%s %s%s", hints[i].command, service, hints[i].after);
-        }
+    if (zb_help_find(reply->rule, service, help)) {
+        return zb_err_hint(err, "%s", help);
     }
     return zb_err_hint(err, "zbaton status %s; zbaton events %s", service, service);
 }

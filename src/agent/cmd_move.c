@@ -1,6 +1,7 @@
 /*
  * move: the core's steps as lines for the operator.
  */
+#include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -134,36 +135,12 @@ result_json(const struct move *m, const struct zb_action *reply)
     return data;
 }
 
-/* The command that helps, by the rule that refused. */
-static enum zb_rc
-hint_set(struct zb_err *err, const char *rule, const char *service)
-{
-    static const struct {
-        const char *rule;
-        const char *hint;
-    } hints[] = {
-        {"C-move-not-a-member", "zbaton config show names its members; zbaton apply adds one"},
-        {"C-move-target-backup", "make it a member: zbaton config show, zbaton apply"},
-        {"C-move-target-down", "zbaton node list; there: systemctl status zbaton"},
-        {"C-move-target-modified", "there: zfs list -r -o name,written shows where, zfs rollback "
-                                   "to its newest set gives the change up"},
-        {"C-move-target-runs", "there: systemctl stop UNIT, or the service's own means"},
-        {"C-move-frozen", "zbaton config show says why; zbaton thaw"},
-    };
-
-    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
-        if (rule != NULL && strcmp(rule, hints[i].rule) == 0) {
-            return zb_err_hint(err, "%s", hints[i].hint);
-        }
-    }
-    return zb_err_hint(err, "zbaton status %s", service);
-}
-
 static void
 on_reply(void *ctx, const struct zb_action *reply)
 {
     struct move *m = ctx;
     const struct zb_agent *a = m->r->a;
+    char help[ZB_HELP_SIZE];
     struct zb_err err;
     /* Released, but not started there yet: neither done nor failed. */
     bool goes_on = reply->rc == ZB_E_TIMEOUT && reply->rule != NULL &&
@@ -174,7 +151,11 @@ on_reply(void *ctx, const struct zb_action *reply)
     } else {
         const char *name = a->services[m->service].conf.name;
         zb_err_set(&err, reply->rc, "%s to %s: %s", name, a->nodes[m->target].name, reply->text);
-        hint_set(&err, reply->rule, name);
+        if (zb_help_find(reply->rule, name, help)) {
+            zb_err_hint(&err, "%s", help);
+        } else {
+            zb_err_hint(&err, "zbaton status %s", name);
+        }
         zb_request_fail(m->r, &err, reply->rule);
     }
     uv_close((uv_handle_t *)&m->timer, on_timer_closed);

@@ -52,6 +52,7 @@ struct zb_agent {
     struct zb_ships *ships;                  /* ship.c */
     struct zb_lands *lands;                  /* land.c */
     struct zb_rescues *rescues;              /* rescue.c */
+    struct zb_troubles *troubles;            /* trouble.c */
     struct zb_agent_subscriber *subscribers; /* event.c */
 
     struct zb_config_state *config; /* config.c */

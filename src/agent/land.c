@@ -4,6 +4,7 @@
 #include "agent/json.h"
 #include "agent/must.h"
 #include "agent/position.h"
+#include "agent/trouble.h"
 
 struct zb_lands *
 zb_lands_new(struct zb_agent *a)
@@ -135,6 +136,7 @@ landing_done(struct zb_agent *a, struct zb_landing *l)
     struct zb_event event = {.kind = ZB_EV_RECEIVED, .service = l->service};
     zb_manifest_ref(&l->manifest, &event.u.set);
     zb_land_fork_forget(a, l->service);
+    zb_trouble_put(a, &(struct zb_trouble_at){l->service, ZB_TROUBLE_RECEIVE, l->node}, ZB_OK, "");
     ack_send(a, l, ZB_OK, "");
     landing_free(a->lands, l);
     zb_drive_event(a, &event);

@@ -4,6 +4,7 @@
 #include "agent/keeper.h"
 #include "agent/land_internal.h"
 #include "agent/must.h"
+#include "agent/trouble.h"
 
 #define WATCHDOG_MS 120000 /* no byte moved */
 
@@ -140,6 +141,10 @@ on_received(void *ctx, const struct zb_krep *rep)
     if (v->rc == ZB_OK && rep->guid != v->guid) {
         v->rc = ZB_E_MISMATCH;
         (void)snprintf(v->msg, sizeof(v->msg), "the guid that was re-read is another one");
+    }
+    if (v->rc != ZB_OK) { /* over only when a whole set has come */
+        struct zb_trouble_at at = {v->service, ZB_TROUBLE_RECEIVE, v->node};
+        zb_trouble_put(v->a, &at, v->rc, v->msg);
     }
     recv_settle(v);
 }

@@ -7,6 +7,7 @@
 #include "agent/position.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
+#include "agent/trouble.h"
 
 void
 zb_parts_open(struct zb_agent *a)
@@ -15,6 +16,7 @@ zb_parts_open(struct zb_agent *a)
     a->ships = zb_ships_new(a);
     a->lands = zb_lands_new(a);
     a->rescues = zb_rescues_new(a);
+    a->troubles = zb_troubles_new();
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
 }
@@ -37,4 +39,6 @@ zb_parts_free(struct zb_agent *a)
     zb_positions_free(a->positions);
     zb_rescues_free(a->rescues);
     a->rescues = NULL;
+    zb_troubles_free(a->troubles);
+    a->troubles = NULL;
 }

@@ -72,6 +72,7 @@ void zb_cmd_rescue_list(struct zb_request *r);
 void zb_cmd_rescue_show(struct zb_request *r);
 void zb_cmd_rescue_mount(struct zb_request *r);
 void zb_cmd_rescue_drop(struct zb_request *r);
+void zb_cmd_explain(struct zb_request *r);
 void zb_cmd_freeze(struct zb_request *r);
 void zb_cmd_thaw(struct zb_request *r);
 void zb_cmd_history(struct zb_request *r);

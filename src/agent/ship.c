@@ -4,6 +4,7 @@
 #include "agent/json.h"
 #include "agent/must.h"
 #include "agent/position.h"
+#include "agent/trouble.h"
 
 #define TIMER_MS 500
 
@@ -88,6 +89,7 @@ ship_end(struct zb_ship *s)
     uint64_t action_id = s->action_id;
     ship_unlink(ships, s);
     struct zb_agent *a = s->a;
+    zb_trouble_put(a, &(struct zb_trouble_at){service, ZB_TROUBLE_SHIP, node}, s->rc, s->msg);
     ship_free(s);
     zb_drive_done(a, service, action_id, &result);
     struct zb_ship *next = ship_of(ships, service, node);

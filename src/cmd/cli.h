@@ -108,6 +108,7 @@ int zb_run_rescue_export(struct zb_cli *cli);
 int zb_run_rescue_drop(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
+int zb_run_explain(struct zb_cli *cli);
 int zb_run_freeze(struct zb_cli *cli);
 int zb_run_thaw(struct zb_cli *cli);
 int zb_run_history(struct zb_cli *cli);

@@ -1,5 +1,5 @@
 /*
- * Commands about services: status, move, snapshot, sync, history, events.
+ * Commands about services: status, explain, move, snapshot, sync, history, events.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -98,6 +98,30 @@ zb_run_status(struct zb_cli *cli)
         return zb_cli_fail(cli, &err);
     }
     return cli->show.unhealthy && !healthy ? ZB_EXIT_DEGRADED : 0;
+}
+
+/* --- explain --- */
+
+int
+zb_run_explain(struct zb_cli *cli)
+{
+    json_t *data = NULL;
+    struct zb_err err;
+    struct zb_client_call call = {.cmd = "explain",
+                                  .args =
+                                      json_pack("{s:s, s:s}", "service", cli->operands[0], "node",
+                                                cli->operands_count > 1 ? cli->operands[1] : "")};
+
+    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else {
+        zb_show_explain(&cli->show, data);
+    }
+    json_decref(data);
+    return 0;
 }
 
 /* --- move --- */

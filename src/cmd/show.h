@@ -34,6 +34,9 @@ void zb_show_event(const struct zb_show *show, const json_t *event);
 /* Differences and what adopting or leaving datasets changes. */
 void zb_show_apply(const struct zb_show *show, const json_t *data);
 
+/* Of each member what is in the way of a move, of replication and of pruning, or how it stands. */
+void zb_show_explain(const struct zb_show *show, const json_t *data);
+
 /* --- move, failover --- */
 
 /* Lines of a move or failover under way. Zero-initialised but for show. */

@@ -65,6 +65,8 @@ static const struct zb_cli_command commands[] = {
      BIT(JSON), 0, 1, 1, zb_run_config_check},
     {"status", "[SERVICE...]", "who leads, who follows, how far behind",
      TABLE | BIT(UNHEALTHY) | BIT(WATCH), 0, 0, ZB_SERVICES_MAX, zb_run_status},
+    {"explain", "SERVICE [NODE]", "what is in the way, and what helps", BIT(JSON), 0, 1, 2,
+     zb_run_explain},
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
      BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON), 0, 2, 2, zb_run_move},
     {"failover", "SERVICE", "take the lead away from a node that is lost",

@@ -295,6 +295,25 @@ def check_failover(a, b):
     assert raw(a, b'{"v":1,"cmd":"fenced","args":{"service":"nothere","node":"vm2","term":1}}\n')["rc"] == 15
 
 
+def check_explain(a, b):
+    out = b.zbaton("explain", "web")
+    assert out.startswith("web is led by nobody\nvm1 (follower)\n") and "\nvm2 (follower)\n" in out, out
+    assert out.count("! move: nobody leads: ") == 2 and "help: zbaton failover -n --to vm1 web" in out, out
+    assert "vm2 cannot take it: no whole set is here, nor on a member that can be reached (C-failover-without-copy)" in out, out
+    [member] = a.json("explain", "web", "vm2")["members"]
+    assert member["node"] == "vm2" and {"about", "ok", "cause", "rule", "help"} == set(member["lines"][0]), member
+    assert "hint: zbaton config show" in a.zbaton("explain", "nothere", code=1)
+    out = a.zbaton("explain", "web", "vm9", code=1)
+    assert "vm9 is no member of web" in out, out
+    b.stop()
+    wait_for("vm2 is seen down", lambda: a.nodes_up() == 1)
+    out = a.zbaton("explain", "web")
+    assert "! replicate: vm2 is not reachable" in out and "(A-peer-down)\n      help: zbaton node list" in out, out
+    assert "! move: 1 of 2 voting members can be reached from vm1: no majority" in out, out
+    b.start()
+    wait_for("vm2 is back", lambda: a.nodes_up() == b.nodes_up() == 2)
+
+
 def check_freeze(a, b, base):
     for reason, said in (("", "is empty"), ("  ", "is empty"), ("x" * 201, "has 201 bytes"), ("a\nb", "control character"),
                          ("\x1b[2J", "control character"), ("\u009b2J", "control character")):
@@ -314,6 +333,8 @@ def check_freeze(a, b, base):
             out = node.zbaton(*command, code=3)
             assert why in out and ": kernel upgrade" in out and "hint: zbaton thaw web" in out, out
     assert "Nothing is lost." in a.zbaton("failover", "-n", "--to", "vm2", "web", code=3), "the statement stands all the same"
+    out = a.zbaton("explain", "web")
+    assert out.count(": kernel upgrade (C-move-frozen)\n      help: zbaton thaw web\n") == 2, out
     wait_for("vm1 has its part", lambda: "frozen: kernel upgrade" in a.zbaton("status"))
     service = b.json("status", "web")["services"][0]
     assert service["frozen"]["reason"] == "kernel upgrade" and service["frozen"]["who"] == "root@vm1", service
@@ -437,6 +458,7 @@ def run(base, programs, fake_keeper):
         check_commands(a)
         check_failover(a, b)
         check_rescues(a)
+        check_explain(a, b)
         check_freeze(a, b, base)
         check_freeze_of_few(a, b)
         check_unhealthy(a, b)

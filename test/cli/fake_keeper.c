@@ -33,6 +33,7 @@ answer_fill(const struct zb_conf_node *conf, const struct zb_kreq *req, struct z
     case ZB_KOP_DEFINE:
     case ZB_KOP_OBSERVE:
     case ZB_KOP_RESCUES:
+    case ZB_KOP_BLOCKERS:
         break;
     case ZB_KOP_CREATE:
         if ((req->flags & ZB_KF_DRY_RUN) != 0) {

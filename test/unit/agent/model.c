@@ -483,6 +483,9 @@ request(struct model *m, const struct zb_kreq *req)
     case ZB_KOP_RESCUES:
         rescues(m, req, &rep);
         break;
+    case ZB_KOP_BLOCKERS:
+        rep.text = m->blockers != NULL ? strdup(m->blockers) : NULL;
+        break;
     case ZB_KOP_RESCUE_DROP:
         assert_string_equal(req->text, RESCUE_NAME);
         break;

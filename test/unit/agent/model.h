@@ -49,6 +49,7 @@ struct model {
     enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
     bool receive_stalls;           /* pipes are made and not read */
     const char *receive_stalls_at; /* ... of this dataset alone; NULL: of none */
+    const char *blockers;          /* what BLOCKERS names */
     uint32_t rescued;              /* snapshots that RESCUE set aside */
     size_t payload_bytes;          /* of each stream, beside its header */
     uint64_t requests;             /* how many came */

@@ -272,6 +272,20 @@ test_rescues(void **state)
 }
 
 static void
+test_explain(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    picture_begin(&p, "explain");
+    zb_show_explain(&p.show, p.data);
+    json_object_set_new(p.data, "leader", json_null());
+    json_array_clear(json_object_get(p.data, "members"));
+    zb_show_explain(&p.show, p.data);
+    picture_compare(&p, "explain");
+}
+
+static void
 test_rejoin(void **state)
 {
     struct picture p;
@@ -337,6 +351,7 @@ main(void)
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_failover_result),
         cmocka_unit_test(test_rescues),
+        cmocka_unit_test(test_explain),
         cmocka_unit_test(test_rejoin),
         cmocka_unit_test(test_lists),
     };
