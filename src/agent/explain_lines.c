@@ -152,7 +152,7 @@ moves_say(struct lines *l)
     char targets[ZB_NODES_MAX * (ZB_NODE_NAME_SIZE + 2)] = "";
     size_t used = 0;
 
-    for (uint8_t n = 0; n < f->a->nodes_count; n++) {
+    for (uint32_t n = 0; n < f->a->nodes_count; n++) {
         const struct zb_explain_reply *r = &f->moves[n];
         bool frozen = r->rule != NULL && strcmp(r->rule, "C-move-frozen") == 0;
         if (r->asked && r->rc != ZB_OK && !frozen) {

@@ -240,31 +240,46 @@ holders_tell(struct lines *l, const struct zb_os_holders *found)
 }
 
 static enum zb_rc
+holders_look(struct lines *l, const struct zb_os_holder_target *targets, size_t count,
+             struct zb_err *err)
+{
+    struct zb_os_holders *found = calloc(1, sizeof(*found));
+    enum zb_rc rc;
+
+    if (found == NULL) {
+        return zb_err_sys(err, ENOMEM, "blockers");
+    }
+    rc = zb_os_holders_find(targets, count, found, err);
+    if (rc == ZB_OK) {
+        holders_tell(l, found);
+    }
+    free(found);
+    return rc;
+}
+
+static enum zb_rc
 mounts_look(struct lines *l, const struct zb_keeper_view *view, bool led, struct zb_err *err)
 {
     size_t count = view->mounts.count;
-    struct zb_os_holder_target *targets = calloc(count + 1, sizeof(*targets));
-    struct zb_os_holders *found = calloc(1, sizeof(*found));
-    enum zb_rc rc = ZB_OK;
+    struct zb_os_holder_target *targets;
+    enum zb_rc rc;
 
-    if (targets == NULL || found == NULL) {
-        rc = zb_err_sys(err, ENOMEM, "blockers");
+    if (count == 0) {
+        return ZB_OK;
     }
-    for (size_t i = 0; i < count && rc == ZB_OK; i++) {
+    targets = calloc(count, sizeof(*targets));
+    if (targets == NULL) {
+        return zb_err_sys(err, ENOMEM, "blockers");
+    }
+    for (size_t i = 0; i < count; i++) {
         const struct zb_os_mount_entry *e = &view->mounts.entries[i];
         targets[i] = (struct zb_os_holder_target){.dataset = e->dataset, .dev = e->dev};
         if (!led) {
             line_add(l, &(struct line){"mount", e->dataset, "", e->dir});
         }
     }
-    if (rc == ZB_OK && count > 0) {
-        rc = zb_os_holders_find(targets, count, found, err);
-    }
-    if (rc == ZB_OK) {
-        holders_tell(l, found);
-    }
+    rc = holders_look(l, targets, count, err);
     free(targets);
-    free(found);
     return rc;
 }
 

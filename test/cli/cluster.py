@@ -405,13 +405,24 @@ def check_no_quorum(a, b, base):
 
 def check_catch_up(a, b, c, base):
     path = base / "services.conf"
-    path.write_text(services(["vm1", "vm2", "vm3"], "vm1"))
+    path.write_text(services(["vm1", "vm2", "vm3"], "vm1") +
+                    services(["vm2", "vm3"], "vm2").replace("web", "two"))
     c.stop()
+    wait_for("vm3 is seen down", lambda: a.nodes_up() == 2)
     a.zbaton("apply", str(path))
+    out = a.zbaton("freeze", "-r", "vm3 misses it", "web")
+    assert out == "web is frozen\nnot told yet: vm3; told as soon as they can be reached\n", out
+    out = a.zbaton("freeze", "-r", "vm3 misses it", code=6)  # vm2 alone is no majority of the members of two
+    assert out.startswith("two is frozen\nweb is frozen already, for that reason\nnot told yet: vm3; until"), out
     before = a.version()
     c.start()
     wait_for("vm3 caught up", lambda: c.version() == before)
     assert b.version() == before
+    assert "frozen: vm3 misses it" in c.zbaton("status", "two")
+    wait_for("all are up", lambda: a.nodes_up() == b.nodes_up() == c.nodes_up() == 3)
+    assert c.zbaton("thaw") == "two, web are not frozen any more\n"
+    path.write_text(services(["vm1", "vm2", "vm3"], "vm1"))
+    a.zbaton("apply", "-y", str(path))
 
 
 def raw(node, data):

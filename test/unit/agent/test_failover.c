@@ -218,6 +218,37 @@ what_it_loses_is_kept_in_the_history_of_both(void **state)
     }
 }
 
+/* The dry run says what would be lost all the same. */
+static void
+a_frozen_service_is_refused_with_the_reason(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    uint64_t grants;
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    vm2->a.services[0].freeze =
+        (struct zb_freeze){.service = "web", .reason = "kernel upgrade", .who = "root@vm1"};
+    grants = vm2->model.ops[ZB_KOP_GRANT];
+    order_give(vm2, json_pack("{s:s, s:b}", "service", "web", "allow_loss", 1));
+    assert_int_equal(failed, ZB_E_REFUSED);
+    assert_string_equal(failed_text,
+                        "web is frozen by root@vm1 since 1970-01-01T00:00:00Z: kernel upgrade");
+    assert_string_equal(failed_hint, "zbaton thaw web");
+    assert_null(statement);
+    order_give(vm2, json_pack("{s:s, s:b}", "service", "web", "dry_run", 1));
+    assert_true(pair_until(w, ordered));
+    assert_int_equal(failed, ZB_E_REFUSED);
+    assert_non_null(strstr(failed_text, "kernel upgrade"));
+    assert_non_null(statement);
+    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
+    assert_int_equal(failed, ZB_E_REFUSED);
+    assert_int_equal(vm2->model.ops[ZB_KOP_GRANT], grants);
+    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s}", "service", "web"));
+    assert_true(pair_until(w, ordered));
+    assert_int_equal(failed, ZB_OK); /* it destroys nothing */
+}
+
 static void
 orders_that_cannot_be(void **state)
 {
@@ -307,6 +338,7 @@ main(void)
         order_test(a_dry_run_states_and_changes_nothing),
         order_test(a_leader_that_is_up_is_not_taken_over),
         order_test(what_it_loses_is_kept_in_the_history_of_both),
+        order_test(a_frozen_service_is_refused_with_the_reason),
         order_test(orders_that_cannot_be),
         order_test(a_copy_without_a_base_is_set_aside_by_order),
         order_test(what_is_discarded_is_dropped_once_it_is_set_aside),
