@@ -425,6 +425,9 @@ void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_k
 enum zb_rc zb_keeper_service_stop(const struct zb_keeper *k, const char *service,
                                   const struct zb_conf_service *conf, uint32_t timeout_ms,
                                   struct zb_err *err) ZB_CHECKED;
+/* Whether a process is in the group of the service, or of its unit. */
+bool zb_keeper_service_has(const struct zb_keeper *k, const struct zb_conf_service *conf,
+                           pid_t pid);
 enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *service,
                                    const struct zb_conf_service *conf, bool *alive,
                                    struct zb_err *err) ZB_CHECKED;

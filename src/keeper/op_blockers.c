@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "keeper/internal.h"
-#include "os/cgroup.h"
 #include "os/holder.h"
 
 #define TEXT_MAX (60u << 10) /* below what kmsg.h allows for text */
@@ -195,23 +194,6 @@ tree_tell(struct lines *l, const struct zb_keeper_view *view)
 
 /* ---- mounts and processes ---- */
 
-/* The service itself is stopped before anything is unmounted. */
-static bool
-is_of_service(const struct lines *l, const struct zb_os_holder *h)
-{
-    const struct zb_conf_service *conf = &l->job->conf;
-
-    switch (conf->runner) {
-    case ZB_CONF_RUNNER_SYSTEMD:
-        return zb_os_cgroup_has(h->pid, conf->unit);
-    case ZB_CONF_RUNNER_COMMAND:
-        return zb_os_cgroup_has(h->pid, conf->name);
-    case ZB_CONF_RUNNER_NONE:
-        break;
-    }
-    return false;
-}
-
 /* What an unmount fails at. A mount in another namespace usually goes with the one here. */
 static bool
 is_in_the_way(const struct zb_os_holder *h)
@@ -228,7 +210,8 @@ holders_tell(struct lines *l, const struct zb_os_holders *found)
 
     for (size_t i = 0; i < found->count && one != NULL; i++) {
         const struct zb_os_holder *h = &found->list[i];
-        if (is_in_the_way(h) && !is_of_service(l, h)) {
+        /* The service itself is stopped before anything is unmounted. */
+        if (is_in_the_way(h) && !zb_keeper_service_has(l->k, &l->job->conf, h->pid)) {
             one->count = 1;
             one->list[0] = *h;
             zb_os_holders_format(one, text, sizeof(text));

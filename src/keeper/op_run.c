@@ -1,6 +1,7 @@
 #include <stdio.h>
 
 #include "keeper/internal.h"
+#include "os/cgroup.h"
 #include "runner/runner.h"
 
 /* A runner and the name of its group: "<node>.<service>", for more than one node may be on a host
@@ -53,6 +54,16 @@ zb_keeper_service_stop(const struct zb_keeper *k, const char *service,
         rc = zb_runner_stop(&own.r, timeout_ms, err);
     }
     return rc;
+}
+
+bool
+zb_keeper_service_has(const struct zb_keeper *k, const struct zb_conf_service *conf, pid_t pid)
+{
+    struct own_runner own;
+
+    runner_fill(k, conf->name, conf, &own);
+    return zb_os_cgroup_has(pid, own.group) ||
+           (own.r.kind == ZB_RUNNER_SYSTEMD && zb_os_cgroup_has(pid, conf->unit));
 }
 
 enum zb_rc

@@ -12,11 +12,11 @@ def said(cluster, name, node=""):
 
 
 def line_of(cluster, name, node, rule):
-    """The line of this rule that a member says; waits for it."""
+    """The line of this rule that a member says, which is one; waits for it."""
     def there():
         lines = said(cluster, name, node)[node]
         found = [line for line in lines if line["rule"] == rule]
-        assert found, lines
+        assert len(found) == 1, lines
         return found[0]
     return wait_until(there, 30, f"{node} says {rule}")
 
