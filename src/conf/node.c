@@ -43,6 +43,10 @@ static const struct zb_conf_key keys[] = {
      .expected = path_expected},
     {"commands-dir", ZB_CONF_STRING, AT(commands_dir), .valid = zb_conf_path_valid,
      .fallback = "/etc/zbaton/commands", .expected = path_expected},
+    {"fence-command", ZB_CONF_STRING, AT(fence_command), .valid = zb_conf_path_valid,
+     .expected = "the absolute path of a program, without \"..\" and without a slash at its end"},
+    {"fence-timeout", ZB_CONF_DURATION, AT(fence_timeout_ms), .min = 1000, .max = 3600000,
+     .fallback = "60s", .expected = "a time from 1s to 1h, such as \"60s\""},
     {"log-level", ZB_CONF_WORD, AT(log_level), .words = level_words, .fallback = "info",
      .expected = "\"error\", \"warning\", \"info\" or \"debug\""},
 };
@@ -62,6 +66,22 @@ required_check(void *ctx, const char *title, uint32_t seen, struct zb_err *err)
     return ZB_OK;
 }
 
+/* Declarations of services travel between nodes and name programs of commands-dir: none of them may
+ * be the one that powers nodes off. */
+static enum zb_rc
+fence_check(const struct zb_conf_node *conf, const char *name, struct zb_err *err)
+{
+    size_t length = strlen(conf->commands_dir);
+
+    if (strncmp(conf->fence_command, conf->commands_dir, length) != 0 ||
+        conf->fence_command[length] != '/') {
+        return ZB_OK;
+    }
+    return zb_err_set(err, ZB_E_FORMAT,
+                      "%s: fence-command: %s is in commands-dir, where any service could run it",
+                      name, conf->fence_command);
+}
+
 enum zb_rc
 zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out, struct zb_err *err)
 {
@@ -71,6 +91,9 @@ zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out,
 
     zb_conf_keys_default(keys, KEYS_COUNT, &conf);
     enum zb_rc rc = zb_conf_parse(&grammar, text, name, &conf, NULL, err);
+    if (rc == ZB_OK) {
+        rc = fence_check(&conf, name, err);
+    }
     if (rc == ZB_OK) {
         *out = conf;
     }

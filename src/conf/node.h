@@ -11,13 +11,15 @@
 
 struct zb_conf_node {
     char node[ZB_NODE_NAME_SIZE];
-    char root[ZB_DATASET_NAME_SIZE]; /* dataset that contains every service's: "pool1/services" */
-    char listen[ZB_ADDRESS_SIZE];    /* numeric "10.77.0.1:7979" or "[fd00::1]:7979" */
-    char group[ZB_NODE_NAME_SIZE];   /* whose members may use the control socket; default zbaton */
-    char state_dir[ZB_PATH_SIZE];    /* default /var/lib/zbaton */
-    char run_dir[ZB_PATH_SIZE];      /* default /run/zbaton */
-    char commands_dir[ZB_PATH_SIZE]; /* default /etc/zbaton/commands */
-    enum zb_log_level log_level;     /* default info */
+    char root[ZB_DATASET_NAME_SIZE];  /* dataset that contains every service's: "pool1/services" */
+    char listen[ZB_ADDRESS_SIZE];     /* numeric "10.77.0.1:7979" or "[fd00::1]:7979" */
+    char group[ZB_NODE_NAME_SIZE];    /* whose members may use the control socket; default zbaton */
+    char state_dir[ZB_PATH_SIZE];     /* default /var/lib/zbaton */
+    char run_dir[ZB_PATH_SIZE];       /* default /run/zbaton */
+    char commands_dir[ZB_PATH_SIZE];  /* default /etc/zbaton/commands */
+    char fence_command[ZB_PATH_SIZE]; /* program that proves a node off; "": none */
+    uint32_t fence_timeout_ms;        /* default 60 s */
+    enum zb_log_level log_level;      /* default info */
 };
 
 /* name stands for the text in messages. ZB_E_FORMAT with "name:line: what was expected",

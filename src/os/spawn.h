@@ -18,6 +18,7 @@ struct zb_os_spawn_spec {
     char *const *env;  /* NULL-terminated; NULL: this process's own */
     const char *group; /* zb_os_cgroup name; NULL: this process's own */
     int output_fd;     /* stdout and stderr; -1: /dev/null; stays the caller's */
+    int error_fd;      /* stderr; <= 0: as output_fd; stays the caller's */
     int keep_fd;       /* becomes descriptor 3; <= 0: none; stays the caller's */
     bool own_output; /* stdout and stderr are this process's own (the engine); output_fd is ignored
                       */

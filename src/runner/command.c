@@ -26,7 +26,7 @@ struct command {
     char *env[4];
 };
 
-static char env_path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+static char env_path[] = ZB_RUNNER_PATH;
 
 /* The group of the check and stop commands. */
 static void

@@ -6,6 +6,9 @@
 
 #include "runner/runner.h"
 
+/* The environment of every program: where to look for others. */
+#define ZB_RUNNER_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 struct zb_runner_ops {
     enum zb_rc (*start)(const struct zb_runner *r, struct zb_mono deadline, struct zb_err *err);
     enum zb_rc (*stop)(const struct zb_runner *r, uint32_t timeout_ms, struct zb_err *err);

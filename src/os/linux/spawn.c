@@ -47,11 +47,12 @@ descriptors_arrange(const struct child_plan *plan)
 {
     const struct zb_os_spawn_spec *spec = plan->spec;
     int out = spec->output_fd >= 0 ? spec->output_fd : plan->null_fd;
+    int error = spec->error_fd > 0 ? spec->error_fd : out;
 
     if (dup2(plan->null_fd, 0) < 0) {
         return -1;
     }
-    if (!spec->own_output && (dup2(out, 1) < 0 || dup2(out, 2) < 0)) {
+    if (!spec->own_output && (dup2(out, 1) < 0 || dup2(error, 2) < 0)) {
         return -1;
     }
     if (syscall(SYS_close_range, 3U, ~0U, (unsigned)CLOSE_RANGE_CLOEXEC) != 0) {

@@ -51,6 +51,8 @@ fields_and_defaults(void **state)
     assert_string_equal(conf.state_dir, "/var/lib/zbaton");
     assert_string_equal(conf.run_dir, "/run/x");
     assert_string_equal(conf.commands_dir, "/etc/zbaton/commands");
+    assert_string_equal(conf.fence_command, "");
+    assert_int_equal(conf.fence_timeout_ms, 60000);
     assert_int_equal(conf.log_level, ZB_LOG_DEBUG);
 }
 
