@@ -106,16 +106,16 @@ outs_free(struct zb_keeper_out *out)
     }
 }
 
-/* Nobody will read what its transfers write, or write what they read. */
+/* Nobody will read what its transfers write, or write what they read, or hear who is off. */
 static void
-transfers_cancel(struct zb_keeper *k)
+jobs_cancel(struct zb_keeper *k)
 {
     const struct zb_keeper_list *lists[] = {&k->waiting, &k->active};
 
     (void)pthread_mutex_lock(&k->lock);
     for (size_t i = 0; i < 2; i++) {
         for (struct zb_keeper_job *j = lists[i]->head; j != NULL; j = j->next) {
-            if (j->op->transfer) {
+            if (zb_keeper_job_cancelable(j)) {
                 zb_keeper_job_cancel(j);
             }
         }
@@ -139,7 +139,7 @@ zb_keeper_engine_end(struct zb_keeper *k, const char *why)
     outs_free(k->out_head);
     k->out_head = k->out_tail = NULL;
     k->out_bytes = 0;
-    transfers_cancel(k);
+    jobs_cancel(k);
     if (now.ms - k->engine_started.ms > BACKOFF_RESET_MS) {
         k->backoff_ms = BACKOFF_MIN_MS;
     }

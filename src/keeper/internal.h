@@ -20,7 +20,8 @@
 #include "zfs/zfs.h"
 
 #define ZB_KEEPER_TRANSFERS_MAX                                                                    \
-    (ZB_KEEPER_JOBS_MAX - 16) /* of the workers; the rest is for all else */
+    (ZB_KEEPER_JOBS_MAX - 16)  /* of the workers; the rest is for all else */
+#define ZB_KEEPER_FENCES_MAX 8 /* fence commands at once; another is ZB_E_BUSY */
 #define ZB_KEEPER_WAITING_MAX                                                                      \
     4096 /* requests accepted and not finished; then the socket is not read */
 #define ZB_KEEPER_DRAIN_MS 5000 /* for receives to end before a grant; then ZB_E_BUSY */
@@ -96,7 +97,7 @@ struct zb_keeper_job {
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
     bool canceled;   /* [lock] */
-    int transfer_fd; /* [lock] the kernel's end of a transfer; -1 none */
+    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE: of its ending; -1 none */
 };
 
 /* Bytes for the engine. */
@@ -126,14 +127,15 @@ struct zb_keeper {
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */
     struct zb_keeper_service nobody; /* whom operations are of that name no known service */
     bool rescue_busy;                /* [lock] a rescue is being mounted or dropped */
-    struct zb_keeper_list waiting;   /* [lock] claimed, for a worker */
-    struct zb_keeper_list active;    /* [lock] with a worker */
-    struct zb_keeper_list draining;  /* loop: waits for receives to end */
-    uint32_t jobs_count;             /* [lock] waiting, active and draining */
-    uint32_t transfers_count;        /* [lock] of the active ones */
-    struct zb_keeper_out *done_head, *done_tail; /* [lock] replies for the loop */
-    bool out_lost;                               /* [lock] a reply could not be made: engine ends */
-    int wake_fd;                                 /* eventfd: something is in done */
+    char fencing[ZB_KEEPER_FENCES_MAX][ZB_NODE_NAME_SIZE]; /* [lock] whom; "": free */
+    struct zb_keeper_list waiting;                         /* [lock] claimed, for a worker */
+    struct zb_keeper_list active;                          /* [lock] with a worker */
+    struct zb_keeper_list draining;                        /* loop: waits for receives to end */
+    uint32_t jobs_count;                                   /* [lock] waiting, active and draining */
+    uint32_t transfers_count;                              /* [lock] of the active ones */
+    struct zb_keeper_out *done_head, *done_tail;           /* [lock] replies for the loop */
+    bool out_lost; /* [lock] a reply could not be made: engine ends */
+    int wake_fd;   /* eventfd: something is in done */
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */
@@ -189,8 +191,14 @@ void zb_keeper_list_remove(struct zb_keeper_list *list, struct zb_keeper_job *jo
 void zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_krep *rep, int fd);
 /* Fills rc, sys_errno, msg and hint. */
 void zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err);
-/* Ends a transfer's kernel call, now or as soon as it begins. Caller holds lock. */
+/* Ends a transfer's kernel call or a fence command, now or as soon as it begins. Caller holds lock.
+ */
 void zb_keeper_job_cancel(struct zb_keeper_job *job);
+static inline bool
+zb_keeper_job_cancelable(const struct zb_keeper_job *job)
+{
+    return job->op->transfer || job->op->op == ZB_KOP_FENCE;
+}
 
 /* ---- dispatch.c: which operation, whether now ---- */
 
@@ -204,7 +212,7 @@ void zb_keeper_unclaim(struct zb_keeper_job *job);
 /* ---- engine.c: the child and its socket ---- */
 
 enum zb_rc zb_keeper_engine_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* Kills it, drops what was meant for it, cancels its transfers, plans the next start. */
+/* Kills it, drops what was meant for it, cancels its jobs, plans the next start. */
 void zb_keeper_engine_end(struct zb_keeper *k, const char *why);
 /* Reads requests; sends replies. False: the engine is to be ended, *why says it. */
 bool zb_keeper_engine_read(struct zb_keeper *k, const char **why);
@@ -432,6 +440,12 @@ enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *servic
                                    const struct zb_conf_service *conf, bool *alive,
                                    struct zb_err *err) ZB_CHECKED;
 
+/* ---- op_fence.c ---- */
+
+/* Ends the fence commands that an earlier life of this keeper left behind: one that is counted no
+ * more must not power anything off. */
+void zb_keeper_fences_settle(struct zb_keeper *k);
+
 /* ---- op_tree.c ---- */
 
 /* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the job's reply.
@@ -449,6 +463,10 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_check, zb_keeper_op_seal, zb_keeper_op_release, zb_keeper_op_grant,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
+<<<<<<< HEAD
     zb_keeper_op_blockers;
+=======
+    zb_keeper_op_fence;
+>>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
 
 #endif

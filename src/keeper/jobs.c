@@ -244,7 +244,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
     k->ending = true;
     (void)pthread_cond_broadcast(&k->work);
     for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {
-        if (j->op->transfer) {
+        if (zb_keeper_job_cancelable(j)) {
             zb_keeper_job_cancel(j);
         }
     }

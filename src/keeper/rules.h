@@ -87,6 +87,10 @@ struct zb_rules_arrangement {
 enum zb_rc zb_rules_arrange_next(const struct zb_manifest *m, const struct zb_rules_place *places,
                                  size_t count, struct zb_rules_arrangement *next,
                                  struct zb_err *err) ZB_CHECKED;
+/* FENCE: req->node may be fenced for req->term. member: it is one of the service's, or a backup. */
+enum zb_rc zb_rules_fence(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                          const struct zb_keeper_facts *f, bool member,
+                          struct zb_err *err) ZB_CHECKED;
 /* RESCUE: whether a tree that came away from the lineage may be set aside. places: everything of
  * the tree, orphans and volumes too. ZB_E_REFUSED names a dataset that is not zbaton's (S9). */
 enum zb_rc zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,

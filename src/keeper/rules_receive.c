@@ -1,4 +1,5 @@
-/* Refusals of what comes from another member: the part of rules.h about RECEIVE and ARRANGE. */
+/* Refusals of what comes from another member, or is done to one: the part of rules.h about RECEIVE,
+ * ARRANGE and FENCE. */
 #include <string.h>
 
 #include "keeper/rules_internal.h"
@@ -42,6 +43,31 @@ zb_rules_candidate(const struct zb_keeper_record *r, const struct zb_kreq *req,
                           rec->learned_term);
     }
     return ZB_OK;
+}
+
+static bool
+is_suspect(const struct zb_record *rec, const char *node)
+{
+    for (size_t i = 0; i < sizeof(rec->suspects) / sizeof(rec->suspects[0]); i++) {
+        if (strcmp(rec->suspects[i], node) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum zb_rc
+zb_rules_fence(const struct zb_keeper_record *r, const struct zb_kreq *req,
+               const struct zb_keeper_facts *f, bool member, struct zb_err *err)
+{
+    if (req->node[0] == '\0' || is_self(f, req->node)) {
+        return zb_err_set(err, ZB_E_REFUSED, "this node does not fence itself");
+    }
+    if (!member && !is_suspect(&r->rec, req->node)) {
+        return zb_err_set(err, ZB_E_REFUSED, "%s is no member of %s, nor may it have led it",
+                          req->node, req->service);
+    }
+    return zb_rules_candidate(r, req, f, err);
 }
 
 enum zb_rc

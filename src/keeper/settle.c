@@ -257,6 +257,7 @@ zb_keeper_start_settle(struct zb_keeper *k)
     enum zb_zfs_pool_state state = zb_zfs_pool_state(k->conf->root);
     struct zb_err err;
 
+    zb_keeper_fences_settle(k);
     if (state != ZB_ZFS_POOL_ONLINE && state != ZB_ZFS_POOL_DEGRADED) {
         /* Each service is settled by its first operation, when the pool answers. */
         zb_log_error("the pool of %s is %s", k->conf->root, zb_zfs_pool_state_word(state));
