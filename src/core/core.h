@@ -136,7 +136,8 @@ enum zb_cmd_kind {
                   */
     ZB_CMD_FAILOVER, /* this node takes the lead; dry_run, allow_loss, wait_ms */
     ZB_CMD_FENCED,   /* node, term: it was off at some moment after a majority granted term (M4) */
-    ZB_CMD_REJOIN,   /* a copy without any snapshot in common is set aside too */
+    ZB_CMD_FENCE_WAIT, /* term, wait_ms: its failover waits for suspects so long from now on */
+    ZB_CMD_REJOIN,     /* a copy without any snapshot in common is set aside too */
 };
 
 enum zb_ev_kind {
@@ -187,7 +188,7 @@ struct zb_event {
             bool dry_run;
             bool allow_loss;
             uint64_t term;
-            int64_t wait_ms; /* FAILOVER: for suspects to grant or be fenced */
+            int64_t wait_ms; /* FAILOVER, FENCE_WAIT: for suspects to grant or be fenced */
         } command;
         struct {
             uint64_t term;

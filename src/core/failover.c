@@ -225,6 +225,23 @@ zb_core_fenced_command(struct step *x, const struct zb_event *ev)
     zb_core_reply(x, ev->u.command.id, ZB_OK, "C-done", "");
 }
 
+/* A fence command was begun, or has failed: the order waits longer, or no longer than without it.
+ */
+void
+zb_core_fence_wait_command(struct step *x, const struct zb_event *ev)
+{
+    struct svc *s = x->s;
+
+    if (s->role != ZB_ROLE_ASKING || s->failover.command_id == 0 ||
+        s->ask.term != ev->u.command.term || s->failover.fence_by.ms == 0) {
+        zb_core_reply(x, ev->u.command.id, ZB_E_STALE, "C-fenced-stale",
+                      "no failover waits for suspects in that term");
+        return;
+    }
+    s->failover.fence_by.ms = x->now.ms + ev->u.command.wait_ms;
+    zb_core_reply(x, ev->u.command.id, ZB_OK, "C-done", "");
+}
+
 /* ---- granted: which set the service goes on from (M8) ---- */
 
 /* Older than what is remembered of the history may be of a branch that was left: not known to be of

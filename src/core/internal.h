@@ -280,6 +280,7 @@ void zb_core_move_watch(struct step *x);
 /* failover.c: an operator's order to take the lead without being handed it */
 void zb_core_failover_command(struct step *x, const struct zb_event *ev);
 void zb_core_fenced_command(struct step *x, const struct zb_event *ev);
+void zb_core_fence_wait_command(struct step *x, const struct zb_event *ev);
 /* ASKING, granted by a majority and every suspect: what comes first (M8)? */
 void zb_core_failover_choose(struct step *x);
 /* The same again, for FORWARDING too: a member that is ahead may have turned out useless. */

@@ -315,6 +315,9 @@ zb_core_command(struct step *x, const struct zb_event *ev)
     case ZB_CMD_FENCED:
         zb_core_fenced_command(x, ev);
         return;
+    case ZB_CMD_FENCE_WAIT:
+        zb_core_fence_wait_command(x, ev);
+        return;
     case ZB_CMD_REJOIN:
         zb_core_rejoin_command(x, ev);
         return;

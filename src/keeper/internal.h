@@ -127,15 +127,16 @@ struct zb_keeper {
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */
     struct zb_keeper_service nobody; /* whom operations are of that name no known service */
     bool rescue_busy;                /* [lock] a rescue is being mounted or dropped */
-    char fencing[ZB_KEEPER_FENCES_MAX][ZB_NODE_NAME_SIZE]; /* [lock] whom; "": free */
-    struct zb_keeper_list waiting;                         /* [lock] claimed, for a worker */
-    struct zb_keeper_list active;                          /* [lock] with a worker */
-    struct zb_keeper_list draining;                        /* loop: waits for receives to end */
-    uint32_t jobs_count;                                   /* [lock] waiting, active and draining */
-    uint32_t transfers_count;                              /* [lock] of the active ones */
-    struct zb_keeper_out *done_head, *done_tail;           /* [lock] replies for the loop */
-    bool out_lost; /* [lock] a reply could not be made: engine ends */
-    int wake_fd;   /* eventfd: something is in done */
+    struct zb_keeper_list waiting;   /* [lock] claimed, for a worker */
+    struct zb_keeper_list active;    /* [lock] with a worker */
+    struct zb_keeper_list draining;  /* loop: waits for receives to end */
+    uint32_t jobs_count;             /* [lock] waiting, active and draining */
+    uint32_t transfers_count;        /* [lock] of the active ones */
+    struct zb_keeper_out *done_head, *done_tail; /* [lock] replies for the loop */
+    bool out_lost;                               /* [lock] a reply could not be made: engine ends */
+    int wake_fd;                                 /* eventfd: something is in done */
+    /* [lock] whom a fence command runs for; "": free */
+    char fencing[ZB_KEEPER_FENCES_MAX][ZB_NODE_NAME_SIZE];
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */

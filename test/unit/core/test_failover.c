@@ -44,6 +44,31 @@ a_failover_takes_what_the_followers_hold(void **state)
     assert_int_equal(W.nodes[1].disk.record.established_term, 2);
 }
 
+/* While a fence command runs, the order waits for it; once that has failed, no longer than without.
+ */
+static void
+a_fence_command_is_waited_for(void **state)
+{
+    (void)state;
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, false, 20);
+    world_run(&W, 1000);
+    world_fence_wait(&W, 1, 3, 150000, 21);
+    stories_reply(21, ZB_E_STALE, "C-fenced-stale"); /* M4: of another term */
+    world_fence_wait(&W, 1, 2, 150000, 22);
+    stories_reply(22, ZB_OK, "C-done");
+    world_run(&W, 100000);
+    assert_false(stories_replied(&W, 20));
+    world_fence_wait(&W, 1, 2, 5000, 23);
+    world_run(&W, 4000);
+    assert_false(stories_replied(&W, 20));
+    world_run(&W, 2000);
+    stories_reply(20, ZB_E_REFUSED, "C-failover-suspect");
+    world_fence_wait(&W, 1, 2, 5000, 24);
+    stories_reply(24, ZB_E_STALE, "C-fenced-stale");
+}
+
 /* Else nobody could lead: this node is a suspect by its own grant. */
 static void
 a_failover_ends_when_the_disk_is_not_seen_any_more(void **state)
@@ -184,6 +209,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(who_suspects_a_node_without_a_name_does_not_grant),
         T(a_failover_takes_what_the_followers_hold),
+        T(a_fence_command_is_waited_for),
         T(a_failover_ends_when_the_disk_is_not_seen_any_more),
         T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
         T(a_copy_that_follows_again_is_not_set_aside),

@@ -497,6 +497,18 @@ world_fenced(struct world *w, unsigned node, unsigned peer, uint64_t term, uint6
 }
 
 void
+world_fence_wait(struct world *w, unsigned node, uint64_t term, int64_t wait_ms, uint64_t id)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND};
+
+    ev.u.command.kind = ZB_CMD_FENCE_WAIT;
+    ev.u.command.id = id;
+    ev.u.command.term = term;
+    ev.u.command.wait_ms = wait_ms;
+    step(w, node, &ev);
+}
+
+void
 world_diverged(struct world *w, unsigned node, unsigned leader, uint64_t term)
 {
     struct zb_event ev = {.kind = ZB_EV_DIVERGED, .node = (uint8_t)leader};
