@@ -1,9 +1,11 @@
 /*
- * failover, fenced: this node takes the lead by an operator's order. What it would lose is said
+ * failover: this node takes the lead by an operator's order. What it would lose is said
  * first (loss.h); the core's steps are told as lines.
  */
 #include <inttypes.h>
 
+#include "agent/failover_fence.h"
+#include "agent/fence.h"
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -17,13 +19,13 @@
 #define WAIT_INTERACTIVE_MS 600000 /* ... where an operator is asked to fence them */
 
 struct failover {
-    struct zb_request *r;
+    struct zb_agent *a;
+    struct zb_request *r; /* gone when it is answered */
     uint16_t service;
     bool dry_run;
-    uint8_t source;  /* the last leader; ZB_NODE_NONE: none is known */
-    uint64_t next;   /* 0: not chosen yet */
-    uint32_t fenced; /* node bits: said to be off with the command ... */
-    uint32_t asked;  /* FENCE has begun for them */
+    uint8_t source; /* the last leader; ZB_NODE_NONE: none is known */
+    uint64_t next;  /* 0: not chosen yet */
+    struct zb_failover_fence fence;
     struct zb_set_ref fork;
     struct zb_loss loss;
     char lost[256];
@@ -32,18 +34,19 @@ struct failover {
 static const char *
 service_name(const struct failover *f)
 {
-    return f->r->a->services[f->service].conf.name;
+    return f->a->services[f->service].conf.name;
 }
 
 static const char *
 node_name(const struct failover *f, uint8_t node)
 {
-    return node < f->r->a->nodes_count ? f->r->a->nodes[node].name : "";
+    return node < f->a->nodes_count ? f->a->nodes[node].name : "";
 }
 
 static void
 failover_free(struct failover *f)
 {
+    zb_failover_fence_close(&f->fence);
     zb_loss_close(&f->loss);
     free(f);
 }
@@ -53,72 +56,23 @@ words_fill(const struct failover *f, uint64_t bytes, struct zb_step_texts *x)
 {
     struct zb_step_subject subject = {.service = f->service,
                                       .source = f->source,
-                                      .target = f->r->a->self,
+                                      .target = f->a->self,
                                       .set = f->fork.id,
                                       .bytes = bytes,
                                       .term = f->loss.term,
                                       .next = f->next != 0 ? f->next : f->loss.term + 1};
 
-    zb_step_words_fill(f->r->a, &subject, x);
+    zb_step_words_fill(f->a, &subject, x);
+    zb_failover_fence_calls(&f->fence, x->fence, sizeof x->fence);
 }
 
-/* --- fencing --- */
-
-static void
-on_fenced(void *ctx, const struct zb_action *reply)
+static json_t *
+statement_json(const struct failover *f)
 {
-    struct zb_agent *a = ctx;
-    if (reply->rc != ZB_OK) {
-        zb_agent_event(a, ZB_LOG_WARNING, a->services[reply->service].conf.name,
-                       reply->rule != NULL ? reply->rule : "", "fenced: %s", reply->text);
-    }
-}
+    json_t *statement = zb_loss_json(&f->loss);
 
-/* The operator said it with the command: it holds for this term, and is told now that a majority
- * has granted it (M4). */
-static void
-fence_tell(struct failover *f, uint8_t node, uint64_t term)
-{
-    struct zb_agent_command command = {.kind = ZB_CMD_FENCED,
-                                       .service = f->service,
-                                       .node = node,
-                                       .term = term,
-                                       .who = f->r->who,
-                                       .on_reply = on_fenced,
-                                       .ctx = f->r->a};
-
-    zb_agent_command_start(f->r->a, &command);
-}
-
-static void
-fence_ask(struct failover *f, uint8_t node, uint64_t term)
-{
-    json_t *line = zb_must(json_object());
-
-    zb_json_put(line, "need", zb_json_text("fenced"));
-    zb_json_put(line, "node", zb_json_text(node_name(f, node)));
-    zb_json_put(line, "term", zb_json_int((int64_t)term));
-    zb_json_put(line, "to", zb_json_text(node_name(f, f->r->a->self)));
-    zb_request_progress(f->r, line);
-}
-
-static void
-fence_step(struct failover *f, const struct zb_action *s)
-{
-    uint32_t bit = s->node < ZB_NODES_MAX ? UINT32_C(1) << s->node : 0;
-
-    if (s->phase == ZB_STEP_END) {
-        f->asked = 0; /* of all of them */
-    }
-    if (s->phase != ZB_STEP_BEGIN || bit == 0) {
-        return;
-    }
-    f->asked |= bit;
-    if ((f->fenced & bit) != 0) {
-        fence_tell(f, s->node, s->term);
-    } else {
-        fence_ask(f, s->node, s->term);
-    }
+    zb_json_put(statement, "fence", zb_failover_fence_plan(&f->fence));
+    return statement;
 }
 
 /* --- progress --- */
@@ -161,7 +115,7 @@ on_step(void *ctx, const struct zb_action *s)
     zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
     zb_request_progress(f->r, line);
     if (s->step == ZB_FAILOVER_FENCE) {
-        fence_step(f, s);
+        zb_failover_fence_step(&f->fence, s);
     }
 }
 
@@ -179,7 +133,7 @@ on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
         return;
     }
     if (!zb_set_id_is_none(term->set.id)) {
-        m = zb_position_manifest(f->r->a, f->service, term->set.id);
+        m = zb_position_manifest(f->a, f->service, term->set.id);
     }
     zb_loss_text(&f->loss, term->set.id, m != NULL ? m->time.s : -1, f->lost, sizeof f->lost);
     (void)snprintf(lost, size, "%s", f->lost);
@@ -213,12 +167,12 @@ result_json(const struct failover *f, const struct zb_action *reply)
     if (f->dry_run) {
         struct zb_step_texts words;
         words_fill(f, 0, &words);
-        zb_json_put(data, "statement", zb_loss_json(&f->loss));
+        zb_json_put(data, "statement", statement_json(f));
         zb_json_put(data, "steps", zb_steps_plan(&zb_steps_failover, &words.w));
         return data;
     }
     uint64_t term = reply->term != 0 ? reply->term : f->next;
-    zb_json_put(data, "to", zb_json_text(node_name(f, f->r->a->self)));
+    zb_json_put(data, "to", zb_json_text(node_name(f, f->a->self)));
     zb_json_put(data, "term", zb_json_int((int64_t)term));
     zb_json_put(data, "from_set", set_id_json(f->fork.id));
     zb_json_put(data, "lost", zb_json_text(f->lost));
@@ -233,8 +187,8 @@ static void
 asked_names(const struct failover *f, char *buf, size_t size)
 {
     buf[0] = '\0';
-    for (uint32_t n = 0; n < f->r->a->nodes_count; n++) {
-        if ((f->asked & (UINT32_C(1) << n)) != 0) {
+    for (uint32_t n = 0; n < f->a->nodes_count; n++) {
+        if ((f->fence.asked & (UINT32_C(1) << n)) != 0) {
             size_t used = strlen(buf);
             (void)snprintf(buf + used, size - used, "%s%s", used > 0 ? "," : "",
                            node_name(f, (uint8_t)n));
@@ -247,7 +201,7 @@ static enum zb_rc
 hint_set(const struct failover *f, const struct zb_action *reply, struct zb_err *err)
 {
     const char *service = service_name(f);
-    const char *self = node_name(f, f->r->a->self);
+    const char *self = node_name(f, f->a->self);
     char names[128];
     char help[ZB_HELP_SIZE];
 
@@ -277,8 +231,9 @@ on_reply(void *ctx, const struct zb_action *reply)
     if (reply->rc == ZB_OK || goes_on) {
         zb_request_done(f->r, result_json(f, reply));
     } else {
-        zb_err_set(&err, reply->rc, "%s to %s: %s", service_name(f), node_name(f, f->r->a->self),
-                   reply->text);
+        bool unfenced = rule_is(reply, "C-failover-suspect") && f->fence.why_not[0] != '\0';
+        zb_err_set(&err, reply->rc, "%s to %s: %s%s%s", service_name(f), node_name(f, f->a->self),
+                   reply->text, unfenced ? "; " : "", unfenced ? f->fence.why_not : "");
         hint_set(f, reply, &err);
         zb_request_fail(f->r, &err, reply->rule);
     }
@@ -373,14 +328,13 @@ static void
 failover_run(struct failover *f)
 {
     struct zb_request *r = f->r;
-    bool interactive = zb_request_bool(r, "interactive");
     json_t *line = zb_must(json_object());
     struct zb_agent_command command = {.kind = ZB_CMD_FAILOVER,
                                        .service = f->service,
                                        .node = r->a->self,
                                        .dry_run = f->dry_run,
                                        .allow_loss = zb_request_bool(r, "allow_loss"),
-                                       .wait_ms = interactive ? WAIT_INTERACTIVE_MS : WAIT_MS,
+                                       .wait_ms = f->fence.wait_ms,
                                        .who = r->who,
                                        .on_step = on_step,
                                        .on_term = on_term,
@@ -390,7 +344,7 @@ failover_run(struct failover *f)
     zb_loss_find(&f->loss);
     f->fork = f->loss.base;
     (void)snprintf(f->lost, sizeof f->lost, "%s", f->loss.lost);
-    zb_json_put(line, "statement", zb_loss_json(&f->loss));
+    zb_json_put(line, "statement", statement_json(f));
     zb_request_progress(r, line);
     zb_agent_command_start(r->a, &command);
 }
@@ -410,13 +364,20 @@ zb_cmd_failover(struct zb_request *r)
         return;
     }
     struct failover *f = zb_must_alloc(1, sizeof *f);
-    *f = (struct failover){.r = r, .service = service, .dry_run = dry_run};
+    *f = (struct failover){.a = r->a, .r = r, .service = service, .dry_run = dry_run};
     zb_core_view(r->a->core, service, &view);
     zb_loss_gather(r->a, service, &view, &f->loss);
     f->source = view.leader != ZB_NODE_NONE ? view.leader : view.obs.learned_leader;
+    f->fence = (struct zb_failover_fence){
+        .a = r->a,
+        .r = r,
+        .service = service,
+        .source = f->source,
+        .by_command = zb_fence_configured(r->a) && !zb_request_bool(r, "no_fence_command"),
+        .wait_ms = zb_request_bool(r, "interactive") ? WAIT_INTERACTIVE_MS : WAIT_MS};
     f->loss.chosen = zb_request_text(r, "to")[0] == '\0' || zb_request_bool(r, "chosen");
     f->loss.to = candidate_find(r, &f->loss, &err);
-    if (f->loss.to == ZB_LOSS_NONE || fenced_read(r, &f->fenced, &err) != ZB_OK ||
+    if (f->loss.to == ZB_LOSS_NONE || fenced_read(r, &f->fence.said, &err) != ZB_OK ||
         term_check(r, &f->loss, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         failover_free(f);
@@ -425,53 +386,4 @@ zb_cmd_failover(struct zb_request *r)
     } else {
         failover_run(f);
     }
-}
-
-/* --- fenced --- */
-
-static void
-on_statement(void *ctx, const struct zb_action *reply)
-{
-    struct zb_request *r = ctx;
-    struct zb_err err;
-
-    if (reply->rc == ZB_OK) {
-        zb_request_done(r, zb_must(json_object()));
-        return;
-    }
-    zb_err_set(&err, reply->rc, "%s", reply->text);
-    zb_request_fail(r, &err, reply->rule);
-}
-
-void
-zb_cmd_fenced(struct zb_request *r)
-{
-    const char *name = zb_request_text(r, "node");
-    const char *to = zb_request_text(r, "to");
-    int64_t term = zb_request_int(r, "term", 0);
-    uint8_t node = zb_agent_node_find(r->a, name);
-    uint8_t candidate = to[0] == '\0' ? r->a->self : zb_agent_node_find(r->a, to);
-    uint16_t service = zb_request_service(r); /* NONE: the request is gone */
-    struct zb_err err;
-
-    if (service == ZB_SERVICE_NONE) {
-        return;
-    }
-    if (node == ZB_NODE_NONE || candidate == ZB_NODE_NONE || term < 1) {
-        zb_err_set(&err, ZB_E_USAGE, "fenced: a node, a term and a candidate of this cluster");
-        zb_request_fail(r, &err, NULL);
-        return;
-    }
-    if (candidate != r->a->self && !r->from_peer) {
-        zb_forward_request(r, candidate);
-        return;
-    }
-    struct zb_agent_command command = {.kind = ZB_CMD_FENCED,
-                                       .service = service,
-                                       .node = node,
-                                       .term = (uint64_t)term,
-                                       .who = r->who,
-                                       .on_reply = on_statement,
-                                       .ctx = r};
-    zb_agent_command_start(r->a, &command);
 }

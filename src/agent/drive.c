@@ -1,5 +1,6 @@
 #include "agent/drive.h"
 
+#include "agent/fence.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
 #include "agent/member.h"
@@ -332,6 +333,7 @@ zb_drive_peer_up(struct zb_agent *a, const char *peer)
     }
     a->nodes[node].up = true;
     zb_agent_event(a, ZB_LOG_INFO, "", "A-peer-up", "%s is reachable", peer);
+    zb_fence_peer_up(a, node);
     zb_config_peer_up(a, node);
     zb_member_peer_up(a, node);
     zb_rescues_peer_up(a, node);
@@ -352,6 +354,7 @@ zb_drive_peer_down(struct zb_agent *a, const char *peer, const char *reason)
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_DOWN, .node = node});
     zb_ship_peer_down(a, node);
     zb_land_peer_down(a, node);
+    zb_fence_peer_down(a, node);
 }
 
 static void

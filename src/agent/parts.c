@@ -2,6 +2,7 @@
 
 #include "agent/apply.h"
 #include "agent/drive.h"
+#include "agent/fence.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
 #include "agent/position.h"
@@ -17,6 +18,7 @@ zb_parts_open(struct zb_agent *a)
     a->lands = zb_lands_new(a);
     a->rescues = zb_rescues_new(a);
     a->troubles = zb_troubles_new();
+    a->fences = zb_fences_new();
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
 }
@@ -41,4 +43,6 @@ zb_parts_free(struct zb_agent *a)
     a->rescues = NULL;
     zb_troubles_free(a->troubles);
     a->troubles = NULL;
+    zb_fences_free(a->fences);
+    a->fences = NULL;
 }

@@ -86,5 +86,6 @@ zb_step_words_fill(const struct zb_agent *a, const struct zb_step_subject *subje
         .set = x->set,
         .bytes = x->bytes,
         .term = x->term,
-        .next = x->next};
+        .next = x->next,
+        .fence = x->fence};
 }

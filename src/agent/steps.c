@@ -73,8 +73,7 @@ static const struct zb_step_line failover_lines[] = {
     {"fence",
      "whoever may still be writing has granted too, or is off: said after the grants",
      "nobody else can be writing",
-     {"operator: power it off, then zbaton failover --fenced NODE (or the answer on the "
-      "terminal)"}},
+     {"{fence}"}},
     {"forward",
      "the newest set that is held by somebody who granted comes to {target} first",
      "{target} holds set {set}, the newest there is",
@@ -130,6 +129,7 @@ word_find(const struct zb_step_words *w, const char *name, size_t length)
         {"bytes", w->bytes},
         {"term", w->term},
         {"next", w->next},
+        {"fence", w->fence},
     };
 
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {

@@ -40,6 +40,7 @@ struct zb_step_words {
     const char *bytes; /* "3.1M" */
     const char *term;  /* of the source */
     const char *next;  /* of the target */
+    const char *fence; /* "vm2: /etc/zbaton/fence vm1"; of a failover */
 };
 
 /* "check"; step 1 to count. */
@@ -76,6 +77,7 @@ struct zb_step_texts {
     char bytes[24];
     char term[24];
     char next[24];
+    char fence[1024]; /* the caller's to fill in */
 };
 void zb_step_words_fill(const struct zb_agent *a, const struct zb_step_subject *subject,
                         struct zb_step_texts *texts);

@@ -34,11 +34,8 @@ static const struct zb_keeper_op ops[] = {
      false, true},
     {ZB_KOP_RESCUE_DROP, zb_keeper_op_rescue_drop, ZB_CLAIM_READ, false, true, false, false, false,
      true},
-<<<<<<< HEAD
     {ZB_KOP_BLOCKERS, zb_keeper_op_blockers, ZB_CLAIM_READ, true, false, false, false, true, false},
-=======
     {ZB_KOP_FENCE, zb_keeper_op_fence, ZB_CLAIM_READ, true, false, false, false, false, false},
->>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,

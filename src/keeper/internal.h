@@ -464,10 +464,6 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_check, zb_keeper_op_seal, zb_keeper_op_release, zb_keeper_op_grant,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
-<<<<<<< HEAD
-    zb_keeper_op_blockers;
-=======
-    zb_keeper_op_fence;
->>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
+    zb_keeper_op_blockers, zb_keeper_op_fence;
 
 #endif

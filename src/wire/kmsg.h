@@ -13,13 +13,8 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
-<<<<<<< HEAD
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP and BLOCKERS. GRANT, LEARN of something
- * new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
-=======
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP and FENCE. GRANT, LEARN of something new,
- * DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
->>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, BLOCKERS and FENCE. GRANT, LEARN of
+ * something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -54,13 +49,9 @@ enum zb_kop {
     ZB_KOP_RESCUES,
     ZB_KOP_RESCUE_MOUNT,
     ZB_KOP_RESCUE_DROP,
-<<<<<<< HEAD
     ZB_KOP_BLOCKERS,
-    ZB_KOP_LAST = ZB_KOP_BLOCKERS,
-=======
     ZB_KOP_FENCE,
     ZB_KOP_LAST = ZB_KOP_FENCE,
->>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
 };
 
 /* clang-format off */
@@ -198,7 +189,6 @@ enum zb_kop {
  *            cloned (ZB_E_HELD) or has a dataset that is not zbaton's (ZB_E_REFUSED), by name and with the command that helps;
  *            all of this is looked for first. Dropped half way (a crash), it is still listed, and dropped the next time.
  *            MOUNT and DROP: ZB_E_BUSY while another rescue is being mounted or dropped.
-<<<<<<< HEAD
  * BLOCKERS   service: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
  *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
  *            name alone, or ""), what. Control characters are '?'. Kinds:
@@ -207,7 +197,6 @@ enum zb_kop {
  *            mount (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
  *            open there), partial (a receive that was begun and can be gone on with), foreign (a dataset of the tree, without zbaton's
  *            marks), orphan, volume, unfit (a name that no set can carry). count: lines that did not fit.
-=======
  * FENCE      service, term, node, text: name of the cluster. Runs the node's fence-command for `node` (runner/fence.h), until its
  *            fence-timeout. Refuses unless this node granted `term` to itself and knows of nobody who led it, and node is another
  *            member, or a suspect of the record. That a majority has granted the term, and that node does not answer, is the
@@ -215,7 +204,6 @@ enum zb_kop {
  *            then. ZB_E_FAILED, ZB_E_TIMEOUT, ZB_E_NOTFOUND, ZB_E_UNSUPPORTED (no fence-command): nothing is known. ZB_E_BUSY:
  *            it runs for that node already, or for ZB_KEEPER_FENCES_MAX others. Ended by CANCEL, by the end of the engine that asked,
  *            and by the end of the keeper; by its next start, when it was killed. -> elapsed_ms.
->>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
  */
 /* clang-format on */
 

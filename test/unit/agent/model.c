@@ -461,6 +461,36 @@ rescues(const struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     }
 }
 
+/* --- fencing --- */
+
+void
+model_fence_end(struct model *m, enum zb_rc rc)
+{
+    struct zb_krep rep = {.id = m->fence_id, .op = ZB_KOP_FENCE};
+    assert_int_not_equal(m->fence_id, 0);
+    m->fence_id = 0;
+    if (rc != ZB_OK) {
+        refuse(&rep, rc, "fence: exit status 1: no answer of the BMC");
+    }
+    reply_send(m, &rep, -1);
+}
+
+static void
+fence(struct model *m, const struct zb_kreq *req)
+{
+    assert_int_equal(m->fence_id, 0); /* never two at once */
+    assert_string_not_equal(req->node, m->node);
+    m->fence_id = req->id;
+    m->fence = *req;
+    m->fence.text = NULL;
+    if (m->on_fence != NULL) {
+        m->on_fence(m->on_fence_ctx, req);
+    }
+    if (!m->fence_stalls) {
+        model_fence_end(m, m->fence_rc);
+    }
+}
+
 static void
 request(struct model *m, const struct zb_kreq *req)
 {
@@ -468,8 +498,15 @@ request(struct model *m, const struct zb_kreq *req)
     m->ops[req->op]++;
     switch (req->op) {
     case ZB_KOP_DEFINE:
-    case ZB_KOP_CANCEL:
         break;
+    case ZB_KOP_CANCEL:
+        if (req->target == m->fence_id && m->fence_id != 0) {
+            model_fence_end(m, ZB_E_CANCELED);
+        }
+        break;
+    case ZB_KOP_FENCE:
+        fence(m, req);
+        return;
     case ZB_KOP_PRUNE:
         m->floor = (struct zb_set_id){req->base_term, req->base_seq};
         m->floor_way = (struct zb_set_id){req->term, req->seq};

@@ -50,10 +50,16 @@ struct model {
     bool receive_stalls;           /* pipes are made and not read */
     const char *receive_stalls_at; /* ... of this dataset alone; NULL: of none */
     const char *blockers;          /* what BLOCKERS names */
-    uint32_t rescued;              /* snapshots that RESCUE set aside */
-    size_t payload_bytes;          /* of each stream, beside its header */
-    uint64_t requests;             /* how many came */
-    uint64_t fault_at;             /* the request, from 1, that fault happens to; 0: none */
+    enum zb_rc fence_rc;           /* how FENCE is answered ... */
+    bool fence_stalls;             /* ... when model_fence_end says so */
+    uint64_t fence_id;             /* of the one under way; 0: none */
+    struct zb_kreq fence;          /* the last one, without its text */
+    void (*on_fence)(void *ctx, const struct zb_kreq *req); /* may be NULL */
+    void *on_fence_ctx;
+    uint32_t rescued;     /* snapshots that RESCUE set aside */
+    size_t payload_bytes; /* of each stream, beside its header */
+    uint64_t requests;    /* how many came */
+    uint64_t fault_at;    /* the request, from 1, that fault happens to; 0: none */
     enum model_fault fault;
     uint64_t faulted; /* id of the request it happened to; 0: not yet */
 };
@@ -65,5 +71,8 @@ struct model_dataset *model_dataset_add(struct model *m, const char *uuid, const
 void model_snap_add(struct model_dataset *d, const char *name, uint64_t guid);
 const struct model_dataset *model_dataset_find(const struct model *m, const char *rel);
 uint64_t model_newest(const struct model *m, const char *rel); /* 0: none */
+
+/* The FENCE that stalls ends. */
+void model_fence_end(struct model *m, enum zb_rc rc);
 
 #endif

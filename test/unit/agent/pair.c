@@ -193,6 +193,15 @@ host_stop(struct host *h)
 }
 
 void
+host_power_off(struct host *h)
+{
+    if (!h->off) {
+        host_stop(h);
+        h->off = true;
+    }
+}
+
+void
 pair_declare(struct pair *w)
 {
     struct zb_agent_node nodes[PAIR_HOSTS] = {0};
@@ -222,8 +231,11 @@ pair_setup(void **state)
     struct zb_err err;
     zb_log_init("test_engine", ZB_LOG_WARNING);
     assert_int_equal(zb_pki_ca_create("test", &w->ca_cert, &w->ca_key, &err), ZB_OK);
-    host_start(w, &w->hosts[0], "vm1");
-    host_start(w, &w->hosts[1], "vm2");
+    for (int i = 0; i < PAIR_HOSTS; i++) {
+        char name[ZB_NODE_NAME_SIZE];
+        (void)snprintf(name, sizeof(name), "vm%d", i + 1);
+        host_start(w, &w->hosts[i], name);
+    }
     *state = w;
     return 0;
 }
@@ -233,7 +245,7 @@ pair_teardown(void **state)
 {
     struct pair *w = *state;
     for (int i = 0; i < PAIR_HOSTS; i++) {
-        host_stop(&w->hosts[i]);
+        host_power_off(&w->hosts[i]);
     }
     zb_pki_text_free(w->ca_cert);
     zb_pki_text_free(w->ca_key);
@@ -266,7 +278,9 @@ pair_until(struct pair *w, bool (*done)(const struct pair *w))
             return false;
         }
         for (int i = 0; i < PAIR_HOSTS; i++) {
-            (void)uv_run(&w->hosts[i].a.loop, UV_RUN_NOWAIT);
+            if (!w->hosts[i].off) {
+                (void)uv_run(&w->hosts[i].a.loop, UV_RUN_NOWAIT);
+            }
         }
         (void)usleep(200);
     }

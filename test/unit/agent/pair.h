@@ -1,6 +1,6 @@
 /*
- * Two engines in one process: the real core, loop, net and history, over two keepers in memory
- * (model.c).
+ * Two engines (or PAIR_HOSTS) in one process: the real core, loop, net and history, over keepers in
+ * memory (model.c).
  */
 #ifndef ZB_TEST_AGENT_PAIR_H
 #define ZB_TEST_AGENT_PAIR_H
@@ -12,7 +12,9 @@
 #include "agent/position.h"
 #include "model.h"
 
+#ifndef PAIR_HOSTS /* a test may have one more */
 #define PAIR_HOSTS 2
+#endif
 
 struct host {
     struct zb_conf_node conf;
@@ -20,6 +22,7 @@ struct host {
     struct model model;
     char dir[64];
     char db[80];
+    bool off;
     int replies;
     enum zb_rc reply_rc;
     char reply_text[256];
@@ -57,6 +60,8 @@ uint8_t host_other(const struct host *h);
 void host_command(struct host *h, enum zb_cmd_kind kind, uint8_t node);
 /* What it finds on its disk now. */
 struct zb_position host_position(struct pair *w, struct host *h);
+/* The host is gone, for good. */
+void host_power_off(struct host *h);
 /* The same disk and record under a new engine without a history. */
 void host_restart(struct pair *w, struct host *h);
 

@@ -1,148 +1,5 @@
 /* An operator's orders to take the lead and to rejoin, on the follower of two engines. */
-#include "pair.h"
-
-#include "agent/json.h"
-#include "agent/member.h"
-#include "agent/request.h"
-
-static json_t *statement; /* of the last order */
-static json_t *answer;
-static json_t *needed; /* the last one asked for */
-static int lines;
-static enum zb_rc failed;
-static char failed_text[512];
-static char failed_hint[256];
-
-/* --- what control.c and forward.c would do --- */
-
-void
-zb_request_progress(struct zb_request *r, json_t *line)
-{
-    json_t *told = json_object_get(line, "statement");
-    (void)r;
-    if (told != NULL) {
-        json_decref(statement);
-        statement = json_incref(told);
-    } else if (json_object_get(line, "need") != NULL) {
-        json_decref(needed);
-        needed = json_incref(line);
-    } else {
-        assert_int_equal(json_integer_value(json_object_get(line, "of")), 7);
-        lines++;
-    }
-    json_decref(line);
-}
-
-void
-zb_request_done(struct zb_request *r, json_t *data)
-{
-    (void)r;
-    answer = data;
-}
-
-void
-zb_request_fail(struct zb_request *r, const struct zb_err *err, const char *rule)
-{
-    (void)r;
-    (void)rule;
-    failed = err->rc;
-    (void)snprintf(failed_text, sizeof failed_text, "%s", err->msg);
-    (void)snprintf(failed_hint, sizeof failed_hint, "%s", err->hint);
-}
-
-const char *
-zb_request_text(const struct zb_request *r, const char *name)
-{
-    const char *text = json_string_value(json_object_get(r->args, name));
-    return text == NULL ? "" : text;
-}
-
-bool
-zb_request_bool(const struct zb_request *r, const char *name)
-{
-    return json_is_true(json_object_get(r->args, name));
-}
-
-int64_t
-zb_request_int(const struct zb_request *r, const char *name, int64_t otherwise)
-{
-    const json_t *value = json_object_get(r->args, name);
-    return json_is_integer(value) ? json_integer_value(value) : otherwise;
-}
-
-uint16_t
-zb_request_service(struct zb_request *r)
-{
-    return zb_agent_service_find(r->a, zb_request_text(r, "service"));
-}
-
-static uint8_t passed_to;
-
-void
-zb_forward_request(struct zb_request *r, uint8_t node)
-{
-    (void)r;
-    passed_to = node;
-}
-
-const char *
-zb_member_root(const struct zb_agent *a, uint8_t node)
-{
-    (void)a;
-    (void)node;
-    return "";
-}
-
-/* --- orders --- */
-
-static struct zb_request order;
-
-static void
-order_run(struct host *h, void (*run)(struct zb_request *r), json_t *args)
-{
-    json_decref(order.args);
-    json_decref(answer);
-    order = (struct zb_request){.a = &h->a, .args = args, .who = "root@vm2"};
-    answer = NULL;
-    failed = ZB_OK;
-    failed_text[0] = '\0';
-    passed_to = ZB_NODE_NONE;
-    assert_non_null(args);
-    run(&order);
-}
-
-static void
-order_give(struct host *h, json_t *args)
-{
-    order_run(h, zb_cmd_failover, args);
-}
-
-static bool
-ordered(const struct pair *w)
-{
-    (void)w;
-    return answer != NULL || failed != ZB_OK;
-}
-
-static int
-orders_close(void **state)
-{
-    json_t **all[] = {&statement, &answer, &needed, &order.args};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        json_decref(*all[i]);
-        *all[i] = NULL;
-    }
-    lines = 0;
-    return pair_teardown(state);
-}
-
-static const char *
-text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    assert_non_null(text);
-    return text;
-}
+#include "orders.h"
 
 static bool
 vm2_follows_vm1(const struct pair *w)
@@ -164,14 +21,15 @@ a_dry_run_states_and_changes_nothing(void **state)
     pair_declare(w);
     assert_true(pair_until(w, vm2_follows_vm1));
     uint64_t grants = vm2->model.ops[ZB_KOP_GRANT];
-    order_give(vm2, json_pack("{s:s, s:b, s:b}", "service", "web", "dry_run", 1, "allow_loss", 1));
-    assert_true(pair_until(w, ordered));
-    assert_int_equal(failed, ZB_OK);
-    assert_int_equal(json_array_size(json_object_get(answer, "steps")), 7);
-    assert_string_equal(text_of(statement, "to"), "vm2"); /* vm1 leads */
-    assert_true(json_is_true(json_object_get(statement, "chosen")));
-    assert_int_equal(json_integer_value(json_object_get(statement, "term")), 1);
-    assert_int_equal(strncmp(text_of(statement, "lost"), "what vm1 wrote after set 1/", 27), 0);
+    orders_give(vm2, json_pack("{s:s, s:b, s:b}", "service", "web", "dry_run", 1, "allow_loss", 1));
+    assert_true(pair_until(w, orders_ended));
+    assert_int_equal(orders_failed, ZB_OK);
+    assert_int_equal(json_array_size(json_object_get(orders_answer, "steps")), 7);
+    assert_string_equal(orders_text_of(orders_statement, "to"), "vm2"); /* vm1 leads */
+    assert_true(json_is_true(json_object_get(orders_statement, "chosen")));
+    assert_int_equal(json_integer_value(json_object_get(orders_statement, "term")), 1);
+    assert_int_equal(
+        strncmp(orders_text_of(orders_statement, "lost"), "what vm1 wrote after set 1/", 27), 0);
     assert_int_equal(vm2->model.ops[ZB_KOP_GRANT], grants);
     assert_true(w->hosts[0].model.mounted);
 }
@@ -182,11 +40,11 @@ a_leader_that_is_up_is_not_taken_over(void **state)
     struct pair *w = *state;
     pair_declare(w);
     assert_true(pair_until(w, vm2_follows_vm1));
-    order_give(&w->hosts[1], json_pack("{s:s}", "service", "web"));
-    assert_true(pair_until(w, ordered));
-    assert_int_equal(failed, ZB_E_REFUSED);
-    assert_string_equal(failed_hint, "zbaton move web NODE");
-    assert_non_null(statement); /* told all the same */
+    orders_give(&w->hosts[1], json_pack("{s:s}", "service", "web"));
+    assert_true(pair_until(w, orders_ended));
+    assert_int_equal(orders_failed, ZB_E_REFUSED);
+    assert_string_equal(orders_failed_hint, "zbaton move web NODE");
+    assert_non_null(orders_statement); /* told all the same */
 }
 
 static void
@@ -195,13 +53,13 @@ what_it_loses_is_kept_in_the_history_of_both(void **state)
     struct pair *w = *state;
     pair_declare(w);
     assert_true(pair_until(w, vm2_follows_vm1));
-    order_give(&w->hosts[1], json_pack("{s:s, s:s, s:b, s:i}", "service", "web", "to", "vm2",
-                                       "allow_loss", 1, "as_of_term", 1));
-    assert_true(pair_until(w, ordered));
-    assert_string_equal(failed_text, "");
-    assert_string_equal(text_of(answer, "to"), "vm2");
-    assert_true(json_integer_value(json_object_get(answer, "term")) > 1);
-    assert_true(lines > 7);
+    orders_give(&w->hosts[1], json_pack("{s:s, s:s, s:b, s:i}", "service", "web", "to", "vm2",
+                                        "allow_loss", 1, "as_of_term", 1));
+    assert_true(pair_until(w, orders_ended));
+    assert_string_equal(orders_failed_text, "");
+    assert_string_equal(orders_text_of(orders_answer, "to"), "vm2");
+    assert_true(json_integer_value(json_object_get(orders_answer, "term")) > 1);
+    assert_true(orders_lines > 7);
     assert_true(pair_until(w, vm1_follows_vm2));
     for (int i = 0; i < PAIR_HOSTS; i++) {
         struct zb_history_term *terms = NULL;
@@ -256,20 +114,20 @@ orders_that_cannot_be(void **state)
     struct host *vm2 = &w->hosts[1];
     pair_declare(w);
     assert_true(pair_until(w, vm2_follows_vm1));
-    order_give(vm2, json_pack("{s:s, s:s}", "service", "web", "to", "vm9"));
-    assert_int_equal(failed, ZB_E_NOTFOUND);
-    order_give(vm2, json_pack("{s:s, s:[s]}", "service", "web", "fenced", "vm9"));
-    assert_int_equal(failed, ZB_E_NOTFOUND);
-    order_give(vm2, json_pack("{s:s, s:i}", "service", "web", "as_of_term", 7));
-    assert_int_equal(failed, ZB_E_REFUSED);
-    assert_non_null(strstr(failed_text, "in term 1 now, not in term 7"));
-    order_give(vm2, json_pack("{s:s, s:s}", "service", "web", "to", "vm1"));
-    assert_int_equal(failed, ZB_OK);
-    assert_int_equal(passed_to, host_other(vm2)); /* vm1 says no itself */
-    order.from_peer = true;
-    failed = ZB_OK;
-    zb_cmd_failover(&order);
-    assert_int_equal(failed, ZB_E_STALE); /* not passed on twice */
+    orders_give(vm2, json_pack("{s:s, s:s}", "service", "web", "to", "vm9"));
+    assert_int_equal(orders_failed, ZB_E_NOTFOUND);
+    orders_give(vm2, json_pack("{s:s, s:[s]}", "service", "web", "fenced", "vm9"));
+    assert_int_equal(orders_failed, ZB_E_NOTFOUND);
+    orders_give(vm2, json_pack("{s:s, s:i}", "service", "web", "as_of_term", 7));
+    assert_int_equal(orders_failed, ZB_E_REFUSED);
+    assert_non_null(strstr(orders_failed_text, "in term 1 now, not in term 7"));
+    orders_give(vm2, json_pack("{s:s, s:s}", "service", "web", "to", "vm1"));
+    assert_int_equal(orders_failed, ZB_OK);
+    assert_int_equal(orders_passed_to, host_other(vm2)); /* vm1 says no itself */
+    orders_request.from_peer = true;
+    orders_failed = ZB_OK;
+    zb_cmd_failover(&orders_request);
+    assert_int_equal(orders_failed, ZB_E_STALE); /* not passed on twice */
 }
 
 static bool
@@ -294,26 +152,26 @@ a_copy_without_a_base_is_set_aside_by_order(void **state)
     struct pair *w = *state;
     struct host *vm2 = &w->hosts[1];
     strangers_declare(w);
-    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "dry_run", 1));
-    assert_true(pair_until(w, ordered));
-    assert_int_equal(failed, ZB_OK);
-    assert_true(json_is_true(json_object_get(answer, "diverged")));
-    assert_true(json_is_true(json_object_get(answer, "whole")));
-    json_t *top = json_array_get(json_object_get(answer, "datasets"), 0);
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "dry_run", 1));
+    assert_true(pair_until(w, orders_ended));
+    assert_int_equal(orders_failed, ZB_OK);
+    assert_true(json_is_true(json_object_get(orders_answer, "diverged")));
+    assert_true(json_is_true(json_object_get(orders_answer, "whole")));
+    json_t *top = json_array_get(json_object_get(orders_answer, "datasets"), 0);
     assert_true(json_is_null(json_object_get(top, "fork")));
     assert_int_equal(json_integer_value(json_object_get(top, "snaps")), 1);
     assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE], 0);
-    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:s}", "service", "web", "node", "vm2"));
-    assert_true(pair_until(w, ordered));
-    assert_string_equal(failed_text, "");
-    assert_string_equal(text_of(answer, "rescue"), "web-000001-20261122T064100Z");
-    assert_int_equal(json_integer_value(json_object_get(answer, "bytes")), 4096);
-    assert_true(json_is_false(json_object_get(answer, "dropped")));
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:s}", "service", "web", "node", "vm2"));
+    assert_true(pair_until(w, orders_ended));
+    assert_string_equal(orders_failed_text, "");
+    assert_string_equal(orders_text_of(orders_answer, "rescue"), "web-000001-20261122T064100Z");
+    assert_int_equal(json_integer_value(json_object_get(orders_answer, "bytes")), 4096);
+    assert_true(json_is_false(json_object_get(orders_answer, "dropped")));
     assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE_DROP], 0);
     assert_true(pair_until(w, vm2_follows_vm1));
-    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s}", "service", "web"));
-    assert_true(pair_until(w, ordered));
-    assert_true(json_is_null(json_object_get(answer, "rescue")));
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s}", "service", "web"));
+    assert_true(pair_until(w, orders_ended));
+    assert_true(json_is_null(json_object_get(orders_answer, "rescue")));
 }
 
 static void
@@ -322,9 +180,9 @@ what_is_discarded_is_dropped_once_it_is_set_aside(void **state)
     struct pair *w = *state;
     struct host *vm2 = &w->hosts[1];
     strangers_declare(w);
-    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
-    assert_true(pair_until(w, ordered));
-    assert_true(json_is_true(json_object_get(answer, "dropped")));
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
+    assert_true(pair_until(w, orders_ended));
+    assert_true(json_is_true(json_object_get(orders_answer, "dropped")));
     assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE], 1);
     assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE_DROP], 1);
     assert_true(pair_until(w, vm2_follows_vm1));
@@ -333,15 +191,14 @@ what_is_discarded_is_dropped_once_it_is_set_aside(void **state)
 int
 main(void)
 {
-#define order_test(t) cmocka_unit_test_setup_teardown(t, pair_setup, orders_close)
     const struct CMUnitTest tests[] = {
-        order_test(a_dry_run_states_and_changes_nothing),
-        order_test(a_leader_that_is_up_is_not_taken_over),
-        order_test(what_it_loses_is_kept_in_the_history_of_both),
-        order_test(a_frozen_service_is_refused_with_the_reason),
-        order_test(orders_that_cannot_be),
-        order_test(a_copy_without_a_base_is_set_aside_by_order),
-        order_test(what_is_discarded_is_dropped_once_it_is_set_aside),
+        orders_test(a_dry_run_states_and_changes_nothing),
+        orders_test(a_leader_that_is_up_is_not_taken_over),
+        orders_test(what_it_loses_is_kept_in_the_history_of_both),
+        orders_test(a_frozen_service_is_refused_with_the_reason),
+        orders_test(orders_that_cannot_be),
+        orders_test(a_copy_without_a_base_is_set_aside_by_order),
+        orders_test(what_is_discarded_is_dropped_once_it_is_set_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

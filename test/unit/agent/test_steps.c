@@ -14,7 +14,8 @@ static const struct zb_step_words words = {.service = "web",
                                            .set = "12/346",
                                            .bytes = "3.1M",
                                            .term = "12",
-                                           .next = "13"};
+                                           .next = "13",
+                                           .fence = "vm2: /etc/zbaton/fence vm1"};
 
 /* Every word of the table is known (a misspelt one aborts) and no brace is left. */
 static void
