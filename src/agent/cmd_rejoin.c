@@ -14,7 +14,8 @@
 #define WAIT_MS 120000 /* for the rescue; then it goes on in the background */
 
 struct rejoin {
-    struct zb_request *r;
+    struct zb_agent *a;
+    struct zb_request *r; /* gone when it is answered */
     uint16_t service;
     bool dry_run;
     bool discard;
@@ -39,7 +40,7 @@ static void
 rejoin_free(struct rejoin *j)
 {
     if (j->waiting) {
-        zb_rescues_unwait(j->r->a, &j->waiter);
+        zb_rescues_unwait(j->a, &j->waiter);
     }
     uv_close((uv_handle_t *)&j->timer, on_timer_closed);
 }
@@ -47,13 +48,13 @@ rejoin_free(struct rejoin *j)
 static const char *
 self_name(const struct rejoin *j)
 {
-    return j->r->a->nodes[j->r->a->self].name;
+    return j->a->nodes[j->a->self].name;
 }
 
 static void
 rejoin_fail(struct rejoin *j, enum zb_rc rc, const char *text, const char *rule)
 {
-    const char *name = j->r->a->services[j->service].conf.name;
+    const char *name = j->a->services[j->service].conf.name;
     struct zb_err err;
 
     zb_err_set(&err, rc, "%s on %s: %s", name, self_name(j), text);
@@ -83,7 +84,7 @@ rejoin_done(struct rejoin *j, bool dropped, bool background, const char *text)
 static const struct zb_manifest *
 forks_find(const struct rejoin *j)
 {
-    struct zb_agent *a = j->r->a;
+    struct zb_agent *a = j->a;
     const struct zb_land_fork *fork;
     struct zb_core_view view;
 
@@ -166,7 +167,7 @@ on_observed(void *ctx, const struct zb_krep *rep)
     if (rep->datasets_count > 0) {
         memcpy(j->observed.datasets, rep->datasets, rep->datasets_count * sizeof *rep->datasets);
     }
-    zb_inventory_fetch(j->r->a, j->service, on_inventory, j);
+    zb_inventory_fetch(j->a, j->service, on_inventory, j);
 }
 
 /* --- setting aside --- */
@@ -177,14 +178,14 @@ on_dropped(void *ctx, const struct zb_krep *rep)
     struct rejoin *j = ctx;
     char text[512];
 
-    zb_rescues_changed(j->r->a);
+    zb_rescues_changed(j->a);
     if (rep->rc != ZB_OK) {
         (void)snprintf(text, sizeof text, "rescue %.200s stays: %.280s", j->rescue, rep->msg);
         rejoin_fail(j, (enum zb_rc)rep->rc, text, NULL);
         return;
     }
-    zb_agent_event(j->r->a, ZB_LOG_WARNING, j->r->a->services[j->service].conf.name,
-                   "A-rescue-dropped", "rescue %s is destroyed, as %s said", j->rescue, j->r->who);
+    zb_agent_event(j->a, ZB_LOG_WARNING, j->a->services[j->service].conf.name, "A-rescue-dropped",
+                   "rescue %s is destroyed, as %s said", j->rescue, j->r->who);
     rejoin_done(j, true, false, "");
 }
 
@@ -195,7 +196,7 @@ is_agreed_to(const struct rejoin *j)
 {
     struct zb_core_view view;
 
-    zb_core_view(j->r->a->core, j->service, &view);
+    zb_core_view(j->a->core, j->service, &view);
     return view.role == ZB_ROLE_FOLLOWER && view.obs.learned_term == j->term;
 }
 
@@ -222,7 +223,7 @@ on_made(void *ctx, const struct zb_krep *rep)
     }
     (void)uv_timer_stop(&j->timer);
     req.text = j->rescue; /* borrowed for the call */
-    zb_agent_keeper_call(j->r->a, &req, on_dropped, j);
+    zb_agent_keeper_call(j->a, &req, on_dropped, j);
 }
 
 static void
@@ -231,7 +232,7 @@ on_timer(uv_timer_t *timer)
     struct rejoin *j = timer->data;
     struct zb_core_view view;
 
-    zb_core_view(j->r->a->core, j->service, &view);
+    zb_core_view(j->a->core, j->service, &view);
     rejoin_done(j, false, true, view.why);
 }
 
@@ -250,7 +251,7 @@ on_reply(void *ctx, const struct zb_action *reply)
 static void
 rejoin_run(struct rejoin *j)
 {
-    struct zb_agent *a = j->r->a;
+    struct zb_agent *a = j->a;
     struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
     struct zb_core_view view;
     struct zb_agent_command command = {.kind = ZB_CMD_REJOIN,
@@ -299,7 +300,8 @@ zb_cmd_rejoin(struct zb_request *r)
         return;
     }
     struct rejoin *j = zb_must_alloc(1, sizeof *j);
-    *j = (struct rejoin){.r = r,
+    *j = (struct rejoin){.a = r->a,
+                         .r = r,
                          .service = service,
                          .dry_run = zb_request_bool(r, "dry_run"),
                          .discard = zb_request_bool(r, "discard")};

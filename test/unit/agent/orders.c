@@ -40,15 +40,15 @@ zb_request_progress(struct zb_request *r, json_t *line)
 void
 zb_request_done(struct zb_request *r, json_t *data)
 {
-    (void)r;
+    r->a = NULL; /* it is gone */
     orders_answer = data;
 }
 
 void
 zb_request_fail(struct zb_request *r, const struct zb_err *err, const char *rule)
 {
-    (void)r;
     (void)rule;
+    r->a = NULL; /* it is gone */
     orders_failed = err->rc;
     (void)snprintf(orders_failed_text, sizeof orders_failed_text, "%s", err->msg);
     (void)snprintf(orders_failed_hint, sizeof orders_failed_hint, "%s", err->hint);

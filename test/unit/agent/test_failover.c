@@ -124,6 +124,7 @@ orders_that_cannot_be(void **state)
     orders_give(vm2, json_pack("{s:s, s:s}", "service", "web", "to", "vm1"));
     assert_int_equal(orders_failed, ZB_OK);
     assert_int_equal(orders_passed_to, host_other(vm2)); /* vm1 says no itself */
+    orders_request.a = &vm2->a;
     orders_request.from_peer = true;
     orders_failed = ZB_OK;
     zb_cmd_failover(&orders_request);
