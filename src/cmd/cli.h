@@ -39,6 +39,7 @@ enum zb_option_id {
     ZB_OPT_TO,
     ZB_OPT_ALLOW_LOSS,
     ZB_OPT_FENCED,
+    ZB_OPT_NO_FENCE,
     ZB_OPT_AS_OF_TERM,
     ZB_OPT_DISCARD,
     ZB_OPT_AT,

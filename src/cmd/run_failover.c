@@ -137,9 +137,10 @@ call_run(struct failover *f, json_t **data, struct zb_err *err)
     struct zb_cli *cli = f->cli;
     const char *to = cli->values[ZB_OPT_TO];
     json_t *args =
-        json_pack("{s:s, s:b, s:b, s:b, s:o}", "service", cli->operands[0], "dry_run", f->dry_run,
-                  "allow_loss", zb_cli_has(cli, ZB_OPT_ALLOW_LOSS), "interactive", f->interactive,
-                  "fenced", names_json(cli->values[ZB_OPT_FENCED]));
+        json_pack("{s:s, s:b, s:b, s:b, s:b, s:o}", "service", cli->operands[0], "dry_run",
+                  f->dry_run, "allow_loss", zb_cli_has(cli, ZB_OPT_ALLOW_LOSS), "interactive",
+                  f->interactive, "no_fence_command", zb_cli_has(cli, ZB_OPT_NO_FENCE), "fenced",
+                  names_json(cli->values[ZB_OPT_FENCED]));
     int64_t term = 0;
 
     if (f->statement != NULL) { /* what was looked at is what is done */

@@ -90,6 +90,26 @@ lost_print(FILE *out, const char *lost)
     }
 }
 
+/* "Unless vm1 answers, vm2 runs: /etc/zbaton/fence vm1" */
+static void
+fence_print(FILE *out, const json_t *fence)
+{
+    const json_t *nodes = zb_field_array(fence, "nodes");
+    char time[ZB_TEXT_SIZE];
+    size_t count = json_array_size(nodes);
+
+    for (size_t i = 0; i < count || i == 0; i++) {
+        const char *node = json_string_value(json_array_get(nodes, i));
+        text_line(out, "Unless ", node != NULL ? node : "whoever may still be writing",
+                  " answers, ");
+        text_line(out, "", zb_field_text(fence, "on"), " runs: ");
+        text_line(out, "", zb_field_text(fence, "command"), " ");
+        text_line(out, "", node != NULL ? node : "NODE", "");
+        fprintf(out, "   (at most %s; exit 0 proves it off)\n",
+                zb_format_age(zb_field_int(fence, "timeout_ms", 0) / 1000, time));
+    }
+}
+
 void
 zb_show_loss(const struct zb_show *show, const json_t *statement)
 {
@@ -123,6 +143,9 @@ zb_show_loss(const struct zb_show *show, const json_t *statement)
         fputs(".\n", out);
     }
     lost_print(out, zb_field_text(statement, "lost"));
+    if (json_is_object(json_object_get(statement, "fence"))) {
+        fence_print(out, json_object_get(statement, "fence"));
+    }
 }
 
 void

@@ -106,7 +106,7 @@ zb_show_steps_progress(struct zb_show_progress *p, const json_t *progress)
         p->last_elapsed_ms = 0;
         p->printed_ms = 0;
     }
-    if (strcmp(phase, "end") == 0 || strcmp(phase, "fail") == 0) {
+    if (strcmp(phase, "end") == 0 || strcmp(phase, "fail") == 0 || strcmp(phase, "note") == 0) {
         line_begin(p, progress);
         sentence_print(p, progress, phase[0] == 'f');
         fputc('\n', p->show->out);

@@ -36,6 +36,7 @@ static const struct option_form {
     {ZB_OPT_ALLOW_LOSS, 0, "allow-data-loss", NULL, "accept the loss of what only others hold"},
     {ZB_OPT_FENCED, 0, "fenced", "NODE[,...]",
      "it is off, and stays off until this command has ended"},
+    {ZB_OPT_NO_FENCE, 0, "no-fence-command", NULL, "do not run the fence command of zbatond.conf"},
     {ZB_OPT_DISCARD, 0, "discard", NULL, "destroy what is set aside, once it is"},
     {ZB_OPT_AT, 0, "node", "NODE", "those of that node"},
     {ZB_OPT_AS_OF_TERM, 0, "as-of-term", "TERM", "only if the service is in that term still"},
@@ -70,7 +71,7 @@ static const struct zb_cli_command commands[] = {
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
      BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON), 0, 2, 2, zb_run_move},
     {"failover", "SERVICE", "take the lead away from a node that is lost",
-     BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(TO) | BIT(ALLOW_LOSS) | BIT(FENCED) |
+     BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(TO) | BIT(ALLOW_LOSS) | BIT(FENCED) | BIT(NO_FENCE) |
          BIT(AS_OF_TERM),
      0, 1, 1, zb_run_failover},
     {"freeze", "[SERVICE]", "who leads is not changed by any command from now on",

@@ -371,6 +371,43 @@ def check_freeze_of_few(a, b):
     wait_for("vm2 is back", lambda: a.nodes_up() == b.nodes_up() == 2)
 
 
+def check_fence_plan(a, b):
+    """What would be run is said by the node that shall lead, and nothing is run."""
+    command = b.dir / "fence"
+    conf = b.conf.read_text()
+    b.conf.write_text(conf + 'fence-command = "/etc/zbaton/commands/fence"\n')
+    done = subprocess.run([b.programs / "zbatond", "-n", "-f", b.conf], capture_output=True, text=True)
+    assert done.returncode != 0 and "any service could run it" in done.stderr, done
+    b.stop()
+    b.conf.write_text(conf + f'fence-command = "{command}"\n')
+    wait_for("vm2 is seen down", lambda: a.nodes_up() == 1)
+    b.start()
+    wait_for("vm2 is back", lambda: a.nodes_up() == 2)
+    out = a.zbaton("failover", "-n", "--to", "vm2", "web", code=3)
+    assert f"Unless whoever may still be writing answers, vm2 runs: {command} NODE   (at most 1m" in out, out
+    out = a.zbaton("failover", "-n", "--no-fence-command", "--to", "vm2", "web", code=3)
+    assert "runs:" not in out, out
+    out = a.zbaton("failover", "-n", "--to", "vm1", "web", code=3)
+    assert "runs:" not in out, out
+    error, statement = failover_json(a, "vm2")
+    assert error["word"] == "refused", error
+    assert statement["fence"] == {"on": "vm2", "command": str(command), "timeout_ms": 60000, "nodes": []}, statement
+
+
+def failover_json(node, to):
+    """What `failover -n -j` of the control socket says: the error and the statement."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(DEADLINE_S)
+        s.connect(str(node.dir / "run" / "control.sock"))
+        s.sendall(json.dumps({"v": 1, "cmd": "failover", "args": {"service": "web", "to": to, "dry_run": True}})
+                  .encode() + b"\n")
+        out = b""
+        while chunk := s.recv(65536):
+            out += chunk
+    lines = [json.loads(line) for line in out.splitlines()]
+    return lines[-1], next(line["statement"] for line in lines if "statement" in line)
+
+
 def check_rescues(a):
     assert a.zbaton("rescue", "list") == "no rescues on vm1\n"
     assert a.json("rescue", "list", "--node", "vm2")["node"] == "vm2"
@@ -468,6 +505,7 @@ def run(base, programs, fake_keeper):
         check_apply(a, b, base)
         check_commands(a)
         check_failover(a, b)
+        check_fence_plan(a, b)
         check_rescues(a)
         check_explain(a, b)
         check_freeze(a, b, base)
