@@ -174,11 +174,8 @@ static const char *const op_words[] = {
     [ZB_KOP_RESCUES] = "rescues",
     [ZB_KOP_RESCUE_MOUNT] = "rescue-mount",
     [ZB_KOP_RESCUE_DROP] = "rescue-drop",
-<<<<<<< HEAD
     [ZB_KOP_BLOCKERS] = "blockers",
-=======
     [ZB_KOP_FENCE] = "fence",
->>>>>>> 368c738 (Keeper: FENCE runs the node's fence-command for a candidate, once at a time for each node)
 };
 
 const char *

@@ -84,13 +84,10 @@ void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsign
 void world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id);
 /* The operator says to node that peer was off after term was granted. */
 void world_fenced(struct world *w, unsigned node, unsigned peer, uint64_t term, uint64_t id);
-<<<<<<< HEAD
 /* That declaration is in force on node; the one of the world is there at each start. */
 void world_declare(struct world *w, unsigned node, const struct zb_core_conf *conf);
-=======
 /* The failover of node in that term waits for suspects so long from now on. */
 void world_fence_wait(struct world *w, unsigned node, uint64_t term, int64_t wait_ms, uint64_t id);
->>>>>>> 259500a (Core: an order's wait for suspects can be told anew while a fence command runs)
 /* node hears from leader, of term, that its copy came away. */
 void world_diverged(struct world *w, unsigned node, unsigned leader, uint64_t term);
 /* node hears that peer stands on set. */
