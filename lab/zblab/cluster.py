@@ -212,10 +212,15 @@ class Cluster:
         """Full name of a service's dataset on a host."""
         return f"{host.pool}/{ROOT}/{name}" + (f"/{rel}" if rel else "")
 
+    def orphans(self, host, name):
+        """Datasets of a service's tree on a host that are in no set any more."""
+        top = self.dataset(host, name)
+        return host.run(f"zfs get -Hpr -s local,inherited -t filesystem -o name zbaton:orphan {top}").out.split()
+
     def snapshots(self, host, name):
         """{dataset relative to the service: {snapshot: guid}} read with zfs(8), in order, without orphans."""
         top = self.dataset(host, name)
-        orphans = host.run(f"zfs get -Hpr -s local,inherited -t filesystem -o name zbaton:orphan {top}").out.split()
+        orphans = self.orphans(host, name)
         out = {}
         said = host.run(f"zfs list -Hp -r -t snapshot -s createtxg -o name,guid {top}").out
         for line in said.splitlines():
@@ -265,8 +270,12 @@ class Cluster:
         for host in self.hosts:
             top = self.dataset(host, name)
             said = host.run(f"zfs list -Hp -r -o name,readonly,canmount,mounted,written {top}").out
+            orphans = self.orphans(host, name)
             for line in said.splitlines():
                 dataset, readonly, canmount, mounted, written = line.split("\t")
+                if dataset in orphans:
+                    assert (readonly, mounted) == ("on", "no"), (host.name, line)
+                    continue
                 source = host.run(f"zfs get -H -o source readonly {dataset}").out.strip()
                 if host.name == leader:
                     # the property shows "off" with source "temporary" while mounted over it

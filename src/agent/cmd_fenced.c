@@ -77,12 +77,12 @@ zb_fenced_tell(struct zb_agent *a, const struct zb_fenced *fenced)
 void
 zb_cmd_fenced(struct zb_request *r)
 {
-    uint16_t service = zb_request_service(r);
     const char *name = zb_request_text(r, "node");
     const char *to = zb_request_text(r, "to");
     int64_t term = zb_request_int(r, "term", 0);
     uint8_t node = zb_agent_node_find(r->a, name);
     uint8_t candidate = to[0] == '\0' ? r->a->self : zb_agent_node_find(r->a, to);
+    uint16_t service = zb_request_service(r); /* NONE: the request is gone */
     struct zb_err err;
 
     if (service == ZB_SERVICE_NONE) {

@@ -325,7 +325,7 @@ def test_the_old_leader_returns_while_it_is_waited_for(cluster, web):
     finally:
         command.kill()
     print(said)
-    assert command.returncode == 0, said
+    assert command.returncode in (0, 6), said  # 6: it came back, and has not caught up yet
     assert "may still be writing" in said
     wait_until(lambda: cluster.leader(NAME, web.new) is web.new, 60, f"{NAME} runs on {web.new.name}")
     web.settled()

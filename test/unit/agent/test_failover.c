@@ -88,23 +88,23 @@ a_frozen_service_is_refused_with_the_reason(void **state)
     vm2->a.services[0].freeze =
         (struct zb_freeze){.service = "web", .reason = "kernel upgrade", .who = "root@vm1"};
     grants = vm2->model.ops[ZB_KOP_GRANT];
-    order_give(vm2, json_pack("{s:s, s:b}", "service", "web", "allow_loss", 1));
-    assert_int_equal(failed, ZB_E_REFUSED);
-    assert_string_equal(failed_text,
+    orders_give(vm2, json_pack("{s:s, s:b}", "service", "web", "allow_loss", 1));
+    assert_int_equal(orders_failed, ZB_E_REFUSED);
+    assert_string_equal(orders_failed_text,
                         "web is frozen by root@vm1 since 1970-01-01T00:00:00Z: kernel upgrade");
-    assert_string_equal(failed_hint, "zbaton thaw web");
-    assert_null(statement);
-    order_give(vm2, json_pack("{s:s, s:b}", "service", "web", "dry_run", 1));
-    assert_true(pair_until(w, ordered));
-    assert_int_equal(failed, ZB_E_REFUSED);
-    assert_non_null(strstr(failed_text, "kernel upgrade"));
-    assert_non_null(statement);
-    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
-    assert_int_equal(failed, ZB_E_REFUSED);
+    assert_string_equal(orders_failed_hint, "zbaton thaw web");
+    assert_null(orders_statement);
+    orders_give(vm2, json_pack("{s:s, s:b}", "service", "web", "dry_run", 1));
+    assert_true(pair_until(w, orders_ended));
+    assert_int_equal(orders_failed, ZB_E_REFUSED);
+    assert_non_null(strstr(orders_failed_text, "kernel upgrade"));
+    assert_non_null(orders_statement);
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
+    assert_int_equal(orders_failed, ZB_E_REFUSED);
     assert_int_equal(vm2->model.ops[ZB_KOP_GRANT], grants);
-    order_run(vm2, zb_cmd_rejoin, json_pack("{s:s}", "service", "web"));
-    assert_true(pair_until(w, ordered));
-    assert_int_equal(failed, ZB_OK); /* it destroys nothing */
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s}", "service", "web"));
+    assert_true(pair_until(w, orders_ended));
+    assert_int_equal(orders_failed, ZB_OK); /* it destroys nothing */
 }
 
 static void
