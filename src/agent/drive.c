@@ -220,8 +220,9 @@ act_reply(struct zb_agent *a, const struct zb_action *action)
 static void
 act_note(struct zb_agent *a, const struct zb_action *action)
 {
-    zb_agent_event(a, action->level, service_name(a, action->service), action->rule, "%s",
-                   action->text);
+    bool about = action->node < a->nodes_count;
+    zb_agent_event(a, action->level, service_name(a, action->service), action->rule, "%s%s%s",
+                   about ? a->nodes[action->node].name : "", about ? ": " : "", action->text);
 }
 
 static void

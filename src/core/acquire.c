@@ -17,7 +17,7 @@ zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *releas
                     : s->obs.established_term != 0 ? ZB_TERM_RESTART
                                                    : ZB_TERM_FIRST;
     s->ask.exact = s->ask.planned;
-    s->ask.suspects = s->obs.suspects;
+    s->ask.suspects = zb_core_suspects(s);
     s->ask.again_at = x->now;
 }
 
@@ -62,6 +62,7 @@ ask_voters(struct step *x)
         a->msg.allow_loss = s->failover.allow_loss;
         a->msg.released_term = s->ask.planned ? s->ask.term : 0;
         a->msg.released_to = s->ask.planned ? x->core->opt.self : ZB_NODE_NONE;
+        a->msg.seen = s->peers[n].seen;
     }
     s->ask.again_at.ms = x->now.ms + ZB_ASK_MS;
 }
@@ -80,11 +81,17 @@ void
 zb_core_ask_settle(struct step *x)
 {
     struct svc *s = x->s;
+    struct zb_core_seen lost;
 
     if (s->obs.granted_term > s->ask.term) {
         zb_core_go(x, ZB_STIM_SUPERSEDED); /* this node granted something higher meanwhile */
         return;
     }
+    if (zb_core_lost(s, &lost) && (!s->failover.allow_loss || lost.granted_term >= s->ask.term)) {
+        zb_core_go(x, ZB_STIM_SUPERSEDED); /* ... or did so before, and forgot it */
+        return;
+    }
+    s->ask.suspects |= zb_core_suspects(s); /* those too that it forgot */
     if (x->now.ms < s->promote_at.ms) {
         zb_core_wake_at(x, s->promote_at.ms);
         return;
@@ -186,8 +193,11 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
             }
             return;
         }
+        if (zb_core_peer_granted(s, node) > m->term) {
+            return; /* it granted a later one before, and forgot it */
+        }
         s->ask.granted |= 1u << node;
-        s->ask.suspects |= m->suspects;
+        s->ask.suspects |= m->suspects | s->peers[node].seen.suspects;
         return;
     }
     if (s->ask.failover
@@ -211,6 +221,7 @@ answer(struct step *x, uint8_t node, uint64_t term, uint64_t nonce, enum zb_rc r
 {
     struct svc *s = x->s;
     struct zb_action *a = zb_core_act(x, ZB_ACT_MESSAGE);
+    struct zb_core_seen lost;
 
     a->node = node;
     a->msg.kind = ZB_MSG_GRANT_ANSWER;
@@ -221,11 +232,16 @@ answer(struct step *x, uint8_t node, uint64_t term, uint64_t nonce, enum zb_rc r
     a->msg.set = s->peers[node].ask.failover ? s->obs.newest : *zb_core_reached(s);
     a->msg.lineage = s->obs.lineage;
     a->msg.sees_leader = zb_core_sees_leader(x);
-    a->msg.suspects = s->obs.suspects;
+    a->msg.suspects = zb_core_suspects(s);
+    a->msg.seen = s->peers[node].seen;
     a->msg.granted_term = s->obs.granted_term;
     a->msg.granted_to = s->obs.granted_to;
     a->msg.learned_term = s->obs.learned_term;
     a->msg.learned_leader = s->obs.learned_leader;
+    if (zb_core_lost(s, &lost) && lost.granted_term > s->obs.granted_term) {
+        a->msg.granted_term = lost.granted_term;
+        a->msg.granted_to = lost.granted_to;
+    }
     if (zb_core_leads(s->role)) {
         a->msg.learned_term = s->obs.established_term;
         a->msg.learned_leader = x->core->opt.self;
@@ -250,9 +266,18 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
     bool rest =
         s->role == ZB_ROLE_FOLLOWER || s->role == ZB_ROLE_RELEASED || s->role == ZB_ROLE_ASKING;
     bool planned = ask->released_term == ask->term && ask->released_to == node;
+    struct zb_core_seen lost;
+    bool forgot = zb_core_lost(s, &lost);
 
     if (!(ask->failover || zb_core_is_voter(s, x->core->opt.self)) || !zb_core_is_voter(s, node)) {
         return ZB_E_REFUSED;
+    }
+    if (forgot && !ask->allow_loss) { /* what it granted before is not known here again */
+        return ZB_E_BUSY;
+    }
+    if ((forgot && ask->term <= lost.granted_term) || zb_core_peer_granted(s, node) > ask->term ||
+        (zb_core_peer_granted(s, node) == ask->term && s->peers[node].seen.granted_to != node)) {
+        return ZB_E_STALE; /* one of the two granted it before, and forgot it */
     }
     if (s->obs.suspects_unknown && !planned) { /* M3: it could not be told whom to fence */
         return ZB_E_REFUSED;
@@ -325,6 +350,14 @@ zb_core_grant_done(struct step *x, const struct zb_core_result *r)
 {
     struct svc *s = x->s;
 
+    if (s->op_back) { /* a grant of before: nobody waits for it */
+        s->op_back = false;
+        if (r->rc != ZB_OK) {
+            zb_core_retry_later(x);
+            zb_core_note(x, 4, "R-grant-refused", r->text);
+        }
+        return;
+    }
     if (s->op_node != x->core->opt.self) {
         if (r->rc != ZB_OK) {
             zb_core_note(x, 4, "R-grant-refused", r->text);
@@ -375,7 +408,7 @@ learn_settle(struct step *x)
 bool
 zb_core_voter_settle(struct step *x)
 {
-    return grant_settle(x) || learn_settle(x);
+    return zb_core_back_settle(x) || grant_settle(x) || learn_settle(x);
 }
 
 /* ---- releases (M1, M5) ---- */
@@ -395,7 +428,7 @@ zb_core_release_tell(struct step *x, uint8_t node)
     a->msg.term = s->obs.released_term;
     a->msg.nonce = s->peers[node].report.nonce;
     a->msg.set = s->obs.released_set;
-    a->msg.suspects = s->obs.suspects;
+    a->msg.suspects = zb_core_suspects(s);
 }
 
 /* A restarted target asks with its new nonce: answered while nothing higher was granted. A grant
@@ -405,7 +438,11 @@ zb_core_msg_release_ask(struct step *x, uint8_t node, const struct zb_core_msg *
 {
     struct svc *s = x->s;
     bool granting = s->op_id != 0 && s->op_kind == ZB_ACT_GRANT;
+    struct zb_core_seen lost;
 
+    if (zb_core_lost(s, &lost)) {
+        return; /* it may have granted a later term since */
+    }
     if (s->obs_known && s->obs.released_term != 0 && s->obs.released_term == s->obs.granted_term &&
         s->obs.released_to == node && !granting) {
         s->peers[node].report.nonce = m->nonce;
@@ -419,7 +456,11 @@ zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     struct svc *s = x->s;
     uint8_t self = x->core->opt.self;
+    struct zb_core_seen lost;
 
+    if (zb_core_lost(s, &lost)) {
+        return; /* it may have granted that term to somebody else before */
+    }
     if (m->nonce != x->core->opt.nonce || !zb_core_is_voter(s, self) || !s->obs_known ||
         node != s->obs.learned_leader || m->term <= s->obs.learned_term ||
         m->term <= s->obs.established_term || m->term < s->obs.granted_term ||

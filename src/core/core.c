@@ -93,6 +93,17 @@ zb_core_note(struct step *x, uint32_t level, const char *rule, const char *text)
 }
 
 void
+zb_core_note_about(struct step *x, uint8_t node, const char *rule, const char *text)
+{
+    struct zb_action *a = zb_core_act(x, ZB_ACT_NOTE);
+
+    a->level = 4;
+    a->rule = rule;
+    a->node = node;
+    (void)zb_core_copy(a->text, sizeof(a->text), text);
+}
+
+void
 zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule,
               const char *text)
 {
@@ -188,7 +199,8 @@ static void
 observed(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
 {
     struct svc *s = x->s;
-    bool modified_before = s->obs.modified && zb_set_ref_equal(&s->obs.newest, &r->obs.newest);
+    bool same = s->obs_known && zb_set_ref_equal(&s->obs.newest, &r->obs.newest);
+    bool modified_before = s->obs.modified && same;
 
     if (!r->obs_valid) {
         return;
@@ -201,6 +213,7 @@ observed(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
     s->obs_known = true;
     s->obs_at = x->now;
     if (kind == ZB_ACT_OBSERVE) {
+        zb_core_diverge_looked(x, same);
         zb_core_rejoin_looked(x, modified_before);
     }
 }
@@ -388,6 +401,7 @@ message(struct step *x, const struct zb_event *ev)
 
     if (x->s->declared && ev->node < ZB_NODES_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
         ev->u.msg.kind <= ZB_MSG_FORWARD_ANSWER) {
+        zb_core_back_heard(x, ev->node, &ev->u.msg);
         handlers[ev->u.msg.kind](x, ev->node, &ev->u.msg);
     }
 }
@@ -432,6 +446,11 @@ apply(struct step *x, const struct zb_event *ev)
         if (ev->node < ZB_NODES_MAX) {
             x->s->peers[ev->node].position = ev->u.set;
             x->s->peers[ev->node].position_known = true;
+        }
+        break;
+    case ZB_EV_PEER_SEEN:
+        if (ev->node < ZB_NODES_MAX) {
+            (void)zb_core_seen_add(&x->s->peers[ev->node].seen, &ev->u.seen);
         }
         break;
     case ZB_EV_DIVERGED:
@@ -519,6 +538,9 @@ zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *
     view->newest_at = s->newest_at;
     view->why = s->why != NULL ? s->why : "";
     view->why_rule = s->why_rule != NULL ? s->why_rule : "";
+    if (!zb_core_lost(s, &view->lost)) {
+        view->lost = (struct zb_core_seen){0};
+    }
     view->step = s->move.command_id != 0 ? s->move.step : 0;
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         view->peers[n].up = (core->up & (1u << n)) != 0;
@@ -526,5 +548,7 @@ zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *
         view->peers[n].report = s->peers[n].report;
         view->peers[n].report_at = s->peers[n].report_at;
         view->peers[n].ship_id = s->peers[n].ship_id;
+        view->peers[n].back = zb_core_peer_is_back(s, n);
+        view->peers[n].seen = s->peers[n].seen;
     }
 }

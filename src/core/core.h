@@ -69,7 +69,8 @@ struct zb_core_obs {
      */
     bool beyond;
     uint64_t written_bytes;
-    bool foreign;             /* a snapshot of another tool is newer than the newest set */
+    bool foreign; /* a snapshot of another tool is newer than the newest set */
+    bool added;   /* a dataset below the tree's own carries no mark: new here, or half received */
     struct zb_set_ref newest; /* the newest set held whole (position) */
     /* The newest set that was here whole, of which only datasets that are gone are missing; none,
      * or not below newest. Says how far this disk came, not what it holds. */
@@ -86,6 +87,18 @@ struct zb_core_obs {
     bool suspects_unknown;     /* the record names a node that is no longer known */
     struct zb_lineage lineage; /* of learned_term */
 };
+
+/* What a member's record said of its grants, as far as it was heard of. A record only grows, so
+ * that less than this is an older copy of it. */
+struct zb_core_seen {
+    uint64_t granted_term;
+    uint8_t granted_to;
+    uint64_t learned_term;
+    uint8_t learned_leader;
+    uint32_t suspects;
+};
+/* Takes in what was told later or elsewhere; true when that was news. */
+bool zb_core_seen_add(struct zb_core_seen *seen, const struct zb_core_seen *told);
 
 enum zb_msg_kind {
     ZB_MSG_REPORT = 1,   /* state of the sender, on change and every 10 s */
@@ -113,6 +126,8 @@ struct zb_core_msg {
     uint8_t learned_leader;
     struct zb_lineage lineage; /* REPORT, GRANT_ANSWER: of learned_term; a leader's: of its own */
     bool sees_leader; /* REPORT, GRANT_ANSWER: the leader of learned_term is up, and leads */
+    /* REPORT, GRANT_ASK, GRANT_ANSWER: what the sender remembers of the receiver's own record */
+    struct zb_core_seen seen;
     /* REPORT only */
     enum zb_role role;
     uint64_t established_term; /* non-zero while the sender leads it (mounted) */
@@ -120,6 +135,7 @@ struct zb_core_msg {
     uint8_t released_to;
     bool running;
     bool modified;
+    uint64_t written_bytes; /* modified: how much */
     bool exists;
     uint32_t start_ms; /* leader: how long the last start took */
     /* leader: what no member may prune */
@@ -152,6 +168,7 @@ enum zb_ev_kind {
     ZB_EV_COMMAND,       /* service, command */
     ZB_EV_RECEIVED,      /* this node now holds `set` whole (re-read by guid) */
     ZB_EV_PEER_POSITION, /* a position remembered from before this start: node, service, set */
+    ZB_EV_PEER_SEEN,     /* a member's record, remembered likewise: node, service, seen */
     ZB_EV_DIVERGED,      /* node, service, diverged: the leader cannot go on from this copy */
 };
 
@@ -195,6 +212,7 @@ struct zb_event {
             bool common; /* the service's own dataset has a snapshot of the leader's */
         } diverged;
         struct zb_set_ref set;
+        struct zb_core_seen seen;
     } u;
 };
 
@@ -280,6 +298,7 @@ struct zb_action {
     uint32_t down_ms; /* TERM of a finished move: service not running */
     uint32_t own_ms;  /* ... of it neither the service's stop nor its start */
     uint64_t bytes;
+    /* NOTE: node, unless it is ZB_NODE_NONE, is whom it is about */
     const char *rule; /* NOTE, REPLY: stable id "C-move-target-down" (static string) */
     char text[256];
     struct zb_lineage lineage;
@@ -312,12 +331,16 @@ struct zb_core_view {
     const char *why;          /* sentence: what this service waits for; static, never NULL */
     const char *why_rule;     /* its rule id */
     uint8_t step;             /* of a move under way, else 0 */
+    /* This node's record went back: what it said before, as others remember; else zero. */
+    struct zb_core_seen lost;
     struct zb_core_peer_view {
         bool up;
         bool known; /* has reported since this start */
         struct zb_core_msg report;
         struct zb_mono report_at;
         uint64_t ship_id; /* SHIP under way, else 0 */
+        bool back;        /* its record said more before: seen */
+        struct zb_core_seen seen;
     } peers[ZB_NODES_MAX];
 };
 

@@ -61,22 +61,26 @@ bool
 zb_core_never_led(const struct step *x)
 {
     const struct svc *s = x->s;
+    struct zb_core_seen lost;
     uint32_t clean = 0;
 
-    if (s->obs.learned_term != 0 || s->obs.established_term != 0 ||
+    if (zb_core_lost(s, &lost) || s->obs.learned_term != 0 || s->obs.established_term != 0 ||
         (s->obs.granted_term != 0 && s->obs.granted_to != x->core->opt.self)) {
         return false;
     }
     clean |= 1u << x->core->opt.self;
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
+        if (p->seen.learned_term != 0) {
+            return false;
+        }
         if (!p->known) {
             continue;
         }
         if (p->report.learned_term != 0 || p->report.established_term != 0) {
             return false;
         }
-        if (p->report.granted_term == 0 || p->report.granted_to == x->core->opt.self) {
+        if (p->seen.granted_term == 0 || p->seen.granted_to == x->core->opt.self) {
             clean |= 1u << n;
         }
     }
@@ -85,8 +89,9 @@ zb_core_never_led(const struct step *x)
 
 /*
  * What the disk and the keeper's record say about this node's part, in order of precedence:
- * 1 mounted: rightly (M12) or not; 2 a release not taken yet; 3 sealed by this keeper's life;
- * 4 the last established leader (M6); 5 the first leader of a new service; 6 a follower.
+ * 1 mounted: rightly (M12) or not; then what forgot a grant is at rest; 2 a release not taken yet;
+ * 3 sealed by this keeper's life; 4 the last established leader (M6); 5 the first leader of a new
+ * service; 6 a follower.
  */
 enum zb_stim
 zb_core_classify(const struct step *x)
@@ -94,12 +99,18 @@ zb_core_classify(const struct step *x)
     const struct svc *s = x->s;
     const struct zb_core_obs *o = &s->obs;
     uint8_t self = x->core->opt.self;
-    bool own_term =
-        o->established_term != 0 && o->granted_term == o->established_term && o->granted_to == self;
+    struct zb_core_seen lost;
+    /* Who forgot a later grant has no right to write under what it remembers. */
+    bool forgot = zb_core_lost(s, &lost);
+    bool own_term = o->established_term != 0 && o->granted_term == o->established_term &&
+                    o->granted_to == self && !forgot;
 
     if (o->mounted) {
         return o->mounted_here && o->mounted_rw && own_term ? ZB_STIM_OBS_LEADING
                                                             : ZB_STIM_OBS_MOUNTED;
+    }
+    if (forgot) {
+        return o->sealed ? ZB_STIM_OBS_MOUNTED : ZB_STIM_OBS_FOLLOWER;
     }
     if (o->released_term != 0 && o->released_term == o->granted_term &&
         o->learned_term < o->released_term) {
@@ -171,6 +182,14 @@ zb_core_leader(const struct step *x, uint64_t *term)
     return leader;
 }
 
+/* What is not as it should be shows within one interval of its sets. */
+int64_t
+zb_core_look_ms(const struct svc *s)
+{
+    return s->conf.interval_ms > 0 && s->conf.interval_ms < ZB_LOOK_MS ? s->conf.interval_ms
+                                                                       : ZB_LOOK_MS;
+}
+
 const struct zb_set_ref *
 zb_core_reached(const struct svc *s)
 {
@@ -195,8 +214,8 @@ zb_core_granted_max(const struct step *x)
         max = s->superseded;
     }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
-        if (s->peers[n].known && s->peers[n].report.granted_term > max) {
-            max = s->peers[n].report.granted_term;
+        if (zb_core_peer_granted(s, n) > max) {
+            max = zb_core_peer_granted(s, n);
         }
     }
     return max;
@@ -212,5 +231,5 @@ zb_core_follows(const struct step *x, uint8_t node)
     return node != x->core->opt.self && zb_core_is_member(s, node) && zb_core_peer_up(x, node) &&
            p->known && p->report.learned_term == s->obs.established_term &&
            p->report.learned_leader == x->core->opt.self &&
-           p->report.granted_term <= s->obs.established_term;
+           zb_core_peer_granted(s, node) <= s->obs.established_term;
 }

@@ -98,7 +98,7 @@ needs_new_term(const struct step *x)
 
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && s->peers[n].known &&
-            s->peers[n].report.granted_term > s->obs.established_term) {
+            zb_core_peer_granted(s, n) > s->obs.established_term) {
             return true;
         }
     }
@@ -128,6 +128,7 @@ static const char *
 preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, const char **rule)
 {
     const struct svc *s = x->s;
+    struct zb_core_seen lost;
 
     *rc = ZB_E_REFUSED;
     *node = x->core->opt.self;
@@ -151,6 +152,11 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
                "takes it all the same";
     }
     *node = x->core->opt.self;
+    *rule = "C-failover-term-back";
+    if (!allow_loss && zb_core_lost(s, &lost)) {
+        return "this node's record went back, and what it granted before is not known again: "
+               "choose another member, or try again";
+    }
     *rule = "C-failover-without-copy";
     if (!copy_known(x)) {
         return "no whole set is here, nor on a member that can be reached";

@@ -13,7 +13,7 @@
 
 #define ZB_REPORT_MS 10000  /* refresh of reports that did not change */
 #define ZB_ASK_MS 500       /* grants and releases are asked for again after this */
-#define ZB_LOOK_MS 30000    /* a follower looks at its own disk this often */
+#define ZB_LOOK_MS 30000    /* a follower looks at its own disk this often, or at the interval */
 #define ZB_RETRY_MIN_MS 500 /* first wait after a failed operation, doubled up to ... */
 #define ZB_RETRY_MAX_MS 30000
 #define ZB_PRESYNC_ROUNDS_MAX 3
@@ -47,7 +47,14 @@ struct peer {
     bool ask_waits;
     struct zb_core_msg ask;
     struct zb_mono ask_at;
-    struct zb_mono asked_at; /* release asked of it */
+    struct zb_mono asked_at;  /* release asked of it */
+    struct zb_core_seen seen; /* its record, the most that was heard of it */
+    struct zb_core_seen told; /* this node's own record, as it remembers it */
+    /* what was said of it once, until it changes */
+    struct zb_set_id fork_noted;
+    uint64_t fork_term;
+    bool modified_noted;
+    bool back_noted;
 };
 
 struct waiter {
@@ -173,6 +180,9 @@ struct svc {
     struct move move;
     struct failover failover;
     struct rejoin rejoin;
+    bool op_back; /* GRANT of what was granted before (zb_core_back_settle) */
+    bool lost_noted;
+    uint32_t strange_looks;  /* how often in a row something was there that nobody sent */
     uint32_t modified_looks; /* how often in a row the copy was seen to have changed by itself */
     struct zb_set_ref unchanged_at; /* seen to be changed there, and then proven not to be */
     struct zb_core_msg reported;
@@ -207,6 +217,8 @@ struct zb_action *zb_core_act(struct step *x, enum zb_act_kind kind);
 struct zb_action *zb_core_op(struct step *x, enum zb_act_kind kind);
 void zb_core_go(struct step *x, enum zb_stim stim);
 void zb_core_note(struct step *x, uint32_t level, const char *rule, const char *text);
+/* Of another node, or of this one whatever its role. */
+void zb_core_note_about(struct step *x, uint8_t node, const char *rule, const char *text);
 void zb_core_reply(struct step *x, uint64_t command_id, enum zb_rc rc, const char *rule,
                    const char *text);
 void zb_core_retry_later(struct step *x);
@@ -228,6 +240,7 @@ bool zb_core_never_led(const struct step *x);
 uint8_t zb_core_leader(const struct step *x, uint64_t *term);
 bool zb_core_peer_up(const struct step *x, uint8_t node);
 uint64_t zb_core_granted_max(const struct step *x);
+int64_t zb_core_look_ms(const struct svc *s);
 /* How far this disk came: obs.reached, or a newer obs.newest. */
 const struct zb_set_ref *zb_core_reached(const struct svc *s);
 bool zb_core_follows(const struct step *x, uint8_t node);
@@ -302,6 +315,23 @@ void zb_core_rejoin_looked(struct step *x, bool modified_before);
 bool zb_core_rejoin_settle(struct step *x);
 void zb_core_rescue(struct step *x, uint8_t node, uint64_t term, const struct zb_set_ref *set);
 void zb_core_rescue_done(struct step *x, const struct zb_core_result *r);
+
+/* back.c: records that went back, of this node and of others */
+/* More than its record says was heard of node: the most that was. */
+bool zb_core_peer_is_back(const struct svc *s, uint8_t node);
+/* The highest term that node is known to have granted. */
+uint64_t zb_core_peer_granted(const struct svc *s, uint8_t node);
+/* What this node's record said before, as others remember it; suspects alone: false. */
+bool zb_core_lost(const struct svc *s, struct zb_core_seen *lost);
+/* Of this node's record, and those that it forgot (M3). */
+uint32_t zb_core_suspects(const struct svc *s);
+bool zb_core_back_settle(struct step *x);
+void zb_core_back_heard(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_back_watch(struct step *x);
+
+/* diverge.c: says once what does not agree between the members */
+void zb_core_diverge_watch(struct step *x);
+void zb_core_diverge_looked(struct step *x, bool same);
 
 /* report.c */
 void zb_core_report_settle(struct step *x);

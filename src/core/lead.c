@@ -193,14 +193,11 @@ ship_failed(struct step *x, uint8_t node, const struct zb_core_result *r)
 {
     struct peer *p = &x->s->peers[node];
     uint32_t shift = p->ship_failures < 5 ? p->ship_failures : 5;
-    struct zb_action *a;
 
     p->ship_failures++;
     p->ship_retry_at.ms = x->now.ms + ((int64_t)1000 << shift);
     if (p->ship_failures == 1 || p->ship_failures % 16 == 0) {
-        zb_core_note(x, 4, "R-ship-failed", r->text);
-        a = &x->plan->actions[x->plan->actions_count - 1];
-        a->node = node;
+        zb_core_note_about(x, node, "R-ship-failed", r->text);
     }
     if (x->s->move.command_id != 0 && x->s->move.target == node) {
         zb_core_move_ship_failed(x, r);

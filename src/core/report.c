@@ -22,6 +22,7 @@ fill(const struct step *x, struct zb_core_msg *m)
     m->released_to = s->obs.released_to;
     m->running = s->obs.running;
     m->modified = s->obs.modified;
+    m->written_bytes = s->obs.modified ? s->obs.written_bytes : 0;
     m->exists = s->obs.exists;
     m->lineage = s->obs.lineage;
     m->sees_leader = zb_core_sees_leader(x);
@@ -42,6 +43,7 @@ zb_core_report_send(struct step *x, uint8_t node)
     a = zb_core_act(x, ZB_ACT_MESSAGE);
     a->node = node;
     fill(x, &a->msg);
+    a->msg.seen = x->s->peers[node].seen;
     zb_core_bases_fill(x, node, &a->msg);
 }
 

@@ -13,11 +13,11 @@ follower_settle(struct step *x)
     if (zb_core_rejoin_settle(x) || zb_core_prune_settle(x)) {
         return;
     }
-    if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
+    if (x->now.ms - s->obs_at.ms >= zb_core_look_ms(s)) {
         zb_core_op(x, ZB_ACT_OBSERVE);
         return;
     }
-    zb_core_wake_at(x, s->obs_at.ms + ZB_LOOK_MS);
+    zb_core_wake_at(x, s->obs_at.ms + zb_core_look_ms(s));
 }
 
 static void
@@ -146,5 +146,7 @@ zb_core_settle(struct step *x)
     zb_core_waiters_settle(x);
     zb_core_move_watch(x);
     zb_core_failover_watch(x);
+    zb_core_back_watch(x);
+    zb_core_diverge_watch(x);
     zb_core_report_settle(x);
 }
