@@ -2,6 +2,7 @@
 #include "agent/internal.h"
 #include "agent/must.h"
 #include "agent/peer_json.h"
+#include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
@@ -62,6 +63,7 @@ obs_datasets(const struct zb_krep *observed, struct zb_core_obs *obs)
         obs->written_bytes += d->written_bytes;
         /* Without any snapshot there is nothing that it could have changed from. */
         written = written || (d->written_bytes != 0 && d->newest[0] != '\0');
+        obs->added = obs->added || (d->rel[0] != '\0' && d->uuid[0] == '\0' && !d->marked);
         obs->foreign =
             obs->foreign || (d->newest[0] != '\0' && !zb_set_name_parse(d->newest, &id, NULL));
     }
@@ -138,6 +140,7 @@ on_looked(void *ctx, const struct zb_krep *rep)
         op_end(op);
         return;
     }
+    zb_pool_own(op->a, rep->pool_guid);
     zb_act_obs(op->a, rep, &op->obs);
     zb_position_find(op->a, op->service, rep, on_position, op);
 }

@@ -18,6 +18,7 @@
 #include "agent/memo.h"
 #include "agent/must.h"
 #include "agent/parts.h"
+#include "agent/pool.h"
 #include "agent/ship.h"
 #include "os/priv.h"
 
@@ -295,6 +296,7 @@ engine_start(struct run *run, struct zb_err *err)
         return rc;
     }
     zb_parts_open(a);
+    zb_pool_own(a, a->pool_guid);
     rc = zb_member_init(a, err);
     if (rc == ZB_OK) {
         rc = zb_config_init(a, err);

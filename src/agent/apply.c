@@ -17,6 +17,7 @@ struct zb_applied {
     uv_timer_t timer;
     bool failed[ZB_SERVICES_MAX]; /* to be given again */
     struct zb_set_ref positions[ZB_SERVICES_MAX][ZB_NODES_MAX];
+    struct zb_core_seen seen[ZB_SERVICES_MAX][ZB_NODES_MAX];
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -195,6 +196,49 @@ positions_load(struct zb_agent *a, uint16_t service)
     free(items);
 }
 
+static uint32_t
+suspects_parse(const struct zb_agent *a, const char *names)
+{
+    uint32_t suspects = 0;
+    for (size_t length; *names != '\0'; names += length + (names[length] == ',')) {
+        char name[ZB_NODE_NAME_SIZE];
+        length = strcspn(names, ",");
+        (void)snprintf(name, sizeof(name), "%.*s", (int)length, names);
+        uint8_t node = zb_agent_node_find(a, name);
+        suspects |= node != ZB_NODE_NONE ? UINT32_C(1) << node : 0;
+    }
+    return suspects;
+}
+
+/* What the members' records said when this node last heard of them. */
+static void
+records_load(struct zb_agent *a, uint16_t service)
+{
+    struct zb_history_record *items = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+    if (zb_history_records_list(a->history, a->services[service].conf.name, ZB_NODES_MAX, &items,
+                                &count, &err) != ZB_OK) {
+        zb_log_error("records in the history: %s", err.msg);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t node = zb_agent_node_find(a, items[i].node);
+        struct zb_event event = {.kind = ZB_EV_PEER_SEEN, .service = service, .node = node};
+        event.u.seen =
+            (struct zb_core_seen){.granted_term = items[i].granted_term,
+                                  .granted_to = zb_agent_node_find(a, items[i].granted_to),
+                                  .learned_term = items[i].learned_term,
+                                  .learned_leader = zb_agent_node_find(a, items[i].learned_leader),
+                                  .suspects = suspects_parse(a, items[i].suspects)};
+        if (node != ZB_NODE_NONE && node != a->self) {
+            a->applied->seen[service][node] = event.u.seen;
+            zb_drive_event(a, &event);
+        }
+    }
+    free(items);
+}
+
 struct define {
     struct zb_agent *a;
     uint16_t service;
@@ -222,6 +266,7 @@ on_defined(void *ctx, const struct zb_krep *rep)
     core_configure(a, d.service);
     if (d.first) {
         positions_load(a, d.service);
+        records_load(a, d.service);
     }
 }
 
@@ -270,6 +315,7 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
     zb_position_forget(a, service);
     zb_trouble_forget(a, service);
     memset(a->applied->positions[service], 0, sizeof(a->applied->positions[service]));
+    memset(a->applied->seen[service], 0, sizeof(a->applied->seen[service]));
     zb_leave_start(a, a->services[service].conf.name, version, view.leader == a->self);
 }
 
@@ -328,15 +374,64 @@ zb_agent_services_apply(struct zb_agent *a, const struct zb_conf_services *servi
     }
 }
 
+static void
+position_put(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_set_ref *set)
+{
+    struct zb_history_position position = {.set = *set, .updated = zb_wall_now()};
+    a->applied->positions[service][node] = *set;
+    zb_strcopy(position.node, sizeof(position.node), a->nodes[node].name);
+    zb_memo_position(a, a->services[service].conf.name, &position);
+}
+
 void
 zb_apply_position(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_set_ref *set)
 {
-    struct zb_set_ref *known = &a->applied->positions[service][node];
-    struct zb_history_position position = {.set = *set, .updated = zb_wall_now()};
-    if (zb_set_ref_equal(known, set) || zb_set_id_is_none(set->id)) {
+    const struct zb_set_ref *known = &a->applied->positions[service][node];
+    if (!zb_set_ref_equal(known, set) && !zb_set_id_is_none(set->id)) {
+        position_put(a, service, node, set);
+    }
+}
+
+void
+zb_apply_position_forget(struct zb_agent *a, uint16_t service, uint8_t node)
+{
+    const struct zb_set_ref none = {0};
+    struct zb_event event = {
+        .kind = ZB_EV_PEER_POSITION, .service = service, .node = node, .u.set = none};
+    position_put(a, service, node, &none);
+    zb_drive_event(a, &event);
+}
+
+static const char *
+name_or_nobody(const struct zb_agent *a, uint8_t node)
+{
+    return node < a->nodes_count ? a->nodes[node].name : "";
+}
+
+void
+zb_apply_record(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_core_msg *msg)
+{
+    struct zb_core_seen *seen = &a->applied->seen[service][node];
+    const struct zb_core_seen told = {.granted_term = msg->granted_term,
+                                      .granted_to = msg->granted_to,
+                                      .learned_term = msg->learned_term,
+                                      .learned_leader = msg->learned_leader,
+                                      .suspects = msg->suspects};
+    if (!zb_core_seen_add(seen, &told)) {
         return;
     }
-    *known = *set;
-    zb_strcopy(position.node, sizeof(position.node), a->nodes[node].name);
-    zb_memo_position(a, a->services[service].conf.name, &position);
+    struct zb_history_record record = {.granted_term = seen->granted_term,
+                                       .learned_term = seen->learned_term};
+    zb_strcopy(record.node, sizeof(record.node), a->nodes[node].name);
+    zb_strcopy(record.granted_to, sizeof(record.granted_to), name_or_nobody(a, seen->granted_to));
+    zb_strcopy(record.learned_leader, sizeof(record.learned_leader),
+               name_or_nobody(a, seen->learned_leader));
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        size_t used = strlen(record.suspects);
+        if ((seen->suspects & UINT32_C(1) << i) != 0) {
+            (void)snprintf(record.suspects + used, sizeof(record.suspects) - used, "%s%s",
+                           used > 0 ? "," : "", a->nodes[i].name);
+        }
+    }
+    zb_memo_record(a, a->services[service].conf.name, &record);
 }

@@ -7,6 +7,7 @@
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/request.h"
 #include "agent/rescue.h"
@@ -27,6 +28,8 @@ struct look {
     bool running;
     bool changed;  /* its copy was written to, or came away otherwise, after its newest set */
     bool diverged; /* changed, or its newest set is not of the leader's history */
+    bool back;     /* its record said more before */
+    uint64_t written_bytes; /* changed: how much, where it is told */
     struct zb_set_ref set;
     char note[256];
 };
@@ -60,6 +63,8 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->changed =
             view->obs.modified || strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0;
         l->set = view->obs.newest;
+        l->written_bytes = view->obs.modified ? view->obs.written_bytes : 0;
+        l->back = view->lost.granted_term != 0 || view->lost.learned_term != 0;
     } else if (l->node != ZB_NODE_NONE && view->peers[l->node].known) {
         const struct zb_core_msg *report = &view->peers[l->node].report;
         l->heard = true;
@@ -67,6 +72,8 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->running = report->running;
         l->changed = report->modified;
         l->set = report->set;
+        l->written_bytes = report->written_bytes;
+        l->back = view->peers[l->node].back;
     }
     const struct zb_lineage *history = leader_history(a, view);
     l->diverged = l->heard && !l->leads &&
@@ -142,18 +149,68 @@ leader_set(const struct look *l, struct zb_set_ref *set)
     return false;
 }
 
+/* What came away, and what becomes of it. */
+static void
+diverged_note(struct look *l)
+{
+    const struct zb_lineage *history = leader_history(l->a, l->view);
+    const char *why = l->self && strncmp(l->view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0
+                          ? l->view->why
+                          : "rejoin sets that aside";
+
+    if (l->written_bytes > 0) {
+        (void)snprintf(l->note, sizeof l->note, "%" PRIu64 " bytes written to it by others: %s",
+                       l->written_bytes, why);
+    } else if (history != NULL && !zb_lineage_has(history, l->set.id)) {
+        struct zb_set_id fork = zb_lineage_clamp(history, l->set.id);
+        (void)snprintf(l->note, sizeof l->note,
+                       "holds %" PRIu64 "/%" PRIu64 ", came away %s%" PRIu64 "/%" PRIu64 ": %s",
+                       l->set.id.term, l->set.id.seq, fork.seq == UINT64_MAX ? "past " : "at ",
+                       fork.term, fork.seq == UINT64_MAX ? 0 : fork.seq, why);
+    } else {
+        (void)snprintf(l->note, sizeof l->note, "%s", why);
+    }
+}
+
+/* What it granted before is not in its record any more (core/back.c). */
+static void
+back_note(struct look *l)
+{
+    const struct zb_core_view *view = l->view;
+    const struct zb_core_seen *before = l->self ? &view->lost : &view->peers[l->node].seen;
+
+    (void)snprintf(l->note, sizeof l->note,
+                   "its record went back: it granted term %" PRIu64 " and knew of term %" PRIu64
+                   "; it grants nothing until it has that again",
+                   before->granted_term, before->learned_term);
+}
+
+static bool
+pool_is_new(const struct look *l)
+{
+    return l->node != ZB_NODE_NONE && zb_set_id_is_none(l->set.id) &&
+           zb_pool_is_new(l->a, l->service, l->node);
+}
+
 static const char *
 follower_state(struct look *l)
 {
     struct zb_set_ref newest;
 
+    if (pool_is_new(l)) {
+        (void)snprintf(l->note, sizeof l->note,
+                       "its pool is another one than before: a full copy is needed");
+    }
     if (ship_note(l)) {
         return "receiving";
     }
     if (l->diverged && l->role == ZB_ROLE_FOLLOWER) {
-        (void)snprintf(l->note, sizeof l->note, "%s",
-                       l->self ? l->view->why : "rejoin sets its writes aside");
+        diverged_note(l);
         return "diverged";
+    }
+    if (l->back && l->role == ZB_ROLE_FOLLOWER) {
+        back_note(l);
+        return "quarantined";
     }
     if (l->role != ZB_ROLE_FOLLOWER) {
         if (l->self) {
@@ -325,6 +382,14 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
         }
     } else {
         zb_json_append(members, member);
+    }
+    if (l.back) {
+        warn(report, "%s: %s's record of what it granted is an older one (C-term-back)", conf->name,
+             name);
+    }
+    if (pool_is_new(&l)) {
+        warn(report, "%s: the pool of %s is another one than before (A-pool-changed)", conf->name,
+             name);
     }
     if (l.diverged) {
         warn(report, "%s: %s holds what %s's history does not contain (zbaton rejoin %s %s)",

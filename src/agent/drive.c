@@ -8,6 +8,7 @@
 #include "agent/must.h"
 #include "agent/pause.h"
 #include "agent/peer_json.h"
+#include "agent/pool.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
 
@@ -338,6 +339,7 @@ zb_drive_peer_up(struct zb_agent *a, const char *peer)
     zb_config_peer_up(a, node);
     zb_member_peer_up(a, node);
     zb_rescues_peer_up(a, node);
+    zb_pool_peer_up(a, node);
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = node});
 }
 
@@ -375,6 +377,12 @@ core_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     }
     if (event.u.msg.kind == ZB_MSG_REPORT) {
         zb_apply_position(a, event.service, node, &event.u.msg.set);
+        if (!zb_set_id_is_none(event.u.msg.set.id)) {
+            zb_pool_holds(a, event.service, node);
+        }
+    }
+    if (event.u.msg.kind == ZB_MSG_REPORT || event.u.msg.kind == ZB_MSG_GRANT_ANSWER) {
+        zb_apply_record(a, event.service, node, &event.u.msg);
     }
     zb_drive_event(a, &event);
 }
@@ -391,7 +399,7 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         {"ship.ask", zb_land_message},   {"ship.set", zb_land_message},
         {"ship.fork", zb_land_message},  {"config.", zb_config_message},
         {"cmd.", zb_control_message},    {"node.", zb_member_message},
-        {"rescues", zb_rescues_message},
+        {"rescues", zb_rescues_message}, {"pool", zb_pool_message},
     };
     uint8_t node = zb_agent_node_find(a, peer);
     const char *type = json_string_value(json_object_get(msg, "t"));

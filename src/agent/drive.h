@@ -51,5 +51,10 @@ void zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 /* A peer's newest set, as told by its report: remembered for the next start when it changed. */
 void zb_apply_position(struct zb_agent *a, uint16_t service, uint8_t node,
                        const struct zb_set_ref *set);
+/* It stands on nothing that is known. */
+void zb_apply_position_forget(struct zb_agent *a, uint16_t service, uint8_t node);
+/* A peer's record, as told with a report or a grant: likewise (core/back.c). */
+void zb_apply_record(struct zb_agent *a, uint16_t service, uint8_t node,
+                     const struct zb_core_msg *msg);
 
 #endif

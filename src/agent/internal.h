@@ -51,6 +51,7 @@ struct zb_agent {
     struct zb_positions *positions;          /* position.c */
     struct zb_ships *ships;                  /* ship.c */
     struct zb_lands *lands;                  /* land.c */
+    struct zb_pools *pools;                  /* pool.c */
     struct zb_rescues *rescues;              /* rescue.c */
     struct zb_troubles *troubles;            /* trouble.c */
     struct zb_fences *fences;                /* fence.c */

@@ -3,7 +3,7 @@
 #include "agent/internal.h"
 #include "agent/must.h"
 
-enum kind { KIND_SET = 1, KIND_TERM, KIND_STEP, KIND_POSITION, KIND_EVENT, KIND_PRUNE };
+enum kind { KIND_SET = 1, KIND_TERM, KIND_STEP, KIND_POSITION, KIND_RECORD, KIND_EVENT, KIND_PRUNE };
 
 struct entry {
     enum kind kind;
@@ -13,6 +13,7 @@ struct entry {
         struct zb_history_term term;
         struct zb_history_step step;
         struct zb_history_position position;
+        struct zb_history_record record;
         struct zb_history_event event;
         struct zb_set_id prune;
     } u;
@@ -100,6 +101,8 @@ entry_write(struct zb_history *h, struct entry *e, struct zb_err *err)
         return zb_history_journal_append(h, e->service, &e->u.step, err);
     case KIND_POSITION:
         return zb_history_position_put(h, e->service, &e->u.position, err);
+    case KIND_RECORD:
+        return zb_history_record_put(h, e->service, &e->u.record, err);
     case KIND_EVENT:
         return zb_history_event_append(h, &e->u.event, &e->event_id, err);
     case KIND_PRUNE:
@@ -228,6 +231,12 @@ zb_memo_position(struct zb_agent *a, const char *service,
                  const struct zb_history_position *position)
 {
     entry_add(a, KIND_POSITION, service)->u.position = *position;
+}
+
+void
+zb_memo_record(struct zb_agent *a, const char *service, const struct zb_history_record *record)
+{
+    entry_add(a, KIND_RECORD, service)->u.record = *record;
 }
 
 void

@@ -27,6 +27,8 @@ void zb_memo_term(struct zb_agent *a, const char *service, const struct zb_histo
 void zb_memo_step(struct zb_agent *a, const char *service, const struct zb_history_step *step);
 void zb_memo_position(struct zb_agent *a, const char *service,
                       const struct zb_history_position *position);
+void zb_memo_record(struct zb_agent *a, const char *service,
+                    const struct zb_history_record *record);
 /* Subscribers hear of it when it is written and has its id. */
 void zb_memo_event(struct zb_agent *a, const struct zb_history_event *event);
 

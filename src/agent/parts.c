@@ -5,6 +5,7 @@
 #include "agent/fence.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
+#include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
@@ -16,6 +17,7 @@ zb_parts_open(struct zb_agent *a)
     a->positions = zb_positions_new();
     a->ships = zb_ships_new(a);
     a->lands = zb_lands_new(a);
+    a->pools = zb_pools_new();
     a->rescues = zb_rescues_new(a);
     a->troubles = zb_troubles_new();
     a->fences = zb_fences_new();
@@ -39,6 +41,8 @@ void
 zb_parts_free(struct zb_agent *a)
 {
     zb_positions_free(a->positions);
+    zb_pools_free(a->pools);
+    a->pools = NULL;
     zb_rescues_free(a->rescues);
     a->rescues = NULL;
     zb_troubles_free(a->troubles);

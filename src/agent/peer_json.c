@@ -77,12 +77,26 @@ lineage_json(const struct zb_lineage *l)
     return list;
 }
 
+/* Names that are no node here any more are left out: then nobody is told whom a grant was to. */
+static json_t *
+seen_json(const struct zb_peer_names *names, const struct zb_core_seen *seen)
+{
+    json_t *o = zb_must(json_object());
+    zb_json_put(o, "granted_term", zb_json_u64(seen->granted_term));
+    zb_json_put(o, "granted_to", node_json(names, seen->granted_to));
+    zb_json_put(o, "learned_term", zb_json_u64(seen->learned_term));
+    zb_json_put(o, "learned_leader", node_json(names, seen->learned_leader));
+    zb_json_put(o, "suspects", suspects_json(names, seen->suspects));
+    return o;
+}
+
 static void
 report_encode(const struct zb_core_msg *msg, json_t *o)
 {
     zb_json_put(o, "role", zb_json_int(msg->role));
     zb_json_put(o, "running", zb_json_bool(msg->running));
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
+    zb_json_put(o, "written_bytes", zb_json_u64(msg->written_bytes));
     zb_json_put(o, "exists", zb_json_bool(msg->exists));
     zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
     zb_json_put(o, "bases", bases_json(msg));
@@ -114,6 +128,7 @@ zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
     zb_json_put(o, "allow_loss", zb_json_bool(msg->allow_loss));
     zb_json_put(o, "sees_leader", zb_json_bool(msg->sees_leader));
     zb_json_put(o, "lineage", lineage_json(&msg->lineage));
+    zb_json_put(o, "seen", seen_json(names, &msg->seen));
     if (msg->kind == ZB_MSG_REPORT) {
         report_encode(msg, o);
     }
@@ -204,6 +219,26 @@ lineage_read(struct zb_json_reader *r, struct zb_lineage *l)
     }
 }
 
+/* Whom this node does not know cannot be suspected, nor granted to, by name: the grant is then one
+ * to nobody, and is not taken back (core/back.c). */
+static void
+seen_read(const struct zb_peer_names *names, struct zb_json_reader *r, struct zb_core_seen *seen)
+{
+    struct zb_json_reader in = zb_json_read(json_object_get(r->object, "seen"));
+    const char *unknown = NULL;
+    seen->granted_term = zb_json_read_u64(&in, "granted_term");
+    seen->granted_to = node_read(names, &in, "granted_to");
+    seen->learned_term = zb_json_read_u64(&in, "learned_term");
+    seen->learned_leader = node_read(names, &in, "learned_leader");
+    seen->suspects = suspects_read(names, &in, &unknown);
+    if (unknown != NULL) {
+        seen->granted_to = ZB_NODE_NONE;
+    }
+    if (in.bad != NULL) {
+        zb_json_read_fail(r, "seen");
+    }
+}
+
 static void
 bases_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
@@ -225,6 +260,7 @@ report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
     msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
     msg->running = zb_json_read_bool(r, "running");
     msg->modified = zb_json_read_bool(r, "modified");
+    msg->written_bytes = zb_json_read_u64(r, "written_bytes");
     msg->exists = zb_json_read_bool(r, "exists");
     msg->start_ms = (uint32_t)zb_json_read_int(r, "start_ms", 0, UINT32_MAX);
     bases_read(r, msg);
@@ -258,6 +294,7 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
     got.allow_loss = zb_json_read_bool(&r, "allow_loss");
     got.sees_leader = zb_json_read_bool(&r, "sees_leader");
     lineage_read(&r, &got.lineage);
+    seen_read(names, &r, &got.seen);
     if (got.kind == ZB_MSG_REPORT) {
         report_read(&r, &got);
     }

@@ -87,7 +87,9 @@ zb_core_ask_settle(struct step *x)
         zb_core_go(x, ZB_STIM_SUPERSEDED); /* this node granted something higher meanwhile */
         return;
     }
-    if (zb_core_lost(s, &lost) && (!s->failover.allow_loss || lost.granted_term >= s->ask.term)) {
+    if (zb_core_lost(s, &lost) &&
+        (!s->failover.allow_loss ||
+         (lost.granted_term >= s->ask.term && lost.granted_term > s->obs.granted_term))) {
         zb_core_go(x, ZB_STIM_SUPERSEDED); /* ... or did so before, and forgot it */
         return;
     }
@@ -268,6 +270,8 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
     bool planned = ask->released_term == ask->term && ask->released_to == node;
     struct zb_core_seen lost;
     bool forgot = zb_core_lost(s, &lost);
+    uint64_t learned =
+        lost.learned_term > s->obs.learned_term ? lost.learned_term : s->obs.learned_term;
 
     if (!(ask->failover || zb_core_is_voter(s, x->core->opt.self)) || !zb_core_is_voter(s, node)) {
         return ZB_E_REFUSED;
@@ -275,7 +279,8 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
     if (forgot && !ask->allow_loss) { /* what it granted before is not known here again */
         return ZB_E_BUSY;
     }
-    if ((forgot && ask->term <= lost.granted_term) || zb_core_peer_granted(s, node) > ask->term ||
+    if ((forgot && ask->term <= lost.granted_term && lost.granted_term > s->obs.granted_term) ||
+        zb_core_peer_granted(s, node) > ask->term ||
         (zb_core_peer_granted(s, node) == ask->term && s->peers[node].seen.granted_to != node)) {
         return ZB_E_STALE; /* one of the two granted it before, and forgot it */
     }
@@ -299,7 +304,7 @@ may_grant(const struct step *x, uint8_t node, const struct zb_core_msg *ask)
         return ZB_E_STALE;
     }
     if (!planned && !ask->failover &&
-        (s->obs.learned_term > ask->established_term ||
+        (learned > ask->established_term ||
          (s->obs.learned_term != 0 && s->obs.learned_term == ask->established_term &&
           s->obs.learned_leader != node))) {
         return ZB_E_STALE;

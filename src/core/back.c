@@ -82,9 +82,8 @@ bool
 zb_core_peer_is_back(const struct svc *s, uint8_t node)
 {
     const struct peer *p = &s->peers[node];
-    struct zb_core_seen now = of_message(&p->report);
 
-    return p->known && is_less(&now, &p->seen);
+    return p->known && is_less(&p->now, &p->seen);
 }
 
 uint64_t
@@ -104,7 +103,9 @@ zb_core_lost(const struct svc *s, struct zb_core_seen *lost)
             (void)zb_core_seen_add(lost, &s->peers[n].told);
         }
     }
-    return s->obs_known && is_less(&now, lost);
+    /* A leader of before what it granted since is not learned any more (M2), and nobody waits. */
+    return s->obs_known && is_less(&now, lost) &&
+           (now.granted_term < lost->granted_term || now.granted_term <= lost->learned_term);
 }
 
 uint32_t
@@ -120,13 +121,17 @@ void
 zb_core_back_heard(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     struct peer *p = &x->s->peers[node];
-    struct zb_core_seen now = of_message(m);
 
     if (m->kind == ZB_MSG_REPORT || m->kind == ZB_MSG_GRANT_ANSWER) {
-        (void)zb_core_seen_add(&p->seen, &now);
+        p->now = of_message(m);
+        (void)zb_core_seen_add(&p->seen, &p->now);
     }
     if (m->kind == ZB_MSG_REPORT || m->kind == ZB_MSG_GRANT_ANSWER || m->kind == ZB_MSG_GRANT_ASK) {
         (void)zb_core_seen_add(&p->told, &m->seen);
+        if (m->seen.learned_leader != x->core->opt.self &&
+            m->seen.learned_term > x->s->superseded) {
+            x->s->superseded = m->seen.learned_term;
+        }
     }
 }
 
@@ -213,7 +218,7 @@ back_note(struct step *x, uint8_t node)
         "its record went back: it granted term %llu and knew of term %llu, and says "
         "%llu and %llu now. It is told; what it granted before holds",
         (unsigned long long)p->seen.granted_term, (unsigned long long)p->seen.learned_term,
-        (unsigned long long)p->report.granted_term, (unsigned long long)p->report.learned_term);
+        (unsigned long long)p->now.granted_term, (unsigned long long)p->now.learned_term);
     zb_core_note_about(x, node, "C-term-back", text);
 }
 

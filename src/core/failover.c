@@ -123,6 +123,25 @@ copy_known(const struct step *x)
     return false;
 }
 
+/* The longest history that anybody who can be asked knows: this node may have forgotten some. */
+static const struct zb_lineage *
+history_known(const struct step *x)
+{
+    const struct svc *s = x->s;
+    const struct zb_lineage *history = &s->obs.lineage;
+    uint64_t term = s->obs.learned_term;
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && p->known &&
+            p->report.learned_term > term) {
+            history = &p->report.lineage;
+            term = p->report.learned_term;
+        }
+    }
+    return history;
+}
+
 /* Why this node cannot begin, or NULL. */
 static const char *
 preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, const char **rule)
@@ -162,7 +181,7 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
         return "no whole set is here, nor on a member that can be reached";
     }
     *rule = "C-failover-diverged";
-    if (!zb_lineage_has(&s->obs.lineage, s->obs.newest.id)) {
+    if (!zb_lineage_has(history_known(x), s->obs.newest.id)) {
         return "this copy came away from the service's history: choose another member";
     }
     *rule = "C-failover-frozen";

@@ -48,7 +48,8 @@ struct peer {
     struct zb_core_msg ask;
     struct zb_mono ask_at;
     struct zb_mono asked_at;  /* release asked of it */
-    struct zb_core_seen seen; /* its record, the most that was heard of it */
+    struct zb_core_seen now;  /* its record, as it told last, in a report or with a grant */
+    struct zb_core_seen seen; /* ... the most that was heard of it, before this start too */
     struct zb_core_seen told; /* this node's own record, as it remembers it */
     /* what was said of it once, until it changes */
     struct zb_set_id fork_noted;

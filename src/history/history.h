@@ -84,8 +84,8 @@ enum zb_rc zb_history_set_newest(struct zb_history *h, const char *service, stru
 enum zb_rc zb_history_sets_list(struct zb_history *h, const char *service, uint32_t limit,
                                 struct zb_history_set **items, uint32_t *count,
                                 struct zb_err *err) ZB_CHECKED;
-/* A withdrawn service: its sets, terms and positions go, all or none; events and journal stay. The
- * same name may come back with other data. */
+/* A withdrawn service: its sets, terms, positions and records go, all or none; events and journal
+ * stay. The same name may come back with other data. */
 enum zb_rc zb_history_service_forget(struct zb_history *h, const char *service,
                                      struct zb_err *err) ZB_CHECKED;
 /* Deletes every set below id, except those a known term forked from. */
@@ -141,6 +141,27 @@ enum zb_rc zb_history_position_put(struct zb_history *h, const char *service,
 enum zb_rc zb_history_positions_list(struct zb_history *h, const char *service, uint32_t limit,
                                      struct zb_history_position **items, uint32_t *count,
                                      struct zb_err *err) ZB_CHECKED;
+
+/* --- records --- */
+
+/* What another node's record said of its grants (core.h: struct zb_core_seen), by names. */
+struct zb_history_record {
+    char node[ZB_NODE_NAME_SIZE];
+    uint64_t granted_term;
+    char granted_to[ZB_NODE_NAME_SIZE]; /* or "" */
+    uint64_t learned_term;
+    char learned_leader[ZB_NODE_NAME_SIZE];          /* or "" */
+    char suspects[ZB_NODES_MAX * ZB_NODE_NAME_SIZE]; /* with a comma between two */
+};
+
+/* Replaces the record of the same node. */
+enum zb_rc zb_history_record_put(struct zb_history *h, const char *service,
+                                 const struct zb_history_record *record,
+                                 struct zb_err *err) ZB_CHECKED;
+/* Sorted by node. */
+enum zb_rc zb_history_records_list(struct zb_history *h, const char *service, uint32_t limit,
+                                   struct zb_history_record **items, uint32_t *count,
+                                   struct zb_err *err) ZB_CHECKED;
 
 /* --- journal of moves --- */
 

@@ -141,7 +141,7 @@ enum zb_rc
 zb_history_service_forget(struct zb_history *h, const char *service, struct zb_err *err)
 {
     static const int statements[] = {ZB_SQL_FORGET_SETS, ZB_SQL_FORGET_TERMS,
-                                     ZB_SQL_FORGET_POSITIONS};
+                                     ZB_SQL_FORGET_POSITIONS, ZB_SQL_FORGET_RECORDS};
     enum zb_rc rc = zb_history_begin(h, err);
 
     for (size_t i = 0; rc == ZB_OK && i < sizeof(statements) / sizeof(statements[0]); i++) {

@@ -29,6 +29,8 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
     [ZB_SQL_FORGET_TERMS] = "DELETE FROM terms WHERE service = ?",
     [ZB_SQL_FORGET_POSITIONS] = "DELETE FROM positions WHERE service = ?",
 
+    [ZB_SQL_FORGET_RECORDS] = "DELETE FROM records WHERE service = ?",
+
     [ZB_SQL_TERM_PUT] = "INSERT OR REPLACE INTO terms (service, term, leader, fork_term, fork_seq,"
                         " fork_digest, reason, who, started, down_ms, own_ms, lost)"
                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -42,6 +44,11 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
                             " updated) VALUES (?, ?, ?, ?, ?, ?)",
     [ZB_SQL_POSITIONS_LIST] = "SELECT node, term, seq, digest, updated FROM positions"
                               " WHERE service = ? ORDER BY node LIMIT ?",
+
+    [ZB_SQL_RECORD_PUT] = "INSERT OR REPLACE INTO records (service, node, granted_term, granted_to,"
+                          " learned_term, learned_leader, suspects) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    [ZB_SQL_RECORDS_LIST] = "SELECT node, granted_term, granted_to, learned_term, learned_leader,"
+                            " suspects FROM records WHERE service = ? ORDER BY node LIMIT ?",
 
     [ZB_SQL_JOURNAL_APPEND] = "INSERT INTO journal (service, term, step, phase, note, time)"
                               " VALUES (?, ?, ?, ?, ?, ?)",

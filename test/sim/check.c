@@ -61,6 +61,16 @@ was_off(const struct sim *w, uint8_t service, uint8_t node, uint64_t term)
     return w->majority[service].term == term && (!n->on || n->off_ms >= w->majority[service].at_ms);
 }
 
+/* The highest one, also when its record went back since. */
+static uint64_t
+granted_term(const struct sim *w, uint8_t node, uint8_t service)
+{
+    const struct sim_service *s = &w->nodes[node].services[service];
+
+    return s->before.granted_term > s->record.rec.granted_term ? s->before.granted_term
+                                                               : s->record.rec.granted_term;
+}
+
 /* M1, M3, M7: a term is led by one node, recorded before; a majority of voters has granted it or
  * more, and so has every node that one of them suspects. */
 static void
@@ -81,12 +91,12 @@ writable_term(struct sim *w, const struct sim_item *item)
             continue;
         }
         voters++;
-        granted += r->granted_term >= term;
+        granted += granted_term(w, n, item->service) >= term;
         for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
             const char *suspect = r->suspects[i];
             if (suspect[0] != '\0' &&
                 !was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
-                w->nodes[suspect[1] - '1'].services[item->service].record.rec.granted_term < term) {
+                granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) < term) {
                 sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
                          item->node + 1, (unsigned long)term, item->service, suspect);
             }
@@ -146,7 +156,9 @@ writable_exact(struct sim *w, const struct sim_item *item)
     bool released = item->u.op.lineage.count > 0;
 
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        const struct sim_service *s = &w->nodes[n].services[item->service];
+        const struct zb_record *r = &s->record.rec;
+        released = released || s->before.released_term == item->u.op.term;
         /* Its holder may grant more to another candidate, which then waits for the taker (M3). */
         released = released || (r->released_term == item->u.op.term &&
                                 (r->granted_term == item->u.op.term || w->opt.failovers > 0));
@@ -204,6 +216,12 @@ writable_newest(struct sim *w, const struct sim_item *item)
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         struct zb_set_ref at;
         sim_position(w, n, item->service, &at);
+        /* What the last leader granted, and was off before its answer arrived: its own last sets
+         * are the loss that is stated. */
+        if (w->nodes[n].services[item->service].before.established_term == learned &&
+            was_off(w, item->service, n, item->u.op.term)) {
+            continue;
+        }
         if (granted_to(w, n, item) && !w->allow_loss[item->node][item->service] &&
             zb_lineage_has(lineage, at.id) && zb_set_id_cmp(at.id, item->u.op.set.id) > 0) {
             sim_fail(w,
@@ -284,8 +302,11 @@ sim_check_writable(struct sim *w, const struct sim_item *item)
 void
 sim_check_rescue(struct sim *w, uint8_t node, uint8_t service, uint8_t leader, uint64_t term)
 {
-    if (leader != node && (w->nodes[leader].services[service].record.rec.established_term < term ||
-                           w->nodes[node].session[leader] == 0)) {
+    const struct sim_service *led = &w->nodes[leader].services[service];
+
+    if (leader != node &&
+        ((led->record.rec.established_term < term && led->before.established_term < term) ||
+         w->nodes[node].session[leader] == 0)) {
         sim_fail(
             w,
             "M9: n%u sets service %u aside towards n%u, which does not lead term %lu, or cannot "
@@ -496,9 +517,11 @@ majority_note(struct sim *w, uint8_t service, uint64_t term, const char *to)
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct zb_record *r = &w->nodes[n].services[service].record.rec;
+        const struct zb_record *before = &w->nodes[n].services[service].before;
         voters += !w->conf[service].backup[n];
-        granted += !w->conf[service].backup[n] && r->granted_term == term &&
-                   strcmp(r->granted_to, to) == 0;
+        granted += !w->conf[service].backup[n] &&
+                   ((r->granted_term == term && strcmp(r->granted_to, to) == 0) ||
+                    (before->granted_term == term && strcmp(before->granted_to, to) == 0));
     }
     if (2 * granted > voters) {
         w->majority[service].term = term;

@@ -44,7 +44,7 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     if (a->kind == ZB_ACT_RESCUE) {
         sim_check_rescue(w, node, item->service, a->node, a->term);
     }
-    if (a->kind == ZB_ACT_GRANT && a->node != node) {
+    if (a->kind == ZB_ACT_GRANT && a->node != node && a->nonce != 0) {
         sim_check_version(w, node, a->node, item->service);
     }
     sim_tell(w, node, "asks %s service %u term %lu set %lu/%lu n%u", sim_act_word(a->kind),

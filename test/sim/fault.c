@@ -315,6 +315,66 @@ image_undo(struct sim *w)
     }
 }
 
+/* Everybody else heard of all that the node's record says of grants. */
+static bool
+record_is_remembered(const struct sim *w, uint8_t node, uint8_t service)
+{
+    const struct zb_keeper_record *r = &w->nodes[node].services[service].record;
+    struct zb_core_obs obs;
+
+    sim_obs_fill((struct sim *)(uintptr_t)w, node, service, &obs);
+    if (zb_set_id_is_none(obs.newest.id)) { /* nobody but its last leader goes on from no set */
+        return false;
+    }
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        const struct zb_core_seen *seen = &w->nodes[i].services[service].seen[node];
+        if (i != node &&
+            (seen->granted_term < r->rec.granted_term || seen->learned_term < r->rec.learned_term ||
+             (obs.suspects & ~seen->suspects) != 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A host's state directory is put back to an older copy while it is off. The version of the voters'
+ * list is none of what others remember (M11), and stays. */
+static void
+fault_record(struct sim *w)
+{
+    struct zb_keeper_record *r;
+
+    if (w->opt.failovers == 0) { /* the last leader that forgot it leads by order only */
+        return;
+    }
+    if (!w->backup.taken) {
+        w->backup.taken = true;
+        w->backup.node = any_node(w);
+        w->backup.service = (uint8_t)sim_random(w, w->opt.services);
+        w->backup.record = w->nodes[w->backup.node].services[w->backup.service].record;
+        return;
+    }
+    r = &w->nodes[w->backup.node].services[w->backup.service].record;
+    /* Who forgot that it ever led does not know its own new children any more: that wants hands. */
+    if (w->backup.record.rec.granted_term < r->rec.granted_term &&
+        (w->backup.record.rec.established_term != 0) == (r->rec.established_term != 0) &&
+        record_is_remembered(w, w->backup.node, w->backup.service)) {
+        power_cut(w, w->backup.node);
+        sim_tell(w, w->backup.node, "record of service %u is put back", w->backup.service);
+        w->backup.record.granted_version = r->granted_version;
+        w->backup.record.rec.version = r->rec.version;
+        if (r->rec.granted_term >=
+            w->nodes[w->backup.node].services[w->backup.service].before.granted_term) {
+            w->nodes[w->backup.node].services[w->backup.service].before = r->rec;
+        }
+        *r = w->backup.record;
+        w->records_back++;
+        w->backup.taken = false;
+    } else if (sim_chance(w, 100)) {
+        w->backup.taken = false;
+    }
+}
+
 /* A confused engine asks for a term that was granted already, to whomever. */
 static void
 fault_confused(struct sim *w)
@@ -342,9 +402,10 @@ void
 sim_fault(struct sim *w)
 {
     static void (*const faults[])(struct sim *) = {
-        fault_power,    fault_engine,   fault_keeper, fault_cut,    fault_cut,     fault_mend,
-        fault_mend,     fault_pause,    fault_disk,   fault_holder, fault_service, fault_mount_all,
-        fault_confused, fault_follower, fault_image,  fault_repair, fault_repair,
+        fault_power,   fault_engine,    fault_keeper,   fault_cut,      fault_cut,
+        fault_mend,    fault_mend,      fault_pause,    fault_disk,     fault_holder,
+        fault_service, fault_mount_all, fault_confused, fault_follower, fault_image,
+        fault_repair,  fault_repair,    fault_record,   fault_record,   fault_record,
     };
 
     if (w->healing) {

@@ -244,7 +244,8 @@ bool
 sim_service_settle(struct sim *w, uint8_t node, uint8_t service)
 {
     struct sim_service *s = &w->nodes[node].services[service];
-    bool led = s->datasets[0].exists && s->record.rec.established_term != 0;
+    bool led = s->datasets[0].exists &&
+               (s->record.rec.established_term != 0 || s->before.established_term != 0);
 
     if (s->settled) {
         return true;

@@ -124,5 +124,14 @@ sim_message_arrive(struct sim *w, const struct sim_item *item)
              item->peer + 1, (int)ev.u.msg.kind, (unsigned long)ev.u.msg.term, (int)ev.u.msg.rc,
              (unsigned long)ev.u.msg.set.id.term, (unsigned long)ev.u.msg.set.id.seq,
              (unsigned long)ev.u.msg.granted_term);
+    if (ev.u.msg.kind == ZB_MSG_REPORT || ev.u.msg.kind == ZB_MSG_GRANT_ANSWER) {
+        const struct zb_core_seen told = {.granted_term = ev.u.msg.granted_term,
+                                          .granted_to = ev.u.msg.granted_to,
+                                          .learned_term = ev.u.msg.learned_term,
+                                          .learned_leader = ev.u.msg.learned_leader,
+                                          .suspects = ev.u.msg.suspects};
+        (void)zb_core_seen_add(&w->nodes[item->node].services[item->service].seen[item->peer],
+                               &told);
+    }
     sim_step(w, item->node, &ev);
 }

@@ -30,6 +30,18 @@ sim_engine_kill(struct sim *w, uint8_t node)
     sim_links_check(w, node);
 }
 
+/* What the history has of the others' records. The exhaustive search does without: there, no record
+ * goes back. */
+static void
+seen_load(struct sim *w, uint8_t node, uint8_t service)
+{
+    for (uint8_t i = 0; i < w->opt.nodes && !w->manual; i++) {
+        struct zb_event ev = {.kind = ZB_EV_PEER_SEEN, .service = service, .node = i};
+        ev.u.seen = w->nodes[node].services[service].seen[i];
+        sim_step(w, node, &ev);
+    }
+}
+
 void
 sim_engine_start(struct sim *w, uint8_t node)
 {
@@ -52,6 +64,7 @@ sim_engine_start(struct sim *w, uint8_t node)
         ev.u.conf = w->conf[i];
         ev.u.conf.version = n->services[i].conf_version;
         sim_step(w, node, &ev);
+        seen_load(w, node, i);
         if (n->services[i].conf_version != w->conf[i].version) {
             struct sim_item *item = sim_item_add(w, SIM_CONF, node, 500);
             item->service = i;

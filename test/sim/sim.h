@@ -90,6 +90,9 @@ struct sim_service {
         uint8_t uuids[SIM_DATASETS];
         uint64_t guids[SIM_DATASETS];
     } fork;
+    /* survives a crash: what the engine remembers of the others' records */
+    struct zb_core_seen seen[SIM_NODES];
+    struct zb_record before; /* what the record said when it was put back; or nothing */
 };
 
 struct sim_node {
@@ -259,6 +262,7 @@ struct sim {
     uint32_t moves_done;
     uint32_t failovers; /* ordered */
     uint32_t failovers_done;
+    uint32_t records_back;
     uint32_t lost_count;
     uint32_t rescued_count;
     uint64_t next_guid;
@@ -294,6 +298,12 @@ struct sim {
     bool failed;
     char failure[512];
     struct sim_node nodes[SIM_NODES];
+    struct {
+        bool taken;
+        uint8_t node;
+        uint8_t service;
+        struct zb_keeper_record record;
+    } backup;               /* of a state directory */
     struct sim_image image; /* of a disk, taken when it was put back to an older state */
     struct sim_item items[SIM_ITEMS];
     uint16_t heap[SIM_ITEMS];

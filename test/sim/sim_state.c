@@ -226,7 +226,7 @@ put_peer(struct sim_hash *h, const struct peer *p, int64_t now_ms)
     if (p->known) {
         put_msg(h, &p->report);
     }
-    if (p->seen.granted_term > p->report.granted_term) { /* messages came in another order */
+    if (p->seen.granted_term > p->now.granted_term) { /* messages came in another order */
         put(h, pack(p->seen.granted_term, p->seen.learned_term, p->seen.suspects));
     }
     if (p->ship_id != 0) {

@@ -42,6 +42,7 @@ observe(const struct world_node *n)
     o.newest = n->disk.child_gone ? (struct zb_set_ref){0} : n->disk.newest;
     o.written_bytes = n->disk.content - n->disk.newest_content;
     o.beyond = !n->mounted_rw && o.written_bytes != 0;
+    o.modified = n->disk.written_to && o.beyond;
     return o;
 }
 
@@ -78,6 +79,10 @@ op_promote(struct world_node *n, uint8_t self, const struct zb_action *a)
             return ZB_E_MISMATCH;
         }
     }
+    if (a->lineage.count > 0) {
+        r->lineage = a->lineage;
+    }
+    zb_lineage_add(&r->lineage, a->term, a->set.id);
     r->established_term = a->term;
     r->learned_term = a->term;
     r->learned_leader = self;
@@ -112,6 +117,7 @@ op_learn(struct world_node *n, const struct zb_action *a)
     }
     r->learned_term = a->term;
     r->learned_leader = a->node;
+    r->lineage = a->lineage;
     r->suspects = 1u << a->node;
     return ZB_OK;
 }
@@ -261,6 +267,12 @@ start_action(struct world *w, unsigned node, const struct zb_action *a)
         w->replies[w->replies_count].rule = a->rule;
         w->replies[w->replies_count].action = *a;
         snprintf(w->replies[w->replies_count++].text, 256, "%s", a->text);
+    } else if (a->kind == ZB_ACT_NOTE && w->notes_count < WORLD_NOTES) {
+        struct world_note *note = &w->notes[w->notes_count++];
+        note->by = node;
+        note->about = a->node;
+        note->rule = a->rule;
+        snprintf(note->text, sizeof(note->text), "%s", a->text);
     } else if (a->kind == ZB_ACT_TERM) {
         w->term = *a;
     } else if (a->kind == ZB_ACT_STEP) {
@@ -525,6 +537,27 @@ world_position(struct world *w, unsigned node, unsigned peer, const struct zb_se
 
     ev.u.set = *set;
     step(w, node, &ev);
+}
+
+void
+world_seen(struct world *w, unsigned node, unsigned peer, const struct zb_core_seen *seen)
+{
+    struct zb_event ev = {.kind = ZB_EV_PEER_SEEN, .node = (uint8_t)peer};
+
+    ev.u.seen = *seen;
+    step(w, node, &ev);
+}
+
+unsigned
+world_noted(const struct world *w, unsigned node, unsigned about, const char *rule)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < w->notes_count; i++) {
+        const struct world_note *n = &w->notes[i];
+        count += n->by == node && n->about == about && strcmp(n->rule, rule) == 0;
+    }
+    return count;
 }
 
 enum zb_role

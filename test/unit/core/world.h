@@ -11,10 +11,12 @@
 #define WORLD_NODES 5
 #define WORLD_QUEUE 4096
 #define WORLD_REPLIES 16
+#define WORLD_NOTES 512
 
 struct world_disk { /* survives a crash */
     bool exists;
     struct zb_set_ref newest;
+    bool written_to;         /* ... at rest, when content is beyond newest_content */
     bool child_gone;         /* ... was here whole, but for a child that was destroyed since */
     uint64_t content;        /* counter of writes in the live tree */
     uint64_t newest_content; /* ... in the newest set */
@@ -68,8 +70,15 @@ struct world {
     unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
     struct zb_action pruned; /* the last PRUNE of node 0 */
-    struct zb_action term;   /* the last TERM told for the history */
-    unsigned rescues;        /* RESCUEs asked for, done or failed */
+    struct world_note {      /* told to people, the oldest first */
+        unsigned by;
+        uint8_t about;
+        const char *rule;
+        char text[256];
+    } notes[WORLD_NOTES];
+    unsigned notes_count;
+    struct zb_action term; /* the last TERM told for the history */
+    unsigned rescues;      /* RESCUEs asked for, done or failed */
 };
 
 void world_init(struct world *w, unsigned nodes);
@@ -90,6 +99,10 @@ void world_declare(struct world *w, unsigned node, const struct zb_core_conf *co
 void world_fence_wait(struct world *w, unsigned node, uint64_t term, int64_t wait_ms, uint64_t id);
 /* node hears from leader, of term, that its copy came away. */
 void world_diverged(struct world *w, unsigned node, unsigned leader, uint64_t term);
+/* node remembers that of peer's record. */
+void world_seen(struct world *w, unsigned node, unsigned peer, const struct zb_core_seen *seen);
+/* How often node told that rule of the node `about`. */
+unsigned world_noted(const struct world *w, unsigned node, unsigned about, const char *rule);
 /* node hears that peer stands on set. */
 void world_position(struct world *w, unsigned node, unsigned peer, const struct zb_set_ref *set);
 void world_run(struct world *w, int64_t ms);
