@@ -88,7 +88,7 @@ chain_continue(const struct zb_inventory_dataset *own, const struct zb_inventory
 {
     uint32_t newer = 0;
     int64_t from = newest_common(own, peer, &newer);
-    if (zb_inventory_snap_find(peer, own->guids[to]) >= 0) {
+    if (newer == 0 && zb_inventory_snap_find(peer, own->guids[to]) >= 0) {
         return ZB_OK;
     }
     if (from < 0 && peer->snaps_count == 0 && peer->token[0] != '\0') {

@@ -75,10 +75,10 @@ class Node:
     def setup_options(self):
         return ["--node", self.name, "--root", self.root, "--listen", self.address]
 
-    def start(self):
+    def start(self, **env):
         with open(self.dir / "log", "ab") as log:
             self.process = subprocess.Popen([self.fake_keeper, self.programs / "zbatond", self.conf],
-                                            stdout=log, stderr=log)
+                                            stdout=log, stderr=log, env={**os.environ, **env})
         wait_for(f"{self.name} answers", self.answers)
 
     def answers(self):
@@ -425,6 +425,22 @@ def check_rescues(a):
     assert "hint: zbaton config show" in a.zbaton("rejoin", "nothere", code=1)
 
 
+def check_pool(a, b):
+    """A node that comes back with another pool: told on both, shown, and once."""
+    b.stop()
+    b.start(FAKE_KEEPER_POOL="2")
+    for node in (a, b):
+        wait_for(f"{node.name} tells of the pool", lambda: "A-pool-changed" in node.zbaton("events"))
+        assert "vm2: its pool is another one than before (guid 2, was 1)" in node.zbaton("events")
+    out = a.zbaton("status", "web")
+    assert "its pool is another one than before: a full copy is needed" in out, out
+    assert "warning: web: the pool of vm2 is another one than before (A-pool-changed)" in out, out
+    b.stop()
+    b.start(FAKE_KEEPER_POOL="2")
+    wait_for("vm2 is back", lambda: a.nodes_up() == 2)
+    assert a.zbaton("events").count("A-pool-changed") == 1
+
+
 def check_no_quorum(a, b, base):
     path = base / "services.conf"
     path.write_text(services(["vm1", "vm2"], "vm1").replace("30s", "10s"))
@@ -510,6 +526,7 @@ def run(base, programs, fake_keeper):
         check_explain(a, b)
         check_freeze(a, b, base)
         check_freeze_of_few(a, b)
+        check_pool(a, b)
         check_unhealthy(a, b)
         check_no_quorum(a, b, base)
         check_join(a, c)

@@ -4,6 +4,8 @@
  * everything that is between engines: joining, the configuration, commands.
  *
  *   fake_keeper ZBATOND CONF
+ *
+ * With FAKE_KEEPER_POOL in the environment its pool is another one.
  */
 #include <signal.h>
 #include <sys/prctl.h>
@@ -28,7 +30,7 @@ answer_fill(const struct zb_conf_node *conf, const struct zb_kreq *req, struct z
         zb_strcopy(rep->root, sizeof rep->root, conf->root);
         zb_strcopy(rep->boot_id, sizeof rep->boot_id, boot_id);
         rep->nonce = zb_random_u64();
-        rep->pool_guid = 1;
+        rep->pool_guid = getenv("FAKE_KEEPER_POOL") != NULL ? 2 : 1;
         break;
     case ZB_KOP_DEFINE:
     case ZB_KOP_OBSERVE:

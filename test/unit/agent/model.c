@@ -130,7 +130,7 @@ observe(struct model *m, struct zb_krep *rep)
     rep->running = m->running;
     rep->mounted_here = m->mounted;
     rep->sealed = m->sealed;
-    rep->pool_guid = 77;
+    rep->pool_guid = m->pool_guid;
     rep->datasets_count = m->datasets_count;
     rep->datasets = calloc(MODEL_DATASETS, sizeof(*rep->datasets));
     for (uint32_t i = 0; i < m->datasets_count; i++) {
@@ -142,7 +142,7 @@ observe(struct model *m, struct zb_krep *rep)
         zb_strcopy(to->token, sizeof(to->token), d->token);
         to->mount = m->mounted ? ZB_MOUNT_RW : ZB_MOUNT_NONE;
         to->marked = d->uuid[0] != '\0';
-        to->written_bytes = m->mounted && m->written ? 512 : 0;
+        to->written_bytes = !m->mounted ? m->changed_bytes : m->written ? 512 : 0;
         if (d->snaps_count > 0) {
             zb_strcopy(to->newest, sizeof(to->newest), d->snaps[d->snaps_count - 1].name);
             to->newest_guid = newest_of(d);
@@ -614,6 +614,7 @@ model_init(struct model *m, uv_loop_t *loop, const char *node, int fd)
     zb_strcopy(m->node, sizeof(m->node), node);
     m->fd = fd;
     m->payload_bytes = 3000;
+    m->pool_guid = 77;
     m->poll.data = m;
     assert_int_equal(uv_poll_init(loop, &m->poll, fd), 0);
     assert_int_equal(uv_poll_start(&m->poll, UV_READABLE, on_request), 0);

@@ -38,7 +38,9 @@ struct model {
     bool mounted;
     bool sealed;
     bool running;
-    bool written; /* since the newest set */
+    bool written;           /* since the newest set */
+    uint64_t changed_bytes; /* written at rest, by others */
+    uint64_t pool_guid;
     struct zb_record record;
     uint32_t datasets_count;
     struct model_dataset datasets[MODEL_DATASETS];

@@ -33,6 +33,13 @@ report(void)
                             .start_ms = UINT32_MAX,
                             .bases_count = 2,
                             .bases = {{.term = 12, .seq = 0}, {.term = 3, .seq = UINT64_MAX}},
+                            .modified = true,
+                            .written_bytes = UINT64_C(1) << 40,
+                            .seen = {.granted_term = 13,
+                                     .granted_to = 2,
+                                     .learned_term = 12,
+                                     .learned_leader = 1,
+                                     .suspects = 6},
                             .floor = {.term = 2, .seq = 9},
                             .floor_way = {.term = 3, .seq = 1}};
     for (int i = 0; i < ZB_DIGEST_SIZE; i++) {
@@ -74,6 +81,12 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->role, b->role);
     assert_true(a->running == b->running && a->modified == b->modified && a->exists == b->exists);
     assert_int_equal(a->start_ms, b->start_ms);
+    assert_true(a->written_bytes == b->written_bytes);
+    assert_true(a->seen.granted_term == b->seen.granted_term &&
+                a->seen.learned_term == b->seen.learned_term);
+    assert_int_equal(a->seen.granted_to, b->seen.granted_to);
+    assert_int_equal(a->seen.learned_leader, b->seen.learned_leader);
+    assert_int_equal(a->seen.suspects, b->seen.suspects);
     assert_int_equal(zb_set_id_cmp(a->floor, b->floor), 0);
     assert_int_equal(zb_set_id_cmp(a->floor_way, b->floor_way), 0);
     assert_int_equal(a->bases_count, b->bases_count);
@@ -92,17 +105,19 @@ every_kind_comes_back(void **state)
         struct zb_err err;
         char service[ZB_SERVICE_NAME_SIZE];
         if (kind != ZB_MSG_REPORT) {
-            m = (struct zb_core_msg){.kind = (enum zb_msg_kind)kind,
-                                     .term = 3,
-                                     .nonce = 4,
-                                     .rc = ZB_E_STALE,
-                                     .suspects = 2,
-                                     .failover = kind == ZB_MSG_GRANT_ASK,
-                                     .allow_loss = kind == ZB_MSG_GRANT_ASK,
-                                     .sees_leader = kind == ZB_MSG_GRANT_ANSWER,
-                                     .granted_to = ZB_NODE_NONE,
-                                     .learned_leader = ZB_NODE_NONE,
-                                     .released_to = ZB_NODE_NONE};
+            m = (struct zb_core_msg){
+                .kind = (enum zb_msg_kind)kind,
+                .term = 3,
+                .nonce = 4,
+                .rc = ZB_E_STALE,
+                .suspects = 2,
+                .failover = kind == ZB_MSG_GRANT_ASK,
+                .allow_loss = kind == ZB_MSG_GRANT_ASK,
+                .sees_leader = kind == ZB_MSG_GRANT_ANSWER,
+                .granted_to = ZB_NODE_NONE,
+                .learned_leader = ZB_NODE_NONE,
+                .released_to = ZB_NODE_NONE,
+                .seen = {.granted_to = ZB_NODE_NONE, .learned_leader = ZB_NODE_NONE}};
         }
         json_t *json = sent(&m);
         assert_int_equal(zb_peer_core_decode(&names, json, service, &got, &err), ZB_OK);

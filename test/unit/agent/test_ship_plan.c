@@ -213,6 +213,18 @@ ahead_of_a_set_that_it_has_not_is_divergence(void **state)
 }
 
 static void
+beyond_a_set_that_it_holds_is_divergence(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    dataset_add(&w.own, 1, "", G(11, 12));
+    dataset_add(&w.peer, 1, "", G(11, 12, 99)); /* somebody's */
+    manifest_add(&w.m, 1, "", 12);
+    assert_int_equal(plan(&w), ZB_E_DIVERGED);
+    world_close(&w);
+}
+
+static void
 old_ones_that_only_the_follower_keeps_do_not_matter(void **state)
 {
     (void)state;
@@ -458,6 +470,7 @@ main(void)
         cmocka_unit_test(an_interrupted_first_stream_goes_on),
         cmocka_unit_test(newer_snapshots_beside_the_line_are_divergence),
         cmocka_unit_test(ahead_of_a_set_that_it_has_not_is_divergence),
+        cmocka_unit_test(beyond_a_set_that_it_holds_is_divergence),
         cmocka_unit_test(old_ones_that_only_the_follower_keeps_do_not_matter),
         cmocka_unit_test(snapshot_of_the_set_is_gone_here),
         cmocka_unit_test(children_are_made_after_their_parents),
