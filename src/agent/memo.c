@@ -3,7 +3,15 @@
 #include "agent/internal.h"
 #include "agent/must.h"
 
-enum kind { KIND_SET = 1, KIND_TERM, KIND_STEP, KIND_POSITION, KIND_RECORD, KIND_EVENT, KIND_PRUNE };
+enum kind {
+    KIND_SET = 1,
+    KIND_TERM,
+    KIND_STEP,
+    KIND_POSITION,
+    KIND_RECORD,
+    KIND_EVENT,
+    KIND_PRUNE
+};
 
 struct entry {
     enum kind kind;
