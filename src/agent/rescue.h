@@ -1,7 +1,7 @@
 /*
- * Rescues of this node: what the keeper has set aside (RESCUE of wire/kmsg.h), as it lists them. The
- * keeper is asked once a minute, and when one was made or dropped; the others are told when that
- * changed something, and whoever comes up.
+ * Rescues of this node: what the keeper has set aside (RESCUE of wire/kmsg.h), as it lists them.
+ * The keeper is asked once a minute, and when one was made or dropped; the others are told when
+ * that changed something, and whoever comes up.
  */
 #ifndef ZB_AGENT_RESCUE_H
 #define ZB_AGENT_RESCUE_H
