@@ -9,7 +9,7 @@
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
-#include "agent/loss.h"
+#include "agent/loss_json.h"
 #include "agent/must.h"
 #include "agent/position.h"
 #include "agent/request.h"

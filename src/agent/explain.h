@@ -6,6 +6,9 @@
 #ifndef ZB_AGENT_EXPLAIN_H
 #define ZB_AGENT_EXPLAIN_H
 
+#include <jansson.h>
+
+#include "agent/agent.h"
 #include "agent/loss.h"
 
 /* A dry run's answer. */

@@ -1,9 +1,9 @@
 #include "agent/loss.h"
 
 #include <inttypes.h>
-
-#include "agent/json.h"
-#include "agent/must.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 void
 zb_loss_close(struct zb_loss *loss)
@@ -21,6 +21,72 @@ zb_loss_member_find(const struct zb_loss *loss, const char *node)
         }
     }
     return ZB_LOSS_NONE;
+}
+
+/* --- what the core knows --- */
+
+/* The highest term that is known, its lineage and its leader. */
+static void
+term_look(struct zb_loss *loss, uint64_t term, uint8_t leader, const struct zb_lineage *lineage)
+{
+    if (term > loss->term || loss->lineage == NULL) {
+        loss->term = term;
+        loss->lineage = lineage;
+        loss->leader = leader;
+    }
+}
+
+void
+zb_loss_terms_look(struct zb_loss *loss, const struct zb_core_view *view)
+{
+    term_look(loss, view->obs.learned_term, view->obs.learned_leader, &view->obs.lineage);
+    loss->suspects = view->obs.suspects;
+    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct zb_core_peer_view *p = &view->peers[n];
+        if (p->known) {
+            term_look(loss, p->report.learned_term, p->report.learned_leader, &p->report.lineage);
+            loss->suspects |= p->report.suspects;
+        }
+    }
+    if (loss->lineage->count > 0) {
+        loss->fork = loss->lineage->lines[loss->lineage->count - 1].fork;
+    }
+}
+
+/* What it told in an earlier term, or while it changed its role, says nothing of now. */
+static bool
+rests(const struct zb_loss *loss, enum zb_role role, uint64_t learned_term)
+{
+    return (role == ZB_ROLE_FOLLOWER || role == ZB_ROLE_RELEASED) && learned_term >= loss->term;
+}
+
+bool
+zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view, uint8_t self,
+                    uint8_t node, struct zb_loss_member *m)
+{
+    m->time_s = m->written_bytes = -1;
+    if (node >= ZB_NODES_MAX) {
+        return false;
+    }
+    m->writer = node == loss->leader || (loss->suspects & (UINT32_C(1) << node)) != 0;
+    if (node == self) {
+        m->reachable = true;
+        m->leads = view->obs.mounted_rw;
+        m->rests = !m->leads && rests(loss, view->role, view->obs.learned_term);
+        m->modified = view->obs.modified;
+        m->set = view->obs.newest;
+        m->written_bytes = (int64_t)view->obs.written_bytes;
+        return true;
+    }
+    if (view->peers[node].known) {
+        const struct zb_core_peer_view *p = &view->peers[node];
+        m->reachable = p->up;
+        m->leads = p->up && p->report.established_term != 0;
+        m->rests = p->up && rests(loss, p->report.role, p->report.learned_term);
+        m->modified = p->report.modified;
+        m->set = p->report.set;
+    }
+    return view->peers[node].known;
 }
 
 static bool
@@ -140,7 +206,7 @@ static bool
 may_lose(const struct zb_loss *loss, const struct zb_loss_member *m, struct zb_set_id set)
 {
     return m->writer && strcmp(m->node, loss->members[loss->to].node) != 0 &&
-           (!m->reachable || m->leads || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
+           (!m->rests || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
 }
 
 /* "vm1", "vm1 and vm3", "vm1, vm3 and vm4"; false when there is none. */
@@ -190,80 +256,19 @@ zb_loss_text(const struct zb_loss *loss, struct zb_set_id set, int64_t time_s, c
              size_t size)
 {
     char writers[160], time[64];
+    bool any = writers_text(loss, set, writers, sizeof writers);
 
     time_text(loss, time_s, time, sizeof time);
-    if (!writers_text(loss, set, writers, sizeof writers)) {
+    if (zb_set_id_cmp(set, loss->fork) < 0) { /* of earlier terms, whose leaders are not known */
+        append(writers, sizeof writers, any ? " and who led before" : "who led before");
+    } else if (!any) {
         (void)snprintf(buf, size, "nothing");
-    } else if (zb_set_id_is_none(set)) {
+        return;
+    }
+    if (zb_set_id_is_none(set)) {
         (void)snprintf(buf, size, "everything that %s wrote", writers);
     } else {
         (void)snprintf(buf, size, "what %s wrote after set %" PRIu64 "/%" PRIu64 "%s", writers,
                        set.term, set.seq, time);
     }
-}
-
-/* --- JSON --- */
-
-static json_t *
-int_or_null(int64_t value)
-{
-    return value < 0 ? json_null() : zb_json_int(value);
-}
-
-static json_t *
-set_json(struct zb_set_id id, int64_t time_s)
-{
-    char text[24];
-
-    if (zb_set_id_is_none(id)) {
-        return json_null();
-    }
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
-    zb_wall_format((struct zb_wall){time_s}, text);
-    zb_json_put(set, "time", time_s < 0 ? json_null() : zb_json_text(text));
-    return set;
-}
-
-static json_t *
-member_json(const struct zb_loss *loss, const struct zb_loss_member *m)
-{
-    json_t *o = zb_must(json_object());
-    int64_t age_s = loss->now_s > m->time_s ? loss->now_s - m->time_s : 0;
-
-    zb_json_put(o, "node", zb_json_text(m->node));
-    zb_json_put(o, "votes", zb_json_bool(!m->backup));
-    zb_json_put(o, "reachable", zb_json_bool(m->reachable));
-    zb_json_put(o, "leads", zb_json_bool(m->leads));
-    zb_json_put(o, "may_have_written", zb_json_bool(m->writer));
-    zb_json_put(o, "may_be_ahead", zb_json_bool(m->may_be_ahead));
-    zb_json_put(o, "diverged", zb_json_bool(m->diverged || m->modified));
-    zb_json_put(o, "newest_set", set_json(m->set.id, m->time_s));
-    zb_json_put(o, "age_s", m->time_s < 0 ? json_null() : zb_json_int(age_s));
-    zb_json_put(o, "behind_sets", int_or_null(m->behind_sets));
-    zb_json_put(o, "written_bytes", int_or_null(m->written_bytes));
-    return o;
-}
-
-json_t *
-zb_loss_json(const struct zb_loss *loss)
-{
-    json_t *o = zb_must(json_object());
-    json_t *members = zb_json_array_new();
-
-    for (uint32_t i = 0; i < loss->members_count; i++) {
-        zb_json_append(members, member_json(loss, &loss->members[i]));
-    }
-    zb_json_put(o, "service", zb_json_text(loss->service));
-    zb_json_put(o, "to", zb_json_text(loss->members[loss->to].node));
-    zb_json_put(o, "chosen", zb_json_bool(loss->chosen));
-    zb_json_put(o, "term", zb_json_int((int64_t)loss->term));
-    zb_json_put(o, "members", members);
-    zb_json_put(o, "from_set", set_json(loss->base.id, loss->base_time_s));
-    zb_json_put(o, "forward_from",
-                loss->forward == ZB_LOSS_NONE ? json_null()
-                                              : zb_json_text(loss->members[loss->forward].node));
-    zb_json_put(o, "lost", zb_json_text(loss->lost));
-    return o;
 }

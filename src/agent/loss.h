@@ -6,17 +6,19 @@
 #ifndef ZB_AGENT_LOSS_H
 #define ZB_AGENT_LOSS_H
 
-#include <jansson.h>
-
-#include "agent/agent.h"
+#include "core/core.h"
+#include "history/history.h"
 
 #define ZB_LOSS_NONE 0xffffffffu
+
+struct zb_agent;
 
 struct zb_loss_member {
     char node[ZB_NODE_NAME_SIZE];
     bool backup;
     bool reachable;
     bool leads;    /* reachable, and writable now */
+    bool rests;    /* reachable, and at rest in the term that is known: it holds set, no more */
     bool writer;   /* may have written: the last leader and whoever was granted a term since */
     bool modified; /* its copy was changed by itself */
     struct zb_set_ref set; /* newest known */
@@ -32,6 +34,9 @@ struct zb_loss {
     char service[ZB_SERVICE_NAME_SIZE];
     uint64_t term;                    /* highest that is known */
     const struct zb_lineage *lineage; /* of it; borrowed */
+    uint8_t leader;                   /* of it */
+    struct zb_set_id fork;            /* what it went on from */
+    uint32_t suspects;                /* node bits, of every member that told */
     int64_t now_s;
     uint32_t members_count;
     struct zb_loss_member members[ZB_MEMBERS_MAX]; /* as declared */
@@ -54,6 +59,12 @@ uint32_t zb_loss_member_find(const struct zb_loss *loss, const char *node);
 
 /* --- pure --- */
 
+/* Fills term, lineage, leader and suspects. */
+void zb_loss_terms_look(struct zb_loss *loss, const struct zb_core_view *view);
+/* Fills what the core on `self` knows of a member that is node (ZB_NODE_NONE: none); false: not
+ * what it holds. */
+bool zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view, uint8_t self,
+                         uint8_t node, struct zb_loss_member *m);
 /* The voting member that holds the newest set of the history, among those that are reachable, do
  * not lead and have not changed by themselves; the first of equals. ZB_LOSS_NONE: none holds any.
  */
@@ -63,7 +74,4 @@ void zb_loss_find(struct zb_loss *loss);
 /* As `lost`, for a service that goes on from set (of time_s, -1 not known). */
 void zb_loss_text(const struct zb_loss *loss, struct zb_set_id set, int64_t time_s, char *buf,
                   size_t size);
-/* doc/control-protocol.md, failover: statement. */
-json_t *zb_loss_json(const struct zb_loss *loss);
-
 #endif

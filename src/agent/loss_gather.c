@@ -11,36 +11,7 @@ struct gather {
     uint16_t service;
     const struct zb_core_view *view;
     struct zb_loss *loss;
-    uint32_t suspects; /* node bits, of every member that told */
-    uint8_t leader;    /* of the highest term */
 };
-
-/* The highest term that is known, its lineage and its leader. */
-static void
-term_look(struct gather *g, uint64_t term, uint8_t leader, const struct zb_lineage *lineage)
-{
-    if (term > g->loss->term || g->loss->lineage == NULL) {
-        g->loss->term = term;
-        g->loss->lineage = lineage;
-        g->leader = leader;
-    }
-}
-
-static void
-terms_look(struct gather *g)
-{
-    const struct zb_core_view *view = g->view;
-
-    term_look(g, view->obs.learned_term, view->obs.learned_leader, &view->obs.lineage);
-    g->suspects = view->obs.suspects;
-    for (uint32_t n = 0; n < g->a->nodes_count; n++) {
-        const struct zb_core_peer_view *p = &view->peers[n];
-        if (n != g->a->self && p->known) {
-            term_look(g, p->report.learned_term, p->report.learned_leader, &p->report.lineage);
-            g->suspects |= p->report.suspects;
-        }
-    }
-}
 
 /* What a member had when it was last heard of, before this start too. */
 static void
@@ -69,25 +40,11 @@ member_look(struct gather *g, const char *name, bool backup)
     struct zb_loss_member *m = &g->loss->members[g->loss->members_count++];
     uint8_t node = zb_agent_node_find(g->a, name);
 
-    *m = (struct zb_loss_member){.backup = backup, .time_s = -1, .written_bytes = -1};
+    *m = (struct zb_loss_member){.backup = backup};
     zb_strcopy(m->node, sizeof m->node, name);
-    if (node == g->a->self) {
-        m->reachable = true;
-        m->leads = g->view->obs.mounted_rw;
-        m->modified = g->view->obs.modified;
-        m->set = g->view->obs.newest;
-        m->written_bytes = (int64_t)g->view->obs.written_bytes;
-    } else if (node != ZB_NODE_NONE && g->view->peers[node].known) {
-        const struct zb_core_peer_view *p = &g->view->peers[node];
-        m->reachable = p->up;
-        m->leads = p->up && p->report.established_term != 0;
-        m->modified = p->report.modified;
-        m->set = p->report.set;
-    } else {
+    if (!zb_loss_member_look(g->loss, g->view, g->a->self, node, m)) {
         position_remembered(g, m);
     }
-    m->writer =
-        node != ZB_NODE_NONE && (node == g->leader || (g->suspects & (UINT32_C(1) << node)) != 0);
     if (!zb_set_id_is_none(m->set.id)) {
         const struct zb_manifest *manifest = zb_position_manifest(g->a, g->service, m->set.id);
         m->time_s = manifest != NULL ? manifest->time.s : -1;
@@ -104,7 +61,7 @@ zb_loss_gather(struct zb_agent *a, uint16_t service, const struct zb_core_view *
 
     *loss = (struct zb_loss){.now_s = zb_wall_now().s, .to = ZB_LOSS_NONE};
     zb_strcopy(loss->service, sizeof loss->service, conf->name);
-    terms_look(&g);
+    zb_loss_terms_look(loss, view);
     for (uint32_t i = 0; i < conf->members.count; i++) {
         member_look(&g, conf->members.items[i], false);
     }

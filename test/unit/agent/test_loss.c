@@ -13,6 +13,7 @@ member(struct zb_loss *loss, const char *node, bool reachable, struct zb_set_id 
 {
     struct zb_loss_member *m = &loss->members[loss->members_count++];
     *m = (struct zb_loss_member){.reachable = reachable,
+                                 .rests = reachable,
                                  .writer = strcmp(node, "vm1") == 0,
                                  .set = {.id = id},
                                  .time_s = NOW - 37,
@@ -123,7 +124,7 @@ several_may_have_written(void **state)
     zb_loss_find(&loss);
     /* vm3 is seen at rest with what vm2 has too. */
     assert_non_null(strstr(loss.lost, "what vm1 and vm4 wrote after"));
-    loss.members[2].leads = true;
+    loss.members[2].rests = false;
     zb_loss_find(&loss);
     assert_non_null(strstr(loss.lost, "what vm1, vm3 and vm4 wrote after"));
 }
@@ -133,7 +134,7 @@ nothing_is_lost_of_who_is_seen_at_rest(void **state)
 {
     (void)state;
     struct zb_loss loss = lost_leader(5, 5, 5);
-    loss.members[0].reachable = true;
+    loss.members[0].reachable = loss.members[0].rests = true;
     zb_loss_find(&loss);
     assert_string_equal(loss.lost, "nothing");
     loss.members[0].modified = true;
@@ -142,6 +143,25 @@ nothing_is_lost_of_who_is_seen_at_rest(void **state)
     loss.to = 0; /* it takes the lead again: its own writes stay */
     zb_loss_find(&loss);
     assert_string_equal(loss.lost, "nothing");
+}
+
+static void
+sets_of_earlier_leaders_are_lost_too(void **state)
+{
+    (void)state;
+    struct zb_loss loss = lost_leader(5, 5, 5);
+    loss.fork = (struct zb_set_id){11, 345};
+    loss.members[1].set.id = loss.members[2].set.id = loss.fork;
+    zb_loss_find(&loss);
+    assert_non_null(strstr(loss.lost, "what vm1 wrote after set 11/345"));
+    loss.members[1].set.id.seq = loss.members[2].set.id.seq = 344;
+    zb_loss_find(&loss);
+    assert_non_null(strstr(loss.lost, "what vm1 and who led before wrote after set 11/344"));
+    loss.members[0].rests = true; /* it has not got what others wrote before it led */
+    loss.members[0].set.id.seq = 0;
+    loss.members[0].set.id.term = 0;
+    zb_loss_find(&loss);
+    assert_non_null(strstr(loss.lost, "what who led before wrote after set 11/344"));
 }
 
 static void
@@ -155,6 +175,43 @@ without_any_set_it_is_everything(void **state)
     assert_int_equal(zb_loss_choose(&loss), ZB_LOSS_NONE);
 }
 
+/* vm1 (node 0) led term 12, and vm2 (node 1) is asked: what it knows of vm1 by that one's report.
+ */
+static bool
+rests_by_report(enum zb_role role, uint64_t learned_term, bool up)
+{
+    static struct zb_core_view view;
+    struct zb_loss loss = {0};
+    struct zb_loss_member m = {0};
+
+    view = (struct zb_core_view){.role = ZB_ROLE_FOLLOWER};
+    view.obs.learned_term = 12;
+    view.obs.learned_leader = 0;
+    view.peers[0].known = true;
+    view.peers[0].up = up;
+    view.peers[0].report.role = role;
+    view.peers[0].report.learned_term = learned_term;
+    zb_loss_terms_look(&loss, &view);
+    assert_int_equal(loss.term, 12);
+    assert_true(zb_loss_member_look(&loss, &view, 1, 0, &m));
+    assert_true(m.writer);
+    assert_int_equal(m.reachable, up);
+    return m.rests;
+}
+
+static void
+only_who_said_so_in_that_term_is_at_rest(void **state)
+{
+    (void)state;
+    assert_true(rests_by_report(ZB_ROLE_FOLLOWER, 12, true));
+    assert_true(rests_by_report(ZB_ROLE_RELEASED, 12, true));
+    assert_false(rests_by_report(ZB_ROLE_FOLLOWER, 12, false));
+    assert_false(rests_by_report(ZB_ROLE_FOLLOWER, 11, true)); /* before it led */
+    assert_false(rests_by_report(ZB_ROLE_PROMOTING, 12, true));
+    assert_false(rests_by_report(ZB_ROLE_STOPPING, 12, true));
+    assert_false(rests_by_report(ZB_ROLE_LEADING, 12, true));
+}
+
 int
 main(void)
 {
@@ -166,6 +223,8 @@ main(void)
         cmocka_unit_test(sets_of_several_terms_are_counted_where_they_are_known),
         cmocka_unit_test(several_may_have_written),
         cmocka_unit_test(nothing_is_lost_of_who_is_seen_at_rest),
+        cmocka_unit_test(only_who_said_so_in_that_term_is_at_rest),
+        cmocka_unit_test(sets_of_earlier_leaders_are_lost_too),
         cmocka_unit_test(without_any_set_it_is_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
