@@ -217,6 +217,7 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     memset(f, 0, sizeof(*f));
     f->command_id = ev->u.command.id;
     f->allow_loss = ev->u.command.allow_loss;
+    f->up = x->core->up;
     f->wait_ms = ev->u.command.wait_ms;
     f->begun_at = x->now;
     f->from = ZB_NODE_NONE;
@@ -300,8 +301,8 @@ best_position(const struct step *x, uint32_t without, uint8_t *node)
     return best;
 }
 
-/* A member that did not grant, yet is known to hold more of the history (S6). The leader's own last
- * sets are the loss that is stated anyway. */
+/* A member that did not grant, yet is known to hold more of the history (S6). The last sets of a
+ * leader that was gone when the order was given are the loss that was stated. */
 static uint8_t
 unreachable_ahead(const struct step *x, const struct zb_set_ref *best)
 {
@@ -309,7 +310,8 @@ unreachable_ahead(const struct step *x, const struct zb_set_ref *best)
 
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (n != x->core->opt.self && n != s->ask.lineage_leader && zb_core_is_member(s, n) &&
+        bool stated = n == s->ask.lineage_leader && (s->failover.up & 1u << n) == 0;
+        if (n != x->core->opt.self && !stated && zb_core_is_member(s, n) &&
             (s->ask.granted & 1u << n) == 0 && p->position_known &&
             zb_lineage_has(&s->ask.lineage, p->position.id) &&
             zb_set_id_cmp(p->position.id, best->id) > 0) {
