@@ -53,8 +53,8 @@ sim_check(struct sim *w)
 }
 
 /* M4: off at some moment after a majority had granted the term. */
-static bool
-was_off(const struct sim *w, uint8_t service, uint8_t node, uint64_t term)
+bool
+sim_was_off(const struct sim *w, uint8_t service, uint8_t node, uint64_t term)
 {
     const struct sim_node *n = &w->nodes[node];
 
@@ -69,6 +69,17 @@ granted_term(const struct sim *w, uint8_t node, uint8_t service)
 
     return s->before.granted_term > s->record.rec.granted_term ? s->before.granted_term
                                                                : s->record.rec.granted_term;
+}
+
+/* Before its record was put back. */
+static bool
+granted_before(const struct sim *w, uint8_t node, const struct sim_item *promote)
+{
+    const struct zb_record *before = &w->nodes[node].services[promote->service].before;
+    char candidate[ZB_NODE_NAME_SIZE];
+
+    sim_node_name(promote->node, candidate);
+    return before->granted_term == promote->u.op.term && strcmp(before->granted_to, candidate) == 0;
 }
 
 /* M1, M3, M7: a term is led by one node, recorded before; a majority of voters has granted it or
@@ -91,11 +102,12 @@ writable_term(struct sim *w, const struct sim_item *item)
             continue;
         }
         voters++;
-        granted += granted_term(w, n, item->service) >= term;
+        granted += granted_term(w, n, item->service) > term || sim_granted_to(w, n, item) ||
+                   granted_before(w, n, item);
         for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
             const char *suspect = r->suspects[i];
             if (suspect[0] != '\0' &&
-                !was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
+                !sim_was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
                 granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) < term) {
                 sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
                          item->node + 1, (unsigned long)term, item->service, suspect);
@@ -182,108 +194,6 @@ writable_exact(struct sim *w, const struct sim_item *item)
     }
 }
 
-static bool
-granted_to(const struct sim *w, uint8_t node, const struct sim_item *promote)
-{
-    const struct zb_record *r = &w->nodes[node].services[promote->service].record.rec;
-    char candidate[ZB_NODE_NAME_SIZE];
-
-    sim_node_name(promote->node, candidate);
-    return r->granted_term == promote->u.op.term && strcmp(r->granted_to, candidate) == 0;
-}
-
-/* S6, M8: no member that granted the term holds a newer set of the history that they know. */
-static void
-writable_newest(struct sim *w, const struct sim_item *item)
-{
-    const struct zb_lineage *lineage = &item->u.op.lineage;
-    uint64_t learned = lineage->lines[lineage->count - 1].term;
-
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
-        if (granted_to(w, n, item) && r->learned_term < item->u.op.term &&
-            r->learned_term > learned) {
-            learned = r->learned_term;
-            lineage = &r->lineage;
-        }
-    }
-    if (!zb_lineage_has(lineage, item->u.op.set.id)) {
-        sim_fail(w,
-                 "M8: n%u leads service %u in term %lu from %lu/%lu, which is not of its history",
-                 item->node + 1, item->service, (unsigned long)item->u.op.term,
-                 (unsigned long)item->u.op.set.id.term, (unsigned long)item->u.op.set.id.seq);
-    }
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        struct zb_set_ref at;
-        sim_position(w, n, item->service, &at);
-        /* What the last leader granted, and was off before its answer arrived: its own last sets
-         * are the loss that is stated. */
-        if (w->nodes[n].services[item->service].before.established_term == learned &&
-            was_off(w, item->service, n, item->u.op.term)) {
-            continue;
-        }
-        if (granted_to(w, n, item) && !w->allow_loss[item->node][item->service] &&
-            zb_lineage_has(lineage, at.id) && zb_set_id_cmp(at.id, item->u.op.set.id) > 0) {
-            sim_fail(w,
-                     "S6: n%u leads service %u in term %lu from %lu/%lu, n%u granted it and holds "
-                     "%lu/%lu",
-                     item->node + 1, item->service, (unsigned long)item->u.op.term,
-                     (unsigned long)item->u.op.set.id.term, (unsigned long)item->u.op.set.id.seq,
-                     n + 1, (unsigned long)at.id.term, (unsigned long)at.id.seq);
-        }
-    }
-}
-
-/* Somebody who may have led since did not grant the term: an operator said that it is off. */
-static bool
-without_a_suspect(const struct sim *w, const struct sim_item *item)
-{
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
-        for (size_t i = 0; granted_to(w, n, item) && i < ZB_MEMBERS_MAX + 1; i++) {
-            const char *suspect = r->suspects[i];
-            if (suspect[0] != '\0' &&
-                w->nodes[suspect[1] - '1'].services[item->service].record.rec.granted_term <
-                    item->u.op.term) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool
-granter_ahead(struct sim *w, const struct sim_item *item)
-{
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        struct zb_set_ref at;
-        sim_position(w, n, item->service, &at);
-        if (granted_to(w, n, item) && zb_set_id_cmp(at.id, item->u.op.set.id) > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Recorded: from here on what a failover leaves behind is no part of the service. */
-void
-sim_check_taken(struct sim *w, const struct sim_item *item)
-{
-    /* It leads with an older disk, that was brought to what the others have. */
-    bool put_back = w->image.taken && w->image.node == item->node &&
-                    w->image.service == item->service && !granter_ahead(w, item);
-
-    if (item->u.op.lineage.count > 0) { /* a failover brings its granters' history */
-        writable_newest(w, item);
-    }
-    if (item->u.op.lineage.count > 0 || without_a_suspect(w, item) || put_back) {
-        sim_lose(w, item);
-    }
-    if (put_back) { /* what the newer disk had alone */
-        w->forgiven[item->service] = true;
-    }
-}
-
 /* Asked when PROMOTE has mounted, before anything was written. */
 void
 sim_check_writable(struct sim *w, const struct sim_item *item)
@@ -295,23 +205,6 @@ sim_check_writable(struct sim *w, const struct sim_item *item)
     writable_whole(w, item);
     if (exact) {
         writable_exact(w, item);
-    }
-}
-
-/* M9: a follower's copy is set aside only towards a leader that led, and can be reached. */
-void
-sim_check_rescue(struct sim *w, uint8_t node, uint8_t service, uint8_t leader, uint64_t term)
-{
-    const struct sim_service *led = &w->nodes[leader].services[service];
-
-    if (leader != node &&
-        ((led->record.rec.established_term < term && led->before.established_term < term) ||
-         w->nodes[node].session[leader] == 0)) {
-        sim_fail(
-            w,
-            "M9: n%u sets service %u aside towards n%u, which does not lead term %lu, or cannot "
-            "be reached",
-            node + 1, service, leader + 1, (unsigned long)term);
     }
 }
 
@@ -506,29 +399,6 @@ sim_check_released(struct sim *w, uint8_t node, uint8_t service)
     }
 }
 
-static void
-majority_note(struct sim *w, uint8_t service, uint64_t term, const char *to)
-{
-    unsigned voters = 0;
-    unsigned granted = 0;
-
-    if (term <= w->majority[service].term) {
-        return;
-    }
-    for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        const struct zb_record *r = &w->nodes[n].services[service].record.rec;
-        const struct zb_record *before = &w->nodes[n].services[service].before;
-        voters += !w->conf[service].backup[n];
-        granted += !w->conf[service].backup[n] &&
-                   ((r->granted_term == term && strcmp(r->granted_to, to) == 0) ||
-                    (before->granted_term == term && strcmp(before->granted_to, to) == 0));
-    }
-    if (2 * granted > voters) {
-        w->majority[service].term = term;
-        w->majority[service].at_ms = w->now_ms;
-    }
-}
-
 /* M1, M2: terms of a record only grow; a term is granted to one node; never while mounted. */
 void
 sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_keeper_record *before)
@@ -546,11 +416,16 @@ sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_ke
         sim_fail(w, "M1: n%u granted term %lu of service %u to %s and to %s", node + 1,
                  (unsigned long)a->granted_term, service, a->granted_to, b->granted_to);
     }
+    if (b->learned_term == a->learned_term && a->learned_term != 0 &&
+        strcmp(a->learned_leader, b->learned_leader) != 0) {
+        sim_fail(w, "M10: n%u follows %s and %s in term %lu of service %u", node + 1,
+                 a->learned_leader, b->learned_leader, (unsigned long)a->learned_term, service);
+    }
     if (b->learned_term > a->learned_term && b->learned_term < b->granted_term) {
         sim_fail(w, "M2: n%u follows term %lu of service %u, having granted term %lu", node + 1,
                  (unsigned long)b->learned_term, service, (unsigned long)b->granted_term);
     }
-    majority_note(w, service, b->granted_term, b->granted_to);
+    sim_majority_note(w, service, b);
     if (b->granted_term > a->granted_term && b->established_term == a->established_term &&
         can_write(w, s)) {
         sim_fail(w, "M2: n%u granted term %lu of service %u while it could write", node + 1,

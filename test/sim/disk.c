@@ -26,7 +26,7 @@ sim_write(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset, bool fs
         sim_fail(w, "model: more than %d writes", SIM_VERSIONS);
         return 0;
     }
-    w->versions[w->versions_count++] = (struct sim_version){.parent = d->live};
+    w->versions[w->versions_count++] = (struct sim_version){.parent = d->live, .node = node};
     d->live = v;
     if (fsync) {
         d->logged = v;

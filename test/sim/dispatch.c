@@ -42,6 +42,7 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
         item->u.op.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
     }
     if (a->kind == ZB_ACT_RESCUE) {
+        item->u.op.meddled = sim_chance(w, w->opt.op_failures / 2);
         sim_check_rescue(w, node, item->service, a->node, a->term);
     }
     if (a->kind == ZB_ACT_GRANT && a->node != node && a->nonce != 0) {

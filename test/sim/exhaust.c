@@ -114,6 +114,7 @@ way_print(struct search *x)
 
     sim_close(x->w);
     sim_rest(x->w, x->bounds.nodes);
+    x->w->searching = true;
     x->w->opt.trace = x->telling = true;
     for (unsigned i = 0; i < x->depth_limit; i++) {
         choose(x, &x->path[i], &left);
@@ -161,6 +162,7 @@ sim_exhaust(struct sim *w, const struct sim_bounds *bounds)
             return false;
         }
         sim_rest(w, bounds->nodes);
+        w->searching = true;
         explore(&x, 0, x.bounds);
         result_print(&x);
         sim_seen_close(&x.seen);

@@ -13,11 +13,13 @@ sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
     bool given;
 
     w->allow_loss[node][service] = allow_loss;
+    sim_statement_ask(w, node, service, allow_loss);
     given = sim_command(w, node, service, ZB_CMD_FAILOVER, node);
     if (!given || w->commands[w->commands_count - 1].answered) {
         w->allow_loss[node][service] = before; /* refused: of one under way perhaps */
         return given;
     }
+    sim_statement_give(node, service);
     for (uint8_t n = 0; n < w->opt.nodes && sim_chance(w, 300); n++) { /* said too early */
         if (!w->nodes[n].on) {
             struct sim_item *item = sim_item_add(w, SIM_FENCE, node, (int64_t)sim_random(w, 40));
@@ -166,6 +168,7 @@ sim_lose(struct sim *w, const struct sim_item *item)
             sim_tell(w, item->node, "leaves write %u of dataset %u of service %u behind", *acked, u,
                      item->service);
             lose(w, item->service, (uint8_t)u, *acked);
+            sim_statement_left(w, item, *acked);
         }
         if (here) {
             *acked = d->live < *acked || !sim_descends(w, *acked, d->live) ? d->live : *acked;

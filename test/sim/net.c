@@ -120,6 +120,9 @@ sim_message_arrive(struct sim *w, const struct sim_item *item)
     if (ev.u.msg.kind == ZB_MSG_GRANT_ASK) {
         w->asked_version[item->node][item->peer][item->service] = ev.u.msg.version;
     }
+    if (ev.u.msg.kind == ZB_MSG_REPORT) {
+        w->told[item->node][item->peer][item->service] = ev.u.msg.set.id;
+    }
     sim_tell(w, item->node, "message of n%u: kind %d term %lu rc %d set %lu/%lu granted %lu",
              item->peer + 1, (int)ev.u.msg.kind, (unsigned long)ev.u.msg.term, (int)ev.u.msg.rc,
              (unsigned long)ev.u.msg.set.id.term, (unsigned long)ev.u.msg.set.id.seq,

@@ -58,6 +58,7 @@ sim_engine_start(struct sim *w, uint8_t node)
     opt.nonce = n->nonce;
     opt.seed = w->opt.seed * 1000003 + n->nonce;
     w->cores[node] = zb_core_init(w->cores[node], &opt);
+    memset(w->told[node], 0, sizeof(w->told[node]));
     n->wake_ms = sim_local_ms(w, node) + 1000;
     for (uint8_t i = 0; i < w->opt.services; i++) {
         struct zb_event ev = {.kind = ZB_EV_CONFIG, .service = i};

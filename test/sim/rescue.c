@@ -107,6 +107,52 @@ set_aside(struct sim *w, const struct sim_item *item, struct sim_dataset *d, uin
     d->live = d->synced = d->snaps[at].version;
     d->logged = 0;
     d->token_guid = 0;
+    if (item->u.op.meddled && !sim_full(w, d)) { /* by another tool, before it is read again */
+        d->snaps[d->snaps_count++] = (struct sim_snap){.guid = ++w->next_guid, .version = d->live};
+    }
+}
+
+/* What goes on is read again, guid by guid (S7). */
+static enum zb_rc
+forks_prove(struct sim *w, const struct sim_item *item, const uint64_t *guids)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct zb_manifest_entry entries[SIM_DATASETS];
+    struct zb_manifest forks = {.entries = entries};
+    struct sim_facts f;
+
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        if (guids[i] != 0 && s->datasets[i].exists) {
+            struct zb_manifest_entry *e = &entries[forks.entries_count++];
+            sim_uuid_text(s->datasets[i].uuid, e->uuid);
+            sim_rel_name(i, e->rel);
+            e->guid = guids[i];
+        }
+    }
+    sim_facts_fill(w, item->node, item->service, &f);
+    return zb_rules_on_forks(&forks, &f.facts) ? ZB_OK : ZB_E_MISMATCH;
+}
+
+static enum zb_rc
+go_on(struct sim *w, struct sim_item *item, const uint64_t *guids)
+{
+    struct sim_service *s = &w->nodes[item->node].services[item->service];
+    struct sim_content before[SIM_DATASETS];
+    enum zb_rc rc;
+
+    sim_contents_note(w, item->node, item->service, before);
+    for (uint8_t i = 0; i < w->opt.datasets; i++) {
+        if (s->datasets[i].exists) {
+            set_aside(w, item, &s->datasets[i], guids[i]);
+        }
+    }
+    rc = forks_prove(w, item, guids);
+    sim_tell(w, item->node, "service %u is set aside: %s", item->service, zb_rc_word(rc));
+    sim_check_aside(w, item->node, item->service, before);
+    if (rc == ZB_OK) {
+        sim_check_forks(w, item->node, item->service, guids);
+    }
+    return rc;
 }
 
 enum zb_rc
@@ -144,14 +190,9 @@ sim_op_rescue(struct sim *w, struct sim_item *item, struct sim_facts *f,
         (item->u.op.flags & ZB_RESCUE_WHOLE) == 0) {
         rc = ZB_E_NOTFOUND;
     }
-    for (uint8_t i = 0; i < w->opt.datasets && rc == ZB_OK && beyond; i++) {
-        if (s->datasets[i].exists) {
-            set_aside(w, item, &s->datasets[i], guids[i]);
-        }
-    }
-    item->u.op.rescued = rc == ZB_OK && beyond;
-    if (item->u.op.rescued) {
-        sim_tell(w, item->node, "service %u is set aside", item->service);
+    if (rc == ZB_OK && beyond) {
+        rc = go_on(w, item, guids);
+        item->u.op.rescued = rc == ZB_OK;
     }
     return rc;
 }

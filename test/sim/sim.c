@@ -195,8 +195,10 @@ action_start(struct sim *w, uint8_t node, const struct zb_action *a)
         }
         sim_tell(w, node, "step %u phase %d n%u %s", a->step, (int)a->phase, a->node + 1, a->text);
         break;
-    case ZB_ACT_NOTE:
     case ZB_ACT_TERM:
+        sim_statement_check(w, node, a, is_failover(w, node, a->command_id));
+        break;
+    case ZB_ACT_NOTE:
         sim_tell(w, node, "%s %s %s", sim_act_word(a->kind), a->rule != NULL ? a->rule : "",
                  a->text);
         break;
@@ -475,6 +477,7 @@ void
 sim_init(struct sim *w, const struct sim_options *options)
 {
     memset(w, 0, offsetof(struct sim, items));
+    sim_statements_clear();
     w->opt = *options;
     w->random = options->seed * 0x9e3779b97f4a7c15ULL | 1;
     w->now_ms = 1000000;

@@ -164,6 +164,7 @@ struct sim_item {
             bool was_mounted; /* SEAL: before it */
             bool remounted;   /* SEAL: put back */
             bool rescued;     /* RESCUE: something was set aside */
+            bool meddled;     /* RESCUE: somebody takes a snapshot of what goes on */
             uint8_t protect_count;
             uint32_t flags;
             uint32_t keep_count;
@@ -214,6 +215,7 @@ struct sim_item {
 
 struct sim_version {
     uint32_t parent;
+    uint8_t node; /* who wrote it */
 };
 
 struct sim_manifest {
@@ -273,6 +275,7 @@ struct sim {
     int64_t heal_order_ms;          /* an operator looks after what waits for an order */
     bool healing;                   /* no new faults, no commands */
     bool manual;                    /* nothing happens by chance (choice.h) */
+    bool searching;                 /* ... and states come back (exhaust.c) */
     bool cut[SIM_NODES][SIM_NODES]; /* from, to */
     struct zb_core_conf conf[SIM_SERVICES];
     uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
@@ -284,11 +287,16 @@ struct sim {
         uint32_t host_life;
     } writer[SIM_SERVICES];
     /* The newest term that a majority has granted to one node, and since when (M4). */
-    struct {
+    struct sim_majority {
         uint64_t term;
         int64_t at_ms;
+        uint8_t node; /* to whom; when, on its clock, and the newest connection at that moment */
+        uint32_t host_life;
+        uint32_t session;
+        int64_t local_ms;
     } majority[SIM_SERVICES];
-    bool allow_loss[SIM_NODES][SIM_SERVICES]; /* of the last order to that node */
+    struct zb_set_id told[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* to, by: position in a report */
+    bool allow_loss[SIM_NODES][SIM_SERVICES];                  /* of the last order to that node */
     bool forgiven[SIM_SERVICES]; /* a disk is gone for good that held writes of nobody else */
     uint32_t items_count;
     uint32_t heap_count;
@@ -373,6 +381,17 @@ void sim_failover_heal(struct sim *w);
 void sim_lose(struct sim *w, const struct sim_item *promote);
 /* Every write that a failover left behind stands in a rescue, or in the history. */
 bool sim_lost_found(struct sim *w);
+
+/* ---- statement.c: what an order says that it loses ---- */
+
+void sim_statements_clear(void);
+/* Before the order; given: it was taken. */
+void sim_statement_ask(struct sim *w, uint8_t node, uint8_t service, bool allow_loss);
+void sim_statement_give(uint8_t node, uint8_t service);
+/* An acknowledged write that a promotion leaves behind. */
+void sim_statement_left(const struct sim *w, const struct sim_item *promote, uint32_t version);
+/* node's core says that it took a term; ordered: by a command that is known still. */
+void sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, bool ordered);
 
 /* ---- rescue.c ---- */
 
@@ -463,13 +482,31 @@ void sim_fault(struct sim *w);
 void sim_operator(struct sim *w);
 void sim_heal(struct sim *w);
 
-/* ---- check.c: the invariants ---- */
+/* ---- check.c, check_failover.c: the invariants ---- */
 
 /* Each failure is kept once, with the invariant's name in front; the run then ends. */
 __attribute__((format(printf, 2, 3))) void sim_fail(struct sim *w, const char *fmt, ...);
 void sim_check(struct sim *w);
 void sim_check_writable(struct sim *w, const struct sim_item *promote);
 void sim_check_rescue(struct sim *w, uint8_t node, uint8_t service, uint8_t leader, uint64_t term);
+/* What a tree holds before a RESCUE, and the checks after it. */
+struct sim_content {
+    bool exists;
+    uint8_t uuid;
+    uint32_t version;
+};
+void sim_contents_note(const struct sim *w, uint8_t node, uint8_t service,
+                       struct sim_content contents[SIM_DATASETS]);
+void sim_check_aside(struct sim *w, uint8_t node, uint8_t service,
+                     const struct sim_content before[SIM_DATASETS]);
+void sim_check_forks(struct sim *w, uint8_t node, uint8_t service,
+                     const uint64_t guids[SIM_DATASETS]);
+/* A record may have made a majority. */
+void sim_majority_note(struct sim *w, uint8_t service, const struct zb_record *granter);
+/* Whether it was off at some moment after a majority had granted the term. */
+bool sim_was_off(const struct sim *w, uint8_t service, uint8_t node, uint64_t term);
+/* Whether node has granted the term of the promotion to who is promoted. */
+bool sim_granted_to(const struct sim *w, uint8_t node, const struct sim_item *promote);
 void sim_check_taken(struct sim *w, const struct sim_item *promote);
 void sim_check_receive(struct sim *w, const struct sim_item *ship);
 void sim_check_overwrite(struct sim *w, const struct sim_item *ship);

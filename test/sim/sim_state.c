@@ -276,6 +276,7 @@ put_failover(struct sim_hash *h, const struct failover *f, int64_t now_ms)
                (f->deadline.ms > now_ms) << 14 | (uint64_t)f->told << 16 | (uint64_t)f->from << 40 |
                (uint64_t)f->tries << 48);
     put(h, f->term << 32 | f->useless);
+    put(h, f->up);
     put_set(h, &f->best);
 }
 
@@ -440,6 +441,20 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
     return h;
 }
 
+/* Who can be asked since then, and for how long. */
+static void
+put_majority(struct sim_hash *h, const struct sim *w)
+{
+    const struct sim_majority *m = &w->majority[0];
+    const struct sim_node *candidate = &w->nodes[m->node];
+    uint64_t since = 0;
+
+    for (uint8_t i = 0; m->host_life == candidate->host_life && i < w->opt.nodes; i++) {
+        since |= (uint64_t)(candidate->session[i] <= m->session) << i;
+    }
+    put(h, pack(since, m->node, sim_local_ms(w, m->node) - m->local_ms < ZB_COLLECT_MS));
+}
+
 struct sim_hash
 sim_state_hash(const struct sim *w, const struct sim_bounds *left)
 {
@@ -451,6 +466,7 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
     }
     /* What the checks go by. */
     put(&h, pack(w->majority[0].term, w->writer[0].term, w->writer[0].node));
+    put_majority(&h, w);
     for (unsigned u = 1; u <= w->next_uuid[0]; u++) {
         put(&h, (uint64_t)w->acked[0][u] << 1 | w->destroyed[0][u]);
     }

@@ -1,0 +1,122 @@
+/* What an order says that it loses (S3), by the production's src/agent/loss.c, as
+ * src/agent/cmd_failover.c asks it: before the order is carried out, and for the history when the
+ * term was taken. Kept outside the world, for runs and scenarios: the exhaustive search states
+ * nothing. */
+#include "agent/loss.h"
+#include "sim.h"
+
+#include <string.h>
+
+static struct {
+    bool given;
+    bool allow_loss;
+    struct zb_loss loss; /* its lineage is not there any more */
+} stated[SIM_NODES][SIM_SERVICES], asked;
+
+/* What the last promotion left behind. */
+static struct {
+    uint64_t term;
+    uint8_t node;
+    uint32_t writers; /* node bits */
+} left[SIM_SERVICES];
+
+void
+sim_statements_clear(void)
+{
+    memset(stated, 0, sizeof(stated));
+    memset(left, 0, sizeof(left));
+}
+
+/* ---- before ---- */
+
+void
+sim_statement_ask(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
+{
+    static struct zb_core_view view;
+    struct zb_loss *loss = &asked.loss;
+
+    memset(&asked, 0, sizeof(asked));
+    if (w->searching || !w->nodes[node].engine) {
+        return;
+    }
+    asked.given = true;
+    asked.allow_loss = allow_loss;
+    zb_core_view(w->cores[node], service, &view);
+    loss->now_s = 1800000000 + w->now_ms / 1000;
+    zb_loss_terms_look(loss, &view);
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        struct zb_loss_member *m = &loss->members[loss->members_count++];
+        sim_node_name(n, m->node);
+        m->backup = w->conf[service].backup[n];
+        (void)zb_loss_member_look(loss, &view, node, n, m);
+    }
+    loss->to = node;
+    zb_loss_find(loss);
+    sim_tell(w, node, "states the loss: %s", loss->lost);
+}
+
+void
+sim_statement_give(uint8_t node, uint8_t service)
+{
+    stated[node][service].given = asked.given;
+    stated[node][service].allow_loss = asked.allow_loss;
+    stated[node][service].loss = asked.loss;
+    stated[node][service].loss.lineage = NULL;
+}
+
+/* ---- after ---- */
+
+void
+sim_statement_left(const struct sim *w, const struct sim_item *promote, uint32_t version)
+{
+    uint8_t service = promote->service;
+    uint8_t writer = w->versions[version].node;
+
+    if (w->image.taken && w->image.service == service && w->image.node == writer) {
+        return; /* not the failover's: its disk is an older one */
+    }
+    if (left[service].term != promote->u.op.term || left[service].node != promote->node) {
+        left[service].term = promote->u.op.term;
+        left[service].node = promote->node;
+        left[service].writers = 0;
+    }
+    left[service].writers |= 1u << writer;
+}
+
+/* S3: who wrote what is left behind is named; without --allow-data-loss the service goes on from no
+ * older set than was stated. */
+void
+sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, bool ordered)
+{
+    uint8_t service = (uint8_t)term->service;
+    const struct zb_loss *loss = &stated[node][service].loss;
+    bool any = left[service].term == term->term && left[service].node == node;
+    char text[sizeof(loss->lost)] = "nothing";
+    char name[ZB_NODE_NAME_SIZE];
+
+    if (w->searching) {
+        return;
+    }
+    if (ordered && stated[node][service].given && term->reason == ZB_TERM_FAILOVER) {
+        zb_loss_text(loss, term->set.id, -1, text, sizeof(text));
+    }
+    sim_tell(w, node, "took term %lu of service %u, lost: %s", (unsigned long)term->term, service,
+             text);
+    for (uint8_t n = 0; any && n < w->opt.nodes; n++) {
+        sim_node_name(n, name);
+        bool named =
+            strstr(text, name) != NULL || (n != loss->leader && strstr(text, "led before"));
+        if ((left[service].writers & 1u << n) != 0 && !named) {
+            sim_fail(w,
+                     "S3: n%u took term %lu of service %u and left writes of %s behind; stated: %s",
+                     node + 1, (unsigned long)term->term, service, name, text);
+        }
+    }
+    if (ordered && stated[node][service].given && !stated[node][service].allow_loss &&
+        zb_set_id_cmp(loss->base.id, term->set.id) > 0) {
+        sim_fail(w, "S3: n%u took term %lu of service %u from %lu/%lu, stated was %lu/%lu",
+                 node + 1, (unsigned long)term->term, service, (unsigned long)term->set.id.term,
+                 (unsigned long)term->set.id.seq, (unsigned long)loss->base.id.term,
+                 (unsigned long)loss->base.id.seq);
+    }
+}
