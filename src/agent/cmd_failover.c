@@ -114,6 +114,9 @@ on_step(void *ctx, const struct zb_action *s)
     zb_json_put(line, "node", zb_json_text(node_name(f, s->node)));
     zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
     zb_request_progress(f->r, line);
+    if (s->step == ZB_FAILOVER_FENCE && s->phase == ZB_STEP_BEGIN) {
+        zb_loss_suspect(&f->loss, node_name(f, s->node));
+    }
     if (s->step == ZB_FAILOVER_FENCE) {
         zb_failover_fence_step(&f->fence, s);
     }

@@ -89,6 +89,17 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
     return view->peers[node].known;
 }
 
+void
+zb_loss_suspect(struct zb_loss *loss, const char *node)
+{
+    uint32_t i = zb_loss_member_find(loss, node);
+
+    if (i != ZB_LOSS_NONE) {
+        loss->members[i].writer = true;
+        loss->members[i].rests = false;
+    }
+}
+
 static bool
 is_of_history(const struct zb_loss *loss, const struct zb_loss_member *m)
 {

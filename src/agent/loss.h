@@ -71,6 +71,8 @@ bool zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *
 uint32_t zb_loss_choose(const struct zb_loss *loss);
 /* Fills what is found; `to` is set. */
 void zb_loss_find(struct zb_loss *loss);
+/* A node has to be fenced: it may have written, whatever was known of it. */
+void zb_loss_suspect(struct zb_loss *loss, const char *node);
 /* As `lost`, for a service that goes on from set (of time_s, -1 not known). */
 void zb_loss_text(const struct zb_loss *loss, struct zb_set_id set, int64_t time_s, char *buf,
                   size_t size);

@@ -145,6 +145,22 @@ nothing_is_lost_of_who_is_seen_at_rest(void **state)
     assert_string_equal(loss.lost, "nothing");
 }
 
+/* The history's sentence, when the grants told of a suspect that was not known before. */
+static void
+who_has_to_be_fenced_may_have_written(void **state)
+{
+    (void)state;
+    struct zb_loss loss = lost_leader(5, 5, 5);
+    char text[sizeof loss.lost];
+    loss.members[0].reachable = loss.members[0].rests = true;
+    zb_loss_find(&loss);
+    assert_string_equal(loss.lost, "nothing");
+    zb_loss_suspect(&loss, "vm3");
+    zb_loss_suspect(&loss, "vm9");
+    zb_loss_text(&loss, loss.base.id, -1, text, sizeof text);
+    assert_string_equal(text, "what vm3 wrote after set 12/5");
+}
+
 static void
 sets_of_earlier_leaders_are_lost_too(void **state)
 {
@@ -224,6 +240,7 @@ main(void)
         cmocka_unit_test(several_may_have_written),
         cmocka_unit_test(nothing_is_lost_of_who_is_seen_at_rest),
         cmocka_unit_test(only_who_said_so_in_that_term_is_at_rest),
+        cmocka_unit_test(who_has_to_be_fenced_may_have_written),
         cmocka_unit_test(sets_of_earlier_leaders_are_lost_too),
         cmocka_unit_test(without_any_set_it_is_everything),
     };
