@@ -242,6 +242,11 @@ zb_core_fenced_command(struct step *x, const struct zb_event *ev)
                       "no majority has granted that term to this node, or it asks for another now");
         return;
     }
+    if (!s->ask.failover) { /* S3: what a term beside that node may lose has to be stated first */
+        zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-fenced-without-order",
+                      "no failover is under way here: order one");
+        return;
+    }
     if (node >= ZB_NODES_MAX || node == x->core->opt.self || zb_core_peer_up(x, node)) {
         zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-fenced-up",
                       "that node is connected: it is not off");

@@ -193,6 +193,9 @@ an_order_that_finds_it_asking_is_a_failover(void **state)
     world_power_on(&W, 0);
     world_run(&W, 10000);
     assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
+    world_fenced(&W, 0, 1, W.nodes[0].disk.record.granted_term, 21);
+    stories_reply(21, ZB_E_REFUSED, "C-fenced-without-order");
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
     world_failover(&W, 0, false, 22);
     world_run(&W, 2000);
     world_fenced(&W, 0, 1, W.nodes[0].disk.record.granted_term, 23);
