@@ -279,6 +279,44 @@ fenced_run(struct sim *w, uint8_t node, uint8_t peer)
     sim_fence_look(w, &item);
 }
 
+static void
+declare_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    (void)node;
+    (void)peer;
+    sim_declare(w, 0);
+}
+
+static bool
+can_claim(const struct sim *w, uint8_t node, uint8_t peer)
+{
+    char name[ZB_NODE_NAME_SIZE];
+
+    sim_node_name(node, name);
+    return sim_connected(w, node, peer) &&
+           strcmp(w->nodes[peer].services[0].record.rec.learned_leader, name) != 0;
+}
+
+static void
+claim_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    const struct zb_record *r = &w->nodes[peer].services[0].record.rec;
+    struct zb_core_msg msg = {.kind = ZB_MSG_REPORT,
+                              .nonce = w->nodes[node].nonce,
+                              .version = w->nodes[node].services[0].conf_version,
+                              .role = ZB_ROLE_LEADING,
+                              .established_term = r->learned_term,
+                              .granted_term = r->learned_term,
+                              .granted_to = node,
+                              .learned_term = r->learned_term,
+                              .learned_leader = node,
+                              .released_to = ZB_NODE_NONE,
+                              .lineage = r->lineage};
+
+    sim_position(w, node, 0, &msg.set);
+    sim_message_send(w, node, 0, peer, &msg);
+}
+
 static const struct {
     const char *word;
     bool of_two; /* nodes */
@@ -296,6 +334,8 @@ static const struct {
     [SIM_CHOOSE_FAILOVER] = {"failover", false, has_engine, failover_run},
     [SIM_CHOOSE_SEIZE] = {"seize", false, has_engine, seize_run},
     [SIM_CHOOSE_FENCED] = {"fenced", true, can_fence, fenced_run},
+    [SIM_CHOOSE_DECLARE] = {"declare", false, has_engine, declare_run},
+    [SIM_CHOOSE_CLAIM] = {"claim", true, can_claim, claim_run},
 };
 
 const char *

@@ -203,9 +203,15 @@ sim_config_change(struct sim *w, uint8_t service)
 {
     struct zb_core_conf *c = &w->conf[service];
 
-    c->version++;
     c->interval_ms = 2000 + (int64_t)sim_random(w, 10000);
     c->keep_count = 3 + sim_random(w, 6);
+    sim_declare(w, service);
+}
+
+void
+sim_declare(struct sim *w, uint8_t service)
+{
+    w->conf[service].version++;
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         if (w->nodes[i].engine) {
             struct sim_item *item = sim_item_add(w, SIM_CONF, i, (int64_t)sim_random(w, 2000));

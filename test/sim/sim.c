@@ -191,6 +191,7 @@ action_start(struct sim *w, uint8_t node, const struct zb_action *a)
     case ZB_ACT_STEP:
         if (a->step == ZB_FAILOVER_FENCE && a->phase == ZB_STEP_BEGIN &&
             is_failover(w, node, a->command_id)) {
+            sim_statement_suspect(node, (uint8_t)a->service, a->node);
             sim_fence_wanted(w, node, (uint8_t)a->service, a->node, a->term);
         }
         sim_tell(w, node, "step %u phase %d n%u %s", a->step, (int)a->phase, a->node + 1, a->text);

@@ -364,6 +364,7 @@ void sim_engine_kill(struct sim *w, uint8_t node);
 bool sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
                  uint8_t target);
 void sim_config_change(struct sim *w, uint8_t service);
+void sim_declare(struct sim *w, uint8_t service);
 
 struct sim_facts;
 struct sim_request;
@@ -388,6 +389,8 @@ void sim_statements_clear(void);
 /* Before the order; given: it was taken. */
 void sim_statement_ask(struct sim *w, uint8_t node, uint8_t service, bool allow_loss);
 void sim_statement_give(uint8_t node, uint8_t service);
+/* The core on node asks for peer to be fenced. */
+void sim_statement_suspect(uint8_t node, uint8_t service, uint8_t peer);
 /* An acknowledged write that a promotion leaves behind. */
 void sim_statement_left(const struct sim *w, const struct sim_item *promote, uint32_t version);
 /* node's core says that it took a term; ordered: by a command that is known still. */

@@ -64,6 +64,17 @@ sim_statement_give(uint8_t node, uint8_t service)
     stated[node][service].loss.lineage = NULL;
 }
 
+void
+sim_statement_suspect(uint8_t node, uint8_t service, uint8_t peer)
+{
+    char name[ZB_NODE_NAME_SIZE];
+
+    if (stated[node][service].given && peer < SIM_NODES) {
+        sim_node_name(peer, name);
+        zb_loss_suspect(&stated[node][service].loss, name);
+    }
+}
+
 /* ---- after ---- */
 
 void
