@@ -47,6 +47,7 @@ struct sim_bounds {
     unsigned left[SIM_CHOOSE_COUNT];
     unsigned
         channel_max; /* messages from one node to another; a later one is lost. 0: any number */
+    unsigned terms; /* nothing is done in a state with a higher one; 0: any number */
     uint64_t states_max;
 };
 

@@ -19,6 +19,7 @@ struct search {
     struct sim_seen seen;
     struct sim_choice path[DEPTH_MAX];
     uint64_t transitions;
+    uint64_t terms; /* the highest one that was granted */
     unsigned depth_limit;
     unsigned deepest;
     bool shortening; /* something broke before: depths matter */
@@ -73,6 +74,29 @@ swift_run(struct search *x)
 
 /* ---- the search ---- */
 
+/* States with a term above the bound are met, and nothing is done from there. */
+static bool
+is_beyond(struct search *x)
+{
+    uint64_t term = 0;
+
+    for (uint8_t n = 0; n < x->w->opt.nodes; n++) {
+        uint64_t granted = x->w->nodes[n].services[0].record.rec.granted_term;
+        term = granted > term ? granted : term;
+    }
+    x->terms = term > x->terms ? term : x->terms;
+    return x->bounds.terms > 0 && term > x->bounds.terms;
+}
+
+/* S4: at any time, and not only in the end. */
+static void
+lost_check(struct search *x)
+{
+    if (!x->w->failed && !sim_lost_found(x->w)) {
+        sim_fail(x->w, "S4: a write that a failover left behind is nowhere");
+    }
+}
+
 static void
 explore(struct search *x, unsigned depth, struct sim_bounds left)
 {
@@ -86,6 +110,9 @@ explore(struct search *x, unsigned depth, struct sim_bounds left)
         !sim_seen_add(&x->seen, sim_state_hash(x->w, &left), x->shortening ? depth : 0)) {
         return;
     }
+    if (is_beyond(x)) {
+        return;
+    }
     saved = sim_state_save(x->w);
     count = sim_choices_list(x->w, &left, choices);
     for (unsigned i = 0; i < count && !x->found && !x->seen.full; i++) {
@@ -93,6 +120,7 @@ explore(struct search *x, unsigned depth, struct sim_bounds left)
         x->path[depth] = choices[i];
         choose(x, &choices[i], &next);
         swift_run(x);
+        lost_check(x);
         x->transitions++;
         if (x->w->failed) {
             x->found = true;
@@ -119,6 +147,7 @@ way_print(struct search *x)
     for (unsigned i = 0; i < x->depth_limit; i++) {
         choose(x, &x->path[i], &left);
         swift_run(x);
+        lost_check(x);
     }
     printf("%u steps lead to: %s\n", x->depth_limit, x->w->failure);
     sim_state_print(x->w);
@@ -135,8 +164,12 @@ result_print(const struct search *x)
             printf(", %s %u", sim_choice_word((enum sim_what)k), b->left[k]);
         }
     }
-    printf(": %lu states, %lu transitions, depth %u%s\n", (unsigned long)x->seen.count,
-           (unsigned long)x->transitions, x->deepest,
+    if (b->terms > 0) {
+        printf(", terms %u", b->terms);
+    }
+    printf(": %lu states, %lu transitions, depth %u, terms up to %lu%s\n",
+           (unsigned long)x->seen.count, (unsigned long)x->transitions, x->deepest,
+           (unsigned long)x->terms,
            x->found       ? ", broken"
            : x->seen.full ? ", NOT complete: more states than fit"
                           : ", complete");

@@ -116,7 +116,8 @@ usage(void)
             "       zbsim --list-scenarios\n"
             "       zbsim --exhaust [--nodes 2|3] [--nodes-free N] [--moves N] [--crashes N]\n"
             "             [--kills N] [--keepers N] [--writes N] [--modifies N]\n"
-            "             [--repeats N] [--ticks N] [--states N]\n");
+            "             [--repeats N] [--ticks N] [--failovers N] [--seizures N]\n"
+            "             [--fences N] [--terms N] [--states N]\n");
     return 2;
 }
 
@@ -180,6 +181,7 @@ number_read(struct numbers *n, const char *name, const char *text)
     } bounds[] = {
         {"nodes", &n->bounds.nodes},
         {"nodes-free", &n->bounds.nodes_free},
+        {"terms", &n->bounds.terms},
         {"moves", &left[SIM_CHOOSE_MOVE]},
         {"crashes", &left[SIM_CHOOSE_POWER]},
         {"kills", &left[SIM_CHOOSE_ENGINE]},
@@ -256,6 +258,7 @@ static const struct option options[] = {
     {"exhaust", no_argument, NULL, 'x'},
     {"nodes", required_argument, NULL, 'n'},
     {"nodes-free", required_argument, NULL, 'n'},
+    {"terms", required_argument, NULL, 'n'},
     {"moves", required_argument, NULL, 'n'},
     {"crashes", required_argument, NULL, 'n'},
     {"kills", required_argument, NULL, 'n'},

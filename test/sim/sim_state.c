@@ -86,6 +86,8 @@ world_copy(struct copier *c, struct sim *w)
     copy(c, w->commands, w->commands_count * sizeof(w->commands[0]));
     copy(c, w->manifests, w->manifests_count * sizeof(w->manifests[0]));
     copy(c, w->versions, w->versions_count * sizeof(w->versions[0]));
+    copy(c, w->lost, w->lost_count * sizeof(w->lost[0]));
+    copy(c, w->rescued, w->rescued_count * sizeof(w->rescued[0]));
 }
 
 struct sim_saved *
@@ -441,6 +443,15 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
     return h;
 }
 
+static void
+put_writes(struct sim_hash *h, const struct sim_write *writes, uint32_t count)
+{
+    put(h, count);
+    for (uint32_t i = 0; i < count; i++) {
+        put(h, pack(writes[i].version, writes[i].uuid, 0));
+    }
+}
+
 /* Who can be asked since then, and for how long. */
 static void
 put_majority(struct sim_hash *h, const struct sim *w)
@@ -467,6 +478,8 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
     /* What the checks go by. */
     put(&h, pack(w->majority[0].term, w->writer[0].term, w->writer[0].node));
     put_majority(&h, w);
+    put_writes(&h, w->lost, w->lost_count);
+    put_writes(&h, w->rescued, w->rescued_count);
     for (unsigned u = 1; u <= w->next_uuid[0]; u++) {
         put(&h, (uint64_t)w->acked[0][u] << 1 | w->destroyed[0][u]);
     }
