@@ -85,7 +85,6 @@ writable_newest(struct sim *w, const struct sim_item *item)
 {
     const struct zb_lineage *lineage = &item->u.op.lineage;
     uint64_t learned = lineage->lines[lineage->count - 1].term;
-    uint8_t leader = SIM_NODES;
 
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
@@ -93,9 +92,6 @@ writable_newest(struct sim *w, const struct sim_item *item)
         if (counts && r->learned_term > learned) {
             learned = r->learned_term;
             lineage = &r->lineage;
-        }
-        if (counts && r->learned_term == learned) {
-            leader = (uint8_t)(r->learned_leader[1] - '1');
         }
     }
     if (!zb_lineage_has(lineage, item->u.op.set.id)) {
@@ -106,7 +102,7 @@ writable_newest(struct sim *w, const struct sim_item *item)
     }
     for (uint8_t n = 0; n < w->opt.nodes && !w->allow_loss[item->node][item->service]; n++) {
         struct zb_set_ref at;
-        bool is_leader = n == leader;
+        bool led = w->nodes[n].services[item->service].record.rec.established_term == learned;
         sim_position(w, n, item->service, &at);
         /* What the last leader granted, and was off before its answer arrived: its own last sets
          * are the loss that is stated. */
@@ -121,7 +117,7 @@ writable_newest(struct sim *w, const struct sim_item *item)
         if (is_waited_for(w, item, n)) {
             ahead(w, item, lineage, n, at.id, "S3", "can be asked and holds");
         }
-        if (!is_leader) { /* whose last sets are what is stated (statement.c) */
+        if (!led) { /* whose last sets are what is stated (statement.c) */
             ahead(w, item, lineage, n, w->told[item->node][n][item->service], "S6",
                   "did not grant it, and told that it holds");
         }

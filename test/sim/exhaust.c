@@ -173,6 +173,10 @@ result_print(const struct search *x)
            x->found       ? ", broken"
            : x->seen.full ? ", NOT complete: more states than fit"
                           : ", complete");
+    if (x->found) {
+        printf("%s; looks for the shortest way\n", x->w->failure);
+    }
+    (void)fflush(stdout);
 }
 
 bool
