@@ -71,6 +71,13 @@ zb_rules_learned(struct zb_keeper_record *r, const struct zb_kreq *req)
     r->rec.lineage = req->lineage;
 }
 
+struct zb_set_id
+zb_rules_goes_on_from(const struct zb_kreq *req)
+{
+    return req->manifest.entries_count > 0 ? req->manifest.id
+                                           : (struct zb_set_id){req->base_term, req->base_seq};
+}
+
 void
 zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
                   const char *boot_id, uint64_t pool_guid)
@@ -82,10 +89,7 @@ zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const c
     if (req->lineage.count > 0) { /* of a failover: its granters may know of later terms */
         r->rec.lineage = req->lineage;
     }
-    zb_lineage_add(&r->rec.lineage, req->term, /* M7 */
-                   req->manifest.entries_count > 0
-                       ? req->manifest.id
-                       : (struct zb_set_id){req->base_term, req->base_seq});
+    zb_lineage_add(&r->rec.lineage, req->term, zb_rules_goes_on_from(req)); /* M7 */
 }
 
 static bool

@@ -412,6 +412,24 @@ remount_check(const struct zb_keeper_record *r, const struct zb_kreq *req,
     return rc;
 }
 
+/* A term goes on from what was before it. A record that says otherwise is not read again. */
+static enum zb_rc
+earlier_check(const struct zb_kreq *req, struct zb_err *err)
+{
+    const struct zb_lineage *l = &req->lineage;
+    struct zb_set_id from = zb_rules_goes_on_from(req);
+
+    if (from.term >= req->term) {
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " cannot go on from set " TERM "/" TERM,
+                          req->term, from.term, from.seq);
+    }
+    if (l->count > 0 && l->lines[l->count - 1].term >= req->term) {
+        return zb_err_set(err, ZB_E_REFUSED, "term " TERM " cannot go on from term " TERM,
+                          req->term, l->lines[l->count - 1].term);
+    }
+    return ZB_OK;
+}
+
 enum zb_rc
 zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
                  const struct zb_keeper_facts *f, struct zb_err *err)
@@ -442,10 +460,11 @@ zb_rules_promote(const struct zb_keeper_record *r, const struct zb_kreq *req,
     if (f->running) {
         return zb_err_set(err, ZB_E_REFUSED, "the service is running already");
     }
-    if ((req->flags & ZB_KF_EXACT) != 0) {
+    rc = earlier_check(req, err);
+    if (rc == ZB_OK && (req->flags & ZB_KF_EXACT) != 0) {
         return planned_check(&req->manifest, f, err);
     }
-    rc = datasets_check(f, err);
+    rc = rc == ZB_OK ? datasets_check(f, err) : rc;
     return rc == ZB_OK ? unplanned_check(r, f->self, err) : rc;
 }
 

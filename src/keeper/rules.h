@@ -153,6 +153,8 @@ enum zb_rc zb_rules_granted(struct zb_keeper_record *r, const struct zb_kreq *re
 enum zb_rc zb_rules_released(struct zb_keeper_record *r, const struct zb_kreq *req,
                              struct zb_err *err) ZB_CHECKED;
 void zb_rules_learned(struct zb_keeper_record *r, const struct zb_kreq *req);
+/* PROMOTE: the set that the term forks from. */
+struct zb_set_id zb_rules_goes_on_from(const struct zb_kreq *req);
 void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
                        const char *boot_id, uint64_t pool_guid);
 

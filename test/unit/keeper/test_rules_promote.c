@@ -63,6 +63,26 @@ test_promote_planned(void **state)
     promote(&s, ZB_E_NOTFOUND, "does not exist");
 }
 
+/* What the record would say of its history could not be read again. */
+static void
+test_promote_goes_on_from_what_was_before(void **state)
+{
+    struct story s;
+    (void)state;
+
+    taking(&s);
+    s.sealed.id = s.req.manifest.id = (struct zb_set_id){4, 1};
+    promote(&s, ZB_E_REFUSED, "term 4 cannot go on from set 4/1");
+    taking(&s);
+    s.req.flags = 0;
+    s.req.manifest = (struct zb_manifest){0};
+    s.req.base_term = 5;
+    promote(&s, ZB_E_REFUSED, "term 4 cannot go on from set 5/0");
+    taking(&s);
+    zb_lineage_add(&s.req.lineage, 4, (struct zb_set_id){3, 9});
+    promote(&s, ZB_E_REFUSED, "term 4 cannot go on from term 4");
+}
+
 /* A second dataset of the tree on the target. */
 static void
 child(struct story *s, const char *rel, const char *uuid, uint64_t guid, bool marked)
@@ -156,6 +176,7 @@ test_promote_unplanned(void **state)
     s.req.flags = 0;
     s.r.rec = (struct zb_record){.granted_term = 1, .granted_to = "vm2"};
     s.req.term = 1;
+    s.req.manifest = (struct zb_manifest){0};
     promote(&s, ZB_OK, "");
 }
 
@@ -203,8 +224,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_promote_planned),   cmocka_unit_test(test_promote_orphans),
-        cmocka_unit_test(test_promote_unplanned), cmocka_unit_test(test_promote_remount),
+        cmocka_unit_test(test_promote_planned),
+        cmocka_unit_test(test_promote_goes_on_from_what_was_before),
+        cmocka_unit_test(test_promote_orphans),
+        cmocka_unit_test(test_promote_unplanned),
+        cmocka_unit_test(test_promote_remount),
         cmocka_unit_test(test_promoted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
