@@ -103,10 +103,10 @@ changed(struct zb_agent *a, uint8_t node, uint64_t was, uint64_t guid)
                           "zbatond; if not, move away or destroy what stands in the way, and full "
                           "copies come by themselves"
                         : "where it stood before does not count any more");
-    for (uint16_t s = 0; s < a->services_count; s++) {
+    for (uint32_t s = 0; s < a->services_count; s++) {
         a->pools->is_new[s][node] = true;
         if (!self && a->services[s].present) {
-            zb_apply_position_forget(a, s, node);
+            zb_apply_position_forget(a, (uint16_t)s, node);
         }
     }
 }
