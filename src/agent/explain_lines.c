@@ -98,7 +98,9 @@ trouble_add(struct lines *l, enum zb_trouble_kind kind, uint8_t node, const stru
                                        [ZB_TROUBLE_PRUNE] = "pruning",
                                        [ZB_TROUBLE_RESCUE] = "setting aside",
                                        [ZB_TROUBLE_START] = "starting",
-                                       [ZB_TROUBLE_LOOK] = "looking at the datasets"};
+                                       [ZB_TROUBLE_LOOK] = "looking at the datasets",
+                                       [ZB_TROUBLE_DEMOTE] = "unmounting",
+                                       [ZB_TROUBLE_PROMOTE] = "taking the lead"};
     struct zb_trouble_at at = {l->f->service, kind, node};
     const struct zb_trouble *t = zb_trouble_find(l->f->a, &at);
     char since[24];
@@ -190,6 +192,11 @@ move_say(struct lines *l)
 {
     frozen_say(l);
     majority_say(l);
+    /* What was failed at once is not always ended by a success: told while it is being tried. */
+    if (l->f->view.role == ZB_ROLE_ASKING || l->f->view.role == ZB_ROLE_PROMOTING) {
+        (void)trouble_add(l, ZB_TROUBLE_PROMOTE, l->f->a->self,
+                          &(struct blocker){MOVE, "R-operation-failed", NULL});
+    }
     if (l->f->view.leader == ZB_NODE_NONE) {
         failover_say(l);
     } else if (l->f->leads) {
@@ -272,25 +279,38 @@ leader_say(struct lines *l)
     }
 }
 
+static void
+diverged_say(struct lines *l)
+{
+    const struct zb_core_view *view = &l->f->view;
+    char help[ZB_HELP_SIZE];
+
+    if (strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0) {
+        blocker_add(l, &(struct blocker){REPLICATE, view->why_rule, NULL}, "%s", view->why);
+    } else if (view->obs.modified || view->obs.beyond) {
+        (void)snprintf(help, sizeof help, "zbaton rejoin -n %s %s", l->service, l->self);
+        blocker_add(l, &(struct blocker){REPLICATE, "R-rejoin", help},
+                    "this copy was written to after its newest set");
+    } else {
+        return;
+    }
+    (void)trouble_add(l, ZB_TROUBLE_RESCUE, l->f->a->self,
+                      &(struct blocker){REPLICATE, "R-rescue-failed", NULL});
+}
+
 /* This node, which does not lead. */
 static void
 copy_say(struct lines *l)
 {
     const struct zb_explain_facts *f = l->f;
     const struct zb_core_view *view = &f->view;
-    uint8_t self = f->a->self;
     char set[96];
 
-    if (strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0) {
-        blocker_add(l, &(struct blocker){REPLICATE, view->why_rule, NULL}, "%s", view->why);
-    } else if (view->obs.modified || view->obs.beyond) {
-        char help[ZB_HELP_SIZE];
-        (void)snprintf(help, sizeof help, "zbaton rejoin -n %s %s", l->service, l->self);
-        blocker_add(l, &(struct blocker){REPLICATE, "R-rejoin", help},
-                    "this copy was written to after its newest set");
+    diverged_say(l);
+    if (view->role == ZB_ROLE_DEMOTING) {
+        (void)trouble_add(l, ZB_TROUBLE_DEMOTE, f->a->self,
+                          &(struct blocker){REPLICATE, "R-operation-failed", NULL});
     }
-    (void)trouble_add(l, ZB_TROUBLE_RESCUE, self,
-                      &(struct blocker){REPLICATE, "R-rescue-failed", NULL});
     if (view->leader != ZB_NODE_NONE) {
         (void)trouble_add(l, ZB_TROUBLE_RECEIVE, view->leader,
                           &(struct blocker){REPLICATE, "R-receive-failed", NULL});

@@ -15,6 +15,8 @@ enum zb_trouble_kind {
     ZB_TROUBLE_RESCUE,
     ZB_TROUBLE_START,
     ZB_TROUBLE_LOOK,
+    ZB_TROUBLE_DEMOTE,
+    ZB_TROUBLE_PROMOTE,
 };
 
 struct zb_trouble {

@@ -257,6 +257,23 @@ members_that_hold_back_are_named(void **state)
     line_is(lines, "prune", "vm2 stands on set 1/5: sets from there on stay for it", "S5",
             "zbaton explain web vm2");
     json_decref(lines);
+    f.leads = false;
+    f.view.leader = vm2;
+    const struct zb_trouble_at rescue = {0, ZB_TROUBLE_RESCUE, vm1->a.self};
+    const struct zb_trouble_at demote = {0, ZB_TROUBLE_DEMOTE, vm1->a.self};
+    zb_trouble_put(&vm1->a, &rescue, ZB_E_HELD, "pid 8 (sh)");
+    zb_trouble_put(&vm1->a, &demote, ZB_E_HELD, "pid 9 (sh)");
+    lines = zb_explain_lines(&f);
+    assert_null(line_of(lines, "failed")); /* neither is wanted any more */
+    json_decref(lines);
+    f.view.obs.beyond = true;
+    f.view.role = ZB_ROLE_DEMOTING;
+    lines = zb_explain_lines(&f);
+    line_is(lines, "replicate", "this copy was written to after its newest set", "R-rejoin",
+            "zbaton rejoin -n web vm1");
+    line_is(lines, "replicate", "setting aside failed 1 time since 20", "R-rescue-failed", "");
+    line_is(lines, "replicate", "unmounting failed 1 time since 20", "R-operation-failed", "");
+    json_decref(lines);
     f.blockers_rc = ZB_E_SUSPENDED;
     zb_strcopy(f.blockers_msg, sizeof f.blockers_msg, "the pool of pool is suspended");
     f.blockers_left_off = 7;
