@@ -78,6 +78,7 @@ def test_what_is_in_the_way_is_named(cluster):
         cluster.zbaton("sync why")
         left = said(cluster, "why")
         assert not any(left.values()), left
+        return True
     wait_until(nothing_is, 60, "nothing is in the way")
     text = cluster.zbaton("explain why").out
     assert "move: movable to vm2, vm3\n" in text and "replicate: vm3 has set 1/" in text, text
