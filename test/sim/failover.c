@@ -197,6 +197,21 @@ found(struct sim *w, const struct sim_write *lost)
     return false;
 }
 
+void
+sim_lost_forget(struct sim *w, uint8_t service, const struct sim_dataset *d)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < w->lost_count; i++) {
+        const struct sim_write *lost = &w->lost[i];
+        if (lost->service != service || lost->uuid != d->uuid ||
+            !sim_descends(w, lost->version, d->live)) {
+            w->lost[kept++] = *lost;
+        }
+    }
+    w->lost_count = kept;
+}
+
 bool
 sim_lost_found(struct sim *w)
 {

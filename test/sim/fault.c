@@ -453,6 +453,7 @@ child_change(struct sim *w)
     } else if (!d->outsider && !d->lazy && !d->orphan && sim_chance(w, 300)) {
         sim_tell(w, node, "child of service %u destroyed", service);
         w->destroyed[service][d->uuid] = d->uuid != 0;
+        sim_lost_forget(w, service, d);
         sim_dataset_destroy(d);
     }
 }

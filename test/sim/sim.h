@@ -380,6 +380,8 @@ void sim_fence_look(struct sim *w, const struct sim_item *item);
 void sim_failover_heal(struct sim *w);
 /* A failover leaves what was acknowledged and is not here: it has to be found again. */
 void sim_lose(struct sim *w, const struct sim_item *promote);
+/* Its leader's administrator destroys it, with what an earlier failover had left behind. */
+void sim_lost_forget(struct sim *w, uint8_t service, const struct sim_dataset *d);
 /* Every write that a failover left behind stands in a rescue, or in the history. */
 bool sim_lost_found(struct sim *w);
 
