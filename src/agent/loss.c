@@ -74,6 +74,7 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
         m->leads = view->obs.mounted_rw;
         m->rests = !m->leads && rests(loss, view->role, view->obs.learned_term);
         m->modified = view->obs.modified;
+        m->forgot = node == loss->leader && view->obs.established_term < loss->term;
         m->set = view->obs.newest;
         m->written_bytes = (int64_t)view->obs.written_bytes;
         return true;
@@ -216,8 +217,10 @@ append(char *buf, size_t size, const char *text)
 static bool
 may_lose(const struct zb_loss *loss, const struct zb_loss_member *m, struct zb_set_id set)
 {
-    return m->writer && strcmp(m->node, loss->members[loss->to].node) != 0 &&
-           (!m->rests || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
+    if (strcmp(m->node, loss->members[loss->to].node) == 0) {
+        return m->forgot; /* its tree is not gone on with as it stands */
+    }
+    return m->writer && (!m->rests || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
 }
 
 /* "vm1", "vm1 and vm3", "vm1, vm3 and vm4"; false when there is none. */

@@ -21,6 +21,7 @@ struct zb_loss_member {
     bool rests;    /* reachable, and at rest in the term that is known: it holds set, no more */
     bool writer;   /* may have written: the last leader and whoever was granted a term since */
     bool modified; /* its copy was changed by itself */
+    bool forgot;   /* it led the term that is known, and its own record does not say so any more */
     struct zb_set_ref set; /* newest known */
     int64_t time_s;        /* of that set; -1: not known */
     int64_t written_bytes; /* since that set; -1: not known */

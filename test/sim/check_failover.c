@@ -102,11 +102,13 @@ writable_newest(struct sim *w, const struct sim_item *item)
     }
     for (uint8_t n = 0; n < w->opt.nodes && !w->allow_loss[item->node][item->service]; n++) {
         struct zb_set_ref at;
-        bool led = w->nodes[n].services[item->service].record.rec.established_term == learned;
+        const struct sim_service *its = &w->nodes[n].services[item->service];
+        bool led = its->record.rec.established_term == learned ||
+                   its->before.established_term == learned; /* and forgot it */
         sim_position(w, n, item->service, &at);
         /* What the last leader granted, and was off before its answer arrived: its own last sets
          * are the loss that is stated. */
-        if (w->nodes[n].services[item->service].before.established_term == learned &&
+        if (its->before.established_term == learned &&
             sim_was_off(w, item->service, n, item->u.op.term)) {
             continue;
         }

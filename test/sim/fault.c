@@ -355,9 +355,12 @@ fault_record(struct sim *w)
         return;
     }
     r = &w->nodes[w->backup.node].services[w->backup.service].record;
-    /* Who forgot that it ever led does not know its own new children any more: that wants hands. */
+    /* Who forgot that it ever led does not know its own new children any more: that wants hands. A
+     * last leader that forgot it leaves behind what is in no set, and at rest nobody knows (M13).
+     */
     if (w->backup.record.rec.granted_term < r->rec.granted_term &&
         (w->backup.record.rec.established_term != 0) == (r->rec.established_term != 0) &&
+        (r->rec.established_term == 0 || r->rec.established_term < r->rec.learned_term) &&
         record_is_remembered(w, w->backup.node, w->backup.service)) {
         power_cut(w, w->backup.node);
         sim_tell(w, w->backup.node, "record of service %u is put back", w->backup.service);

@@ -191,6 +191,7 @@ struct sim_item {
             bool forward; /* to a candidate */
             bool lie;     /* the receive says that it is done, and is not (G11) */
             uint32_t snaps_before;
+            uint64_t newest_before; /* guid of the newest snapshot there; 0 none */
             struct sim_snap snap;
             struct zb_set_ref set;
         } ship;

@@ -148,6 +148,12 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     return rc == ZB_OK ? zb_rules_receive_dataset(&req, d, &err) : rc;
 }
 
+static uint64_t
+newest_guid(const struct sim_dataset *d)
+{
+    return d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].guid : 0;
+}
+
 static void
 receive_begin(struct sim *w, struct sim_item *item, const struct leg *leg)
 {
@@ -168,12 +174,14 @@ receive_begin(struct sim *w, struct sim_item *item, const struct leg *leg)
     }
     s->receives++;
     item->u.ship.snaps_before = d->snaps_count;
+    item->u.ship.newest_before = newest_guid(d);
     sim_check_receive(w, item);
     item->u.ship.epoch = s->receive_epoch;
     item->keeper_life = w->nodes[item->peer].keeper_life;
 }
 
-/* ETXTBSY: the kernel compares once more at the end, but not what only the intent log has. */
+/* ETXTBSY: the kernel compares once more at the end, but not what only the intent log has; nor does
+ * it take a stream when another one was received meanwhile. */
 static bool
 kernel_refuses(const struct sim_dataset *d)
 {
@@ -202,6 +210,9 @@ receive_end(struct sim *w, struct sim_item *item)
     }
     if (sim_full(w, d)) {
         return ZB_E_NOSPACE;
+    }
+    if (newest_guid(d) != item->u.ship.newest_before) {
+        return ZB_E_DIVERGED;
     }
     if (kernel_refuses(d)) {
         return ZB_E_DIVERGED;
