@@ -26,6 +26,7 @@ static const struct {
     {"C-failover-cannot-forward", "zbaton failover -n", " says who holds more; --to names it"},
     {"C-failover-diverged", "zbaton failover -n", " chooses another one"},
     {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
+    {"C-failover-moved-on", "zbaton failover -n", " states the loss as it is now"},
     {"C-failover-superseded", "zbaton history", ""},
     {"A-peer-down", DAEMON, NULL},
     {"R-rejoin-no-base", "zbaton rejoin", ""},

@@ -196,6 +196,26 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     return NULL;
 }
 
+/* The highest term that this node or another member, beside those of `without`, knows to be led.
+ * *node: who; this node where nobody knows more. */
+static uint64_t
+highest_told(const struct step *x, uint32_t without, uint8_t *node)
+{
+    const struct svc *s = x->s;
+    uint64_t highest = s->obs.learned_term;
+
+    *node = x->core->opt.self;
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        const struct peer *p = &s->peers[n];
+        if (n != x->core->opt.self && (without & 1u << n) == 0 && zb_core_is_member(s, n) &&
+            p->known && p->report.learned_term > highest) {
+            highest = p->report.learned_term;
+            *node = n;
+        }
+    }
+    return highest;
+}
+
 void
 zb_core_failover_command(struct step *x, const struct zb_event *ev)
 {
@@ -218,6 +238,7 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     f->command_id = ev->u.command.id;
     f->allow_loss = ev->u.command.allow_loss;
     f->up = x->core->up;
+    f->stated_term = highest_told(x, 0, &node);
     f->wait_ms = ev->u.command.wait_ms;
     f->begun_at = x->now;
     f->from = ZB_NODE_NONE;
@@ -341,6 +362,17 @@ collected(const struct step *x)
     return true;
 }
 
+/* A member that did not grant, and told of a term that no granter knows of. */
+static uint8_t
+knows_later_term(const struct step *x)
+{
+    const struct svc *s = x->s;
+    uint8_t node;
+    uint64_t told = highest_told(x, s->ask.granted, &node);
+
+    return told > s->ask.lineage_term && told < s->ask.term ? node : ZB_NODE_NONE;
+}
+
 /* The tree is taken as it is, or what is ahead comes first, or it ends here. */
 void
 zb_core_failover_go_on(struct step *x)
@@ -351,6 +383,7 @@ zb_core_failover_go_on(struct step *x)
     struct zb_set_ref all = best_position(x, 0, &node);
     uint8_t ahead = unreachable_ahead(x, &all);
 
+    ahead = ahead == ZB_NODE_NONE ? knows_later_term(x) : ahead;
     if (ahead != ZB_NODE_NONE && !f->allow_loss) {
         zb_core_failover_give_up(
             x, ZB_E_REFUSED, ahead, "C-failover-ahead",
@@ -405,6 +438,11 @@ zb_core_failover_choose(struct step *x)
         s->why = "granted; waits a moment for the positions of the other members";
         s->why_rule = "R-collecting";
         zb_core_wake_at(x, s->ask.majority_at.ms + ZB_COLLECT_MS);
+        return;
+    }
+    if (s->ask.lineage_term > s->failover.stated_term) { /* S3 */
+        zb_core_failover_give_up(x, ZB_E_STALE, s->ask.lineage_leader, "C-failover-moved-on",
+                                 "that member came to lead after the loss was stated: look again");
         return;
     }
     if (!zb_lineage_has(&s->ask.lineage, s->obs.newest.id)) {

@@ -117,9 +117,10 @@ struct failover {
     uint64_t command_id; /* 0: none */
     uint8_t step;        /* enum zb_failover_step */
     bool allow_loss;
-    uint32_t up;   /* node bits, when it was given: what they held was counted on (S3) */
-    bool looked;   /* FORWARDING: the disk was looked at since the last change */
-    uint64_t term; /* that is asked for; another one after an outbidding */
+    uint32_t up;          /* node bits, when it was given: what they held was counted on (S3) */
+    uint64_t stated_term; /* the highest one that was known then */
+    bool looked;          /* FORWARDING: the disk was looked at since the last change */
+    uint64_t term;        /* that is asked for; another one after an outbidding */
     int64_t wait_ms;
     uint32_t told;    /* suspects whose fencing was asked for, in this term */
     uint32_t useless; /* members that are ahead and could not send */

@@ -178,7 +178,8 @@ def failover_struck(struck, case):
         print(command.communicate(timeout=SETTLE_S)[0].decode())
     finally:
         command.kill()
-    struck.led(again=case.point not in TAKEN)
+    if case.point not in TAKEN:
+        struck.led(again=True)
 
 
 def rejoin_struck(struck, case):
@@ -198,12 +199,13 @@ def story(struck, failover, rejoin):
         failover_struck(struck, failover)
     else:
         struck.cluster.failover(NAME, struck.new.name, struck.old.name)
-        struck.led(again=False)
     if rejoin:
         rejoin_struck(struck, rejoin)
     else:
         struck.old.boot()
         struck.cluster.daemon_start(struck.old)
+    # Whose power was cut after it took may have to wait for the lost one, which nobody said is off now.
+    struck.led(again=False)
     struck.settled()
     return struck.check()
 
