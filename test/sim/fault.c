@@ -370,6 +370,9 @@ fault_record(struct sim *w)
             w->nodes[w->backup.node].services[w->backup.service].before.granted_term) {
             w->nodes[w->backup.node].services[w->backup.service].before = r->rec;
         }
+        w->forgot[w->backup.service] =
+            w->forgot[w->backup.service] ||
+            w->backup.record.rec.established_term < r->rec.established_term;
         *r = w->backup.record;
         w->records_back++;
         w->backup.taken = false;

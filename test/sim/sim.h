@@ -299,6 +299,7 @@ struct sim {
     struct zb_set_id told[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* to, by: position in a report */
     bool allow_loss[SIM_NODES][SIM_SERVICES];                  /* of the last order to that node */
     bool forgiven[SIM_SERVICES]; /* a disk is gone for good that held writes of nobody else */
+    bool forgot[SIM_SERVICES];   /* a node does not know any more in which term it led last */
     uint32_t items_count;
     uint32_t heap_count;
     uint32_t commands_count;

@@ -105,7 +105,9 @@ sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, b
     char text[sizeof(loss->lost)] = "nothing";
     char name[ZB_NODE_NAME_SIZE];
 
-    if (w->searching) {
+    /* What a node that forgot that it led wrote is in no statement when nobody else remembers
+     * (M13). */
+    if (w->searching || w->forgot[service]) {
         return;
     }
     if (ordered && stated[node][service].given && term->reason == ZB_TERM_FAILOVER) {
