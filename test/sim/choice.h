@@ -29,7 +29,7 @@ enum sim_what {
     SIM_CHOOSE_SEIZE,    /* the same with --allow-data-loss */
     SIM_CHOOSE_FENCED,   /* a true statement to the candidate that a node is off */
     SIM_CHOOSE_DECLARE,  /* a newer declaration, that reaches the nodes one by one */
-    SIM_CHOOSE_CLAIM,    /* a confused engine tells another that it leads the term that one follows */
+    SIM_CHOOSE_CLAIM, /* a confused engine tells another that it leads the term that one follows */
     SIM_CHOOSE_COUNT
 };
 
@@ -47,7 +47,7 @@ struct sim_bounds {
     unsigned left[SIM_CHOOSE_COUNT];
     unsigned
         channel_max; /* messages from one node to another; a later one is lost. 0: any number */
-    unsigned terms; /* nothing is done in a state with a higher one; 0: any number */
+    unsigned terms;  /* nothing is done in a state with a higher one; 0: any number */
     uint64_t states_max;
 };
 
