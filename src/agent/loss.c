@@ -53,11 +53,15 @@ zb_loss_terms_look(struct zb_loss *loss, const struct zb_core_view *view)
     }
 }
 
-/* What it told in an earlier term, or while it changed its role, says nothing of now. */
+/* What it told in an earlier term, or while it changed its role, says nothing of now. Nor does the
+ * position of the last leader, unless it released: another tool's snapshot may hold what it wrote
+ * after its newest set. */
 static bool
-rests(const struct zb_loss *loss, enum zb_role role, uint64_t learned_term)
+rests(const struct zb_loss *loss, uint8_t node, enum zb_role role, uint64_t learned_term)
 {
-    return (role == ZB_ROLE_FOLLOWER || role == ZB_ROLE_RELEASED) && learned_term >= loss->term;
+    bool at_rest = role == ZB_ROLE_RELEASED || (role == ZB_ROLE_FOLLOWER && node != loss->leader);
+
+    return at_rest && learned_term >= loss->term;
 }
 
 bool
@@ -72,7 +76,7 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
     if (node == self) {
         m->reachable = true;
         m->leads = view->obs.mounted_rw;
-        m->rests = !m->leads && rests(loss, view->role, view->obs.learned_term);
+        m->rests = !m->leads && rests(loss, node, view->role, view->obs.learned_term);
         m->modified = view->obs.modified;
         m->forgot = node == loss->leader && view->obs.established_term < loss->term;
         m->set = view->obs.newest;
@@ -83,7 +87,7 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
         const struct zb_core_peer_view *p = &view->peers[node];
         m->reachable = p->up;
         m->leads = p->up && p->report.established_term != 0;
-        m->rests = p->up && rests(loss, p->report.role, p->report.learned_term);
+        m->rests = p->up && rests(loss, node, p->report.role, p->report.learned_term);
         m->modified = p->report.modified;
         m->set = p->report.set;
     }

@@ -191,10 +191,10 @@ without_any_set_it_is_everything(void **state)
     assert_int_equal(zb_loss_choose(&loss), ZB_LOSS_NONE);
 }
 
-/* vm1 (node 0) led term 12, and vm2 (node 1) is asked: what it knows of vm1 by that one's report.
- */
+/* vm1 (node 0) led term 12, vm3 (node 2) was granted a term since, and vm2 (node 1) is asked: what
+ * it knows of one of them by that one's report. */
 static bool
-rests_by_report(enum zb_role role, uint64_t learned_term, bool up)
+rests_by_report(uint8_t node, enum zb_role role, uint64_t learned_term, bool up)
 {
     static struct zb_core_view view;
     struct zb_loss loss = {0};
@@ -203,13 +203,14 @@ rests_by_report(enum zb_role role, uint64_t learned_term, bool up)
     view = (struct zb_core_view){.role = ZB_ROLE_FOLLOWER};
     view.obs.learned_term = 12;
     view.obs.learned_leader = 0;
-    view.peers[0].known = true;
-    view.peers[0].up = up;
-    view.peers[0].report.role = role;
-    view.peers[0].report.learned_term = learned_term;
+    view.obs.suspects = 1u << 0 | 1u << 2;
+    view.peers[node].known = true;
+    view.peers[node].up = up;
+    view.peers[node].report.role = role;
+    view.peers[node].report.learned_term = learned_term;
     zb_loss_terms_look(&loss, &view);
     assert_int_equal(loss.term, 12);
-    assert_true(zb_loss_member_look(&loss, &view, 1, 0, &m));
+    assert_true(zb_loss_member_look(&loss, &view, 1, node, &m));
     assert_true(m.writer);
     assert_int_equal(m.reachable, up);
     return m.rests;
@@ -219,13 +220,23 @@ static void
 only_who_said_so_in_that_term_is_at_rest(void **state)
 {
     (void)state;
-    assert_true(rests_by_report(ZB_ROLE_FOLLOWER, 12, true));
-    assert_true(rests_by_report(ZB_ROLE_RELEASED, 12, true));
-    assert_false(rests_by_report(ZB_ROLE_FOLLOWER, 12, false));
-    assert_false(rests_by_report(ZB_ROLE_FOLLOWER, 11, true)); /* before it led */
-    assert_false(rests_by_report(ZB_ROLE_PROMOTING, 12, true));
-    assert_false(rests_by_report(ZB_ROLE_STOPPING, 12, true));
-    assert_false(rests_by_report(ZB_ROLE_LEADING, 12, true));
+    assert_true(rests_by_report(2, ZB_ROLE_FOLLOWER, 12, true));
+    assert_true(rests_by_report(2, ZB_ROLE_RELEASED, 12, true));
+    assert_false(rests_by_report(2, ZB_ROLE_FOLLOWER, 12, false));
+    assert_false(rests_by_report(2, ZB_ROLE_FOLLOWER, 11, true)); /* before it led */
+    assert_false(rests_by_report(2, ZB_ROLE_PROMOTING, 12, true));
+    assert_false(rests_by_report(2, ZB_ROLE_STOPPING, 12, true));
+    assert_false(rests_by_report(2, ZB_ROLE_LEADING, 12, true));
+}
+
+/* Another tool's snapshot may hold what it wrote after its newest set: its copy is not `modified`.
+ */
+static void
+the_last_leader_is_at_rest_only_when_it_released(void **state)
+{
+    (void)state;
+    assert_true(rests_by_report(0, ZB_ROLE_RELEASED, 12, true));
+    assert_false(rests_by_report(0, ZB_ROLE_FOLLOWER, 12, true));
 }
 
 int
@@ -240,6 +251,7 @@ main(void)
         cmocka_unit_test(several_may_have_written),
         cmocka_unit_test(nothing_is_lost_of_who_is_seen_at_rest),
         cmocka_unit_test(only_who_said_so_in_that_term_is_at_rest),
+        cmocka_unit_test(the_last_leader_is_at_rest_only_when_it_released),
         cmocka_unit_test(who_has_to_be_fenced_may_have_written),
         cmocka_unit_test(sets_of_earlier_leaders_are_lost_too),
         cmocka_unit_test(without_any_set_it_is_everything),
