@@ -228,7 +228,8 @@ put_peer(struct sim_hash *h, const struct peer *p, int64_t now_ms)
     if (p->known) {
         put_msg(h, &p->report);
     }
-    if (p->seen.granted_term > p->now.granted_term) { /* messages came in another order */
+    if (p->seen.granted_term > p->now.granted_term || p->seen.learned_term > p->now.learned_term ||
+        p->seen.suspects != p->now.suspects) { /* messages came in another order */
         put(h, pack(p->seen.granted_term, p->seen.learned_term, p->seen.suspects));
     }
     if (p->ship_id != 0) {
@@ -278,7 +279,7 @@ put_failover(struct sim_hash *h, const struct failover *f, int64_t now_ms)
                (f->deadline.ms > now_ms) << 14 | (uint64_t)f->told << 16 | (uint64_t)f->from << 40 |
                (uint64_t)f->tries << 48);
     put(h, f->term << 32 | f->useless);
-    put(h, f->up);
+    put(h, f->stated_term << 32 | f->up);
     put_set(h, &f->best);
 }
 

@@ -94,6 +94,19 @@ sim_statement_left(const struct sim *w, const struct sim_item *promote, uint32_t
     left[service].writers |= 1u << writer;
 }
 
+/* Not so when a child of it was destroyed since, by who administers its leader. */
+static bool
+is_held(struct sim *w, uint8_t service, const struct zb_set_ref *set)
+{
+    const struct sim_manifest *m = sim_manifest_find(w, service, set);
+    bool held = false;
+
+    for (uint8_t n = 0; m != NULL && n < w->opt.nodes; n++) {
+        held = held || sim_holds(w, n, m);
+    }
+    return held;
+}
+
 /* S3: who wrote what is left behind is named; without --allow-data-loss the service goes on from no
  * older set than was stated. */
 void
@@ -126,7 +139,7 @@ sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, b
         }
     }
     if (ordered && stated[node][service].given && !stated[node][service].allow_loss &&
-        zb_set_id_cmp(loss->base.id, term->set.id) > 0) {
+        zb_set_id_cmp(loss->base.id, term->set.id) > 0 && is_held(w, service, &loss->base)) {
         sim_fail(w, "S3: n%u took term %lu of service %u from %lu/%lu, stated was %lu/%lu",
                  node + 1, (unsigned long)term->term, service, (unsigned long)term->set.id.term,
                  (unsigned long)term->set.id.seq, (unsigned long)loss->base.id.term,
