@@ -134,13 +134,23 @@ append(char *buf, size_t size, const char *text)
     (void)snprintf(buf + used, size - used, "%s", text);
 }
 
+/* What it wrote went with its disk: it made that set, and does not have it any more. */
+static bool
+disk_is_older(const struct zb_loss_member *m, struct zb_set_id set)
+{
+    return m->led_last && zb_set_id_cmp(m->set.id, set) < 0;
+}
+
 /* Whether it can have written something that the service would not go on with: not one that is
  * seen at rest with no more than that. */
 static bool
 may_lose(const struct zb_loss *loss, const struct zb_loss_member *m, struct zb_set_id set)
 {
-    return m->writer && strcmp(m->node, loss->members[loss->to].node) != 0 &&
-           (!m->reachable || m->leads || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
+    bool takes = strcmp(m->node, loss->members[loss->to].node) == 0;
+
+    return disk_is_older(m, set) ||
+           (m->writer && !takes &&
+            (!m->reachable || m->leads || m->modified || zb_set_id_cmp(m->set.id, set) > 0));
 }
 
 /* "vm1", "vm1 and vm3", "vm1, vm3 and vm4"; false when there is none. */

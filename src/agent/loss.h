@@ -18,6 +18,7 @@ struct zb_loss_member {
     bool reachable;
     bool leads;    /* reachable, and writable now */
     bool writer;   /* may have written: the last leader and whoever was granted a term since */
+    bool led_last; /* of the highest term: it made every set of it */
     bool modified; /* its copy was changed by itself */
     struct zb_set_ref set; /* newest known */
     int64_t time_s;        /* of that set; -1: not known */

@@ -86,6 +86,7 @@ member_look(struct gather *g, const char *name, bool backup)
     } else {
         position_remembered(g, m);
     }
+    m->led_last = node != ZB_NODE_NONE && node == g->leader;
     m->writer =
         node != ZB_NODE_NONE && (node == g->leader || (g->suspects & (UINT32_C(1) << node)) != 0);
     if (!zb_set_id_is_none(m->set.id)) {
