@@ -67,6 +67,7 @@ struct world {
     enum zb_rc fail_rc;
     unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
+    int64_t grant_ms;        /* ... a GRANT */
     struct zb_action pruned; /* the last PRUNE of node 0 */
     struct zb_action term;   /* the last TERM told for the history */
     unsigned rescues;        /* RESCUEs asked for, done or failed */
