@@ -19,22 +19,25 @@ LOGS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 
 @pytest.fixture(scope="session")
 def lab3_session():
-    """Three hosts under the mini init for the whole session; tests take `lab3`.
+    """Three hosts under the mini init for the whole session; tests take `lab3`."""
+    yield from three_hosts("mini")
 
-    ZB_LAB names a lab that is up already (`lab/lab --name NAME up 3`) and is left up.
-    """
-    if os.environ.get("ZB_LAB"):
-        yield Lab.attach(os.environ["ZB_LAB"])
+
+def three_hosts(init):
+    """A lab for a fixture. ZB_LAB names one that is up already (`lab/lab --name NAME up 3`), and is
+    left up; tests of the other init get one of their own."""
+    up = Lab.attach(os.environ["ZB_LAB"]) if os.environ.get("ZB_LAB") else None
+    if up and up.init == init:
+        yield up
         return
-    with Lab(hosts=3) as lab:
+    with Lab(hosts=3, init=init) as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
 def lab3_systemd_session():
     """Three hosts under systemd for the whole session; tests take `lab3_systemd`."""
-    with Lab(hosts=3, init="systemd") as lab:
-        yield lab
+    yield from three_hosts("systemd")
 
 
 @pytest.fixture

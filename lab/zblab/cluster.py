@@ -41,14 +41,14 @@ class Cluster:
 
     # --- life ---------------------------------------------------------------------------
 
-    def start(self):
-        """Installs, makes the cluster on the first host, joins the others."""
+    def start(self, first=None):
+        """Installs, makes the cluster on a host (the first by default), joins the others."""
         self.lab.install(stage())
         self.lab.each(self._prepare)
-        first = self.hosts[0]
+        first = first or self.hosts[0]
         first.run("zbaton init --cluster lab " + self._identity(first))
         self.daemon_start(first)
-        for host in self.hosts[1:]:
+        for host in [host for host in self.hosts if host is not first]:
             token = self.zbaton("token create", host=first).out.split()[0]
             host.run(f"zbaton join {token} " + self._identity(host))
             self.daemon_start(host)
@@ -284,6 +284,23 @@ class Cluster:
                     assert (readonly, mounted, written) == ("on", "no", "0"), (host.name, line)
                     assert source == "local", (host.name, dataset, source)
                 assert canmount == "noauto", (host.name, line)
+
+
+class SystemdCluster(Cluster):
+    """Daemons run as zbaton.service, which starts at boot; services may be units."""
+
+    def daemon_start(self, host, wait=True):
+        host.run("systemctl daemon-reload && systemctl enable zbaton && systemctl restart zbaton", timeout=120)
+
+    def daemon_stop(self, host, sig="TERM"):
+        host.run("systemctl disable --now zbaton", check=False)
+
+    def _wipe(self, host):
+        self.daemon_stop(host)
+        for keys in self.services.values():
+            if "unit" in keys:
+                host.run(f"systemctl stop {keys['unit']}", check=False)
+        super()._wipe(host)
 
 
 class Recorder:

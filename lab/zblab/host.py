@@ -61,18 +61,33 @@ class Host:
     def prepare(self):
         """Makes the folder and the disks: an overlay of the image, a pool disk, a spare."""
         os.makedirs(self.dir)
+        self.new_root()
+        for name, mib in (("pool.img", self.lab.pool_mib), ("spare.img", 256)):
+            with open(self._path(name), "wb") as file:
+                file.truncate(mib << 20)
+
+    def new_root(self):
+        """A root disk as of the image, in place of the one that a host that is off has."""
         backing = os.path.join(self.lab.image, "root.qcow2")
         subprocess.run(
             ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", backing,
              self._path("root.qcow2")],
             check=True,
         )
-        for name, mib in (("pool.img", self.lab.pool_mib), ("spare.img", 256)):
-            with open(self._path(name), "wb") as file:
-                file.truncate(mib << 20)
 
-    def boot(self, wait=True, deadline_s=180):
-        """Switches the host on; with wait, returns when ssh answers and the pool is there."""
+    def new_pool_disk(self):
+        """Another pool disk, in place of the one that a host that is off has.
+
+        Something else is on it, so that the host makes no pool there by itself at its boot.
+        """
+        with open(self._path("pool.img"), "wb") as file:
+            file.truncate(self.lab.pool_mib << 20)
+        subprocess.run(["mkswap", self._path("pool.img")], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+
+    def boot(self, wait=True, deadline_s=180, pool=True):
+        """Switches the host on; with wait, returns when ssh answers and the pool is there (without
+        pool: it is not)."""
         if self.alive():
             raise LabError(f"{self.name} runs already")
         with open(self._path("qemu.log"), "ab") as log:
@@ -88,15 +103,16 @@ class Host:
                 self._wait_for_qmp()
                 self._set_link(nic, False)
         if wait:
-            self.wait_ready(deadline_s)
+            self.wait_ready(deadline_s, pool)
 
-    def wait_ready(self, deadline_s=180):
-        """Returns when ssh answers and the pool is up; says why when it is not."""
+    def wait_ready(self, deadline_s=180, pool=True):
+        """Returns when ssh answers and the pool is up (without pool: is not); says why when it is
+        not."""
         end = time.monotonic() + deadline_s
         self._connect(end)
         cmd = "while [ ! -e /run/zblab/ready ]; do sleep 0.2; done; cat /run/zblab/ready"
         said = self.run(cmd, timeout=max(1.0, end - time.monotonic())).out.strip()
-        if said != "ready":
+        if (said == "ready") != pool:
             raise LabError(f"{self.name}: {said}")
         # The emulated clock chip is read to the second, and late.
         self.run(f"date -s @{time.time():.2f}")
@@ -145,6 +161,17 @@ class Host:
         if check and result.rc != 0:
             raise CommandError(self.name, cmd, result)
         return result
+
+    def type(self, cmd, answers="", timeout=300):
+        """Runs a command on a terminal, where the answers are typed; a Result of what is seen there."""
+        self._connect(time.monotonic() + 30)
+        try:
+            done = subprocess.run(self.ssh_argv(cmd, tty=True), input=answers.encode(), capture_output=True,
+                                  timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as err:
+            raise CommandTimeout(f"{self.name}: {cmd!r} not done in {timeout} s") from err
+        seen = done.stdout.decode(errors="replace").replace("\r\n", "\n")
+        return Result(done.returncode, seen, done.stderr.decode(errors="replace"))
 
     def popen(self, cmd, **kwargs):
         """Starts a shell command on the host; returns the Popen of the ssh that carries it.
@@ -224,6 +251,10 @@ class Host:
             self.run("tc qdisc del dev eth0 root 2>/dev/null || true")
         else:
             self.run(f"tc qdisc replace dev eth0 root netem {spec}")
+
+    def lose_pool_disk(self):
+        """The pool disk answers no more, until the host is switched off."""
+        self.qmp("human-monitor-command", {"command-line": "drive_del virtio1"})
 
     def qmp(self, command, arguments=None):
         """Runs one QMP command on the host's QEMU."""

@@ -118,13 +118,12 @@ class Lab:
 
     def each(self, fn):
         """Calls fn(host) for all hosts at once; returns the results in order of the hosts."""
-        with ThreadPoolExecutor(len(self.hosts)) as pool:
-            return list(pool.map(fn, self.hosts))
+        return for_each(self.hosts, fn)
 
     # --- software -----------------------------------------------------------------------
 
-    def install(self, path):
-        """Unpacks a tar archive, or the content of a folder, into / of every host."""
+    def install(self, path, hosts=None):
+        """Unpacks a tar archive, or the content of a folder, into / of every host, or of some."""
         with tempfile.TemporaryFile() as archive:
             if os.path.isdir(path):
                 argv = ["tar", "-C", path, "--owner=0", "--group=0", "-cf", "-", "."]
@@ -139,7 +138,7 @@ class Lab:
         # /lib and its like are links in the guest and must stay links; synced, so that a power
         # cut right after does not leave empty programs.
         cmd = f"tar -C / {flag} --no-overwrite-dir --keep-directory-symlink --no-same-owner -xf - && sync"
-        self.each(lambda host: host.run(cmd, timeout=300, input=content))
+        for_each(hosts or self.hosts, lambda host: host.run(cmd, timeout=300, input=content))
 
     # --- faults -------------------------------------------------------------------------
 
@@ -212,6 +211,12 @@ class Lab:
     def _at_exit(self):
         if os.getpid() == self._owner:  # a forked child must not take its parent's lab down
             self.down()
+
+
+def for_each(hosts, fn):
+    """Calls fn(host) for hosts at once; returns the results in their order."""
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return list(pool.map(fn, hosts))
 
 
 def image_path():

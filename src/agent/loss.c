@@ -72,13 +72,14 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
     if (node >= ZB_NODES_MAX) {
         return false;
     }
-    m->writer = node == loss->leader || (loss->suspects & (UINT32_C(1) << node)) != 0;
+    m->led_last = node == loss->leader;
+    m->writer = m->led_last || (loss->suspects & (UINT32_C(1) << node)) != 0;
     if (node == self) {
         m->reachable = true;
         m->leads = view->obs.mounted_rw;
         m->rests = !m->leads && rests(loss, node, view->role, view->obs.learned_term);
         m->modified = view->obs.modified;
-        m->forgot = node == loss->leader && view->obs.established_term < loss->term;
+        m->forgot = m->led_last && view->obs.established_term < loss->term;
         m->set = view->obs.newest;
         m->written_bytes = (int64_t)view->obs.written_bytes;
         return true;
@@ -216,13 +217,21 @@ append(char *buf, size_t size, const char *text)
     (void)snprintf(buf + used, size - used, "%s", text);
 }
 
+/* What it wrote went with its disk: it made that set, and does not have it any more. */
+static bool
+disk_is_older(const struct zb_loss_member *m, struct zb_set_id set)
+{
+    return m->led_last && zb_set_id_cmp(m->set.id, set) < 0;
+}
+
 /* Whether it can have written something that the service would not go on with: not one that is
  * seen at rest with no more than that. */
 static bool
 may_lose(const struct zb_loss *loss, const struct zb_loss_member *m, struct zb_set_id set)
 {
     if (strcmp(m->node, loss->members[loss->to].node) == 0) {
-        return m->forgot; /* its tree is not gone on with as it stands */
+        /* its tree is not gone on with as it stands */
+        return m->forgot || disk_is_older(m, set);
     }
     return m->writer && (!m->rests || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
 }

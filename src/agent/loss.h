@@ -20,6 +20,7 @@ struct zb_loss_member {
     bool leads;    /* reachable, and writable now */
     bool rests;    /* reachable, and at rest in the term that is known: it holds set, no more */
     bool writer;   /* may have written: the last leader and whoever was granted a term since */
+    bool led_last; /* of the highest term: it made every set of it */
     bool modified; /* its copy was changed by itself */
     bool forgot;   /* it led the term that is known, and its own record does not say so any more */
     struct zb_set_ref set; /* newest known */

@@ -36,6 +36,16 @@ zb_core_ask_begin_failover(struct step *x)
     s->ask.lineage = s->obs.lineage;
 }
 
+/* A voter whose newer set this leader's disk lacks is not soon asked again: each answer is a grant
+ * to it, between which it comes to nothing else. */
+static bool
+is_ahead(const struct step *x, uint8_t n)
+{
+    const struct asking *ask = &x->s->ask;
+
+    return (ask->ahead & 1u << n) != 0 && x->now.ms < ask->ahead_at.ms + ZB_ASK_AHEAD_MS;
+}
+
 /* Only grants of this very term count; a repeated question is answered again (M5: by nonce). */
 static void
 ask_voters(struct step *x)
@@ -47,7 +57,7 @@ ask_voters(struct step *x)
         /* Of a failover backups are asked too: they do not vote, but may be ahead. */
         bool asked = s->ask.failover ? zb_core_is_member(s, n) : zb_core_is_voter(s, n);
         if (n == x->core->opt.self || !asked || !zb_core_peer_up(x, n) ||
-            (s->ask.granted & (1u << n)) != 0) {
+            (s->ask.granted & (1u << n)) != 0 || is_ahead(x, n)) {
             continue;
         }
         a = zb_core_act(x, ZB_ACT_MESSAGE);
@@ -188,11 +198,12 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
          * child that was destroyed here is no step back. */
         if (!s->ask.planned && !s->ask.failover &&
             zb_set_id_cmp(m->set.id, zb_core_reached(s)->id) > 0) {
-            if (!s->ask.older_noted) {
+            if (s->ask.ahead == 0) {
                 zb_core_note(x, 4, "R-own-disk-older",
                              "a voter holds a newer set than this leader's disk: it does not lead");
-                s->ask.older_noted = true;
             }
+            s->ask.ahead |= 1u << node;
+            s->ask.ahead_at = x->now;
             return;
         }
         if (zb_core_peer_granted(s, node) > m->term) {

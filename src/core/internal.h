@@ -11,10 +11,11 @@
 #define ZB_CORE_WAITERS_MAX 8 /* snapshot and sync commands waiting on one service */
 #define ZB_CORE_ROOM 64       /* actions one service may add in one step */
 
-#define ZB_REPORT_MS 10000  /* refresh of reports that did not change */
-#define ZB_ASK_MS 500       /* grants and releases are asked for again after this */
-#define ZB_LOOK_MS 30000    /* a follower looks at its own disk this often, or at the interval */
-#define ZB_RETRY_MIN_MS 500 /* first wait after a failed operation, doubled up to ... */
+#define ZB_REPORT_MS 10000    /* refresh of reports that did not change */
+#define ZB_ASK_MS 500         /* grants and releases are asked for again after this */
+#define ZB_ASK_AHEAD_MS 10000 /* ... of a voter that holds a newer set */
+#define ZB_LOOK_MS 30000      /* a follower looks at its own disk this often, or at the interval */
+#define ZB_RETRY_MIN_MS 500   /* first wait after a failed operation, doubled up to ... */
 #define ZB_RETRY_MAX_MS 30000
 #define ZB_PRESYNC_ROUNDS_MAX 3
 #define ZB_PRESYNC_SMALL_BYTES (1u << 20)
@@ -84,7 +85,8 @@ struct asking {
     uint8_t lineage_leader;
     struct zb_lineage lineage;
     enum zb_term_reason reason;
-    bool older_noted; /* said once that this disk is older than a voter's */
+    uint32_t ahead; /* node bits: voters that hold a newer set than this leader's disk ... */
+    struct zb_mono ahead_at; /* ... as one of them answered last */
     struct zb_mono again_at;
 };
 

@@ -2,7 +2,7 @@
 
 import pytest
 from zblab import Lab, wait_until
-from zblab.cluster import Cluster, Recorder
+from zblab.cluster import Recorder, SystemdCluster
 
 pytestmark = [pytest.mark.systemd, pytest.mark.long]
 
@@ -14,16 +14,6 @@ ExecStart=/usr/bin/redis-server --port 6441 --bind 0.0.0.0 --protected-mode no -
 [Install]
 WantedBy=multi-user.target
 """
-
-
-class SystemdCluster(Cluster):
-    """Daemons run as zbaton.service."""
-
-    def daemon_start(self, host):
-        host.run("systemctl daemon-reload && systemctl restart zbaton.service", timeout=120)
-
-    def daemon_stop(self, host, sig="TERM"):
-        host.run("systemctl stop zbaton.service", check=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,9 @@
 """What the README and the manual show, typed as it stands there, on hosts under systemd."""
 
-import os
-import re
-
 import pytest
 from zblab import Lab, wait_until
-from zblab.cluster import TOP, Cluster, stage
+from zblab.cluster import Cluster, stage
+from zblab.pages import Typist, block, commands, read
 
 pytestmark = [pytest.mark.systemd, pytest.mark.long]
 
@@ -13,58 +11,6 @@ UNITS = {
     "redis": "/usr/bin/redis-server --bind 0.0.0.0 --protected-mode no --dir /srv/redis --appendonly yes",
     "web": "/usr/bin/python3 -m http.server --directory /srv/web 8000",
 }
-
-
-def read(path):
-    """A file of the project."""
-    with open(os.path.join(TOP, path), encoding="utf-8") as file:
-        return file.read()
-
-
-def commands(text):
-    """[(host, command, [lines shown below it])] of a text with prompts."""
-    out = []
-    for line in re.sub(r"\\e\n\s*", "", text).splitlines():
-        prompt = re.match(r"(vm\d)# (.*?)(\s+# .*)?$", line)
-        if prompt:
-            out.append((prompt[1], prompt[2], []))
-        elif out and line:
-            out[-1][2].append(line)
-    return out
-
-
-def block(text, after, begin, end):
-    """What stands between two marks, after a heading."""
-    return text.split(after, 1)[1].split(begin, 1)[1].split(end, 1)[0]
-
-
-def shape(line):
-    """A line without its figures, the widths of its columns and the time of a step (which a short one lacks)."""
-    figures = re.sub(r"(?<![a-z\d])\d+([.:/-]\d+)*[BKMGs]?", "N", re.sub(r"^( \d/9 .*?) +[\d.]+s$", r"\1", line))
-    return re.sub(r" +", " ", figures).strip()
-
-
-class Typist:
-    """Types commands on hosts, with the token that was made last in place of TOKEN."""
-
-    def __init__(self, lab):
-        self.lab = lab
-        self.token = None
-
-    def type(self, host, command, shown=()):
-        """One command; what it prints has the shape of what is shown."""
-        said = self.lab[host].run("cd /root && " + command.replace("TOKEN", self.token or "TOKEN"), timeout=300)
-        if "token create" in command:
-            self.token = said.out.split()[0]
-            assert self.token.startswith("zbt1."), said.out
-        if shown:
-            assert [shape(line) for line in said.out.splitlines()] == [shape(line) for line in shown], said.out
-
-    def joins(self, host, root, address, like):
-        """vm3 joins with the commands that another host joined with, and a token of its own."""
-        self.type("vm1", "zbaton token create")
-        for _, command, _ in [c for c in like if c[0] == "vm2"]:
-            self.type(host, command.replace("vm2", host).replace("tank/services", root).replace("10.77.0.2", address))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +83,7 @@ def test_the_tour_of_the_readme(machines):
             nodes_are_up(cluster, 3)
         if command == "zbaton status":
             cluster.wait_current("redis", "vm1")
-        typist.type(host, command, shown)
+        typist.expect(host, command, shown)
     cluster.wait_current("redis", "vm2")
     answers(machines["vm2"], "redis-cli ping", "PONG")
     refusals(cluster)
@@ -153,6 +99,6 @@ def test_the_examples_of_the_manual(machines):
             nodes_are_up(cluster, 2)
         if command.startswith("zbaton move"):
             cluster.wait_current("web", "vm1")
-        typist.type(host, command, shown)
+        typist.expect(host, command, shown)
     cluster.wait_current("web", "vm2")
     answers(machines["vm2"], "curl -s http://127.0.0.1:8000/", "Directory listing")

@@ -262,7 +262,8 @@ put_asking(struct sim_hash *h, const struct asking *a, unsigned nodes, int64_t n
     put(h, pack(a->lineage_term, a->fenced,
                 (uint64_t)a->failover | a->exact << 1 | (a->majority_at.ms != 0) << 2 |
                     (a->majority_at.ms + ZB_COLLECT_MS > now_ms) << 3 |
-                    (uint64_t)a->lineage_leader << 8));
+                    (a->ahead_at.ms + ZB_ASK_AHEAD_MS > now_ms) << 4 |
+                    (uint64_t)a->lineage_leader << 8 | (uint64_t)a->ahead << 32));
     put_lineage(h, &a->lineage);
     for (unsigned n = 0; n < nodes; n++) {
         put_set(h, &a->at[n]);

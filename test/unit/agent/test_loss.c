@@ -15,6 +15,7 @@ member(struct zb_loss *loss, const char *node, bool reachable, struct zb_set_id 
     *m = (struct zb_loss_member){.reachable = reachable,
                                  .rests = reachable,
                                  .writer = strcmp(node, "vm1") == 0,
+                                 .led_last = strcmp(node, "vm1") == 0,
                                  .set = {.id = id},
                                  .time_s = NOW - 37,
                                  .written_bytes = -1};
@@ -127,6 +128,22 @@ several_may_have_written(void **state)
     loss.members[2].rests = false;
     zb_loss_find(&loss);
     assert_non_null(strstr(loss.lost, "what vm1, vm3 and vm4 wrote after"));
+}
+
+/* vm1 is there, at rest and with nothing, as after its pool was lost. */
+static void
+what_went_with_the_disk_is_lost(void **state)
+{
+    (void)state;
+    struct zb_loss loss = lost_leader(0, 346, 345);
+    loss.members[0].reachable = true;
+    loss.members[0].set.id = (struct zb_set_id){0, 0};
+    zb_loss_find(&loss);
+    assert_string_equal(loss.lost, "what vm1 wrote after set 12/346 of 06:40:30, 37 s ago");
+    loss.to = 0; /* it is to lead itself again, from what vm2 has */
+    zb_loss_find(&loss);
+    assert_int_equal(loss.forward, 1);
+    assert_string_equal(loss.lost, "what vm1 wrote after set 12/346 of 06:40:30, 37 s ago");
 }
 
 static void
@@ -249,6 +266,7 @@ main(void)
         cmocka_unit_test(the_candidate_is_brought_forward_first),
         cmocka_unit_test(sets_of_several_terms_are_counted_where_they_are_known),
         cmocka_unit_test(several_may_have_written),
+        cmocka_unit_test(what_went_with_the_disk_is_lost),
         cmocka_unit_test(nothing_is_lost_of_who_is_seen_at_rest),
         cmocka_unit_test(only_who_said_so_in_that_term_is_at_rest),
         cmocka_unit_test(the_last_leader_is_at_rest_only_when_it_released),

@@ -232,6 +232,26 @@ what_was_counted_on_is_not_lost_without_a_word(void **state)
     assert_true(world_run_until(&W, world_leads, 1, 30000));
 }
 
+/* vm1 comes back with an empty disk, vm3 is away: what is left is vm2's copy, and vm1's vote. What
+ * vm1 asks again and again does not keep a slow vm2 from its order. */
+static void
+a_leader_without_its_disk_gives_way(void **state)
+{
+    (void)state;
+    W.grant_ms = 600;
+    world_power_off(&W, 0);
+    world_power_off(&W, 2);
+    W.nodes[0].disk.exists = false;
+    W.nodes[0].disk.newest = (struct zb_set_ref){0};
+    W.nodes[0].disk.record.reached = (struct zb_set_ref){0};
+    world_power_on(&W, 0);
+    world_run(&W, 10000);
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
+    world_failover(&W, 1, false, 20);
+    stories_reply(20, ZB_OK, "C-done");
+    assert_true(world_leads(&W, 1));
+}
+
 int
 main(void)
 {
@@ -247,6 +267,7 @@ main(void)
         T(who_was_taken_over_hears_of_it_before_it_asks),
         T(an_order_that_finds_it_asking_is_a_failover),
         T(what_was_counted_on_is_not_lost_without_a_word),
+        T(a_leader_without_its_disk_gives_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

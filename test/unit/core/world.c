@@ -244,6 +244,9 @@ op_ms(const struct world *w, enum zb_act_kind kind)
     if (kind == ZB_ACT_SHIP && w->ship_ms != 0) {
         return w->ship_ms;
     }
+    if (kind == ZB_ACT_GRANT && w->grant_ms != 0) {
+        return w->grant_ms;
+    }
     return kind == ZB_ACT_START ? 100 : OP_MS;
 }
 

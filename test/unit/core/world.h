@@ -69,6 +69,7 @@ struct world {
     enum zb_rc fail_rc;
     unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
+    int64_t grant_ms;        /* ... a GRANT */
     struct zb_action pruned; /* the last PRUNE of node 0 */
     struct world_note {      /* told to people, the oldest first */
         unsigned by;
