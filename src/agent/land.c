@@ -241,12 +241,26 @@ zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t sh
     landing_settle(a, l);
 }
 
+/* The service was withdrawn, its data destroyed, and it was declared again before this node heard of
+ * the first: what is known here is of an earlier tree. */
+static bool
+is_of_earlier_tree(const struct zb_manifest *known, const struct zb_manifest *m)
+{
+    const struct zb_manifest_entry *mine = zb_manifest_find(known, "");
+    const struct zb_manifest_entry *theirs = zb_manifest_find(m, "");
+
+    return mine != NULL && theirs != NULL && strcmp(mine->uuid, theirs->uuid) != 0;
+}
+
 /* A set of this id that is known with other content is not replaced. One that is a part of m is:
  * it was put together from a disk that not all of its datasets had come to yet. */
 static bool
 manifest_agrees(struct zb_agent *a, uint16_t service, const struct zb_manifest *m)
 {
     const struct zb_manifest *known = zb_position_manifest(a, service, m->id);
+    if (known != NULL && is_of_earlier_tree(known, m)) {
+        return true;
+    }
     for (uint32_t i = 0; known != NULL && i < known->entries_count; i++) {
         const struct zb_manifest_entry *mine = &known->entries[i];
         const struct zb_manifest_entry *theirs = zb_manifest_find(m, mine->rel);

@@ -135,6 +135,41 @@ a_foreign_copy_is_never_overwritten(void **state)
     assert_int_equal(w->hosts[1].model.ops[ZB_KOP_RECEIVE], 0);
 }
 
+/* vm2 knows the first sets of a tree with this uuid, with other snapshots than vm1 will make. */
+static void
+vm2_knows_other_sets(struct pair *w, const char *uuid)
+{
+    struct zb_manifest_entry top = {.guid = 666};
+    struct zb_manifest m = {.entries_count = 1, .entries = &top};
+
+    zb_strcopy(top.uuid, sizeof(top.uuid), uuid);
+    for (uint64_t seq = 0; seq < 3; seq++) {
+        m.id = (struct zb_set_id){1, seq};
+        zb_position_know(&w->hosts[1].a, 0, &m);
+    }
+}
+
+static void
+sets_of_a_tree_that_was_destroyed_are_not_in_the_way(void **state)
+{
+    struct pair *w = *state;
+    pair_declare(w);
+    vm2_knows_other_sets(w, UUID_OTHER);
+    assert_true(pair_until(w, vm2_follows_vm1));
+}
+
+static void
+a_set_known_with_other_content_is_refused(void **state)
+{
+    struct pair *w = *state;
+    model_snap_add(model_dataset_add(&w->hosts[0].model, UUID_TOP, ""), "before", 11);
+    pair_declare(w);
+    vm2_knows_other_sets(w, UUID_TOP);
+    assert_true(pair_until(w, ship_failed_told));
+    assert_non_null(strstr(w->hosts[0].last_event, "with other content"));
+    assert_int_equal(w->hosts[1].model.ops[ZB_KOP_RECEIVE], 0);
+}
+
 static void
 a_move_hands_over_and_comes_back_in_the_history(void **state)
 {
@@ -434,6 +469,8 @@ main(void)
         pair_test(the_steady_state_asks_for_no_lists),
         pair_test(snapshots_of_other_tools_travel_too),
         pair_test(a_refused_stream_is_looked_at_again_at_once),
+        pair_test(sets_of_a_tree_that_was_destroyed_are_not_in_the_way),
+        pair_test(a_set_known_with_other_content_is_refused),
         pair_test(a_child_made_anew_under_its_name_is_sent_in_full),
         pair_test(a_copy_that_shares_a_snapshot_is_adopted),
         pair_test(a_foreign_copy_is_never_overwritten),
