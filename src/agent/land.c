@@ -241,8 +241,8 @@ zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t sh
     landing_settle(a, l);
 }
 
-/* The service was withdrawn, its data destroyed, and it was declared again before this node heard of
- * the first: what is known here is of an earlier tree. */
+/* The service was withdrawn, its data destroyed, and it was declared again before this node heard
+ * of the first: what is known here is of an earlier tree. */
 static bool
 is_of_earlier_tree(const struct zb_manifest *known, const struct zb_manifest *m)
 {
