@@ -68,7 +68,7 @@ enum zb_kop {
  *            RELEASE, GRANT, LEARN (of something new), PROMOTE and DEMOTE fill the same when they succeed. written_bytes of an unmounted
  *            dataset is 0 when its content equals the newest snapshot's, which is compared by owning it for a moment, only while no receive or
  *            change is under way; else it is ZFS's own number. Never changes anything, except that the
- *            first OBSERVE of a service after the keeper's start replays intent logs (G6) of a tree
+ *            first OBSERVE of a service after the keeper's start replays intent logs of a tree
  *            this node may have led, unless it is still mounted from before (M12).
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
  *            createtxg order from that index on; count: how many there are in all.

@@ -714,7 +714,7 @@ def guid_of(host, name):
 
 
 def test_names_become_those_of_the_set(led):
-    """G26 on a follower: made anew under its name, renamed, and both at once; nothing is destroyed."""
+    """On a follower: made anew under its name, renamed, and both at once; nothing is destroyed."""
     a, b, first = led
     host = a.host
     ship(a, b, first)["receive"].good()

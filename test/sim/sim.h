@@ -189,7 +189,7 @@ struct sim_item {
             bool receiving;    /* snap is on its way */
             bool fail;
             bool forward; /* to a candidate */
-            bool lie;     /* the receive says that it is done, and is not (G11) */
+            bool lie;     /* the receive says that it is done, and is not */
             uint32_t snaps_before;
             uint64_t newest_before; /* guid of the newest snapshot there; 0 none */
             struct sim_snap snap;
@@ -476,7 +476,7 @@ int64_t sim_op_promote(struct sim *w, struct sim_item *item);
 int64_t sim_op_seal(struct sim *w, struct sim_item *item);
 int64_t sim_op_snapshot(struct sim *w, struct sim_item *item);
 void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
-/* The start of a keeper; its first operation on a service replays the intent logs too (G6). */
+/* The start of a keeper; its first operation on a service replays the intent logs too. */
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_service_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);

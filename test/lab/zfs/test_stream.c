@@ -350,7 +350,7 @@ size_of_a_stream_is_estimated(void **state)
     leave_pair();
 }
 
-/* G33: what diverged becomes a dataset of its own beside the live one, which keeps its identity. */
+/* What diverged becomes a dataset of its own beside the live one, which keeps its identity. */
 static void
 rescue_by_origin_then_rollback(void **state)
 {
