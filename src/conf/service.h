@@ -68,9 +68,6 @@ struct zb_conf_lines {
 enum zb_rc zb_conf_services_parse(const char *text, const char *name,
                                   const struct zb_conf_nodes *known, struct zb_conf_services *out,
                                   struct zb_err *err) ZB_CHECKED;
-/* As above, from a file (at most ZB_CONF_TEXT_MAX bytes). ZB_E_SYS too. */
-enum zb_rc zb_conf_services_load(const char *path, const struct zb_conf_nodes *known,
-                                 struct zb_conf_services *out, struct zb_err *err) ZB_CHECKED;
 void zb_conf_services_close(struct zb_conf_services *services);
 /* NULL when there is none of that name. */
 const struct zb_conf_service *zb_conf_services_find(const struct zb_conf_services *services,

@@ -54,7 +54,6 @@ zb_core_op(struct step *x, enum zb_act_kind kind)
     ZB_ASSERT(x->s->op_id == 0);
     x->s->op_id = a->id;
     x->s->op_kind = kind;
-    x->s->op_at = x->now;
     return a;
 }
 

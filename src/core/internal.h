@@ -163,7 +163,6 @@ struct svc {
     uint64_t op_nonce;
     uint64_t op_term;
     bool op_behind; /* PRUNE: somebody does not hold the newest set yet */
-    struct zb_mono op_at;
     struct zb_mono retry_at;
     uint32_t failures;      /* of the role's operation, in a row */
     uint32_t look_failures; /* of OBSERVE */

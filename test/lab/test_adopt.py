@@ -88,7 +88,7 @@ def test_an_existing_copy_that_shares_a_snapshot_is_adopted(cluster, old):
 
 
 def test_an_unrelated_dataset_in_the_way_is_never_overwritten(cluster, old):
-    host, top = old
+    host, _ = old
     other = cluster.lab["vm3"]
     there = cluster.dataset(other, "old")
     other.run(f"zfs create -o mountpoint=/srv/unrelated {there} && echo precious >/srv/unrelated/file && "

@@ -100,9 +100,6 @@ class Keeper:
     def observe(self, service="web"):
         return self.ask("observe", service).good()
 
-    def record_file(self, service="web"):
-        return self.host.run(f"cat {self.state}/keeper/{service}.record").out
-
     def take(self, term, service="web", **fields):
         """Grants the term to itself and promotes."""
         self.ask("grant", service, term=term, node=self.node, version=1, nonce=1).good()

@@ -265,7 +265,6 @@ struct sim {
     uint32_t moves_done;
     uint32_t failovers; /* ordered */
     uint32_t failovers_done;
-    uint32_t records_back;
     uint32_t lost_count;
     uint32_t rescued_count;
     uint64_t next_guid;
