@@ -78,8 +78,6 @@ enum zb_rc zb_history_set_put(struct zb_history *h, const char *service,
  * the manifest does not have its digest. */
 enum zb_rc zb_history_set_get(struct zb_history *h, const char *service, struct zb_set_id id,
                               struct zb_manifest *out, struct zb_err *err) ZB_CHECKED;
-enum zb_rc zb_history_set_newest(struct zb_history *h, const char *service, struct zb_manifest *out,
-                                 struct zb_err *err) ZB_CHECKED;
 /* Newest first. */
 enum zb_rc zb_history_sets_list(struct zb_history *h, const char *service, uint32_t limit,
                                 struct zb_history_set **items, uint32_t *count,

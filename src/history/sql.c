@@ -17,8 +17,6 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
                        " VALUES (?, ?, ?, ?, ?, ?)",
     [ZB_SQL_SET_GET] = "SELECT term, seq, digest, manifest FROM sets"
                        " WHERE service = ? AND term = ? AND seq = ?",
-    [ZB_SQL_SET_NEWEST] = "SELECT term, seq, digest, manifest FROM sets WHERE service = ?"
-                          " ORDER BY term DESC, seq DESC LIMIT 1",
     [ZB_SQL_SETS_LIST] = "SELECT term, seq, digest, time FROM sets WHERE service = ?"
                          " ORDER BY term DESC, seq DESC LIMIT ?",
     [ZB_SQL_SETS_PRUNE] = "DELETE FROM sets WHERE service = ? AND (term, seq) < (?, ?)"

@@ -20,7 +20,6 @@ enum zb_statement_id {
     ZB_SQL_CONFIG_GET,
     ZB_SQL_SET_PUT,
     ZB_SQL_SET_GET,
-    ZB_SQL_SET_NEWEST,
     ZB_SQL_SETS_LIST,
     ZB_SQL_SETS_PRUNE,
     ZB_SQL_FORGET_SETS,
