@@ -131,7 +131,8 @@ zb_show_loss(const struct zb_show *show, const json_t *statement)
     text_line(out, "", zb_field_text(statement, "service"), " is to go to ");
     zb_text_print(out, zb_field_text(statement, "to"));
     fprintf(out, "%s, after term %" PRId64 ":\n",
-            zb_field_bool(statement, "chosen") ? ", the reachable member that holds most" : "",
+            zb_field_bool(statement, "chosen") ? ", the reachable member that holds the newest set"
+                                               : "",
             zb_field_int(statement, "term", 0));
     zb_table_print(&t, out, false);
     zb_table_close(&t);
