@@ -70,22 +70,11 @@ zb_land_forget(struct zb_agent *a, uint16_t service)
 }
 
 static bool
-names_have(const struct zb_conf_names *names, const char *name)
-{
-    for (uint32_t i = 0; i < names->count; i++) {
-        if (strcmp(names->items[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
 is_member(const struct zb_agent *a, uint16_t service, uint8_t node)
 {
     const struct zb_conf_service *conf = &a->services[service].conf;
-    return names_have(&conf->members, a->nodes[node].name) ||
-           names_have(&conf->backups, a->nodes[node].name);
+    return zb_conf_names_contain(&conf->members, a->nodes[node].name) ||
+           zb_conf_names_contain(&conf->backups, a->nodes[node].name);
 }
 
 const char *
@@ -241,8 +230,8 @@ zb_land_received(struct zb_agent *a, uint16_t service, uint8_t node, uint64_t sh
     landing_settle(a, l);
 }
 
-/* The service was withdrawn, its data destroyed, and it was declared again before this node heard of
- * the first: what is known here is of an earlier tree. */
+/* The service was withdrawn, its data destroyed, and it was declared again before this node heard
+ * of the first: what is known here is of an earlier tree. */
 static bool
 is_of_earlier_tree(const struct zb_manifest *known, const struct zb_manifest *m)
 {

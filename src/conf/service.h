@@ -62,6 +62,8 @@ struct zb_conf_lines {
     char **items;
 };
 
+bool zb_conf_names_contain(const struct zb_conf_names *names, const char *name);
+
 /* Parses a whole configuration; name stands for it in messages ("services.conf"). known may be
  * NULL: then any node name will do. ZB_E_FORMAT with "name:line: what was expected", ZB_E_LIMIT,
  * ZB_E_NOMEM. out is written on success only. */
