@@ -48,11 +48,6 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
     [ZB_SQL_RECORDS_LIST] = "SELECT node, granted_term, granted_to, learned_term, learned_leader,"
                             " suspects FROM records WHERE service = ? ORDER BY node LIMIT ?",
 
-    [ZB_SQL_JOURNAL_APPEND] = "INSERT INTO journal (service, term, step, phase, note, time)"
-                              " VALUES (?, ?, ?, ?, ?, ?)",
-    [ZB_SQL_JOURNAL_LAST] = "SELECT term, step, phase, note, time FROM journal WHERE service = ?"
-                            " ORDER BY id DESC LIMIT 1",
-
     [ZB_SQL_EVENT_APPEND] = "INSERT INTO events (time, level, service, node, rule, text)"
                             " VALUES (?, ?, ?, ?, ?, ?)",
     [ZB_SQL_EVENTS_LIST] = "SELECT id, time, level, service, node, rule, text FROM events"
