@@ -6,6 +6,7 @@
 #ifndef ZB_CORE_INTERNAL_H
 #define ZB_CORE_INTERNAL_H
 
+#include "base/log.h" /* the levels alone */
 #include "core/table.h"
 
 #define ZB_CORE_WAITERS_MAX 8 /* snapshot and sync commands waiting on one service */
