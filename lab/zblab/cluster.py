@@ -359,6 +359,18 @@ class Recorder:
         assert not missing, f"{len(missing)} acknowledged records lost: {sorted(missing)[:20]}"
         return len(acknowledged)
 
+    def assert_all_kept(self, cluster, leader, rescues):
+        """Every acknowledged record is live on the leader or in one of [(host, rescue)].
+
+        Returns (acknowledged, live, rescued)."""
+        acknowledged, live, rescued = set(self.stop()), set(self.stored(leader)), set()
+        for host, rescue in rescues:
+            with cluster.rescue(host, rescue) as path:
+                rescued |= set(self.stored_in(host, path))
+        missing = acknowledged - live - rescued
+        assert not missing, f"{len(missing)} acknowledged records are nowhere: {sorted(missing)[:20]}"
+        return acknowledged, live, rescued
+
 
 def longest_gap_ms(acknowledged, since, until):
     """The longest time without an acknowledged record between two times, in milliseconds."""

@@ -67,7 +67,6 @@ enum zb_rc zb_agent_run(const struct zb_agent_options *options, struct zb_err *e
 
 uint8_t zb_agent_node_find(const struct zb_agent *a, const char *name);     /* ZB_NODE_NONE */
 uint16_t zb_agent_service_find(const struct zb_agent *a, const char *name); /* ZB_SERVICE_NONE */
-uint8_t zb_agent_self(const struct zb_agent *a);
 
 /* Puts a committed configuration in force: nodes (peers of net), services (keeper DEFINE,
  * ZB_EV_CONFIG / ZB_EV_REMOVE) and what is frozen of them. Copies what it needs. Idempotent. */

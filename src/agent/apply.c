@@ -50,12 +50,6 @@ zb_applied_free(struct zb_agent *a)
 }
 
 uint8_t
-zb_agent_self(const struct zb_agent *a)
-{
-    return a->self;
-}
-
-uint8_t
 zb_agent_node_find(const struct zb_agent *a, const char *name)
 {
     struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};

@@ -278,17 +278,6 @@ zb_cmd_adopt_plan(struct zb_request *r)
 
 /* --- what differs --- */
 
-static bool
-is_member(const struct zb_conf_service *s, const char *node)
-{
-    for (uint32_t i = 0; i < s->members.count; i++) {
-        if (strcmp(s->members.items[i], node) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A leader that is no member any more would go on unsupervised. */
 static enum zb_rc
 leaders_check(const struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
@@ -304,7 +293,8 @@ leaders_check(const struct apply *p, const struct zb_config_doc *now, struct zb_
             continue;
         }
         zb_core_view(a->core, number, &view);
-        if (view.leader != ZB_NODE_NONE && !is_member(next, a->nodes[view.leader].name)) {
+        if (view.leader != ZB_NODE_NONE &&
+            !zb_conf_names_contain(&next->members, a->nodes[view.leader].name)) {
             (void)zb_err_set(err, ZB_E_REFUSED, "service %s: %s leads it and has to stay a member",
                              name, a->nodes[view.leader].name);
             return zb_err_hint(err, "zbaton move %s NODE, then apply again", name);

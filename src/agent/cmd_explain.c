@@ -2,6 +2,7 @@
  * explain: what each member says of itself, put together.
  */
 #include "agent/explain.h"
+#include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -136,14 +137,16 @@ there_ask(struct part *part, uint8_t node)
 static void
 down_say(struct part *part)
 {
+    const struct zb_agent *a = part->e->r->a;
     struct zb_net_peer_status status = {0};
     char text[sizeof status.reason + ZB_NODE_NAME_SIZE + 32];
+    char help[ZB_HELP_SIZE];
 
-    (void)zb_net_peer_status(part->e->r->a->net, part->node, &status);
+    (void)zb_net_peer_status(a->net, part->node, &status);
     (void)snprintf(text, sizeof text, "%s is not reachable%s%s", part->node,
                    status.reason[0] == '\0' ? "" : ": ", status.reason);
-    part->member = zb_explain_silent(part->node, text, "A-peer-down",
-                                     "zbaton node list; there: systemctl status zbaton");
+    (void)zb_help_find("A-peer-down", a->services[part->e->service].conf.name, help);
+    part->member = zb_explain_silent(part->node, text, "A-peer-down", help);
     explain_settle(part->e);
 }
 

@@ -266,7 +266,8 @@ fenced_read(const struct zb_request *r, uint32_t *bits, struct zb_err *err)
     return ZB_OK;
 }
 
-/* Who shall take the lead: args.to, or the one that holds most. ZB_LOSS_NONE with *err. */
+/* Who shall take the lead: args.to, or the one that holds the newest set. ZB_LOSS_NONE with *err.
+ */
 static uint32_t
 candidate_find(const struct zb_request *r, const struct zb_loss *loss, struct zb_err *err)
 {

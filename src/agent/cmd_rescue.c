@@ -30,9 +30,9 @@ answered_here(struct zb_request *r)
 }
 
 static bool
-name_is(const json_t *rescue, const char *key, const char *name)
+name_is(const json_t *rescue, const char *name)
 {
-    const char *text = json_string_value(json_object_get(rescue, key));
+    const char *text = json_string_value(json_object_get(rescue, "name"));
     return text != NULL && strcmp(text, name) == 0;
 }
 
@@ -42,24 +42,14 @@ static void
 on_list(void *ctx, json_t *list, const struct zb_err *err)
 {
     struct zb_request *r = ctx;
-    const char *service = zb_request_text(r, "service");
-    size_t i;
-    json_t *one;
 
     if (list == NULL) {
         zb_request_fail(r, err, NULL);
         return;
     }
     json_t *data = zb_must(json_object());
-    json_t *rescues = zb_json_array_new();
-    json_array_foreach(list, i, one)
-    {
-        if (service[0] == '\0' || name_is(one, "service", service)) {
-            zb_json_append(rescues, json_incref(one));
-        }
-    }
     zb_json_put(data, "node", zb_json_text(r->a->nodes[r->a->self].name));
-    zb_json_put(data, "rescues", rescues);
+    zb_json_put(data, "rescues", json_incref(list));
     zb_request_done(r, data);
 }
 
@@ -119,7 +109,7 @@ on_show(void *ctx, json_t *list, const struct zb_err *err)
     }
     json_array_foreach(list, i, one)
     {
-        if (name_is(one, "name", name)) {
+        if (name_is(one, name)) {
             const char *service = json_string_value(json_object_get(one, "service"));
             json_t *data = zb_must(json_object());
             zb_json_put(data, "node", zb_json_text(r->a->nodes[r->a->self].name));

@@ -369,11 +369,8 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
 {
     struct look l;
     const struct zb_conf_service *conf = &report->a->services[service].conf;
-    bool backup = false;
+    bool backup = zb_conf_names_contain(&conf->backups, name);
 
-    for (uint32_t i = 0; i < conf->backups.count; i++) {
-        backup = backup || strcmp(conf->backups.items[i], name) == 0;
-    }
     look_at(&l, report->a, service, view, name);
     json_t *member = member_json(&l, name, backup, report->now);
     if (l.leads) { /* the leader stands first */

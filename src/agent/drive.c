@@ -194,15 +194,6 @@ act_message(struct zb_agent *a, const struct zb_action *action)
 static void
 act_step(struct zb_agent *a, const struct zb_action *action)
 {
-    static const enum zb_history_phase phases[] = {[ZB_STEP_BEGIN] = ZB_HISTORY_BEGIN,
-                                                   [ZB_STEP_END] = ZB_HISTORY_END,
-                                                   [ZB_STEP_FAIL] = ZB_HISTORY_ABORT};
-    struct zb_history_step step = {.term = action->term,
-                                   .step = action->step,
-                                   .phase = phases[action->phase],
-                                   .time = zb_wall_now()};
-    (void)snprintf(step.note, sizeof(step.note), "%s", action->text);
-    zb_memo_step(a, service_name(a, action->service), &step);
     struct command *c = *command_find(a->drive, action->command_id);
     if (c != NULL && c->on_step != NULL) {
         c->on_step(c->ctx, action);

@@ -26,12 +26,7 @@ role_of(const struct zb_explain_facts *f)
     if (f->leads) {
         return "leader";
     }
-    for (uint32_t i = 0; i < backups->count; i++) {
-        if (strcmp(backups->items[i], f->a->nodes[f->a->self].name) == 0) {
-            return "backup";
-        }
-    }
-    return "follower";
+    return zb_conf_names_contain(backups, f->a->nodes[f->a->self].name) ? "backup" : "follower";
 }
 
 static json_t *

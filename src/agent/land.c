@@ -70,22 +70,11 @@ zb_land_forget(struct zb_agent *a, uint16_t service)
 }
 
 static bool
-names_have(const struct zb_conf_names *names, const char *name)
-{
-    for (uint32_t i = 0; i < names->count; i++) {
-        if (strcmp(names->items[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
 is_member(const struct zb_agent *a, uint16_t service, uint8_t node)
 {
     const struct zb_conf_service *conf = &a->services[service].conf;
-    return names_have(&conf->members, a->nodes[node].name) ||
-           names_have(&conf->backups, a->nodes[node].name);
+    return zb_conf_names_contain(&conf->members, a->nodes[node].name) ||
+           zb_conf_names_contain(&conf->backups, a->nodes[node].name);
 }
 
 const char *

@@ -58,7 +58,7 @@ static void
 failed(struct leaving *l, const struct zb_krep *rep)
 {
     if (l->wait_ms == RETRY_MS && rep->rc != ZB_E_BUSY) {
-        zb_agent_event(l->a, ZB_LOG_WARNING, l->service, "S-leave-failed",
+        zb_agent_event(l->a, ZB_LOG_WARNING, l->service, "A-leave-failed",
                        "withdrawn, but not wholly given back here yet: %s", rep->msg);
     }
     l->again_ms = zb_mono_now().ms + l->wait_ms;
@@ -80,7 +80,7 @@ on_undefined(void *ctx, const struct zb_krep *rep)
         failed(l, rep);
         return;
     }
-    zb_agent_event(l->a, ZB_LOG_INFO, l->service, "S-left",
+    zb_agent_event(l->a, ZB_LOG_INFO, l->service, "A-left",
                    "withdrawn: stopped, properties put back as before adoption; data and "
                    "snapshots stay");
     unlink_free(l);

@@ -3,15 +3,7 @@
 #include "agent/internal.h"
 #include "agent/must.h"
 
-enum kind {
-    KIND_SET = 1,
-    KIND_TERM,
-    KIND_STEP,
-    KIND_POSITION,
-    KIND_RECORD,
-    KIND_EVENT,
-    KIND_PRUNE
-};
+enum kind { KIND_SET = 1, KIND_TERM, KIND_POSITION, KIND_RECORD, KIND_EVENT, KIND_PRUNE };
 
 struct entry {
     enum kind kind;
@@ -19,7 +11,6 @@ struct entry {
     union {
         struct zb_manifest set;
         struct zb_history_term term;
-        struct zb_history_step step;
         struct zb_history_position position;
         struct zb_history_record record;
         struct zb_history_event event;
@@ -105,8 +96,6 @@ entry_write(struct zb_history *h, struct entry *e, struct zb_err *err)
         return zb_history_set_put(h, e->service, &e->u.set, err);
     case KIND_TERM:
         return term_write(h, e->service, &e->u.term, err);
-    case KIND_STEP:
-        return zb_history_journal_append(h, e->service, &e->u.step, err);
     case KIND_POSITION:
         return zb_history_position_put(h, e->service, &e->u.position, err);
     case KIND_RECORD:
@@ -226,12 +215,6 @@ void
 zb_memo_term(struct zb_agent *a, const char *service, const struct zb_history_term *term)
 {
     entry_add(a, KIND_TERM, service)->u.term = *term;
-}
-
-void
-zb_memo_step(struct zb_agent *a, const char *service, const struct zb_history_step *step)
-{
-    entry_add(a, KIND_STEP, service)->u.step = *step;
 }
 
 void

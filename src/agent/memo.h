@@ -1,6 +1,6 @@
 /*
- * What goes into the history, gathered for a moment and written with one fsync: sets, terms, steps
- * of moves, positions of peers, events. Nothing that decides who may write depends on it (the
+ * What goes into the history, gathered for a moment and written with one fsync: sets, terms,
+ * positions of peers, events. Nothing that decides who may write depends on it (the
  * keeper's records do), so a crash may lose the last ZB_MEMO_MS of it. Writing never fails for the
  * caller: a failure is logged.
  */
@@ -24,7 +24,6 @@ void zb_memo_set(struct zb_agent *a, const char *service, const struct zb_manife
 /* Joined with what is stored of the same term: what is empty or 0 here does not replace anything,
  * and the time it started stays. */
 void zb_memo_term(struct zb_agent *a, const char *service, const struct zb_history_term *term);
-void zb_memo_step(struct zb_agent *a, const char *service, const struct zb_history_step *step);
 void zb_memo_position(struct zb_agent *a, const char *service,
                       const struct zb_history_position *position);
 void zb_memo_record(struct zb_agent *a, const char *service,

@@ -9,7 +9,7 @@
 #include "core/core.h"
 
 /*
- * Called after each action of a plan was started. Points are: each step of a journal
+ * Called after each action of a plan was started. Points are: each step
  * ("<step>-begin", "<step>-end", "<step>-fail") on the node that a move leaves or a failover goes
  * to; the rule of each note ("R-take", "R-granted", "R-writable", "R-rescued"); "learn" and
  * "rescue", on a node that comes back, when the keeper has just been told to. When the engine's

@@ -63,7 +63,6 @@ zb_trouble_put(struct zb_agent *a, const struct zb_trouble_at *at, enum zb_rc rc
         *e = (struct entry){.at = *at, .trouble.since = zb_wall_now()};
         *place = e;
     }
-    e->trouble.rc = rc;
     e->trouble.count++;
     (void)snprintf(e->trouble.text, sizeof e->trouble.text, "%s", text);
 }

@@ -20,7 +20,6 @@ enum zb_trouble_kind {
 };
 
 struct zb_trouble {
-    enum zb_rc rc;
     char text[256]; /* of the last time */
     uint32_t count; /* in a row */
     struct zb_wall since;

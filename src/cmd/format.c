@@ -110,6 +110,46 @@ zb_format_time(const char *rfc3339, const char *now, char *buf)
 }
 
 char *
+zb_format_cell_number(int64_t number, char *buf)
+{
+    buf[0] = '\0';
+    if (number >= 0) {
+        snprintf(buf, ZB_TEXT_SIZE, "%" PRId64, number);
+    }
+    return buf;
+}
+
+char *
+zb_format_cell_bytes(int64_t bytes, bool exact, char *buf)
+{
+    return exact || bytes < 0 ? zb_format_cell_number(bytes, buf)
+                              : zb_format_bytes((uint64_t)bytes, buf);
+}
+
+char *
+zb_format_cell_age(int64_t seconds, bool exact, char *buf)
+{
+    return exact || seconds < 0 ? zb_format_cell_number(seconds, buf) : zb_format_age(seconds, buf);
+}
+
+char *
+zb_format_cell_elapsed(int64_t ms, bool exact, char *buf)
+{
+    return exact || ms < 0 ? zb_format_cell_number(ms, buf) : zb_format_elapsed(ms, buf);
+}
+
+char *
+zb_format_cell_time(const char *rfc3339, bool exact, char *buf)
+{
+    if (exact || zb_format_time_parse(rfc3339) < 0) {
+        snprintf(buf, ZB_TEXT_SIZE, "%s", rfc3339);
+    } else {
+        snprintf(buf, ZB_TEXT_SIZE, "%.10s %.8s", rfc3339, rfc3339 + 11);
+    }
+    return buf;
+}
+
+char *
 zb_format_bar(uint64_t done, uint64_t total, unsigned width, char *buf)
 {
     if (width > 40) {

@@ -20,6 +20,14 @@ char *zb_format_elapsed(int64_t ms, char *buf);
 char *zb_format_time(const char *rfc3339, const char *now, char *buf);
 /* "2026-11-22T06:41:07Z" as UTC seconds; -1 when it is not of that form. */
 int64_t zb_format_time_parse(const char *rfc3339);
+/* What stands in a cell; "" for a negative number. exact (-p): numbers as they are, times as they
+ * came. */
+char *zb_format_cell_number(int64_t number, char *buf);
+char *zb_format_cell_bytes(int64_t bytes, bool exact, char *buf);
+char *zb_format_cell_age(int64_t seconds, bool exact, char *buf);
+char *zb_format_cell_elapsed(int64_t ms, bool exact, char *buf);
+/* "2026-11-22 06:41:07"; any other text unchanged (cut to fit). */
+char *zb_format_cell_time(const char *rfc3339, bool exact, char *buf);
 /* "[==========>-----------]" of width characters between the brackets (at most 40). */
 char *zb_format_bar(uint64_t done, uint64_t total, unsigned width, char *buf);
 

@@ -15,8 +15,9 @@ struct failover {
     bool dry_run; /* of the call under way */
     bool interactive;
     bool begun;
-    json_t *statement; /* NULL before it came */
-    json_t *steps;     /* for -j */
+    int64_t as_of_term; /* 0: any */
+    json_t *statement;  /* NULL before it came */
+    json_t *steps;      /* for -j */
     struct zb_show_progress progress;
 };
 
@@ -141,15 +142,13 @@ call_run(struct failover *f, json_t **data, struct zb_err *err)
                   f->dry_run, "allow_loss", zb_cli_has(cli, ZB_OPT_ALLOW_LOSS), "interactive",
                   f->interactive, "no_fence_command", zb_cli_has(cli, ZB_OPT_NO_FENCE), "fenced",
                   names_json(cli->values[ZB_OPT_FENCED]));
-    int64_t term = 0;
 
     if (f->statement != NULL) { /* what was looked at is what is done */
         to = zb_field_text(f->statement, "to");
         json_object_set_new(args, "as_of_term",
                             json_integer(zb_field_int(f->statement, "term", 0)));
-    } else if (zb_cli_has(cli, ZB_OPT_AS_OF_TERM) &&
-               zb_cli_number(cli->values[ZB_OPT_AS_OF_TERM], &term)) {
-        json_object_set_new(args, "as_of_term", json_integer(term));
+    } else if (f->as_of_term > 0) {
+        json_object_set_new(args, "as_of_term", json_integer(f->as_of_term));
     }
     if (to != NULL) {
         json_object_set_new(args, "to", json_string(to));
@@ -254,10 +253,9 @@ zb_run_failover(struct zb_cli *cli)
                          .interactive = terminal && !zb_cli_has(cli, ZB_OPT_YES) &&
                                         !zb_cli_has(cli, ZB_OPT_JSON),
                          .progress = {.show = &cli->show}};
-    int64_t term;
 
     if (zb_cli_has(cli, ZB_OPT_AS_OF_TERM) &&
-        !zb_cli_number(cli->values[ZB_OPT_AS_OF_TERM], &term)) {
+        !zb_cli_number(cli->values[ZB_OPT_AS_OF_TERM], &f.as_of_term)) {
         fputs("zbaton failover: --as-of-term wants a number from 1 to 1000000\n", stderr);
         return zb_rc_exit(ZB_E_USAGE);
     }

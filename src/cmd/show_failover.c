@@ -34,12 +34,8 @@ note_text(const struct zb_show *show, const json_t *m, char *buf, size_t size)
     if (written <= 0) {
         return note;
     }
-    if (show->exact) {
-        (void)snprintf(bytes, sizeof bytes, "%" PRId64, written);
-    } else {
-        (void)zb_format_bytes((uint64_t)written, bytes);
-    }
-    (void)snprintf(buf, size, "%s%s%s written since", note, note[0] != '\0' ? "; " : "", bytes);
+    (void)snprintf(buf, size, "%s%s%s written since", note, note[0] != '\0' ? "; " : "",
+                   zb_format_cell_bytes(written, show->exact, bytes));
     return buf;
 }
 
@@ -47,28 +43,15 @@ static void
 member_fill(struct zb_table *t, const struct zb_show *show, const json_t *m)
 {
     char buf[ZB_TEXT_SIZE], note[256];
-    int64_t age_s = zb_field_int(m, "age_s", -1);
-    int64_t behind = zb_field_int(m, "behind_sets", -1);
     const char *time = zb_field_text(json_object_get(m, "newest_set"), "time");
 
     zb_table_row(t);
     zb_table_cell(t, NODE, zb_field_text(m, "node"));
     zb_table_cell(t, REACHABLE, zb_field_bool(m, "reachable") ? "yes" : "no");
     zb_table_cell(t, SET, zb_field_set(m, "newest_set", buf));
-    if (zb_format_time_parse(time) >= 0) {
-        (void)snprintf(buf, sizeof buf, "%.10s %.8s", time, time + 11);
-        zb_table_cell(t, TIME, show->exact ? time : buf);
-    }
-    if (age_s >= 0 && show->exact) {
-        (void)snprintf(buf, sizeof buf, "%" PRId64, age_s);
-        zb_table_cell(t, AGE, buf);
-    } else if (age_s >= 0) {
-        zb_table_cell(t, AGE, zb_format_age(age_s, buf));
-    }
-    if (behind >= 0) {
-        (void)snprintf(buf, sizeof buf, "%" PRId64, behind);
-        zb_table_cell(t, BEHIND, buf);
-    }
+    zb_table_cell(t, TIME, zb_format_cell_time(time, show->exact, buf));
+    zb_table_cell(t, AGE, zb_format_cell_age(zb_field_int(m, "age_s", -1), show->exact, buf));
+    zb_table_cell(t, BEHIND, zb_format_cell_number(zb_field_int(m, "behind_sets", -1), buf));
     zb_table_cell(t, NOTE, note_text(show, m, note, sizeof note));
 }
 
@@ -131,7 +114,8 @@ zb_show_loss(const struct zb_show *show, const json_t *statement)
     text_line(out, "", zb_field_text(statement, "service"), " is to go to ");
     zb_text_print(out, zb_field_text(statement, "to"));
     fprintf(out, "%s, after term %" PRId64 ":\n",
-            zb_field_bool(statement, "chosen") ? ", the reachable member that holds most" : "",
+            zb_field_bool(statement, "chosen") ? ", the reachable member that holds the newest set"
+                                               : "",
             zb_field_int(statement, "term", 0));
     zb_table_print(&t, out, false);
     zb_table_close(&t);

@@ -1,5 +1,3 @@
-#include <inttypes.h>
-
 #include "cmd/field.h"
 #include "cmd/format.h"
 #include "cmd/show.h"
@@ -70,44 +68,6 @@ zb_show_tokens(const struct zb_show *show, const json_t *data, struct zb_err *er
     return ZB_OK;
 }
 
-/* "2026-11-22 06:41:07"; exact: as it came. */
-static const char *
-time_text(const struct zb_show *show, const json_t *object, const char *key, char *buf)
-{
-    const char *time = zb_field_text(object, key);
-
-    if (show->exact || zb_format_time_parse(time) < 0) {
-        return time;
-    }
-    snprintf(buf, ZB_TEXT_SIZE, "%.10s %.8s", time, time + 11);
-    return buf;
-}
-
-static void
-elapsed_cell(struct zb_table *t, unsigned column, const struct zb_show *show, int64_t ms)
-{
-    char buf[ZB_TEXT_SIZE];
-
-    if (ms < 0) {
-        return;
-    }
-    if (show->exact) {
-        snprintf(buf, sizeof buf, "%" PRId64, ms);
-        zb_table_cell(t, column, buf);
-    } else {
-        zb_table_cell(t, column, zb_format_elapsed(ms, buf));
-    }
-}
-
-static void
-number_cell(struct zb_table *t, unsigned column, int64_t value)
-{
-    char buf[ZB_TEXT_SIZE];
-
-    snprintf(buf, sizeof buf, "%" PRId64, value);
-    zb_table_cell(t, column, buf);
-}
-
 static void
 terms_print(const struct zb_show *show, const json_t *terms)
 {
@@ -135,13 +95,16 @@ terms_print(const struct zb_show *show, const json_t *terms)
     json_array_foreach(terms, i, term)
     {
         zb_table_row(&t);
-        number_cell(&t, TERM, zb_field_int(term, "term", 0));
+        zb_table_cell(&t, TERM, zb_format_cell_number(zb_field_int(term, "term", 0), buf));
         zb_table_cell(&t, LEADER, zb_field_text(term, "leader"));
-        zb_table_cell(&t, SINCE, time_text(show, term, "started", buf));
+        zb_table_cell(&t, SINCE,
+                      zb_format_cell_time(zb_field_text(term, "started"), show->exact, buf));
         zb_table_cell(&t, FORK, zb_field_set(term, "fork_set", buf));
         zb_table_cell(&t, REASON, zb_field_text(term, "reason"));
-        elapsed_cell(&t, DOWN, show, zb_field_int(term, "down_ms", -1));
-        elapsed_cell(&t, OWN, show, zb_field_int(term, "own_ms", -1));
+        zb_table_cell(&t, DOWN,
+                      zb_format_cell_elapsed(zb_field_int(term, "down_ms", -1), show->exact, buf));
+        zb_table_cell(&t, OWN,
+                      zb_format_cell_elapsed(zb_field_int(term, "own_ms", -1), show->exact, buf));
         zb_table_cell(&t, WHO, zb_field_text(term, "who"));
         zb_table_cell(&t, LOST, zb_field_text(term, "lost"));
     }
@@ -172,9 +135,9 @@ sets_print(const struct zb_show *show, const json_t *sets)
     {
         zb_table_row(&t);
         zb_table_cell(&t, SET, zb_field_set(set, "set", buf));
-        zb_table_cell(&t, TIME, time_text(show, set, "time", buf));
+        zb_table_cell(&t, TIME, zb_format_cell_time(zb_field_text(set, "time"), show->exact, buf));
         zb_table_cell(&t, GUID, zb_field_text(set, "guid"));
-        number_cell(&t, DATASETS, zb_field_int(set, "datasets", 0));
+        zb_table_cell(&t, DATASETS, zb_format_cell_number(zb_field_int(set, "datasets", 0), buf));
     }
     zb_table_print(&t, show->out, show->scripted);
     zb_table_close(&t);
@@ -192,9 +155,12 @@ void
 zb_show_event(const struct zb_show *show, const json_t *event)
 {
     char buf[ZB_TEXT_SIZE];
-    const char *fields[] = {time_text(show, event, "time", buf), zb_field_text(event, "node"),
-                            zb_field_text(event, "service"),     zb_field_text(event, "level"),
-                            zb_field_text(event, "rule"),        zb_field_text(event, "text")};
+    const char *fields[] = {zb_format_cell_time(zb_field_text(event, "time"), show->exact, buf),
+                            zb_field_text(event, "node"),
+                            zb_field_text(event, "service"),
+                            zb_field_text(event, "level"),
+                            zb_field_text(event, "rule"),
+                            zb_field_text(event, "text")};
 
     for (size_t i = 0; i < COUNT(fields); i++) {
         const char *text = fields[i][0] == '\0' ? "-" : fields[i];

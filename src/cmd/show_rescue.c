@@ -1,49 +1,9 @@
-#include <inttypes.h>
-
 #include "cmd/field.h"
 #include "cmd/format.h"
 #include "cmd/show.h"
 #include "cmd/table.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-
-static void
-bytes_cell(struct zb_table *t, unsigned column, const struct zb_show *show, int64_t bytes)
-{
-    char buf[ZB_TEXT_SIZE];
-
-    if (bytes < 0) {
-        return;
-    }
-    if (show->exact) {
-        (void)snprintf(buf, sizeof buf, "%" PRId64, bytes);
-    } else {
-        (void)zb_format_bytes((uint64_t)bytes, buf);
-    }
-    zb_table_cell(t, column, buf);
-}
-
-static void
-number_cell(struct zb_table *t, unsigned column, int64_t value)
-{
-    char buf[ZB_TEXT_SIZE];
-
-    (void)snprintf(buf, sizeof buf, "%" PRId64, value);
-    zb_table_cell(t, column, buf);
-}
-
-static void
-time_cell(struct zb_table *t, unsigned column, const struct zb_show *show, const char *time)
-{
-    char buf[ZB_TEXT_SIZE];
-
-    if (show->exact || zb_format_time_parse(time) < 0) {
-        zb_table_cell(t, column, time);
-        return;
-    }
-    (void)snprintf(buf, sizeof buf, "%.10s %.8s", time, time + 11);
-    zb_table_cell(t, column, buf);
-}
 
 /* The snapshot that the service's own dataset came away from. */
 static const char *
@@ -72,6 +32,7 @@ zb_show_rescues(const struct zb_show *show, const json_t *data, struct zb_err *e
         [MOUNTED] = {"mounted", "MOUNTED", false},
     };
     struct zb_table t;
+    char buf[ZB_TEXT_SIZE];
     size_t i;
     json_t *rescue;
     enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
@@ -84,9 +45,11 @@ zb_show_rescues(const struct zb_show *show, const json_t *data, struct zb_err *e
         zb_table_row(&t);
         zb_table_cell(&t, NAME, zb_field_text(rescue, "name"));
         zb_table_cell(&t, SERVICE, zb_field_text(rescue, "service"));
-        number_cell(&t, TERM, zb_field_int(rescue, "term", 0));
-        time_cell(&t, CREATED, show, zb_field_text(rescue, "created"));
-        bytes_cell(&t, BYTES, show, zb_field_int(rescue, "bytes", -1));
+        zb_table_cell(&t, TERM, zb_format_cell_number(zb_field_int(rescue, "term", 0), buf));
+        zb_table_cell(&t, CREATED,
+                      zb_format_cell_time(zb_field_text(rescue, "created"), show->exact, buf));
+        zb_table_cell(&t, BYTES,
+                      zb_format_cell_bytes(zb_field_int(rescue, "bytes", -1), show->exact, buf));
         zb_table_cell(&t, FORK, fork_of(rescue));
         zb_table_cell(&t, MOUNTED, zb_field_text(rescue, "mounted"));
     }
@@ -113,6 +76,7 @@ datasets_print(const struct zb_show *show, const json_t *datasets)
         [WRITTEN] = {"written", "WRITTEN SINCE", true},
     };
     struct zb_table t;
+    char buf[ZB_TEXT_SIZE];
     size_t i;
     json_t *dataset;
     struct zb_err err;
@@ -126,8 +90,9 @@ datasets_print(const struct zb_show *show, const json_t *datasets)
         zb_table_row(&t);
         zb_table_cell(&t, DATASET, rel[0] == '\0' ? "(top)" : rel);
         zb_table_cell(&t, FORK, zb_field_text(dataset, "fork"));
-        number_cell(&t, SNAPS, zb_field_int(dataset, "snaps", 0));
-        bytes_cell(&t, WRITTEN, show, zb_field_int(dataset, "written", -1));
+        zb_table_cell(&t, SNAPS, zb_format_cell_number(zb_field_int(dataset, "snaps", 0), buf));
+        zb_table_cell(&t, WRITTEN,
+                      zb_format_cell_bytes(zb_field_int(dataset, "written", -1), show->exact, buf));
     }
     zb_table_print(&t, show->out, show->scripted);
     zb_table_close(&t);

@@ -26,26 +26,15 @@ times_fill(struct zb_table *t, const struct zb_show *show, const json_t *member,
 {
     const json_t *set = json_object_get(member, "newest_set");
     char buf[ZB_TEXT_SIZE];
-    int64_t behind = zb_field_int(member, "behind_bytes", -1);
-    int64_t rpo = zb_field_int(member, "rpo_s", -1);
 
     zb_table_cell(t, SET, zb_field_set(member, "newest_set", buf));
     if (json_is_object(set)) {
         const char *time = zb_field_text(set, "time");
         zb_table_cell(t, NEWEST, show->exact ? time : zb_format_time(time, now, buf));
     }
-    if (behind >= 0 && show->exact) {
-        snprintf(buf, sizeof buf, "%" PRId64, behind);
-        zb_table_cell(t, BEHIND, buf);
-    } else if (behind >= 0) {
-        zb_table_cell(t, BEHIND, zb_format_bytes((uint64_t)behind, buf));
-    }
-    if (rpo >= 0 && show->exact) {
-        snprintf(buf, sizeof buf, "%" PRId64, rpo);
-        zb_table_cell(t, RPO, buf);
-    } else if (rpo >= 0) {
-        zb_table_cell(t, RPO, zb_format_age(rpo, buf));
-    }
+    zb_table_cell(t, BEHIND,
+                  zb_format_cell_bytes(zb_field_int(member, "behind_bytes", -1), show->exact, buf));
+    zb_table_cell(t, RPO, zb_format_cell_age(zb_field_int(member, "rpo_s", -1), show->exact, buf));
 }
 
 static void

@@ -32,7 +32,8 @@ static const struct option_form {
     {ZB_OPT_NODE, 0, "node", "NAME", "name of this node"},
     {ZB_OPT_ROOT, 0, "root", "DATASET", "dataset under which services live here"},
     {ZB_OPT_LISTEN, 0, "listen", "ADDRESS:PORT", "where this node listens for its peers"},
-    {ZB_OPT_TO, 0, "to", "NODE", "the node that takes the lead; else the one that holds most"},
+    {ZB_OPT_TO, 0, "to", "NODE",
+     "the node that takes the lead; else the one that holds the newest set"},
     {ZB_OPT_ALLOW_LOSS, 0, "allow-data-loss", NULL, "accept the loss of what only others hold"},
     {ZB_OPT_FENCED, 0, "fenced", "NODE[,...]",
      "it is off, and stays off until this command has ended"},
@@ -40,7 +41,7 @@ static const struct option_form {
     {ZB_OPT_DISCARD, 0, "discard", NULL, "destroy what is set aside, once it is"},
     {ZB_OPT_AT, 0, "node", "NODE", "those of that node"},
     {ZB_OPT_AS_OF_TERM, 0, "as-of-term", "TERM", "only if the service is in that term still"},
-    {ZB_OPT_REASON, 'r', "reason", "TEXT", "why; it is shown to whom the freeze stops"},
+    {ZB_OPT_REASON, 'r', NULL, "TEXT", "why; it is shown to whom the freeze stops"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -240,9 +241,11 @@ operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
         cli->values[form->id] = optarg == NULL ? "" : optarg;
     }
     for (size_t i = 0; i < FORMS_COUNT; i++) {
-        if ((cli->command->required & ZB_OPT_BIT(option_forms[i].id)) != 0 &&
-            cli->values[option_forms[i].id] == NULL) {
-            *exit_code = usage_error(cli->command, "missing --", option_forms[i].name);
+        const struct option_form *form = &option_forms[i];
+        if ((cli->command->required & ZB_OPT_BIT(form->id)) != 0 && cli->values[form->id] == NULL) {
+            char letter[] = {'-', form->letter, '\0'};
+            *exit_code = usage_error(cli->command, form->name == NULL ? "missing " : "missing --",
+                                     form->name == NULL ? letter : form->name);
             return false;
         }
     }

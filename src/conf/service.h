@@ -62,15 +62,14 @@ struct zb_conf_lines {
     char **items;
 };
 
+bool zb_conf_names_contain(const struct zb_conf_names *names, const char *name);
+
 /* Parses a whole configuration; name stands for it in messages ("services.conf"). known may be
  * NULL: then any node name will do. ZB_E_FORMAT with "name:line: what was expected", ZB_E_LIMIT,
  * ZB_E_NOMEM. out is written on success only. */
 enum zb_rc zb_conf_services_parse(const char *text, const char *name,
                                   const struct zb_conf_nodes *known, struct zb_conf_services *out,
                                   struct zb_err *err) ZB_CHECKED;
-/* As above, from a file (at most ZB_CONF_TEXT_MAX bytes). ZB_E_SYS too. */
-enum zb_rc zb_conf_services_load(const char *path, const struct zb_conf_nodes *known,
-                                 struct zb_conf_services *out, struct zb_err *err) ZB_CHECKED;
 void zb_conf_services_close(struct zb_conf_services *services);
 /* NULL when there is none of that name. */
 const struct zb_conf_service *zb_conf_services_find(const struct zb_conf_services *services,

@@ -13,6 +13,5 @@ extern const size_t zb_conf_service_keys_count;
  * NULL. ZB_E_FORMAT, ZB_E_LIMIT. */
 enum zb_rc zb_conf_service_check(const struct zb_conf_service *service, uint32_t seen,
                                  const struct zb_conf_nodes *known, struct zb_err *err) ZB_CHECKED;
-bool zb_conf_names_contain(const struct zb_conf_names *names, const char *name);
 
 #endif

@@ -133,20 +133,6 @@ zb_conf_services_parse(const char *text, const char *name, const struct zb_conf_
     return ZB_OK;
 }
 
-enum zb_rc
-zb_conf_services_load(const char *path, const struct zb_conf_nodes *known,
-                      struct zb_conf_services *out, struct zb_err *err)
-{
-    char *text = NULL;
-    enum zb_rc rc = zb_conf_file_read(path, false, &text, err);
-
-    if (rc == ZB_OK) {
-        rc = zb_conf_services_parse(text, path, known, out, err);
-    }
-    free(text);
-    return rc;
-}
-
 void
 zb_conf_services_close(struct zb_conf_services *services)
 {

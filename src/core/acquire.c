@@ -199,7 +199,7 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
         if (!s->ask.planned && !s->ask.failover &&
             zb_set_id_cmp(m->set.id, zb_core_reached(s)->id) > 0) {
             if (s->ask.ahead == 0) {
-                zb_core_note(x, 4, "R-own-disk-older",
+                zb_core_note(x, ZB_LOG_WARNING, "R-own-disk-older",
                              "a voter holds a newer set than this leader's disk: it does not lead");
             }
             s->ask.ahead |= 1u << node;
@@ -370,13 +370,13 @@ zb_core_grant_done(struct step *x, const struct zb_core_result *r)
         s->op_back = false;
         if (r->rc != ZB_OK) {
             zb_core_retry_later(x);
-            zb_core_note(x, 4, "R-grant-refused", r->text);
+            zb_core_note(x, ZB_LOG_WARNING, "R-grant-refused", r->text);
         }
         return;
     }
     if (s->op_node != x->core->opt.self) {
         if (r->rc != ZB_OK) {
-            zb_core_note(x, 4, "R-grant-refused", r->text);
+            zb_core_note(x, ZB_LOG_WARNING, "R-grant-refused", r->text);
         }
         answer(x, s->op_node, s->op_term, s->op_nonce, r->rc);
         if (r->rc == ZB_OK && s->role == ZB_ROLE_ASKING && s->peers[s->op_node].ask.failover) {
@@ -396,7 +396,7 @@ zb_core_grant_done(struct step *x, const struct zb_core_result *r)
         return;
     }
     zb_core_retry_later(x);
-    zb_core_note(x, 4, "R-own-grant-failed", r->text);
+    zb_core_note(x, ZB_LOG_WARNING, "R-own-grant-failed", r->text);
     zb_core_go(x, ZB_STIM_OP_FAILED);
 }
 

@@ -54,7 +54,6 @@ zb_core_op(struct step *x, enum zb_act_kind kind)
     ZB_ASSERT(x->s->op_id == 0);
     x->s->op_id = a->id;
     x->s->op_kind = kind;
-    x->s->op_at = x->now;
     return a;
 }
 
@@ -97,7 +96,7 @@ zb_core_note_about(struct step *x, uint8_t node, const char *rule, const char *t
 {
     struct zb_action *a = zb_core_act(x, ZB_ACT_NOTE);
 
-    a->level = 4;
+    a->level = ZB_LOG_WARNING;
     a->rule = rule;
     a->node = node;
     (void)zb_core_copy(a->text, sizeof(a->text), text);
@@ -190,7 +189,8 @@ zb_core_go(struct step *x, enum zb_stim stim)
         s->retry_at = x->now;
     }
     if (from != s->role && !(from == ZB_ROLE_UNKNOWN && s->role == ZB_ROLE_FOLLOWER)) {
-        zb_core_note(x, stim == ZB_STIM_OP_FAILED ? 4 : 6, cell->rule, cell->reason);
+        zb_core_note(x, stim == ZB_STIM_OP_FAILED ? ZB_LOG_WARNING : ZB_LOG_INFO, cell->rule,
+                     cell->reason);
     }
     enter(x, from);
 }
@@ -227,7 +227,7 @@ observe_done(struct step *x, const struct zb_core_result *r)
         s->retry_at.ms = x->now.ms + (s->look_failures < 5 ? 1000 : 10000);
         s->failover.tries++;
         if (s->look_failures++ == 0) {
-            zb_core_note(x, 4, "R-observe-failed", r->text);
+            zb_core_note(x, ZB_LOG_WARNING, "R-observe-failed", r->text);
         }
         return;
     }
@@ -252,7 +252,7 @@ role_op_done(struct step *x, const struct zb_core_result *r)
     if (!ok) {
         x->s->role_at = x->now;
         zb_core_retry_later(x);
-        zb_core_note(x, 4, "R-operation-failed", r->text);
+        zb_core_note(x, ZB_LOG_WARNING, "R-operation-failed", r->text);
     }
     zb_core_go(x, ok ? ZB_STIM_OP_OK : ZB_STIM_OP_FAILED);
 }
@@ -301,7 +301,7 @@ start_done(struct step *x, const struct zb_core_result *r)
         role_op_done(x, r);
         s->retry_at = x->now;
     } else if (r->rc != ZB_OK) {
-        zb_core_note(x, 4, "R-start-failed", r->text);
+        zb_core_note(x, ZB_LOG_WARNING, "R-start-failed", r->text);
     }
 }
 
@@ -325,7 +325,7 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
     case ZB_ACT_LEARN:
         if (r->rc != ZB_OK) {
             zb_core_retry_later(x);
-            zb_core_note(x, 4, "R-learn-failed", r->text);
+            zb_core_note(x, ZB_LOG_WARNING, "R-learn-failed", r->text);
         }
         break;
     case ZB_ACT_SNAPSHOT:

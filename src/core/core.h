@@ -238,11 +238,10 @@ enum zb_act_kind {
                   */
     /* not answered */
     ZB_ACT_MESSAGE, /* node, msg */
-    ZB_ACT_STEP, /* command_id, step, phase, text, elapsed_ms, bytes: progress of a move; journalled
-                  */
-    ZB_ACT_REPLY, /* command_id, rc, text: ends a command */
-    ZB_ACT_NOTE,  /* rule, text, level: an event for people */
-    ZB_ACT_TERM,  /* term, node (leader), set (fork), reason, down_ms, own_ms: for the history */
+    ZB_ACT_STEP,    /* command_id, step, phase, text, elapsed_ms, bytes: progress of a move */
+    ZB_ACT_REPLY,   /* command_id, rc, text: ends a command */
+    ZB_ACT_NOTE,    /* rule, text, level: an event for people */
+    ZB_ACT_TERM,    /* term, node (leader), set (fork), reason, down_ms, own_ms: for the history */
 };
 
 enum zb_promote_flag {
@@ -292,7 +291,7 @@ struct zb_action {
     int64_t timeout_ms;
     uint64_t command_id;
     enum zb_rc rc;
-    uint32_t level; /* NOTE: 4 warning, 6 information */
+    uint32_t level; /* NOTE: enum zb_log_level */
     enum zb_term_reason reason;
     uint32_t elapsed_ms;
     uint32_t down_ms; /* TERM of a finished move: service not running */

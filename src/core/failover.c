@@ -2,10 +2,14 @@
 
 #include <string.h>
 
+static const char diverged[] =
+    "this copy came away from the service's history: choose another member";
+
 /* ---- lines for the operator ---- */
 
-static struct zb_action *
-step_line(struct step *x, uint8_t number, enum zb_step_phase phase, const char *text)
+struct zb_action *
+zb_core_failover_step_line(struct step *x, uint8_t number, enum zb_step_phase phase,
+                           const char *text)
 {
     struct failover *f = &x->s->failover;
     struct zb_action *a = zb_core_act(x, ZB_ACT_STEP);
@@ -25,25 +29,25 @@ step_line(struct step *x, uint8_t number, enum zb_step_phase phase, const char *
     return a;
 }
 
-/* The step under way ends, the next one begins. */
-static void
-step_to(struct step *x, uint8_t number, uint8_t node)
+void
+zb_core_failover_step_to(struct step *x, uint8_t number, uint8_t node)
 {
     if (x->s->failover.step < number) {
-        (void)step_line(x, x->s->failover.step, ZB_STEP_END, "");
-        step_line(x, number, ZB_STEP_BEGIN, "")->node = node;
+        (void)zb_core_failover_step_line(x, x->s->failover.step, ZB_STEP_END, "");
+        zb_core_failover_step_line(x, number, ZB_STEP_BEGIN, "")->node = node;
     }
 }
 
-static void
-end(struct step *x, enum zb_rc rc, uint8_t node, const char *rule, const char *text)
+void
+zb_core_failover_end(struct step *x, enum zb_rc rc, uint8_t node, const char *rule,
+                     const char *text)
 {
     struct failover *f = &x->s->failover;
     struct zb_action *a;
 
     if (f->command_id != 0) {
         if (rc != ZB_OK && rc != ZB_E_TIMEOUT) {
-            step_line(x, f->step, ZB_STEP_FAIL, text)->node = node;
+            zb_core_failover_step_line(x, f->step, ZB_STEP_FAIL, text)->node = node;
         }
         zb_core_reply(x, f->command_id, rc, rule, text);
         a = &x->plan->actions[x->plan->actions_count - 1];
@@ -58,7 +62,7 @@ void
 zb_core_failover_give_up(struct step *x, enum zb_rc rc, uint8_t node, const char *rule,
                          const char *text)
 {
-    end(x, rc, node, rule, text);
+    zb_core_failover_end(x, rc, node, rule, text);
     zb_core_go(x, ZB_STIM_GIVE_UP);
 }
 
@@ -182,7 +186,7 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     }
     *rule = "C-failover-diverged";
     if (!zb_lineage_has(history_known(x), s->obs.newest.id)) {
-        return "this copy came away from the service's history: choose another member";
+        return diverged;
     }
     *rule = "C-failover-frozen";
     if (s->conf.frozen) {
@@ -242,8 +246,8 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     f->wait_ms = ev->u.command.wait_ms;
     f->begun_at = x->now;
     f->from = ZB_NODE_NONE;
-    (void)step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
-    step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);
+    (void)zb_core_failover_step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
+    zb_core_failover_step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);
     if (zb_core_leads(s->role)) {
         zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term when it is at rest (M6) */
     } else if (s->role != ZB_ROLE_ASKING || !s->ask.failover) {
@@ -382,13 +386,20 @@ zb_core_failover_go_on(struct step *x)
     uint8_t node;
     struct zb_set_ref all = best_position(x, 0, &node);
     uint8_t ahead = unreachable_ahead(x, &all);
+    uint8_t later = knows_later_term(x);
 
-    ahead = ahead == ZB_NODE_NONE ? knows_later_term(x) : ahead;
     if (ahead != ZB_NODE_NONE && !f->allow_loss) {
         zb_core_failover_give_up(
             x, ZB_E_REFUSED, ahead, "C-failover-ahead",
             "a member that does not answer holds a newer set: reach it, or accept the loss "
             "with --allow-data-loss");
+        return;
+    }
+    if (later != ZB_NODE_NONE && !f->allow_loss) {
+        zb_core_failover_give_up(
+            x, ZB_E_REFUSED, later, "C-failover-ahead",
+            "a member knows of a later term that no granter knows of: reach it, or accept the "
+            "loss with --allow-data-loss");
         return;
     }
     f->best = best_position(x, f->useless, &f->from);
@@ -417,7 +428,7 @@ zb_core_failover_go_on(struct step *x)
     f->ask_at = x->now;
     f->answer_by.ms = x->now.ms + ZB_FORWARD_MS;
     if (f->from != ZB_NODE_NONE || s->obs.beyond) {
-        step_to(x, ZB_FAILOVER_FORWARD, f->from);
+        zb_core_failover_step_to(x, ZB_FAILOVER_FORWARD, f->from);
         if (s->role == ZB_ROLE_ASKING) {
             zb_core_go(x, ZB_STIM_BEHIND);
         }
@@ -446,9 +457,8 @@ zb_core_failover_choose(struct step *x)
         return;
     }
     if (!zb_lineage_has(&s->ask.lineage, s->obs.newest.id)) {
-        zb_core_failover_give_up(
-            x, ZB_E_REFUSED, x->core->opt.self, "C-failover-diverged",
-            "this copy came away from the service's history: choose another member");
+        zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-diverged",
+                                 diverged);
         return;
     }
     best = best_position(x, 0, &node);
@@ -465,135 +475,4 @@ zb_core_failover_choose(struct step *x)
         return;
     }
     zb_core_failover_go_on(x);
-}
-
-/* ---- the order's end ---- */
-
-/* Who may still write, and neither granted nor is fenced: asked for one by one, until the time is
- * over. */
-static void
-watch_suspects(struct step *x)
-{
-    struct svc *s = x->s;
-    struct failover *f = &s->failover;
-    uint32_t left = s->ask.suspects & ~s->ask.granted & ~s->ask.fenced;
-
-    if (left == 0 && !s->obs.suspects_unknown) {
-        return;
-    }
-    if (f->fence_by.ms == 0) {
-        f->fence_by.ms = x->now.ms + f->wait_ms;
-    }
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
-        if ((left & ~f->told & 1u << n) != 0) {
-            if (f->step < ZB_FAILOVER_FENCE) {
-                step_to(x, ZB_FAILOVER_FENCE, n);
-            } else {
-                step_line(x, ZB_FAILOVER_FENCE, ZB_STEP_BEGIN, "")->node = n;
-            }
-            f->told |= 1u << n;
-        }
-    }
-    if (x->now.ms >= f->fence_by.ms) {
-        zb_core_failover_give_up(
-            x, ZB_E_REFUSED, left != 0 ? (uint8_t)__builtin_ctz(left) : ZB_NODE_NONE,
-            "C-failover-suspect",
-            left != 0 ? "that node may still be writable, and neither answers nor is fenced"
-                      : "a node that is no longer known may still be writable");
-        return;
-    }
-    zb_core_wake_at(x, f->fence_by.ms);
-}
-
-static void
-watch_asking(struct step *x)
-{
-    struct svc *s = x->s;
-    struct failover *f = &s->failover;
-
-    if (f->term != s->ask.term) { /* statements about an earlier term are void (M4) */
-        f->term = s->ask.term;
-        f->begun_at = x->now;
-        f->told = 0;
-        f->fence_by.ms = 0;
-    }
-    if (s->ask.majority_at.ms != 0) {
-        watch_suspects(x);
-    } else if (x->now.ms >= f->begun_at.ms + ZB_MAJORITY_MS) {
-        zb_core_failover_give_up(x, ZB_E_NOQUORUM, ZB_NODE_NONE, "C-failover-no-majority",
-                                 "no majority of the voters granted the term");
-    } else {
-        zb_core_wake_at(x, f->begun_at.ms + ZB_MAJORITY_MS);
-    }
-}
-
-static void
-watch_leading(struct step *x)
-{
-    struct svc *s = x->s;
-    struct failover *f = &s->failover;
-
-    if (zb_core_leads(s->role) && s->obs.running) {
-        step_to(x, ZB_FAILOVER_START, x->core->opt.self);
-        if (f->step == ZB_FAILOVER_START) {
-            step_to(x, ZB_FAILOVER_FOLLOW, x->core->opt.self);
-            f->deadline.ms = x->now.ms + ZB_FOLLOW_MS;
-        }
-    }
-    if (f->step == ZB_FAILOVER_FOLLOW && zb_core_all_follow(x, s->obs.established_term)) {
-        (void)step_line(x, ZB_FAILOVER_FOLLOW, ZB_STEP_END, "");
-        end(x, ZB_OK, x->core->opt.self, "C-done", "");
-        return;
-    }
-    if (x->now.ms >= f->deadline.ms) {
-        bool runs = f->step == ZB_FAILOVER_FOLLOW;
-        end(x, runs ? ZB_OK : ZB_E_TIMEOUT, x->core->opt.self,
-            runs ? "C-failover-degraded" : "C-failover-in-background",
-            runs ? "a member does not follow yet: it catches up by itself"
-                 : "taken, but the service does not run yet: it is started again");
-        return;
-    }
-    zb_core_wake_at(x, f->deadline.ms);
-}
-
-void
-zb_core_failover_watch(struct step *x)
-{
-    struct svc *s = x->s;
-    struct failover *f = &s->failover;
-
-    if (f->command_id == 0) {
-        return;
-    }
-    if (s->conf.frozen && s->ask.failover &&
-        (s->role == ZB_ROLE_ASKING || s->role == ZB_ROLE_FORWARDING)) {
-        zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-frozen",
-                                 "the service was frozen meanwhile");
-        return;
-    }
-    switch (s->role) {
-    case ZB_ROLE_ASKING:
-        watch_asking(x);
-        break;
-    case ZB_ROLE_FORWARDING:
-        break;
-    case ZB_ROLE_FOLLOWER:
-    case ZB_ROLE_RELEASED:
-        end(x, ZB_E_FAILED, ZB_NODE_NONE, "C-failover-superseded",
-            "another node was granted a later term, or leads: see zbaton status");
-        break;
-    default: /* yielding, promoting, starting, leading */
-        if (f->deadline.ms == 0) {
-            f->deadline.ms =
-                x->now.ms + s->conf.stop_timeout_ms + s->conf.start_timeout_ms + ZB_TAKE_MS;
-        }
-        if (s->role == ZB_ROLE_PROMOTING) {
-            f->term = s->ask.term;
-            step_to(x, ZB_FAILOVER_TAKE, x->core->opt.self);
-        } else if (s->role == ZB_ROLE_STARTING) {
-            step_to(x, ZB_FAILOVER_START, x->core->opt.self);
-        }
-        watch_leading(x);
-        break;
-    }
 }

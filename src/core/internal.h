@@ -6,6 +6,7 @@
 #ifndef ZB_CORE_INTERNAL_H
 #define ZB_CORE_INTERNAL_H
 
+#include "base/log.h" /* the levels alone */
 #include "core/table.h"
 
 #define ZB_CORE_WAITERS_MAX 8 /* snapshot and sync commands waiting on one service */
@@ -163,7 +164,6 @@ struct svc {
     uint64_t op_nonce;
     uint64_t op_term;
     bool op_behind; /* PRUNE: somebody does not hold the newest set yet */
-    struct zb_mono op_at;
     struct zb_mono retry_at;
     uint32_t failures;      /* of the role's operation, in a row */
     uint32_t look_failures; /* of OBSERVE */
@@ -306,6 +306,16 @@ void zb_core_failover_go_on(struct step *x);
 /* Nothing was taken: who granted the term waits for a leader of it or of a later one. */
 void zb_core_failover_give_up(struct step *x, enum zb_rc rc, uint8_t node, const char *rule,
                               const char *text);
+/* A line of that step for the operator: borrowed until the next action. */
+struct zb_action *zb_core_failover_step_line(struct step *x, uint8_t number,
+                                             enum zb_step_phase phase, const char *text);
+/* The step under way ends, the next one begins. */
+void zb_core_failover_step_to(struct step *x, uint8_t number, uint8_t node);
+/* The order is answered and forgotten. */
+void zb_core_failover_end(struct step *x, enum zb_rc rc, uint8_t node, const char *rule,
+                          const char *text);
+
+/* failover_watch.c: an order under way, until its end or the end of its time */
 void zb_core_failover_watch(struct step *x);
 
 /* forward.c */

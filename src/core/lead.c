@@ -48,7 +48,7 @@ snapshot_failed(struct step *x, const struct zb_core_result *r)
         s->snapshot_refusals++;
         s->next_seq += (uint64_t)1 << shift;
     }
-    zb_core_note(x, 4, "R-snapshot-failed", r->text);
+    zb_core_note(x, ZB_LOG_WARNING, "R-snapshot-failed", r->text);
     s->unpruned = s->conf.keep_count; /* perhaps for want of room */
     zb_core_retry_later(x);
     if (s->role == ZB_ROLE_SEALING || s->role == ZB_ROLE_PRESYNC) {

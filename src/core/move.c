@@ -283,7 +283,7 @@ release_done(struct step *x, const struct zb_core_result *r)
     struct svc *s = x->s;
 
     if (r->rc != ZB_OK) {
-        zb_core_note(x, 4, "R-release-failed", r->text);
+        zb_core_note(x, ZB_LOG_WARNING, "R-release-failed", r->text);
         (void)zb_core_copy(s->move.why, sizeof(s->move.why), r->text);
         zb_core_go(x, ZB_STIM_OP_FAILED);
         return;
@@ -301,7 +301,7 @@ zb_core_move_op_done(struct step *x, enum zb_act_kind kind, const struct zb_core
     } else if (kind == ZB_ACT_STOP && x->s->role == ZB_ROLE_RESTORING) {
         x->s->obs.running = r->rc != ZB_OK;
         if (r->rc != ZB_OK) {
-            zb_core_note(x, 4, "R-stop-failed", r->text);
+            zb_core_note(x, ZB_LOG_WARNING, "R-stop-failed", r->text);
             zb_core_retry_later(x);
         }
     } else if (kind == ZB_ACT_SEAL && x->s->role == ZB_ROLE_SEALING) {

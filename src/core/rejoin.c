@@ -108,7 +108,7 @@ zb_core_rescue_done(struct step *x, const struct zb_core_result *r)
     s->failover.looked = false;
     if (r->rc == ZB_OK) {
         if (r->rescue[0] != '\0') {
-            zb_core_note(x, 4, "R-rescued", r->rescue);
+            zb_core_note(x, ZB_LOG_WARNING, "R-rescued", r->rescue);
         } else {
             s->unchanged_at = s->obs.newest;
             s->failover.tries++; /* nothing was set aside */
@@ -118,7 +118,7 @@ zb_core_rescue_done(struct step *x, const struct zb_core_result *r)
         s->failures = 0;
         return;
     }
-    zb_core_note(x, 4, "R-rescue-failed", r->text);
+    zb_core_note(x, ZB_LOG_WARNING, "R-rescue-failed", r->text);
     s->failover.tries++;
     if (r->rc == ZB_E_STALE) { /* what the leader told is not known any more: it tells again */
         memset(&s->rejoin, 0, sizeof(s->rejoin));

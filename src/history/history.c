@@ -10,6 +10,7 @@
 #define BUSY_TIMEOUT_MS 2000
 #define META_NAME_SIZE 64
 
+/* A database may have more tables: they are not read. */
 static const char schema[] =
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE config (version INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL,"
@@ -28,10 +29,6 @@ static const char schema[] =
     "CREATE TABLE records (service TEXT NOT NULL, node TEXT NOT NULL,"
     " granted_term INTEGER NOT NULL, granted_to TEXT NOT NULL, learned_term INTEGER NOT NULL,"
     " learned_leader TEXT NOT NULL, suspects TEXT NOT NULL, PRIMARY KEY (service, node)) STRICT;"
-    "CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL,"
-    " term INTEGER NOT NULL, step INTEGER NOT NULL, phase TEXT NOT NULL, note TEXT NOT NULL,"
-    " time INTEGER NOT NULL) STRICT;"
-    "CREATE INDEX journal_service ON journal (service, id);"
     "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL,"
     " level INTEGER NOT NULL, service TEXT NOT NULL, node TEXT NOT NULL, rule TEXT NOT NULL,"
     " text TEXT NOT NULL) STRICT;"

@@ -78,13 +78,11 @@ enum zb_rc zb_history_set_put(struct zb_history *h, const char *service,
  * the manifest does not have its digest. */
 enum zb_rc zb_history_set_get(struct zb_history *h, const char *service, struct zb_set_id id,
                               struct zb_manifest *out, struct zb_err *err) ZB_CHECKED;
-enum zb_rc zb_history_set_newest(struct zb_history *h, const char *service, struct zb_manifest *out,
-                                 struct zb_err *err) ZB_CHECKED;
 /* Newest first. */
 enum zb_rc zb_history_sets_list(struct zb_history *h, const char *service, uint32_t limit,
                                 struct zb_history_set **items, uint32_t *count,
                                 struct zb_err *err) ZB_CHECKED;
-/* A withdrawn service: its sets, terms, positions and records go, all or none; events and journal
+/* A withdrawn service: its sets, terms, positions and records go, all or none; events
  * stay. The same name may come back with other data. */
 enum zb_rc zb_history_service_forget(struct zb_history *h, const char *service,
                                      struct zb_err *err) ZB_CHECKED;
@@ -162,25 +160,6 @@ enum zb_rc zb_history_record_put(struct zb_history *h, const char *service,
 enum zb_rc zb_history_records_list(struct zb_history *h, const char *service, uint32_t limit,
                                    struct zb_history_record **items, uint32_t *count,
                                    struct zb_err *err) ZB_CHECKED;
-
-/* --- journal of moves --- */
-
-enum zb_history_phase { ZB_HISTORY_BEGIN = 1, ZB_HISTORY_END, ZB_HISTORY_ABORT };
-
-struct zb_history_step {
-    uint64_t term;
-    uint8_t step; /* 1..9 (asserted) */
-    enum zb_history_phase phase;
-    char note[256];
-    struct zb_wall time;
-};
-
-enum zb_rc zb_history_journal_append(struct zb_history *h, const char *service,
-                                     const struct zb_history_step *step,
-                                     struct zb_err *err) ZB_CHECKED;
-/* The last one appended for the service. ZB_E_NOTFOUND. */
-enum zb_rc zb_history_journal_last(struct zb_history *h, const char *service,
-                                   struct zb_history_step *out, struct zb_err *err) ZB_CHECKED;
 
 /* --- events --- */
 

@@ -90,16 +90,6 @@ zb_history_set_get(struct zb_history *h, const char *service, struct zb_set_id i
     return manifest_one(&s, out, err);
 }
 
-enum zb_rc
-zb_history_set_newest(struct zb_history *h, const char *service, struct zb_manifest *out,
-                      struct zb_err *err)
-{
-    struct zb_statement s = zb_statement_begin(h, ZB_SQL_SET_NEWEST);
-
-    zb_statement_text(&s, service, ZB_SERVICE_NAME_SIZE);
-    return manifest_one(&s, out, err);
-}
-
 static void
 set_take(struct zb_statement *s, void *item)
 {

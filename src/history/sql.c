@@ -17,8 +17,6 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
                        " VALUES (?, ?, ?, ?, ?, ?)",
     [ZB_SQL_SET_GET] = "SELECT term, seq, digest, manifest FROM sets"
                        " WHERE service = ? AND term = ? AND seq = ?",
-    [ZB_SQL_SET_NEWEST] = "SELECT term, seq, digest, manifest FROM sets WHERE service = ?"
-                          " ORDER BY term DESC, seq DESC LIMIT 1",
     [ZB_SQL_SETS_LIST] = "SELECT term, seq, digest, time FROM sets WHERE service = ?"
                          " ORDER BY term DESC, seq DESC LIMIT ?",
     [ZB_SQL_SETS_PRUNE] = "DELETE FROM sets WHERE service = ? AND (term, seq) < (?, ?)"
@@ -49,11 +47,6 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
                           " learned_term, learned_leader, suspects) VALUES (?, ?, ?, ?, ?, ?, ?)",
     [ZB_SQL_RECORDS_LIST] = "SELECT node, granted_term, granted_to, learned_term, learned_leader,"
                             " suspects FROM records WHERE service = ? ORDER BY node LIMIT ?",
-
-    [ZB_SQL_JOURNAL_APPEND] = "INSERT INTO journal (service, term, step, phase, note, time)"
-                              " VALUES (?, ?, ?, ?, ?, ?)",
-    [ZB_SQL_JOURNAL_LAST] = "SELECT term, step, phase, note, time FROM journal WHERE service = ?"
-                            " ORDER BY id DESC LIMIT 1",
 
     [ZB_SQL_EVENT_APPEND] = "INSERT INTO events (time, level, service, node, rule, text)"
                             " VALUES (?, ?, ?, ?, ?, ?)",

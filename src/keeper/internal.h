@@ -411,8 +411,7 @@ enum zb_rc zb_keeper_tree_free_prove(const struct zb_keeper_view *view,
  * properties at rest are put right. Failures are logged: the operations refuse what is then unsafe.
  */
 void zb_keeper_start_settle(struct zb_keeper *k);
-/* Replays intent logs where this node may have led (G6); once per service. Caller claims to write.
- */
+/* Replays intent logs where this node may have led; once per service. Caller claims to write. */
 enum zb_rc zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s,
                             struct zb_err *err) ZB_CHECKED;
 /* STOP, syncfs, unmount, proof, values at rest. conf may be NULL: the service is not defined any

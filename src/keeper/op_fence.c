@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "conf/service_key.h"
 #include "keeper/internal.h"
 #include "runner/fence.h"
 

@@ -11,7 +11,7 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
               const struct zb_keeper_record *r, struct zb_err *err)
 {
     struct zb_keeper_facts facts;
-    /* Partial receives go before anything is mounted (G12). The rule is asked first without the
+    /* Partial receives go before anything is mounted. The rule is asked first without the
      * beginnings of datasets that no set holds yet, so that a refusal changes nothing. */
     bool planned = (job->req.flags & (ZB_KF_EXACT | ZB_KF_REMOUNT)) == ZB_KF_EXACT;
     struct zb_kdataset *kept = calloc(view->count + 1, sizeof(*kept));

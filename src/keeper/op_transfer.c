@@ -126,7 +126,7 @@ resume_fill(const struct zb_kreq *req, struct zb_zfs_send *send, struct zb_err *
     if (token.toguid != req->guid || token.fromguid != req->from_guid) {
         return zb_err_set(err, ZB_E_MISMATCH, "the token belongs to another stream");
     }
-    if (token.raw) { /* G1 */
+    if (token.raw) { /* only the plain flavour is sent */
         return zb_err_set(err, ZB_E_UNSUPPORTED, "the token is of another stream flavour");
     }
     send->resume_object = token.object;

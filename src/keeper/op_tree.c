@@ -96,7 +96,6 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     struct zb_krep *rep = &job->rep;
     struct zb_keeper_service *s = job->service;
     struct zb_keeper_view view = {0};
-    struct zb_zfs_props container = {0};
     struct zb_keeper_facts facts;
     bool alone;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
@@ -114,10 +113,6 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     if (rc != ZB_OK) {
         goto out;
-    }
-    if (zb_zfs_props_get(k->conf->root, &container, err) == ZB_OK) {
-        rep->pool_free_bytes = container.available_bytes;
-        zb_zfs_props_close(&container);
     }
     rep->pool_guid = view.pool_guid;
     rep->running = facts.running;

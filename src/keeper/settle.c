@@ -125,8 +125,7 @@ replay_one(void *ctx, size_t i)
     r->rcs[i] = zb_os_replay(r->view->props[i]->name, &r->errs[i]);
 }
 
-/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone
- * (G6). */
+/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone. */
 static enum zb_rc
 logs_replay(const struct zb_keeper_view *view, struct zb_err *err)
 {

@@ -298,7 +298,7 @@ zb_keeper_written_prove(struct zb_keeper_view *view, const char *rel, bool repla
             p->inconsistent || (rel != NULL && strcmp(d->rel, rel) != 0)) {
             continue;
         }
-        if (replay) { /* what the log alone has is not compared (G6) */
+        if (replay) { /* what the log alone has is not compared */
             rc = zb_os_replay(p->name, &err);
         }
         if (rc == ZB_OK) {

@@ -111,7 +111,7 @@ struct zb_stream {
     bool waiting;  /* sender: on peer->waiting */
     bool lost;     /* its last callback is running */
     bool accepted; /* receiver: callbacks are there */
-    bool chosen;   /* receiver: sink or discard was chosen */
+    bool chosen;   /* receiver: there is a sink */
     bool ended;    /* END sent or received */
     bool drain;    /* sender: on_drain is owed */
     struct zb_pipe *pipe;

@@ -59,7 +59,7 @@ struct zb_net_callbacks {
     void (*on_peer_down)(void *ctx, const char *peer, const char *reason);
     void (*on_message)(void *ctx, const char *peer, json_t *msg);
     /* A stream from peer begins. Must call zb_stream_accept (or zb_stream_abort) before returning;
-     * no byte of it is read before zb_stream_pump_to_fd or zb_stream_discard. */
+     * no byte of it is read before zb_stream_pump_to_fd. */
     void (*on_stream)(void *ctx, const char *peer, struct zb_stream *stream, json_t *header);
     /* Somebody wants to join (join.h): answer with zb_net_join_reply or _refuse, now or later.
      * NULL: joins are refused. */
@@ -197,9 +197,6 @@ void zb_stream_accept(struct zb_stream *stream, const struct zb_stream_callbacks
  * end is closed early, the rest is swallowed and on_end comes as usual: who read knows why. */
 enum zb_rc zb_stream_pump_to_fd(struct zb_stream *stream, int fd, struct zb_err *err) ZB_CHECKED;
 
-/* Receiver: swallow everything until END. */
-void zb_stream_discard(struct zb_stream *stream);
-
 /* Receiver: answers; the handle is gone on success. Before on_end too (a refusal): then the pipe is
  * closed, the rest swallowed, and the sender stops. ZB_E_LIMIT: too long, nothing happened. */
 enum zb_rc zb_stream_reply(struct zb_stream *stream, json_t *reply, struct zb_err *err) ZB_CHECKED;
@@ -210,6 +207,5 @@ void zb_stream_abort(struct zb_stream *stream);
 
 /* Payload bytes moved so far: read from the source, written into the sink. */
 uint64_t zb_stream_bytes(const struct zb_stream *stream);
-const char *zb_stream_peer(const struct zb_stream *stream);
 
 #endif

@@ -231,15 +231,6 @@ zb_stream_pump_to_fd(struct zb_stream *stream, int fd, struct zb_err *err)
     return rc;
 }
 
-void
-zb_stream_discard(struct zb_stream *stream)
-{
-    assert(!stream->sender);
-    zb_stream_pipe_close(stream);
-    stream->chosen = true;
-    wake(stream);
-}
-
 enum zb_rc
 zb_stream_reply(struct zb_stream *stream, json_t *reply, struct zb_err *err)
 {
@@ -277,10 +268,4 @@ uint64_t
 zb_stream_bytes(const struct zb_stream *stream)
 {
     return stream->bytes;
-}
-
-const char *
-zb_stream_peer(const struct zb_stream *stream)
-{
-    return stream->peer->conf.name;
 }

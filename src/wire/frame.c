@@ -1,6 +1,5 @@
 #include "wire/frame.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/be.h"
@@ -39,62 +38,5 @@ zb_frame_header_decode(const uint8_t *buf, uint32_t payload_max, struct zb_frame
                           payload_max);
     }
     *frame = (struct zb_frame){.type = (enum zb_frame_type)type, .payload_size = payload_size};
-    return ZB_OK;
-}
-
-void
-zb_frame_decoder_init(struct zb_frame_decoder *d, uint8_t *buf, size_t size, uint32_t payload_max)
-{
-    *d = (struct zb_frame_decoder){.buf = buf, .size = size};
-    zb_frame_decoder_bound_set(d, payload_max);
-}
-
-void
-zb_frame_decoder_bound_set(struct zb_frame_decoder *d, uint32_t payload_max)
-{
-    assert(d->size >= ZB_FRAME_HEADER_SIZE && payload_max <= d->size - ZB_FRAME_HEADER_SIZE);
-    d->payload_max = payload_max;
-}
-
-uint8_t *
-zb_frame_decoder_space(struct zb_frame_decoder *d, size_t *space)
-{
-    if (d->begin > 0) {
-        memmove(d->buf, d->buf + d->begin, d->end - d->begin);
-        d->end -= d->begin;
-        d->begin = 0;
-    }
-    *space = d->size - d->end;
-    return d->buf + d->end;
-}
-
-void
-zb_frame_decoder_received(struct zb_frame_decoder *d, size_t size)
-{
-    assert(size <= d->size - d->end);
-    d->end += size;
-}
-
-enum zb_rc
-zb_frame_decoder_next(struct zb_frame_decoder *d, struct zb_frame *frame, bool *complete,
-                      struct zb_err *err)
-{
-    size_t available = d->end - d->begin;
-    struct zb_frame found = {0};
-
-    if (available < ZB_FRAME_HEADER_SIZE) {
-        *complete = false;
-        return ZB_OK;
-    }
-    enum zb_rc rc = zb_frame_header_decode(d->buf + d->begin, d->payload_max, &found, err);
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    *complete = available - ZB_FRAME_HEADER_SIZE >= found.payload_size;
-    if (*complete) {
-        found.payload = d->buf + d->begin + ZB_FRAME_HEADER_SIZE;
-        d->begin += ZB_FRAME_HEADER_SIZE + found.payload_size;
-        *frame = found;
-    }
     return ZB_OK;
 }

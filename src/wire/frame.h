@@ -20,16 +20,6 @@ enum zb_frame_type {
 struct zb_frame {
     enum zb_frame_type type;
     uint32_t payload_size;
-    const uint8_t *payload; /* borrowed; NULL after zb_frame_header_decode */
-};
-
-/* Frames out of a byte stream that comes in pieces. One buffer, sized for the largest frame. */
-struct zb_frame_decoder {
-    uint8_t *buf; /* borrowed */
-    size_t size;
-    size_t begin; /* first byte not given out yet */
-    size_t end;   /* behind the last byte received */
-    uint32_t payload_max;
 };
 
 /* buf of ZB_FRAME_HEADER_SIZE. */
@@ -38,21 +28,5 @@ void zb_frame_header_encode(enum zb_frame_type type, uint32_t payload_size, uint
  * above payload_max. */
 enum zb_rc zb_frame_header_decode(const uint8_t *buf, uint32_t payload_max, struct zb_frame *frame,
                                   struct zb_err *err) ZB_CHECKED;
-
-/* buf stays the caller's and must hold a header and payload_max bytes (asserted). */
-void zb_frame_decoder_init(struct zb_frame_decoder *d, uint8_t *buf, size_t size,
-                           uint32_t payload_max);
-/* Changes the bound (ZB_WIRE_HELLO_MAX until the hello was accepted); must fit the buffer
- * (asserted). Holds for frames whose header was not yet seen by zb_frame_decoder_next. */
-void zb_frame_decoder_bound_set(struct zb_frame_decoder *d, uint32_t payload_max);
-/* Where the next received bytes go and how many at most; never 0 after zb_frame_decoder_next said
- * that no frame is complete. Invalidates payloads given out. */
-uint8_t *zb_frame_decoder_space(struct zb_frame_decoder *d, size_t *space);
-/* size bytes were put where zb_frame_decoder_space said (asserted to be no more than that). */
-void zb_frame_decoder_received(struct zb_frame_decoder *d, size_t size);
-/* The next complete frame, or *complete = false when bytes are missing. The payload is valid until
- * zb_frame_decoder_space. ZB_E_FORMAT, ZB_E_LIMIT as the header's: the stream cannot go on. */
-enum zb_rc zb_frame_decoder_next(struct zb_frame_decoder *d, struct zb_frame *frame, bool *complete,
-                                 struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -133,7 +133,6 @@ static const struct zb_field krep_fields[] = {
     INT(zb_krep, bytes),
     INT(zb_krep, guid),
     INT(zb_krep, pool_guid),
-    INT(zb_krep, pool_free_bytes),
     INT(zb_krep, nonce),
     STRING(zb_krep, node, zb_node_name_valid),
     STRING(zb_krep, boot_id, zb_uuid_valid),

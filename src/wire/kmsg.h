@@ -64,11 +64,11 @@ enum zb_kop {
  * DEFINE     service, flags, version, text: the service's declaration as canonical JSON
  *            (conf/service.h); empty text removes a definition (refused while mounted or running;
  *            record and data stay). Stored durably; refuses a lower version than the stored one.
- * OBSERVE    service -> record, datasets, running, mounted_here, sealed, pool_guid, pool_free_bytes. CREATE, SEAL,
+ * OBSERVE    service -> record, datasets, running, mounted_here, sealed, pool_guid. CREATE, SEAL,
  *            RELEASE, GRANT, LEARN (of something new), PROMOTE and DEMOTE fill the same when they succeed. written_bytes of an unmounted
  *            dataset is 0 when its content equals the newest snapshot's, which is compared by owning it for a moment, only while no receive or
  *            change is under way; else it is ZFS's own number. Never changes anything, except that the
- *            first OBSERVE of a service after the keeper's start replays intent logs (G6) of a tree
+ *            first OBSERVE of a service after the keeper's start replays intent logs of a tree
  *            this node may have led, unless it is still mounted from before (M12).
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
  *            createtxg order from that index on; count: how many there are in all.
@@ -307,7 +307,6 @@ struct zb_krep {
     uint64_t bytes;
     uint64_t guid;
     uint64_t pool_guid;
-    uint64_t pool_free_bytes;
     uint64_t nonce;
     char node[ZB_NODE_NAME_SIZE];
     char boot_id[ZB_UUID_SIZE];

@@ -188,24 +188,6 @@ zb_zfs_modified(const char *dataset, bool *modified, struct zb_err *err)
 }
 
 enum zb_rc
-zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes, struct zb_err *err)
-{
-    enum zb_rc rc = send_names_check(send, err);
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    enum lzc_send_flags flags = LZC_SEND_FLAG_LARGE_BLOCK | LZC_SEND_FLAG_COMPRESS |
-                                (send->raw ? LZC_SEND_FLAG_RAW : LZC_SEND_FLAG_EMBED_DATA);
-    uint64_t found = 0;
-    int e = lzc_send_space(send->snap, send->from, flags, &found);
-    if (e != 0) {
-        return send_fail(send, e, err);
-    }
-    *bytes = found;
-    return ZB_OK;
-}
-
-enum zb_rc
 zb_zfs_begin_read(int fd, uint8_t begin[ZB_ZFS_BEGIN_SIZE], struct zb_err *err)
 {
     uint8_t bytes[ZB_ZFS_BEGIN_SIZE];

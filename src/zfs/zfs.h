@@ -2,7 +2,7 @@
  * ZFS of this host: one function, one effect, in-process (libzfs_core, libnvpair, and the ioctls
  * OBJSET_STATS, SET_PROP, SEND_NEW on Linux, whose layout is the same from 2.1 to 2.4).
  *
- * It refuses by having no call for it: receive with force, rollback that destroys snapshots,
+ * It refuses by having no call for it: receive with force, rollback,
  * recursive destroy, replication packages (-R), unmounting.
  *
  * Rules for every function here unless it says otherwise:
@@ -263,14 +263,6 @@ enum zb_rc zb_zfs_bookmark(const char *snap, const char *mark, struct zb_err *er
 enum zb_rc zb_zfs_bookmarks_destroy(const char *const *marks, size_t count,
                                     struct zb_err *err) ZB_CHECKED;
 
-/* Takes the dataset back to snap ("ds@snap"), which must be its newest: a later snapshot or
- * bookmark is not destroyed but named by ZB_E_REFUSED. ZB_E_HELD while anything owns the dataset,
- * any mount included (as zb_zfs_held; lzc_rollback_to would go through under a mount, measured,
- * openzfs#11482; so this is zfs.sync.rollback in a channel program). Data written since is gone,
- * and an intent log not replayed too (measured): replay first. Afterwards written_bytes may stay
- * above 0 (see there). 1 txg. */
-enum zb_rc zb_zfs_rollback_to(const char *dataset, const char *snap, struct zb_err *err) ZB_CHECKED;
-
 /* Makes dataset a clone of snap ("other@snap", same pool); its parent must exist. Properties as
  * given; what is not given is inherited or at its default (canmount=on!). A clone that a power cut
  * left behind may lack some: set them again. Never mounts. A clone of an encrypted snapshot has the
@@ -323,8 +315,8 @@ enum zb_rc zb_zfs_held(const char *const *datasets, size_t count, struct zb_zfs_
 struct zb_zfs_send {
     const char *snap; /* "ds@snap" */
     const char *from; /* "ds@base" or "ds#mark", or NULL: full stream */
-    bool raw; /* -w; else the plain flavour: large blocks, embedded, compressed, always (G1) */
-    int fd;   /* blocking; a pipe's write end or a socket. Stays the caller's: close it after */
+    bool raw;         /* -w; else the plain flavour: large blocks, embedded, compressed, always */
+    int fd; /* blocking; a pipe's write end or a socket. Stays the caller's: close it after */
     uint64_t resume_object; /* from a token; 0,0: from the start */
     uint64_t resume_offset;
 };
@@ -336,11 +328,6 @@ struct zb_zfs_send {
  * (EXDEV). Goes to the kernel directly (SEND_NEW): lzc_send would add a thread, an uninterruptible
  * wait and 200 ms on sockets. */
 enum zb_rc zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err) ZB_CHECKED;
-
-/* How many bytes that stream will have, about (lzc_send_space); fd and resume are not looked at. 0
- * txg. */
-enum zb_rc zb_zfs_send_space(const struct zb_zfs_send *send, uint64_t *bytes,
-                             struct zb_err *err) ZB_CHECKED;
 
 /* Whether the content of an unmounted dataset differs from its newest snapshot, exactly: the kernel
  * compares them as for an incremental stream, of which nothing is kept (a head sent without a

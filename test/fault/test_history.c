@@ -129,7 +129,6 @@ static enum zb_rc
 batch_write(struct world *w, struct zb_history *h, struct zb_err *err)
 {
     const struct zb_history_term term = {.term = 2, .leader = "vm2", .reason = ZB_HISTORY_MOVE};
-    const struct zb_history_step step = {.term = 2, .step = 6, .phase = ZB_HISTORY_END};
     const struct zb_history_position position = {.node = "vm2", .set = {.id = {2, 0}}};
     struct zb_manifest set;
     enum zb_rc rc = zb_history_begin(h, err);
@@ -140,13 +139,12 @@ batch_write(struct world *w, struct zb_history *h, struct zb_err *err)
     set_fill(&set, (struct zb_set_id){2, 0});
     w->batch = zb_history_set_put(h, "web", &set, err) == ZB_OK;
     w->batch += zb_history_term_put(h, "web", &term, err) == ZB_OK;
-    w->batch += zb_history_journal_append(h, "web", &step, err) == ZB_OK;
     w->batch += zb_history_position_put(h, "web", &position, err) == ZB_OK;
     rc = zb_history_commit(h, err);
     if (rc == ZB_OK) {
         w->acked |= ACKED_BATCH;
     }
-    return w->batch == 4 ? rc : err->rc;
+    return w->batch == 3 ? rc : err->rc;
 }
 
 static enum zb_rc
@@ -201,13 +199,12 @@ history_run(void *ctx, struct zb_err *err)
     return rc;
 }
 
-/* What of the batch is there: 0 to 4. */
+/* What of the batch is there: 0 to 3. */
 static unsigned
 batch_count(struct zb_history *h)
 {
     struct zb_manifest set = {0};
     struct zb_history_term term;
-    struct zb_history_step step;
     struct zb_history_position *positions = NULL;
     uint32_t positions_count = 0;
     struct zb_err err;
@@ -215,7 +212,6 @@ batch_count(struct zb_history *h)
 
     count += zb_history_set_get(h, "web", (struct zb_set_id){2, 0}, &set, &err) == ZB_OK;
     count += zb_history_term_get(h, "web", 2, &term, &err) == ZB_OK;
-    count += zb_history_journal_last(h, "web", &step, &err) == ZB_OK;
     assert_int_equal(zb_history_positions_list(h, "web", 10, &positions, &positions_count, &err),
                      ZB_OK);
     count += positions_count;
@@ -414,7 +410,6 @@ memo_run(void *ctx, struct zb_err *err)
     struct zb_agent a = {0};
     struct zb_manifest set;
     const struct zb_history_term term = {.term = 2, .leader = "vm2", .reason = ZB_HISTORY_MOVE};
-    const struct zb_history_step step = {.term = 2, .step = 6, .phase = ZB_HISTORY_END};
     const struct zb_history_position position = {.node = "vm2", .set = {.id = {2, 0}}};
     const struct zb_history_event event = {.level = 6, .node = "vm1", .rule = "R", .text = "moved"};
 
@@ -425,11 +420,10 @@ memo_run(void *ctx, struct zb_err *err)
     a.memo = zb_memo_new(&a);
     zb_memo_set(&a, "web", &set);
     zb_memo_term(&a, "web", &term);
-    zb_memo_step(&a, "web", &step);
     zb_memo_position(&a, "web", &position);
     zb_memo_event(&a, &event);
     zb_memo_free(a.memo);
-    w->batch = 4;
+    w->batch = 3;
     w->acked |= ACKED_BATCH | ACKED_EVENT;
     (void)uv_run(&a.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&a.loop), 0);
@@ -448,8 +442,8 @@ memo_check(void *ctx, enum zb_rc rc)
     unsigned batch = batch_count(h);
     assert_int_equal(zb_history_events_last(h, &last, &err), ZB_OK);
     assert_int_equal(rc, ZB_OK);
-    if (batch != 4 || last == 0) {
-        fail_msg("%u of 4 entries are kept, newest event %d", batch, (int)last);
+    if (batch != 3 || last == 0) {
+        fail_msg("%u of 3 entries are kept, newest event %d", batch, (int)last);
     }
     zb_history_close(h);
 }

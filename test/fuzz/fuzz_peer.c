@@ -11,7 +11,7 @@
 #include "net/internal.h"
 #include "tls_peer.h"
 
-enum stream_use { DISCARD, PUMP, REPLY, ABORT, LEAVE, USES_COUNT };
+enum stream_use { PUMP, REPLY, ABORT, LEAVE, USES_COUNT };
 #define NO_CERTIFICATE 0x80
 
 static struct {
@@ -88,9 +88,7 @@ on_stream(void *ctx, const char *peer, struct zb_stream *stream, json_t *header)
     (void)peer;
     (void)header;
     zb_stream_accept(stream, &callbacks);
-    if (world.use == DISCARD) {
-        zb_stream_discard(stream);
-    } else if (world.use == REPLY) {
+    if (world.use == REPLY) {
         reply(stream);
     } else if (world.use == ABORT) {
         zb_stream_abort(stream);

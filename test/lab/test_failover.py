@@ -87,16 +87,8 @@ class Web:
 
     def assert_all_kept(self, *hosts):
         """Every acknowledged record is live or in a rescue; returns (acknowledged, live, rescued)."""
-        acknowledged = set(self.recorder.stop())
-        live = set(self.recorder.stored(self.new))
-        rescued = set()
-        for host in hosts or [self.old]:
-            for rescue in self.rescues(host):
-                with self.cluster.rescue(host, rescue) as path:
-                    rescued |= set(self.recorder.stored_in(host, path))
-        missing = acknowledged - live - rescued
-        assert not missing, f"{len(missing)} acknowledged records are nowhere: {sorted(missing)[:20]}"
-        return acknowledged, live, rescued
+        made = [(host, rescue) for host in hosts or [self.old] for rescue in self.rescues(host)]
+        return self.recorder.assert_all_kept(self.cluster, self.new, made)
 
 
 @pytest.fixture

@@ -66,16 +66,12 @@ def test_a_backup_that_is_ahead_comes_first(four, web):
 
 
 def test_a_backup_that_was_cut_off_keeps_what_it_holds(four, web):
-    backup, at, there = backup_alone_is_ahead(web)
+    backup, _, there = backup_alone_is_ahead(web)
     before = {snap: guid for snaps in four.snapshots(backup, NAME).values() for snap, guid in snaps.items()}
     backup.link(False)
     web.new.link(True)
     web.third.link(True)
-    four.wait_up(2, web.new)
-    refused = four.failover(NAME, web.new.name, web.old.name, check=False)
-    if refused.rc == 3:
-        assert backup.name in refused.err, "a member is known to be ahead"
-        web.failover(flags="-y --allow-data-loss")
+    web.failover()  # its link was down while the backup got its set: it knows of nobody ahead
     web.write()
     backup.link(True)
     web.old_back()
@@ -88,5 +84,4 @@ def test_a_backup_that_was_cut_off_keeps_what_it_holds(four, web):
     lost = there - set(web.recorder.stored(web.new))
     with four.rescue(backup, rescue) as path:
         assert lost <= set(web.recorder.stored_in(backup, path)), "what was in its set"
-    assert at
     assert_same_history(four, NAME)

@@ -107,17 +107,11 @@ class Struck:
         """All that has to hold at the end; returns what to print."""
         cluster = self.cluster
         self.recorder.wait_more(10)
-        acknowledged = set(self.recorder.stop())
+        self.recorder.stop()
         self.settled()
-        live = set(self.recorder.stored(self.new))
-        rescued = set()
         made = [(host, name) for host in cluster.hosts for name in cluster.rescues(host, NAME)
                 if name not in self.before[host.name]]
-        for host, name in made:
-            with cluster.rescue(host, name) as path:
-                rescued |= set(self.recorder.stored_in(host, path))
-        missing = acknowledged - live - rescued
-        assert not missing, f"{len(missing)} acknowledged records are nowhere: {sorted(missing)[:20]}"
+        acknowledged, live, rescued = self.recorder.assert_all_kept(cluster, self.new, made)
         assert [host for host, _ in made] == [self.old], made
         assert cluster.writers(NAME) == [self.new]
         self.watch.assert_one_writer(self.begun)
@@ -242,7 +236,7 @@ def ping_pong(cluster, folder, rounds):
     first = hosts.index(cluster.leader(NAME))
     before = len(cluster.terms(NAME))
     recorder = Recorder(cluster.lab, folder, port=PORT, name=f"rounds-{rounds}")
-    made = {host.name: set(cluster.rescues(host, NAME)) for host in hosts}
+    known = {host.name: set(cluster.rescues(host, NAME)) for host in hosts}
     try:
         for i in range(rounds):
             old, new = hosts[(first + i) % 3], hosts[(first + i + 1) % 3]
@@ -261,22 +255,15 @@ def ping_pong(cluster, folder, rounds):
     leader = hosts[(first + rounds) % 3]
     cluster.zbaton(f"sync {NAME}", host=leader)
     cluster.wait_current(NAME, leader.name)
-    acknowledged, live, rescued = set(recorder.stop()), set(recorder.stored(leader)), set()
-    rescues = 0
-    for host in hosts:
-        for name in set(cluster.rescues(host, NAME)) - made[host.name]:
-            rescues += 1
-            with cluster.rescue(host, name) as path:
-                rescued |= set(recorder.stored_in(host, path))
-    missing = acknowledged - live - rescued
-    assert not missing, f"{len(missing)} acknowledged records are nowhere: {sorted(missing)[:20]}"
-    assert rescues == rounds, "each lost leader had written something that nobody had"
+    made = [(host, name) for host in hosts for name in set(cluster.rescues(host, NAME)) - known[host.name]]
+    acknowledged, live, rescued = recorder.assert_all_kept(cluster, leader, made)
+    assert len(made) == rounds, "each lost leader had written something that nobody had"
     terms = cluster.terms(NAME)[before:]
     assert [term["reason"] for term in terms] == ["failover"] * rounds
     for i, term in enumerate(terms):
         assert f"what {hosts[(first + i) % 3].name} wrote after set" in term["lost"], term
     wait_until(lambda: assert_same_sets(cluster, NAME) is None, 60, "the same sets everywhere")
-    return f"{rounds} failovers: {len(acknowledged)} records, {len(rescued - live)} of them in {rescues} rescues"
+    return f"{rounds} failovers: {len(acknowledged)} records, {len(rescued - live)} of them in {len(made)} rescues"
 
 
 @pytest.mark.long

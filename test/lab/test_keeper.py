@@ -100,9 +100,6 @@ class Keeper:
     def observe(self, service="web"):
         return self.ask("observe", service).good()
 
-    def record_file(self, service="web"):
-        return self.host.run(f"cat {self.state}/keeper/{service}.record").out
-
     def take(self, term, service="web", **fields):
         """Grants the term to itself and promotes."""
         self.ask("grant", service, term=term, node=self.node, version=1, nonce=1).good()
@@ -714,7 +711,7 @@ def guid_of(host, name):
 
 
 def test_names_become_those_of_the_set(led):
-    """G26 on a follower: made anew under its name, renamed, and both at once; nothing is destroyed."""
+    """On a follower: made anew under its name, renamed, and both at once; nothing is destroyed."""
     a, b, first = led
     host = a.host
     ship(a, b, first)["receive"].good()

@@ -129,7 +129,7 @@ HOLDERS = {
 
 
 @pytest.fixture
-def held(cluster, tmp_path):
+def held(cluster):
     """A running service `held` on vm1 with everybody current."""
     cluster.declare("held", start="redis 6404")
     cluster.apply()

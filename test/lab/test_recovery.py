@@ -291,7 +291,7 @@ def test_the_leader_died(day):
     two.link(True)
     day.see_each_other()
     said = page.next("zbaton failover -n").out
-    assert "web is to go to vm3, the reachable member that holds most" in said, said
+    assert "web is to go to vm3, the reachable member that holds the newest set" in said, said
     assert f"Lost at most: what vm1 wrote after set {at[0]}/{at[1]}" in said, said
     assert day.last_term(two) == day.term
     day.refused("failover -y web", two, "may still be writable",

@@ -337,7 +337,7 @@ sim_check_promote(struct sim *w, const struct sim_item *item)
     }
 }
 
-/* G6: what a node tells of its disk includes what only the intent log has. */
+/* What a node tells of its disk includes what only the intent log has. */
 void
 sim_check_told(struct sim *w, uint8_t node, uint8_t service)
 {

@@ -374,7 +374,6 @@ fault_record(struct sim *w)
             w->forgot[w->backup.service] ||
             w->backup.record.rec.established_term < r->rec.established_term;
         *r = w->backup.record;
-        w->records_back++;
         w->backup.taken = false;
     } else if (sim_chance(w, 100)) {
         w->backup.taken = false;

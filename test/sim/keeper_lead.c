@@ -27,7 +27,7 @@ promote_check(struct sim *w, struct sim_item *item, const struct sim_request *r)
     struct zb_err err;
     enum zb_rc rc;
 
-    for (uint8_t i = 0; i < w->opt.datasets; i++) { /* partial receives go first (G12) */
+    for (uint8_t i = 0; i < w->opt.datasets; i++) { /* partial receives go first */
         s->datasets[i].token_guid = 0;
         if (s->datasets[i].partial) {
             sim_dataset_destroy(&s->datasets[i]);

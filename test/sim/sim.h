@@ -189,7 +189,7 @@ struct sim_item {
             bool receiving;    /* snap is on its way */
             bool fail;
             bool forward; /* to a candidate */
-            bool lie;     /* the receive says that it is done, and is not (G11) */
+            bool lie;     /* the receive says that it is done, and is not */
             uint32_t snaps_before;
             uint64_t newest_before; /* guid of the newest snapshot there; 0 none */
             struct sim_snap snap;
@@ -265,7 +265,6 @@ struct sim {
     uint32_t moves_done;
     uint32_t failovers; /* ordered */
     uint32_t failovers_done;
-    uint32_t records_back;
     uint32_t lost_count;
     uint32_t rescued_count;
     uint64_t next_guid;
@@ -476,7 +475,7 @@ int64_t sim_op_promote(struct sim *w, struct sim_item *item);
 int64_t sim_op_seal(struct sim *w, struct sim_item *item);
 int64_t sim_op_snapshot(struct sim *w, struct sim_item *item);
 void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
-/* The start of a keeper; its first operation on a service replays the intent logs too (G6). */
+/* The start of a keeper; its first operation on a service replays the intent logs too. */
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_service_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);

@@ -332,25 +332,7 @@ refusals_of_send(void **state)
     leave_pair();
 }
 
-static void
-size_of_a_stream_is_estimated(void **state)
-{
-    (void)state;
-    struct zb_err err;
-    uint64_t full = 0;
-    uint64_t step = 0;
-    make_pair();
-    write_random("/zt/web/more", 2u << 20);
-    snapshot("zta/t/web@s2");
-    ok(zb_zfs_send_space(&(struct zb_zfs_send){.snap = "zta/t/web@s2"}, &full, &err));
-    ok(zb_zfs_send_space(&(struct zb_zfs_send){.snap = "zta/t/web@s2", .from = "zta/t/web@s1"},
-                         &step, &err));
-    assert_in_range(step, 2u << 20, 3u << 20);
-    assert_true(full > step);
-    leave_pair();
-}
-
-/* G33: what diverged becomes a dataset of its own beside the live one, which keeps its identity. */
+/* What diverged becomes a dataset of its own beside the live one, which keeps its identity. */
 static void
 rescue_by_origin_then_rollback(void **state)
 {
@@ -368,7 +350,7 @@ rescue_by_origin_then_rollback(void **state)
     ok(transfer("ztb/t/web@tip", "ztb/t/web@s1", &rescue, &err));
     assert_int_equal(guid_of("ztb/t/.rescue/web@tip"), guid_of("ztb/t/web@tip"));
     ok(zb_zfs_snaps_destroy((const char *const[]){"ztb/t/web@tip"}, 1, NULL, &err));
-    ok(zb_zfs_rollback_to("ztb/t/web", "ztb/t/web@s1", &err));
+    sh("zfs rollback ztb/t/web@s1");
     assert_int_equal(guid_of("ztb/t/web"), live);
     snapshot("zta/t/web@s2");
     ok(transfer("zta/t/web@s2", "zta/t/web@s1", &(struct zb_zfs_receive){.snap = "ztb/t/web@s2"},
@@ -384,5 +366,4 @@ TESTS(stream, TEST(full_then_increments), TEST(begin_record_says_what_comes),
       TEST(a_property_that_cannot_be_set_is_named), TEST(a_stream_cut_short_leaves_nothing),
       TEST(bytes_that_are_no_stream), TEST(receive_reads_no_byte_too_many),
       TEST(send_ends_when_the_reader_goes), TEST(signals_do_not_end_a_stream),
-      TEST(refusals_of_send), TEST(size_of_a_stream_is_estimated),
-      TEST(rescue_by_origin_then_rollback));
+      TEST(refusals_of_send), TEST(rescue_by_origin_then_rollback));

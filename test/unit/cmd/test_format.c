@@ -80,6 +80,29 @@ test_times(void **state)
 }
 
 static void
+test_cells(void **state)
+{
+    char buf[ZB_TEXT_SIZE];
+    const char *time = "2026-11-22T06:41:07Z";
+
+    (void)state;
+    assert_string_equal(zb_format_cell_number(0, buf), "0");
+    assert_string_equal(zb_format_cell_number(-1, buf), "");
+    assert_string_equal(zb_format_cell_bytes(3 << 20, false, buf), "3M");
+    assert_string_equal(zb_format_cell_bytes(3 << 20, true, buf), "3145728");
+    assert_string_equal(zb_format_cell_bytes(-1, false, buf), "");
+    assert_string_equal(zb_format_cell_age(90, false, buf), "1m30s");
+    assert_string_equal(zb_format_cell_age(90, true, buf), "90");
+    assert_string_equal(zb_format_cell_age(-1, false, buf), "");
+    assert_string_equal(zb_format_cell_elapsed(1900, false, buf), "1.9s");
+    assert_string_equal(zb_format_cell_elapsed(1900, true, buf), "1900");
+    assert_string_equal(zb_format_cell_elapsed(-1, false, buf), "");
+    assert_string_equal(zb_format_cell_time(time, false, buf), "2026-11-22 06:41:07");
+    assert_string_equal(zb_format_cell_time(time, true, buf), time);
+    assert_string_equal(zb_format_cell_time("yesterday", false, buf), "yesterday");
+}
+
+static void
 test_bar(void **state)
 {
     char buf[ZB_TEXT_SIZE];
@@ -119,9 +142,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_ages),
-        cmocka_unit_test(test_elapsed), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_bar),     cmocka_unit_test(test_option_values),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_ages),
+        cmocka_unit_test(test_elapsed),       cmocka_unit_test(test_times),
+        cmocka_unit_test(test_cells),         cmocka_unit_test(test_bar),
+        cmocka_unit_test(test_option_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

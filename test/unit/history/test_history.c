@@ -82,6 +82,17 @@ newer_schema_is_refused(void **state)
 }
 
 static void
+a_table_too_many_is_left_alone(void **state)
+{
+    struct fixture *f = *state;
+
+    fixture_meddle(f,
+                   "CREATE TABLE journal (id INTEGER PRIMARY KEY, service TEXT NOT NULL) STRICT");
+    assert_ok(f, zb_history_open(f->path, &f->h, &f->err));
+    assert_ok(f, zb_history_meta_set(f->h, "a", "1", &f->err));
+}
+
+static void
 database_of_something_else(void **state)
 {
     struct fixture *f = *state;
@@ -226,6 +237,7 @@ main(void)
         fixture_test(committed_together),
         fixture_test(write_ahead_log),
         fixture_test(newer_schema_is_refused),
+        fixture_test(a_table_too_many_is_left_alone),
         fixture_test(database_of_something_else),
         fixture_test(corrupt_files),
         fixture_test(no_directory),

@@ -109,37 +109,14 @@ positions(void **state)
     free(items);
 }
 
-static void
-journal(void **state)
-{
-    struct fixture *f = *state;
-    struct zb_history_step step = {.term = 12, .step = 4, .phase = ZB_HISTORY_BEGIN};
-    struct zb_history_step last = {0};
-
-    assert_int_equal(zb_history_journal_last(f->h, "web", &last, &f->err), ZB_E_NOTFOUND);
-    assert_ok(f, zb_history_journal_append(f->h, "web", &step, &f->err));
-    step.phase = ZB_HISTORY_ABORT;
-    step.time.s = 55;
-    zb_strcopy(step.note, sizeof step.note, "held by 17 (sh)");
-    assert_ok(f, zb_history_journal_append(f->h, "web", &step, &f->err));
-    step.step = 9;
-    assert_ok(f, zb_history_journal_append(f->h, "db", &step, &f->err));
-    fixture_reopen(f);
-    assert_ok(f, zb_history_journal_last(f->h, "web", &last, &f->err));
-    assert_int_equal(last.term, 12);
-    assert_int_equal(last.step, 4);
-    assert_int_equal(last.phase, ZB_HISTORY_ABORT);
-    assert_string_equal(last.note, "held by 17 (sh)");
-    assert_int_equal(last.time.s, 55);
-}
-
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(terms_come_back), fixture_test(terms_are_replaced_and_listed),
-        fixture_test(bad_terms),       fixture_test(positions),
-        fixture_test(journal),
+        fixture_test(terms_come_back),
+        fixture_test(terms_are_replaced_and_listed),
+        fixture_test(bad_terms),
+        fixture_test(positions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

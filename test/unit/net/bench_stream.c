@@ -64,7 +64,7 @@ to_reader(struct host *h, struct flow *f)
         assert_int_equal(zb_stream_pump_to_fd(f->stream, fds[1], &err), ZB_OK);
         (void)pthread_detach(thread);
     } else {
-        zb_stream_discard(f->stream);
+        flow_swallow(h, f);
     }
 }
 

@@ -114,6 +114,8 @@ void flow_close(struct flow *f);
 /* Opens a stream to `to`, header {"n": n}. */
 void flow_open(struct host *from, const struct host *to, struct flow *f, int n);
 void flow_finish(struct flow *f);
+/* The default of on_flow: a sink whose reader has left. What comes is swallowed. */
+void flow_swallow(struct host *h, struct flow *f);
 
 /* A TLS client driven by hand while the loop runs. cert may be NULL. */
 struct raw {

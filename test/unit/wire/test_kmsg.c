@@ -137,7 +137,6 @@ reply_fill(struct zb_krep *rep)
         .bytes = 1ull << 40,
         .guid = 3,
         .pool_guid = 4,
-        .pool_free_bytes = 5,
         .nonce = 6,
         .node = "vm2",
         .boot_id = UUID_B,

@@ -63,8 +63,6 @@ names(void **state)
     const char *const mixed[] = {"a@s", "b@s"};
     assert_int_equal(zb_zfs_snapshot(mixed, 2, NULL, &err), ZB_E_USAGE);
     assert_int_equal(zb_zfs_snapshot(mixed, 0, NULL, &err), ZB_E_USAGE);
-    assert_int_equal(zb_zfs_rollback_to("a", "b@s", &err), ZB_E_USAGE);
-    assert_int_equal(zb_zfs_rollback_to("a", "a/b@s", &err), ZB_E_USAGE);
     assert_int_equal(zb_zfs_bookmark("a@s", "a@m", &err), ZB_E_USAGE);
 }
 
