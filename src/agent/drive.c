@@ -332,6 +332,7 @@ zb_drive_peer_up(struct zb_agent *a, const char *peer)
     zb_rescues_peer_up(a, node);
     zb_pool_peer_up(a, node);
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = node});
+    zb_lineage_tell(a, node);
 }
 
 void

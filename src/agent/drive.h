@@ -45,6 +45,8 @@ void zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
                      const struct zb_history_term *about);
 /* {"t":"core.term"} of a peer. */
 void zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+/* The newest terms of each service to a node that may have been away when they began. */
+void zb_lineage_tell(struct zb_agent *a, uint8_t node);
 
 /* --- apply.c --- */
 

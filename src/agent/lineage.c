@@ -4,6 +4,8 @@
 #include "agent/memo.h"
 #include "agent/peer_json.h"
 
+#define TOLD_MAX 32 /* terms of a service that a node is told of when it is back */
+
 static const enum zb_history_reason reasons[] = {[ZB_TERM_FIRST] = ZB_HISTORY_INIT,
                                                  [ZB_TERM_MOVE] = ZB_HISTORY_MOVE,
                                                  [ZB_TERM_RESTART] = ZB_HISTORY_RESTART,
@@ -26,6 +28,38 @@ term_json(const char *service, const struct zb_history_term *t)
     return msg;
 }
 
+static void
+term_send(struct zb_agent *a, uint8_t node, const char *service, const struct zb_history_term *t)
+{
+    json_t *msg = term_json(service, t);
+    struct zb_err err;
+
+    if (zb_net_send(a->net, a->nodes[node].name, msg, &err) != ZB_OK) {
+        zb_log_info("term %s of %s: %s", a->nodes[node].name, service, err.msg);
+    }
+    json_decref(msg);
+}
+
+void
+zb_lineage_tell(struct zb_agent *a, uint8_t node)
+{
+    zb_agent_flush(a);
+    for (uint32_t i = 0; i < a->services_count; i++) {
+        const char *service = a->services[i].conf.name;
+        struct zb_history_term *terms = NULL;
+        uint32_t count = 0;
+        struct zb_err err;
+        if (a->services[i].present &&
+            zb_history_terms_list(a->history, service, TOLD_MAX, &terms, &count, &err) != ZB_OK) {
+            zb_log_error("%s: terms in the history: %s", service, err.msg);
+        }
+        for (uint32_t j = 0; j < count; j++) {
+            term_send(a, node, service, &terms[j]);
+        }
+        free(terms);
+    }
+}
+
 void
 zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
                 const struct zb_history_term *about)
@@ -41,15 +75,11 @@ zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
     zb_strcopy(t.who, sizeof(t.who), about->who);
     zb_strcopy(t.lost, sizeof(t.lost), about->lost);
     zb_memo_term(a, service, &t);
-    json_t *msg = term_json(service, &t);
-    for (uint32_t i = 0; i < a->nodes_count; i++) {
-        struct zb_err err;
-        if (i != a->self && a->nodes[i].up &&
-            zb_net_send(a->net, a->nodes[i].name, msg, &err) != ZB_OK) {
-            zb_log_info("term %s of %s: %s", a->nodes[i].name, service, err.msg);
+    for (uint8_t i = 0; i < a->nodes_count; i++) {
+        if (i != a->self && a->nodes[i].up) {
+            term_send(a, i, service, &t);
         }
     }
-    json_decref(msg);
 }
 
 void
@@ -69,10 +99,10 @@ zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     t.down_ms = (uint32_t)zb_json_read_int(&r, "down_ms", 0, UINT32_MAX);
     t.own_ms = (uint32_t)zb_json_read_int(&r, "own_ms", 0, UINT32_MAX);
     zb_json_read_text(&r, "lost", t.lost, sizeof(t.lost));
-    if (r.bad != NULL || t.term == 0 || zb_agent_service_find(a, service) == ZB_SERVICE_NONE) {
+    if (r.bad != NULL || t.term == 0) {
         zb_log_warning("term told by %s dropped: %s", a->nodes[node].name,
-                       r.bad != NULL ? r.bad : "service");
-        return;
+                       r.bad != NULL ? r.bad : "term");
+    } else if (zb_agent_service_find(a, service) != ZB_SERVICE_NONE) {
+        zb_memo_term(a, service, &t);
     }
-    zb_memo_term(a, service, &t);
 }

@@ -179,10 +179,11 @@ def make_children(web):
 
 
 def drop_children(web):
-    """The tree is one dataset again; the followers keep theirs as orphans."""
-    top = web.cluster.dataset(web.new, NAME)
-    web.new.run(f"zfs destroy -r {top}/gone && zfs destroy -r {top}/kept")
-    web.cluster.zbaton(f"sync {NAME}", host=web.new)
+    """The tree is one dataset again, on the followers too, which would keep theirs."""
+    for host in (web.new, web.old, web.third):
+        top = web.cluster.dataset(host, NAME)
+        host.run(f"zfs destroy -r {top}/gone && zfs destroy -r {top}/kept")
+        web.cluster.zbaton(f"sync {NAME}", host=web.new)
 
 
 def test_children_that_came_away(cluster, web):

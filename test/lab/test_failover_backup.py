@@ -54,6 +54,7 @@ def test_a_backup_that_is_ahead_comes_first(four, web):
     backup, at, there = backup_alone_is_ahead(web)
     web.new.link(True)
     web.third.link(True)
+    four.wait_up(3, backup)  # a member that still sees the leader is believed
     said = web.failover(up=3)
     assert f"from {backup.name}" in said.out, said.out
     fork = four.terms(NAME, web.new)[-1]["fork_set"]

@@ -354,6 +354,34 @@ a_lost_history_is_rebuilt_from_the_disk(void **state)
 }
 
 static bool
+vm2_has_the_term(const struct pair *w)
+{
+    const struct zb_agent *a = &w->hosts[1].a;
+    struct zb_history_term *terms = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+
+    zb_agent_flush((struct zb_agent *)(uintptr_t)a);
+    assert_int_equal(zb_history_terms_list(a->history, "web", 10, &terms, &count, &err), ZB_OK);
+    bool has = count == 1 && strcmp(terms[0].leader, "vm1") == 0;
+    free(terms);
+    return has;
+}
+
+static void
+who_was_away_is_told_of_the_terms(void **state)
+{
+    struct pair *w = *state;
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    assert_true(vm2_has_the_term(w));
+    host_restart(w, &w->hosts[1]);
+    pair_declare(w);
+    assert_false(vm2_has_the_term(w));
+    assert_true(pair_until(w, vm2_has_the_term));
+}
+
+static bool
 vm1_prunes(const struct pair *w)
 {
     return w->hosts[0].model.ops[ZB_KOP_PRUNE] > 0;
@@ -478,6 +506,7 @@ main(void)
         pair_test(a_token_that_leads_nowhere_costs_one_try),
         pair_test(a_follower_lost_in_the_middle_catches_up),
         pair_test(a_lost_history_is_rebuilt_from_the_disk),
+        pair_test(who_was_away_is_told_of_the_terms),
         pair_test(what_a_member_on_its_way_needs_is_asked_to_stay),
         pair_test(half_of_a_first_copy_is_no_position),
         pair_test(streams_ahead_of_their_announcement_are_no_position),
