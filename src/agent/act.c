@@ -219,7 +219,6 @@ on_reply(void *ctx, const struct zb_krep *rep)
 static void
 request_protect(const struct zb_action *action, struct zb_kreq *req)
 {
-    req->count = action->keep_count;
     req->base_term = action->floor.term;
     req->base_seq = action->floor.seq;
     req->term = action->floor_way.term;
