@@ -83,6 +83,50 @@ time_text(const struct zb_show *show, const json_t *object, const char *key, cha
     return buf;
 }
 
+enum zb_rc
+zb_show_sets(const struct zb_show *show, const json_t *data, struct zb_err *err)
+{
+    enum { SET, TIME, SNAPSHOT, STAYS };
+    static const struct zb_column columns[] = {
+        [SET] = {"set", "SET", true},
+        [TIME] = {"time", "TIME", false},
+        [SNAPSHOT] = {"snapshot", "SNAPSHOT", false},
+        [STAYS] = {"stays", "STAYS", false},
+    };
+    struct zb_table t;
+    size_t i, goes = 0;
+    json_t *one;
+    char buf[ZB_TEXT_SIZE];
+    enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    json_array_foreach(zb_field_array(data, "sets"), i, one)
+    {
+        const json_t *set = json_object_get(one, "set");
+        bool gone = zb_field_bool(one, "goes");
+        zb_table_row(&t);
+        snprintf(buf, sizeof buf, "%" PRId64 "/%" PRId64, zb_field_int(set, "term", 0),
+                 zb_field_int(set, "seq", 0));
+        zb_table_cell(&t, SET, buf);
+        zb_table_cell(&t, TIME, time_text(show, set, "time", buf));
+        zb_table_cell(&t, SNAPSHOT, zb_field_text(one, "snapshot"));
+        zb_table_cell(&t, STAYS, gone ? "goes" : zb_field_text(one, "why"));
+        goes += gone;
+    }
+    zb_table_print(&t, show->out, show->scripted);
+    zb_table_close(&t);
+    if (!show->scripted) {
+        fprintf(show->out, "Dry run: %zu of %zu sets of ", goes, i);
+        zb_text_print(show->out, zb_field_text(data, "service"));
+        fputs(" would go from ", show->out);
+        zb_text_print(show->out, zb_field_text(data, "node"));
+        fputs(".\n", show->out);
+    }
+    return ZB_OK;
+}
+
 static void
 elapsed_cell(struct zb_table *t, unsigned column, const struct zb_show *show, int64_t ms)
 {
