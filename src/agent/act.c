@@ -216,10 +216,9 @@ on_reply(void *ctx, const struct zb_krep *rep)
 
 /* --- requests --- */
 
-static void
-request_protect(const struct zb_action *action, struct zb_kreq *req)
+void
+zb_act_protect(const struct zb_action *action, struct zb_kreq *req)
 {
-    req->count = action->keep_count;
     req->base_term = action->floor.term;
     req->base_seq = action->floor.seq;
     req->term = action->floor_way.term;
@@ -258,7 +257,7 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
     if (action->kind == ZB_ACT_SNAPSHOT) {
         request_snapshot(a, action, req);
     } else if (action->kind == ZB_ACT_PRUNE) {
-        request_protect(action, req);
+        zb_act_protect(action, req);
     } else if (action->kind == ZB_ACT_CREATE) {
         zb_strcopy(req->uuid, sizeof(req->uuid), a->cluster_id);
         req->flags = ZB_KF_UNMOUNT; /* who applied the declaration saw this and agreed */

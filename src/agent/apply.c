@@ -160,7 +160,7 @@ core_configure(struct zb_agent *a, uint16_t service)
     conf->version = s->version;
     conf->frozen = s->freeze.reason[0] != '\0';
     conf->interval_ms = from->interval_ms;
-    conf->keep_count = from->keep_count;
+    conf->keep_count = from->keep.last;
     conf->start_timeout_ms = from->start_timeout_ms;
     conf->stop_timeout_ms = from->stop_timeout_ms;
     zb_drive_event(a, &event);

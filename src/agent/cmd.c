@@ -33,6 +33,7 @@ zb_command_find(const char *name)
         {"rescue.show", true, zb_cmd_rescue_show},
         {"rescue.mount", false, zb_cmd_rescue_mount},
         {"rescue.drop", false, zb_cmd_rescue_drop},
+        {"prune", true, zb_cmd_prune},
         {"explain", true, zb_cmd_explain},
         {"freeze", false, zb_cmd_freeze},
         {"thaw", false, zb_cmd_thaw},

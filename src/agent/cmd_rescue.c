@@ -8,27 +8,6 @@
 #include "agent/request.h"
 #include "agent/rescue.h"
 
-/* Whether this node answers; else the request has gone to args.node, or was failed. */
-static bool
-answered_here(struct zb_request *r)
-{
-    const char *name = zb_request_text(r, "node");
-    uint8_t node = name[0] == '\0' ? r->a->self : zb_agent_node_find(r->a, name);
-    struct zb_err err;
-
-    if (node == r->a->self) {
-        return true;
-    }
-    if (node == ZB_NODE_NONE || r->from_peer) {
-        zb_err_set(&err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
-        zb_err_hint(&err, "zbaton node list");
-        zb_request_fail(r, &err, NULL);
-    } else {
-        zb_forward_request(r, node);
-    }
-    return false;
-}
-
 static bool
 name_is(const json_t *rescue, const char *name)
 {
@@ -56,7 +35,7 @@ on_list(void *ctx, json_t *list, const struct zb_err *err)
 void
 zb_cmd_rescue_list(struct zb_request *r)
 {
-    if (answered_here(r)) {
+    if (zb_forward_to_named(r)) {
         zb_rescues_list(r->a, on_list, r);
     }
 }
@@ -128,7 +107,7 @@ on_show(void *ctx, json_t *list, const struct zb_err *err)
 void
 zb_cmd_rescue_show(struct zb_request *r)
 {
-    if (answered_here(r)) {
+    if (zb_forward_to_named(r)) {
         zb_rescues_list(r->a, on_show, r);
     }
 }

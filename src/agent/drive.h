@@ -33,6 +33,8 @@ void zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg);
 
 /* Starts an action that the keeper carries out; false when kind is none of these. */
 bool zb_act_start(struct zb_agent *a, const struct zb_action *action);
+/* What a PRUNE leaves, in the keeper's words. */
+void zb_act_protect(const struct zb_action *action, struct zb_kreq *req);
 /* What the keeper's record and disk look like, in the core's words; newest is left to the caller.
  * Pure. */
 void zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct zb_core_obs *obs);

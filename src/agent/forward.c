@@ -171,6 +171,26 @@ zb_forward_request(struct zb_request *r, uint8_t node)
 }
 
 bool
+zb_forward_to_named(struct zb_request *r)
+{
+    const char *name = zb_request_text(r, "node");
+    uint8_t node = name[0] == '\0' ? r->a->self : zb_agent_node_find(r->a, name);
+    struct zb_err err;
+
+    if (node == r->a->self) {
+        return true;
+    }
+    if (node == ZB_NODE_NONE || r->from_peer) {
+        zb_err_set(&err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
+        zb_err_hint(&err, "zbaton node list");
+        zb_request_fail(r, &err, NULL);
+    } else {
+        zb_forward_request(r, node);
+    }
+    return false;
+}
+
+bool
 zb_forward_to_leader(struct zb_request *r, uint16_t service)
 {
     struct zb_agent *a = r->a;

@@ -72,6 +72,7 @@ void zb_cmd_rescue_list(struct zb_request *r);
 void zb_cmd_rescue_show(struct zb_request *r);
 void zb_cmd_rescue_mount(struct zb_request *r);
 void zb_cmd_rescue_drop(struct zb_request *r);
+void zb_cmd_prune(struct zb_request *r);
 void zb_cmd_explain(struct zb_request *r);
 void zb_cmd_freeze(struct zb_request *r);
 void zb_cmd_thaw(struct zb_request *r);
@@ -115,6 +116,9 @@ struct zb_forward_ask {
 void zb_forward_start(struct zb_agent *a, const struct zb_forward_ask *ask);
 /* Passes a whole request on and its answers back. */
 void zb_forward_request(struct zb_request *r, uint8_t node);
+/* The node that args.node names, or this one: this one: true. Otherwise the request is passed on to
+ * it, or failed; false. */
+bool zb_forward_to_named(struct zb_request *r);
 /* The node that must carry out a command on a service that must be led: this one: true. Otherwise
  * the request is passed on to the leader, or failed when nobody leads; false. */
 bool zb_forward_to_leader(struct zb_request *r, uint16_t service);

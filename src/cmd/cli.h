@@ -100,6 +100,7 @@ int zb_run_status(struct zb_cli *cli);
 int zb_run_move(struct zb_cli *cli);
 int zb_run_failover(struct zb_cli *cli);
 int zb_run_rejoin(struct zb_cli *cli);
+int zb_run_prune(struct zb_cli *cli);
 int zb_run_rescue_list(struct zb_cli *cli);
 int zb_run_rescue_show(struct zb_cli *cli);
 int zb_run_rescue_mount(struct zb_cli *cli);

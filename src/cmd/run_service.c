@@ -253,6 +253,31 @@ zb_run_sync(struct zb_cli *cli)
     return set_command(cli, "sync");
 }
 
+int
+zb_run_prune(struct zb_cli *cli)
+{
+    bool dry_run = zb_cli_has(cli, ZB_OPT_DRY_RUN);
+    const char *node = cli->values[ZB_OPT_AT];
+    struct zb_client_call call = {.cmd = "prune",
+                                  .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0],
+                                                    "node", node == NULL ? "" : node, "dry_run",
+                                                    dry_run)};
+    json_t *data = NULL;
+    struct zb_err err;
+    enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
+
+    if (rc == ZB_OK && zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else if (rc == ZB_OK && dry_run) {
+        rc = zb_show_sets(&cli->show, data, &err);
+    } else if (rc == ZB_OK) {
+        printf("What need not be kept of %s goes from %s now.\n", cli->operands[0],
+               zb_field_text(data, "node"));
+    }
+    json_decref(data);
+    return rc == ZB_OK ? 0 : zb_cli_fail(cli, &err);
+}
+
 /* --- what was --- */
 
 static bool

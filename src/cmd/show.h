@@ -64,6 +64,10 @@ void zb_show_loss(const struct zb_show *show, const json_t *statement);
 /* "web runs on vm2 in term 13, from set 12/346. Lost at most: what vm1 wrote after ..." */
 void zb_show_failover_result(const struct zb_show *show, const char *service, const json_t *data);
 
+/* What pruning would do with each set of a service on a node. */
+enum zb_rc zb_show_sets(const struct zb_show *show, const json_t *data,
+                        struct zb_err *err) ZB_CHECKED;
+
 /* --- rescue, rejoin (show_rescue.c) --- */
 
 enum zb_rc zb_show_rescues(const struct zb_show *show, const json_t *data,

@@ -68,6 +68,48 @@ zb_show_tokens(const struct zb_show *show, const json_t *data, struct zb_err *er
     return ZB_OK;
 }
 
+enum zb_rc
+zb_show_sets(const struct zb_show *show, const json_t *data, struct zb_err *err)
+{
+    enum { SET, TIME, SNAPSHOT, STAYS };
+    static const struct zb_column columns[] = {
+        [SET] = {"set", "SET", true},
+        [TIME] = {"time", "TIME", false},
+        [SNAPSHOT] = {"snapshot", "SNAPSHOT", false},
+        [STAYS] = {"stays", "STAYS", false},
+    };
+    struct zb_table t;
+    size_t i, goes = 0;
+    json_t *one;
+    char buf[ZB_TEXT_SIZE];
+    enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    json_array_foreach(zb_field_array(data, "sets"), i, one)
+    {
+        const json_t *set = json_object_get(one, "set");
+        bool gone = zb_field_bool(one, "goes");
+        zb_table_row(&t);
+        zb_table_cell(&t, SET, zb_field_set(one, "set", buf));
+        zb_table_cell(&t, TIME, zb_format_cell_time(zb_field_text(set, "time"), show->exact, buf));
+        zb_table_cell(&t, SNAPSHOT, zb_field_text(one, "snapshot"));
+        zb_table_cell(&t, STAYS, gone ? "goes" : zb_field_text(one, "why"));
+        goes += gone;
+    }
+    zb_table_print(&t, show->out, show->scripted);
+    zb_table_close(&t);
+    if (!show->scripted) {
+        fprintf(show->out, "Dry run: %zu of %zu sets of ", goes, i);
+        zb_text_print(show->out, zb_field_text(data, "service"));
+        fputs(" would go from ", show->out);
+        zb_text_print(show->out, zb_field_text(data, "node"));
+        fputs(".\n", show->out);
+    }
+    return ZB_OK;
+}
+
 static void
 terms_print(const struct zb_show *show, const json_t *terms)
 {

@@ -94,6 +94,8 @@ static const struct zb_cli_command commands[] = {
     {"snapshot", "SERVICE", "take one set now", BIT(JSON), 0, 1, 1, zb_run_snapshot},
     {"sync", "SERVICE", "take one set and wait until the followers have it", BIT(JSON), 0, 1, 1,
      zb_run_sync},
+    {"prune", "SERVICE", "destroy sets that need not be kept, now; -n: which stay, and why",
+     BIT(DRY_RUN) | TABLE | BIT(AT), 0, 1, 1, zb_run_prune},
     {"history", "SERVICE", "terms and sets: who led when, from where, why",
      BIT(SCRIPTED) | BIT(EXACT) | BIT(JSON) | BIT(COUNT), 0, 1, 1, zb_run_history},
     {"events", "[SERVICE]", "what happened",

@@ -55,7 +55,7 @@ number_set(const struct zb_conf_key *key, const char *value, void *base, struct 
     if (!parsed || wide < key->min || wide > key->max) {
         return refuse(key, value, err);
     }
-    if (key->kind == ZB_CONF_SIZE) {
+    if (key->size == sizeof wide) {
         memcpy(field(key, base), &wide, sizeof wide);
     } else {
         uint32_t narrow = (uint32_t)wide;
@@ -148,19 +148,19 @@ word_of(const struct zb_conf_key *key, const void *base)
 static void
 number_format(const struct zb_conf_key *key, const void *base, struct zb_conf_values *values)
 {
-    uint64_t wide;
+    uint64_t wide = 0;
     uint32_t narrow;
 
-    if (key->kind == ZB_CONF_SIZE) {
+    if (key->size == sizeof wide) {
         memcpy(&wide, field_const(key, base), sizeof wide);
-        zb_conf_size_format(wide, values->number);
-        values->count = wide != 0;
     } else {
         memcpy(&narrow, field_const(key, base), sizeof narrow);
-        (key->kind == ZB_CONF_DURATION ? zb_conf_duration_format
-                                       : zb_conf_count_format)(narrow, values->number);
-        values->count = 1;
+        wide = narrow;
     }
+    (key->kind == ZB_CONF_DURATION ? zb_conf_duration_format
+     : key->kind == ZB_CONF_SIZE   ? zb_conf_size_format
+                                   : zb_conf_count_format)(wide, values->number);
+    values->count = wide != 0;
     values->items[0] = values->number;
 }
 

@@ -24,6 +24,24 @@ struct zb_conf_names {
     char items[ZB_MEMBERS_MAX][ZB_NODE_NAME_SIZE];
 };
 
+/* Periods of which the newest set may be kept. */
+enum zb_conf_bucket {
+    ZB_CONF_HOURLY = 0,
+    ZB_CONF_DAILY,
+    ZB_CONF_WEEKLY, /* from Monday on */
+    ZB_CONF_MONTHLY,
+    ZB_CONF_YEARLY,
+};
+#define ZB_CONF_BUCKETS 5
+#define ZB_CONF_KEEP_MAX 1000 /* of one period */
+
+/* What is kept: a set that any of it wants (conf/retention.h). */
+struct zb_conf_keep {
+    uint32_t last;                     /* newest sets */
+    uint64_t for_ms;                   /* sets that are not older; 0: none */
+    uint32_t buckets[ZB_CONF_BUCKETS]; /* how many hours, days, ...; 0: none */
+};
+
 /* A valid declaration; members and backups together at most ZB_MEMBERS_MAX. Not declared strings
  * are "". */
 struct zb_conf_service {
@@ -32,9 +50,10 @@ struct zb_conf_service {
     struct zb_conf_names backups;   /* never lead */
     char leader[ZB_NODE_NAME_SIZE]; /* first leader of a new service; later it is not read */
     char mountpoint[ZB_PATH_SIZE];
-    uint32_t interval_ms; /* 1 s to 24 h */
-    uint32_t keep_count;  /* newest sets kept, 2 to 10000 */
-    uint64_t quota_bytes; /* 0: none */
+    uint32_t interval_ms;            /* 1 s to 24 h */
+    struct zb_conf_keep keep;        /* last: 2 to 10000 */
+    struct zb_conf_keep backup_keep; /* on backups, where it is more; all 0 when not declared */
+    uint64_t quota_bytes;            /* 0: none */
     enum zb_conf_runner runner;
     char start[ZB_COMMAND_SIZE]; /* COMMAND: program in commands-dir and arguments */
     char stop[ZB_COMMAND_SIZE];  /* COMMAND, may be "" */
@@ -74,6 +93,8 @@ void zb_conf_services_close(struct zb_conf_services *services);
 /* NULL when there is none of that name. */
 const struct zb_conf_service *zb_conf_services_find(const struct zb_conf_services *services,
                                                     const char *name);
+/* What a service keeps on a node: a backup at least what the members do. */
+struct zb_conf_keep zb_conf_keep_of(const struct zb_conf_service *service, const char *node);
 /* As configuration text that parses again to the same; equal declarations print equally. Errors of
  * the stream are ferror's. */
 void zb_conf_services_print(const struct zb_conf_services *services, FILE *file);

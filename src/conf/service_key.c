@@ -6,6 +6,13 @@
 #define AT(f)                                                                                      \
     .offset = offsetof(struct zb_conf_service, f), .size = sizeof(((struct zb_conf_service *)0)->f)
 
+#define BUCKET(key, f, bucket)                                                                     \
+    {                                                                                              \
+        key, ZB_CONF_COUNT, AT(f.buckets[bucket]), .min = 1, .max = ZB_CONF_KEEP_MAX,              \
+                                                   .expected = "a number from 1 to 1000"           \
+    }
+#define KEEP_FOR_MAX_MS (UINT64_C(3650) * 86400000)
+
 static const struct zb_conf_word runner_words[] = {
     {"none", ZB_CONF_RUNNER_NONE},
     {"command", ZB_CONF_RUNNER_COMMAND},
@@ -15,6 +22,7 @@ static const struct zb_conf_word runner_words[] = {
 
 static const char names_expected[] = "names of nodes (a-z, 0-9, -)";
 static const char timeout_expected[] = "a time from 1s to 1h, such as \"60s\"";
+static const char keep_for_expected[] = "a time from 1s to 3650d, such as \"2d\"";
 static const char command_expected[] =
     "the name of a program in commands-dir and its arguments (no path, no shell)";
 
@@ -28,8 +36,24 @@ const struct zb_conf_key zb_conf_service_keys[] = {
          "an absolute path other than \"/\", without \"..\" and without a slash at its end"},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
-    {"keep", ZB_CONF_COUNT, AT(keep_count), .min = 2, .max = 10000,
+    {"keep", ZB_CONF_COUNT, AT(keep.last), .min = 2, .max = 10000,
      .expected = "a number from 2 to 10000", .fallback = "24"},
+    {"keep-for", ZB_CONF_DURATION, AT(keep.for_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
+     .expected = keep_for_expected},
+    BUCKET("hourly", keep, ZB_CONF_HOURLY),
+    BUCKET("daily", keep, ZB_CONF_DAILY),
+    BUCKET("weekly", keep, ZB_CONF_WEEKLY),
+    BUCKET("monthly", keep, ZB_CONF_MONTHLY),
+    BUCKET("yearly", keep, ZB_CONF_YEARLY),
+    {"backup-keep", ZB_CONF_COUNT, AT(backup_keep.last), .min = 2, .max = 10000,
+     .expected = "a number from 2 to 10000"},
+    {"backup-keep-for", ZB_CONF_DURATION, AT(backup_keep.for_ms), .min = 1000,
+     .max = KEEP_FOR_MAX_MS, .expected = keep_for_expected},
+    BUCKET("backup-hourly", backup_keep, ZB_CONF_HOURLY),
+    BUCKET("backup-daily", backup_keep, ZB_CONF_DAILY),
+    BUCKET("backup-weekly", backup_keep, ZB_CONF_WEEKLY),
+    BUCKET("backup-monthly", backup_keep, ZB_CONF_MONTHLY),
+    BUCKET("backup-yearly", backup_keep, ZB_CONF_YEARLY),
     {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
      .expected = "a size from 1M to 1024P, such as \"10G\""},
     {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",

@@ -151,6 +151,28 @@ zb_conf_services_find(const struct zb_conf_services *services, const char *name)
     return NULL;
 }
 
+static uint32_t
+more(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+struct zb_conf_keep
+zb_conf_keep_of(const struct zb_conf_service *service, const char *node)
+{
+    struct zb_conf_keep keep = service->keep;
+    const struct zb_conf_keep *backup = &service->backup_keep;
+
+    if (zb_conf_names_contain(&service->backups, node)) {
+        keep.last = more(keep.last, backup->last);
+        keep.for_ms = keep.for_ms > backup->for_ms ? keep.for_ms : backup->for_ms;
+        for (int i = 0; i < ZB_CONF_BUCKETS; i++) {
+            keep.buckets[i] = more(keep.buckets[i], backup->buckets[i]);
+        }
+    }
+    return keep;
+}
+
 void
 zb_conf_services_print(const struct zb_conf_services *services, FILE *file)
 {

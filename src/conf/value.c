@@ -14,10 +14,7 @@ struct unit {
 
 /* Largest first: the first that divides a value says it shortest. */
 static const struct unit durations[] = {
-    {"h", 3600000},
-    {"m", 60000},
-    {"s", 1000},
-    {"ms", 1},
+    {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1},
 };
 
 static const struct unit sizes[] = {

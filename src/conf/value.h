@@ -9,7 +9,8 @@
 
 #define ZB_CONF_NUMBER_SIZE 32 /* any formatted number, with NUL */
 
-/* "500ms", "30s", "5m", "1h": the unit is required. False: not of that form, or above UINT64_MAX.
+/* "500ms", "30s", "5m", "1h", "2d": the unit is required. False: not of that form, or above
+ * UINT64_MAX.
  */
 bool zb_conf_duration_parse(const char *s, uint64_t *ms);
 /* In the largest unit that says it exactly. */

@@ -154,6 +154,7 @@ enum zb_cmd_kind {
     ZB_CMD_FENCED,   /* node, term: it was off at some moment after a majority granted term (M4) */
     ZB_CMD_FENCE_WAIT, /* term, wait_ms: its failover waits for suspects so long from now on */
     ZB_CMD_REJOIN,     /* a copy without any snapshot in common is set aside too */
+    ZB_CMD_PRUNE,      /* old sets go now, not only when enough came in */
 };
 
 enum zb_ev_kind {
@@ -350,5 +351,8 @@ struct zb_core *zb_core_init(void *mem, const struct zb_core_options *options);
 /* Never fails: what cannot be done is a reply or a note in the plan. plan is overwritten. */
 void zb_core_step(struct zb_core *core, const struct zb_event *event, struct zb_plan *plan);
 void zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *view);
+/* What PRUNE would be ordered to leave now: fills its fields of *a. False: nothing is pruned at
+ * present, as it is not known what others need. */
+bool zb_core_prune_plan(const struct zb_core *core, uint16_t service, struct zb_action *a);
 
 #endif

@@ -293,6 +293,14 @@ zb_core_waiters_fail(struct step *x, const char *text)
     }
 }
 
+static void
+prune_command(struct step *x, const struct zb_event *ev)
+{
+    x->s->unpruned = x->s->conf.keep_count;
+    x->s->prune_at = x->now;
+    zb_core_reply(x, ev->u.command.id, ZB_OK, "C-done", "");
+}
+
 void
 zb_core_command(struct step *x, const struct zb_event *ev)
 {
@@ -317,6 +325,9 @@ zb_core_command(struct step *x, const struct zb_event *ev)
         return;
     case ZB_CMD_REJOIN:
         zb_core_rejoin_command(x, ev);
+        return;
+    case ZB_CMD_PRUNE:
+        prune_command(x, ev);
         return;
     case ZB_CMD_SNAPSHOT:
     case ZB_CMD_SYNC:
@@ -432,6 +443,44 @@ bases_now(const struct step *x, struct zb_core_msg *m)
     return p->known && m->established_term == s->obs.learned_term;
 }
 
+static void
+prune_fill(const struct step *x, const struct zb_core_msg *bases, struct zb_action *a)
+{
+    const struct svc *s = x->s;
+
+    a->keep_count = s->conf.keep_count;
+    a->protect[a->protect_count++] = s->obs.newest.id;
+    for (uint32_t i = 0; i < bases->bases_count; i++) {
+        a->protect[a->protect_count++] = bases->bases[i];
+    }
+    if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
+        a->protect[a->protect_count++] = s->obs.released_set.id;
+    }
+    a->floor = bases->floor;
+    a->floor_way = bases->floor_way;
+    /* Where a dataset is gone or another one, later sets of the rest may be where the leader goes
+     * on from. */
+    if (!zb_set_id_is_none(s->obs.newest.id) &&
+        (zb_set_id_is_none(a->floor) || zb_set_id_cmp(s->obs.newest.id, a->floor) < 0)) {
+        a->floor = s->obs.newest.id;
+    }
+}
+
+bool
+zb_core_prune_plan(const struct zb_core *core, uint16_t service, struct zb_action *a)
+{
+    struct svc *s = (struct svc *)(uintptr_t)&core->services[service];
+    const struct step x = {.core = (struct zb_core *)(uintptr_t)core, .s = s};
+    struct zb_core_msg bases;
+
+    *a = (struct zb_action){.kind = ZB_ACT_PRUNE, .service = service};
+    if (!s->declared || !bases_now(&x, &bases)) {
+        return false;
+    }
+    prune_fill(&x, &bases, a);
+    return true;
+}
+
 /* Old sets go when enough came in. */
 bool
 zb_core_prune_settle(struct step *x)
@@ -439,29 +488,12 @@ zb_core_prune_settle(struct step *x)
     struct svc *s = x->s;
     uint32_t every = s->conf.keep_count / 8 > 0 ? s->conf.keep_count / 8 : 1;
     struct zb_core_msg bases;
-    struct zb_action *a;
 
     if (s->unpruned < every || x->now.ms < s->prune_at.ms || !bases_now(x, &bases)) {
         return false;
     }
-    a = zb_core_op(x, ZB_ACT_PRUNE);
-    a->keep_count = s->conf.keep_count;
-    a->protect[a->protect_count++] = s->obs.newest.id;
-    for (uint32_t i = 0; i < bases.bases_count; i++) {
-        a->protect[a->protect_count++] = bases.bases[i];
-    }
-    if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
-        a->protect[a->protect_count++] = s->obs.released_set.id;
-    }
-    a->floor = bases.floor;
-    a->floor_way = bases.floor_way;
+    prune_fill(x, &bases, zb_core_op(x, ZB_ACT_PRUNE));
     s->op_behind = zb_set_id_cmp(bases.floor, s->obs.newest.id) < 0;
-    /* Where a dataset is gone or another one, later sets of the rest may be where the leader goes
-     * on from. */
-    if (!zb_set_id_is_none(s->obs.newest.id) &&
-        (zb_set_id_is_none(a->floor) || zb_set_id_cmp(s->obs.newest.id, a->floor) < 0)) {
-        a->floor = s->obs.newest.id;
-    }
     s->prune_at.ms = x->now.ms + ZB_PRUNE_MS;
     return true;
 }

@@ -116,22 +116,23 @@ is_protected(struct zb_set_id id, uint32_t rank, const struct zb_kreq *req)
 }
 
 size_t
-zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
-               const struct zb_kreq *req, bool *go)
+zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, const struct zb_conf_keep *keep,
+               struct zb_wall now, const struct zb_kreq *req, uint32_t *stays)
 {
-    uint32_t newer_count = 0;
+    struct zb_retention retention;
     size_t go_count = 0;
 
+    zb_retention_begin(&retention, keep, now);
     for (size_t i = snaps_count; i-- > 0;) {
         struct zb_set_id id;
-        go[i] = false;
-        if (!zb_set_name_parse(snaps[i].name, &id, NULL)) {
-            continue; /* S9: not ours */
+        struct zb_wall time;
+        if (!zb_set_name_parse(snaps[i].name, &id, &time)) {
+            stays[i] = ZB_KEEP_FOREIGN;
+            continue;
         }
-        if (newer_count++ >= keep && newer_count > 1 && !is_protected(id, newer_count, req)) {
-            go[i] = true;
-            go_count++;
-        }
+        stays[i] = zb_retention_next(&retention, time);
+        stays[i] |= is_protected(id, retention.count, req) ? ZB_KEEP_BASE : 0;
+        go_count += stays[i] == 0;
     }
     return go_count;
 }

@@ -35,6 +35,7 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_RESCUE_DROP, zb_keeper_op_rescue_drop, ZB_CLAIM_READ, false, true, false, false, false,
      true},
     {ZB_KOP_BLOCKERS, zb_keeper_op_blockers, ZB_CLAIM_READ, true, false, false, false, true, false},
+    {ZB_KOP_SETS, zb_keeper_op_sets, ZB_CLAIM_READ, true, false, false, false, true, false},
     {ZB_KOP_FENCE, zb_keeper_op_fence, ZB_CLAIM_READ, true, false, false, false, false, false},
 };
 

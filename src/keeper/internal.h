@@ -427,6 +427,21 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
  * mounted keeps no set from being made. */
 void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view);
 
+/* ---- op_prune.c ---- */
+
+/* The snapshots of a dataset, by createtxg, and why each stays (zb_rules_prune). */
+struct zb_keeper_plan {
+    struct zb_zfs_snaps list;
+    struct zb_ksnap *snaps;
+    uint32_t *stays;
+};
+
+/* By the declared retention and what the request protects. Close *p in any case. */
+enum zb_rc zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
+                               const struct zb_keeper_job *job, const char *dataset,
+                               struct zb_err *err) ZB_CHECKED;
+void zb_keeper_plan_close(struct zb_keeper_plan *p);
+
 /* ---- op_run.c ---- */
 
 /* Stops what is declared and whatever else is in the service's group. */
@@ -463,6 +478,6 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_check, zb_keeper_op_seal, zb_keeper_op_release, zb_keeper_op_grant,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
-    zb_keeper_op_blockers, zb_keeper_op_fence;
+    zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets;
 
 #endif

@@ -123,40 +123,33 @@ sets_tell(struct lines *l, const char *dataset, const struct zb_zfs_snaps *snaps
     line_add(l, &(struct line){"sets", dataset, oldest, what});
 }
 
-/* Sets beyond the number that is kept in any case. */
+/* Sets that only what is in the way keeps. */
 static enum zb_rc
 old_sets_look(struct lines *l, const struct zb_keeper_view *view, uint32_t index,
               struct zb_err *err)
 {
     const char *dataset = view->props[index]->name;
-    struct zb_zfs_snaps snaps = {0};
-    uint32_t newer_count = 0;
-    size_t from = SIZE_MAX; /* the oldest of the newest N */
-    size_t i;
-    enum zb_rc rc = zb_zfs_snaps_list(dataset, &snaps, err);
+    struct zb_keeper_plan plan = {0};
+    size_t from = 0; /* the oldest of the newest N */
+    enum zb_rc rc = zb_keeper_plan_open(&plan, l->k, l->job, dataset, err);
 
-    for (i = snaps.count; rc == ZB_OK && i-- > 0 && newer_count < l->job->conf.keep_count;) {
-        struct zb_set_id id;
-        if (zb_set_name_parse(snaps.snaps[i].name, &id, NULL)) {
-            newer_count++;
-            from = i;
-        }
+    while (rc == ZB_OK && from < plan.list.count && (plan.stays[from] & ZB_KEEP_LAST) == 0) {
+        from++;
     }
     if (rc == ZB_OK && view->datasets[index].rel[0] == '\0') {
-        sets_tell(l, dataset, &snaps, from);
+        sets_tell(l, dataset, &plan.list, from);
     }
-    for (i = 0; rc == ZB_OK && from != SIZE_MAX && i < from; i++) {
-        struct zb_set_id id;
-        if (!zb_set_name_parse(snaps.snaps[i].name, &id, NULL)) {
+    for (size_t i = 0; rc == ZB_OK && i < plan.list.count; i++) {
+        if (plan.stays[i] != 0) {
             continue;
         }
         if (l->looked++ == LOOKED_MAX) {
             l->left_off++;
             break;
         }
-        rc = snap_look(l, dataset, snaps.snaps[i].name, err);
+        rc = snap_look(l, dataset, plan.snaps[i].name, err);
     }
-    zb_zfs_snaps_close(&snaps);
+    zb_keeper_plan_close(&plan);
     return rc == ZB_E_NOTFOUND ? ZB_OK : rc;
 }
 

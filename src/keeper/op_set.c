@@ -6,10 +6,6 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-#define PRUNE_MAX                                                                                  \
-    256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
-#define PRUNE_BATCH 64
-
 /* ---- SNAPSHOT ---- */
 
 /* The highest seq of the term among the snapshots of the tree; looked for once per term and
@@ -343,102 +339,6 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         s->last_seq = job->req.seq;
         rc = set_take(&job->req, &view, &job->rep, err);
     }
-    zb_keeper_view_close(&view);
-    return rc;
-}
-
-/* ---- PRUNE ---- */
-
-/* Destroys a batch; without those that refuse, if some do. */
-static enum zb_rc
-batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_err *err)
-{
-    int errnos[PRUNE_BATCH] = {0};
-    size_t left = 0;
-    enum zb_rc rc = zb_zfs_snaps_destroy(names, count, errnos, err);
-
-    if (rc == ZB_OK) {
-        *destroyed += (uint32_t)count;
-    }
-    if (rc != ZB_E_HELD) {
-        return rc;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (errnos[i] == 0) {
-            names[left++] = names[i];
-        }
-    }
-    if (left == 0 || left == count) {
-        return ZB_OK; /* held or cloned: they stay, and are looked at again next time */
-    }
-    rc = zb_zfs_snaps_destroy(names, left, NULL, err);
-    if (rc == ZB_OK) {
-        *destroyed += (uint32_t)left;
-    }
-    return rc == ZB_E_HELD ? ZB_OK : rc;
-}
-
-/* The snapshots of one dataset that the rule lets go, oldest first. */
-static enum zb_rc
-dataset_prune(const char *dataset, const struct zb_kreq *req, uint32_t keep, uint32_t *destroyed,
-              struct zb_err *err)
-{
-    struct zb_zfs_snaps list = {0};
-    struct zb_ksnap *snaps = NULL;
-    bool *go = NULL;
-    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
-    const char *batch[PRUNE_BATCH];
-    size_t n = 0;
-    enum zb_rc rc = zb_zfs_snaps_list(dataset, &list, err);
-
-    if (rc != ZB_OK || list.count == 0) {
-        goto out;
-    }
-    snaps = calloc(list.count, sizeof(*snaps));
-    go = calloc(list.count, sizeof(*go));
-    if (snaps == NULL || go == NULL) {
-        rc = zb_err_sys(err, ENOMEM, "prune");
-        goto out;
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        /* A name that does not fit is not a set's. */
-        (void)snprintf(snaps[i].name, sizeof(snaps[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
-                       list.snaps[i].name);
-    }
-    (void)zb_rules_prune(snaps, list.count, keep, req, go);
-    for (size_t i = 0; i <= list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
-        if (n == PRUNE_BATCH || (i == list.count && n > 0)) {
-            rc = batch_destroy(batch, n, destroyed, err);
-            n = 0;
-        }
-        if (i < list.count && go[i]) {
-            (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, snaps[i].name);
-            batch[n] = names[n];
-            n++;
-        }
-    }
-out:
-    free(snaps);
-    free(go);
-    zb_zfs_snaps_close(&list);
-    return rc;
-}
-
-enum zb_rc
-zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
-{
-    struct zb_keeper_view view = {0};
-    uint32_t destroyed = 0;
-    /* Never fewer than are declared, whatever the engine says. */
-    uint32_t keep = job->req.count > job->conf.keep_count ? job->req.count : job->conf.keep_count;
-    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
-
-    for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
-        if (view.datasets[i].marked) { /* S9, G15 */
-            rc = dataset_prune(view.props[i]->name, &job->req, keep, &destroyed, err);
-        }
-    }
-    job->rep.count = destroyed;
     zb_keeper_view_close(&view);
     return rc;
 }

@@ -9,6 +9,7 @@
 #ifndef ZB_KEEPER_RULES_H
 #define ZB_KEEPER_RULES_H
 
+#include "conf/retention.h"
 #include "keeper/record.h"
 
 /* What this keeper's life has done with a tree. */
@@ -158,10 +159,14 @@ struct zb_set_id zb_rules_goes_on_from(const struct zb_kreq *req);
 void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
                        const char *boot_id, uint64_t pool_guid);
 
-/* PRUNE: which snapshots of one dataset may go: sets only, not among the newest `keep` sets (never
- * the newest one), not protected by the request, not from its floors on. Fills go (snaps_count of
- * them). Snapshots sorted by createtxg. Returns how many. */
-size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, uint32_t keep,
-                      const struct zb_kreq *req, bool *go);
+#define ZB_KEEP_BASE 0x100u    /* a member stands on it, or may come to */
+#define ZB_KEEP_FOREIGN 0x200u /* no set of the service's (S9) */
+
+/* PRUNE: why each snapshot of one dataset stays: fills stays (snaps_count of them) with bits of
+ * enum zb_keep and of the above; 0: it may go. Snapshots sorted by createtxg. Returns how many may
+ * go. */
+size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count,
+                      const struct zb_conf_keep *keep, struct zb_wall now,
+                      const struct zb_kreq *req, uint32_t *stays);
 
 #endif

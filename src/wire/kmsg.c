@@ -175,6 +175,7 @@ static const char *const op_words[] = {
     [ZB_KOP_RESCUE_DROP] = "rescue-drop",
     [ZB_KOP_BLOCKERS] = "blockers",
     [ZB_KOP_FENCE] = "fence",
+    [ZB_KOP_SETS] = "sets",
 };
 
 const char *

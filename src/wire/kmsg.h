@@ -51,7 +51,8 @@ enum zb_kop {
     ZB_KOP_RESCUE_DROP,
     ZB_KOP_BLOCKERS,
     ZB_KOP_FENCE,
-    ZB_KOP_LAST = ZB_KOP_FENCE,
+    ZB_KOP_SETS,
+    ZB_KOP_LAST = ZB_KOP_SETS,
 };
 
 /* clang-format off */
@@ -149,12 +150,15 @@ enum zb_kop {
  * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
  *            Refuses, naming it, when what is mounted carries no mark of the service: somebody's own dataset of
  *            that name; but not on the declared first leader while nobody has led, which adopts it.
- * PRUNE      service, count (keep the newest N sets; at least as many as are declared), protect: set ids that must stay;
+ * PRUNE      service, protect: set ids that must stay;
  *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX; term, seq: so must this
  *            set and all newer ones, however many (a member is on its way from there). Destroys, in
- *            batches, only zbaton sets older than the newest N, not held, not cloned (a rescue is a clone of its forks), not
- *            protected.
+ *            batches, only zbaton sets that the declared retention lets go (conf/retention.h: that of this node's kind), not held, not
+ *            cloned (a rescue is a clone of its forks), not protected.
  *            -> count destroyed.
+ * SETS       service, protect, base_term, base_seq, term, seq as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
+ *            the sets of the tree's own dataset, newest first, as many as fit, a line each: its name, a tab, and why it stays: words of
+ *            zb_keep_words, "base" (protected), or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
  *            term and sender. Brings the names of the datasets here to those of the set, by uuid: what the leader
  *            renamed is renamed; what has the name of another dataset of the set (a child that was destroyed and made
@@ -193,7 +197,7 @@ enum zb_kop {
  *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
  *            name alone, or ""), what. Control characters are '?'. Kinds:
  *            sets (snapshot: the oldest set of the tree's own dataset; what: "<how many> <oldest that is among the newest N>"),
- *            hold (what: tag), clone (what: its name), rescue (what: name of the rescue that is its clone) of sets older than the newest N;
+ *            hold (what: tag), clone (what: its name), rescue (what: name of the rescue that is its clone) of sets that the retention lets go;
  *            mount (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
  *            open there), partial (a receive that was begun and can be gone on with), foreign (a dataset of the tree, without zbaton's
  *            marks), orphan, volume, unfit (a name that no set can carry). count: lines that did not fit.

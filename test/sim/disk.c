@@ -128,6 +128,12 @@ sim_dataset_by_uuid(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid)
 }
 
 /* Every dataset of the set has the set's snapshot here, by guid. */
+struct zb_wall
+sim_calendar(const struct sim *w, uint8_t node)
+{
+    return (struct zb_wall){1800000000 + sim_local_ms(w, node) / 10};
+}
+
 bool
 sim_holds(const struct sim *w, uint8_t node, const struct sim_manifest *m)
 {

@@ -392,7 +392,9 @@ op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
 {
     struct sim_service *s = &w->nodes[item->node].services[item->service];
     static struct zb_ksnap snaps[SIM_SNAPS];
-    bool go[SIM_SNAPS];
+    uint32_t stays[SIM_SNAPS];
+    const struct zb_conf_keep keep = {.last = item->u.op.keep_count,
+                                      .buckets[ZB_CONF_HOURLY] = item->u.op.keep_count / 2};
 
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         struct sim_dataset *d = &s->datasets[i];
@@ -404,18 +406,18 @@ op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
             if (zb_set_id_is_none(d->snaps[j].id)) {
                 zb_strcopy(snaps[j].name, sizeof(snaps[j].name), "autosnap");
             } else {
-                zb_set_name_format(d->snaps[j].id, (struct zb_wall){1800000000}, snaps[j].name);
+                zb_set_name_format(d->snaps[j].id, d->snaps[j].time, snaps[j].name);
             }
             snaps[j].guid = d->snaps[j].guid;
             snaps[j].createtxg = j + 1;
         }
-        memset(go, 0, sizeof(go));
-        (void)zb_rules_prune(snaps, d->snaps_count, item->u.op.keep_count, &r->req, go);
+        (void)zb_rules_prune(snaps, d->snaps_count, &keep, sim_calendar(w, item->node), &r->req,
+                             stays);
         for (uint32_t j = 0; j < d->snaps_count; j++) {
-            if (go[j] && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
+            if (stays[j] == 0 && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
                 sim_fail(w, "S9: a snapshot of another tool was destroyed on n%u", item->node + 1);
             }
-            if (!go[j] || d->snaps[j].held) {
+            if (stays[j] != 0 || d->snaps[j].held) {
                 d->snaps[kept++] = d->snaps[j];
             } else {
                 sim_tell(w, item->node,

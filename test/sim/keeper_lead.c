@@ -252,6 +252,7 @@ set_make(struct sim *w, struct sim_item *item)
         d->snaps[d->snaps_count++] =
             (struct sim_snap){.guid = ++w->next_guid,
                               .id = m->ref.id,
+                              .time = sim_calendar(w, item->node),
                               .version = d->live,
                               .manifest = (uint16_t)(w->manifests_count + 1)};
         m->uuids[m->count] = d->uuid;

@@ -30,6 +30,7 @@
 struct sim_snap {
     uint64_t guid;
     struct zb_set_id id; /* none: another tool's */
+    struct zb_wall time; /* in the set's name */
     uint32_t version;    /* what it holds */
     uint16_t manifest;   /* 1 + number of the set's */
     bool held;           /* by somebody else */
@@ -425,6 +426,8 @@ void sim_dataset_flush(struct sim *w, uint8_t node, uint8_t service, uint8_t dat
 void sim_dataset_lazy_end(struct sim *w, uint8_t node, uint8_t service, uint8_t dataset);
 /* A process still writes through a mount that no list shows. */
 bool sim_lazily_held(const struct sim *w, const struct sim_service *s);
+/* The calendar of a node, by its clock: a hundred times as fast, so that retention has hours. */
+struct zb_wall sim_calendar(const struct sim *w, uint8_t node);
 void sim_dataset_crash(struct sim_dataset *d);
 void sim_dataset_replay(struct sim_dataset *d);
 void sim_dataset_destroy(struct sim_dataset *d);

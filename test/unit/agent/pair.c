@@ -207,7 +207,7 @@ pair_declare(struct pair *w)
     struct zb_agent_node nodes[PAIR_HOSTS] = {0};
     struct zb_freezes none = {0};
     struct zb_conf_service web = {
-        .interval_ms = 1000, .keep_count = 10, .start_timeout_ms = 5000, .stop_timeout_ms = 5000};
+        .interval_ms = 1000, .keep.last = 10, .start_timeout_ms = 5000, .stop_timeout_ms = 5000};
     struct zb_conf_services services = {.count = 1, .items = &web};
     zb_strcopy(web.name, sizeof(web.name), "web");
     zb_strcopy(web.leader, sizeof(web.leader), "vm1");

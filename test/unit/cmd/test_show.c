@@ -249,6 +249,23 @@ test_failover_result(void **state)
 }
 
 static void
+test_sets(void **state)
+{
+    struct picture p = {0};
+    struct zb_err err;
+    (void)state;
+
+    picture_begin(&p, "sets");
+    assert_int_equal(zb_show_sets(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "sets");
+    picture_begin(&p, "sets");
+    p.show.scripted = true;
+    p.show.columns = "set,stays";
+    assert_int_equal(zb_show_sets(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "sets-H");
+}
+
+static void
 test_rescues(void **state)
 {
     struct picture p;
@@ -350,6 +367,7 @@ main(void)
         cmocka_unit_test(test_move_result),
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_failover_result),
+        cmocka_unit_test(test_sets),
         cmocka_unit_test(test_rescues),
         cmocka_unit_test(test_explain),
         cmocka_unit_test(test_rejoin),

@@ -47,7 +47,7 @@ fields_and_defaults(void **state)
     assert_string_equal(s->leader, "vm1");
     assert_string_equal(s->mountpoint, "/srv/web");
     assert_int_equal(s->interval_ms, 30000);
-    assert_int_equal(s->keep_count, 24);
+    assert_int_equal(s->keep.last, 24);
     assert_true(s->quota_bytes == UINT64_C(10) << 30);
     assert_int_equal(s->runner, ZB_CONF_RUNNER_NONE);
     assert_int_equal(s->start_timeout_ms, 60000);

@@ -174,6 +174,8 @@ test_receive_dataset(void **state)
     story_refused(&s, zb_rules_receive_begin(&s.req, 100, 5, &s.err), ZB_E_MISMATCH, "announced");
 }
 
+static const struct zb_wall now = {1795331000};
+
 static void
 test_prune(void **state)
 {
@@ -186,22 +188,31 @@ test_prune(void **state)
         {.name = "zbaton-000002-00000000-20261122T064103Z"},
     };
     struct zb_kreq req = {0};
-    bool go[6];
+    uint32_t stays[6];
+    struct zb_conf_keep keep = {.last = 2};
     (void)state;
 
-    assert_int_equal(zb_rules_prune(snaps, 6, 2, &req, go), 2);
-    assert_true(go[0] && go[2] && !go[1] && !go[3] && !go[4] && !go[5]);
-    assert_int_equal(zb_rules_prune(snaps, 6, 0, &req, go), 3);
-    assert_false(go[5]); /* never the newest */
+    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
+    assert_int_equal(stays[0], 0);
+    assert_int_equal(stays[1], ZB_KEEP_FOREIGN);
+    assert_int_equal(stays[2], 0);
+    assert_int_equal(stays[3], ZB_KEEP_LAST);
+    assert_int_equal(stays[4], ZB_KEEP_FOREIGN);
+    assert_int_equal(stays[5], ZB_KEEP_LAST);
+    keep.last = 0;
+    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 3);
+    assert_int_equal(stays[5], ZB_KEEP_LAST); /* never the newest */
+    keep.last = 2;
     req.protect[0] = (struct zb_set_id){1, 1};
     req.protect_count = 1;
-    assert_int_equal(zb_rules_prune(snaps, 6, 2, &req, go), 1);
-    assert_true(go[0] && !go[2]);
+    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 1);
+    assert_true(stays[0] == 0 && stays[2] != 0);
     req.protect_count = 0;
     req.base_term = 1;
     req.base_seq = 2; /* somebody is on the way from there */
-    assert_int_equal(zb_rules_prune(snaps, 6, 0, &req, go), 2);
-    assert_true(go[0] && go[2] && !go[3]);
+    keep.last = 0;
+    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
+    assert_true(stays[0] == 0 && stays[2] == 0 && stays[3] != 0);
 }
 
 #define MANY (ZB_CATCH_UP_MAX + 200)
@@ -210,7 +221,8 @@ static void
 test_prune_while_catching_up(void **state)
 {
     static struct zb_ksnap snaps[MANY];
-    static bool go[MANY];
+    static uint32_t stays[MANY];
+    const struct zb_conf_keep keep = {.last = 2};
     struct zb_kreq req = {.base_term = 1, .base_seq = 20};
     (void)state;
 
@@ -219,15 +231,15 @@ test_prune_while_catching_up(void **state)
                            snaps[i].name);
     }
     /* somebody is away: the newest ones */
-    assert_int_equal(zb_rules_prune(snaps, MANY, 2, &req, go), 200);
-    assert_true(go[199] && !go[200]);
+    assert_int_equal(zb_rules_prune(snaps, MANY, &keep, now, &req, stays), 200);
+    assert_true(stays[199] == 0 && stays[200] != 0);
     req.term = 1;
     req.seq = 50; /* and somebody on the way from there: all that come */
-    assert_int_equal(zb_rules_prune(snaps, MANY, 2, &req, go), 50);
-    assert_true(go[49] && !go[50]);
+    assert_int_equal(zb_rules_prune(snaps, MANY, &keep, now, &req, stays), 50);
+    assert_true(stays[49] == 0 && stays[50] != 0);
     req.base_term = 0;
     req.base_seq = 0;
-    assert_int_equal(zb_rules_prune(snaps, MANY, 2, &req, go), 50);
+    assert_int_equal(zb_rules_prune(snaps, MANY, &keep, now, &req, stays), 50);
 }
 
 int

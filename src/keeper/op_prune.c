@@ -1,0 +1,205 @@
+/* PRUNE and SETS of kmsg.h: which sets of a tree stay, and why. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keeper/internal.h"
+
+#define PRUNE_MAX                                                                                  \
+    256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
+#define PRUNE_BATCH 64
+#define TEXT_MAX (60u << 10) /* below what kmsg.h allows for text */
+
+void
+zb_keeper_plan_close(struct zb_keeper_plan *p)
+{
+    free(p->snaps);
+    free(p->stays);
+    zb_zfs_snaps_close(&p->list);
+}
+
+enum zb_rc
+zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
+                    const struct zb_keeper_job *job, const char *dataset, struct zb_err *err)
+{
+    struct zb_conf_keep keep = zb_conf_keep_of(&job->conf, k->conf->node);
+    enum zb_rc rc = zb_zfs_snaps_list(dataset, &p->list, err);
+
+    if (rc != ZB_OK || p->list.count == 0) {
+        return rc;
+    }
+    p->snaps = calloc(p->list.count, sizeof(*p->snaps));
+    p->stays = calloc(p->list.count, sizeof(*p->stays));
+    if (p->snaps == NULL || p->stays == NULL) {
+        return zb_err_sys(err, ENOMEM, "prune");
+    }
+    for (size_t i = 0; i < p->list.count; i++) {
+        /* A name that does not fit is not a set's. */
+        (void)snprintf(p->snaps[i].name, sizeof(p->snaps[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
+                       p->list.snaps[i].name);
+    }
+    (void)zb_rules_prune(p->snaps, p->list.count, &keep, zb_wall_now(), &job->req, p->stays);
+    return ZB_OK;
+}
+
+/* ---- PRUNE ---- */
+
+/* Destroys a batch; without those that refuse, if some do. */
+static enum zb_rc
+batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_err *err)
+{
+    int errnos[PRUNE_BATCH] = {0};
+    size_t left = 0;
+    enum zb_rc rc = zb_zfs_snaps_destroy(names, count, errnos, err);
+
+    if (rc == ZB_OK) {
+        *destroyed += (uint32_t)count;
+    }
+    if (rc != ZB_E_HELD) {
+        return rc;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (errnos[i] == 0) {
+            names[left++] = names[i];
+        }
+    }
+    if (left == 0 || left == count) {
+        return ZB_OK; /* held or cloned: they stay, and are looked at again next time */
+    }
+    rc = zb_zfs_snaps_destroy(names, left, NULL, err);
+    if (rc == ZB_OK) {
+        *destroyed += (uint32_t)left;
+    }
+    return rc == ZB_E_HELD ? ZB_OK : rc;
+}
+
+/* What may go of one dataset, oldest first. */
+static enum zb_rc
+dataset_prune(struct zb_keeper *k, const struct zb_keeper_job *job, const char *dataset,
+              uint32_t *destroyed, struct zb_err *err)
+{
+    struct zb_keeper_plan plan = {0};
+    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
+    const char *batch[PRUNE_BATCH];
+    size_t n = 0;
+    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, dataset, err);
+
+    for (size_t i = 0; i <= plan.list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
+        if (n == PRUNE_BATCH || (i == plan.list.count && n > 0)) {
+            rc = batch_destroy(batch, n, destroyed, err);
+            n = 0;
+        }
+        if (i < plan.list.count && plan.stays[i] == 0) {
+            (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, plan.snaps[i].name);
+            batch[n] = names[n];
+            n++;
+        }
+    }
+    zb_keeper_plan_close(&plan);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    uint32_t destroyed = 0;
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+
+    for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
+        if (view.datasets[i].marked) { /* S9, G15 */
+            rc = dataset_prune(k, job, view.props[i]->name, &destroyed, err);
+        }
+    }
+    job->rep.count = destroyed;
+    zb_keeper_view_close(&view);
+    return rc;
+}
+
+/* ---- SETS ---- */
+
+/* What refuses to let it go, if the rule would: "held: keep, mine". */
+static enum zb_rc
+in_the_way(const char *dataset, const char *snap, char *buf, size_t size, struct zb_err *err)
+{
+    char full[2 * ZB_DATASET_NAME_SIZE];
+    struct zb_zfs_names holds = {0}, clones = {0};
+
+    buf[0] = '\0';
+    (void)snprintf(full, sizeof(full), "%s@%s", dataset, snap);
+    enum zb_rc rc = zb_zfs_holds_list(full, &holds, err);
+    if (rc == ZB_OK) {
+        rc = zb_zfs_clones_list(full, &clones, err);
+    }
+    if (rc == ZB_OK && holds.count + clones.count > 0) {
+        (void)snprintf(buf, size, "%s %s", holds.count > 0 ? "held:" : "cloned:",
+                       holds.count > 0 ? holds.names[0] : clones.names[0]);
+    }
+    zb_zfs_names_close(&holds);
+    zb_zfs_names_close(&clones);
+    return rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* gone meanwhile */
+}
+
+static enum zb_rc
+set_tell(const char *dataset, const struct zb_keeper_plan *p, size_t i, char *text, size_t *used,
+         struct zb_err *err)
+{
+    char words[ZB_KEEP_WORDS_SIZE];
+    char way[ZB_DATASET_NAME_SIZE + 16] = "";
+    bool base = (p->stays[i] & ZB_KEEP_BASE) != 0;
+    enum zb_rc rc = ZB_OK;
+
+    zb_keep_words(p->stays[i], words);
+    if (p->stays[i] == 0) {
+        rc = in_the_way(dataset, p->snaps[i].name, way, sizeof(way), err);
+    }
+    *used += (size_t)snprintf(text + *used, TEXT_MAX - *used, "%s\t%s%s%s%s\n", p->snaps[i].name,
+                              words, base && words[0] != '\0' ? ", " : "", base ? "base" : "", way);
+    return rc;
+}
+
+static enum zb_rc
+sets_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_keeper_plan *p,
+          char *text, struct zb_err *err)
+{
+    bool on = job->req.snap[0] == '\0';
+    size_t used = 0;
+    enum zb_rc rc = ZB_OK;
+
+    for (size_t i = p->list.count; i-- > 0 && rc == ZB_OK;) {
+        if (on && p->stays[i] != ZB_KEEP_FOREIGN) {
+            if (used + 2 * ZB_DATASET_NAME_SIZE + ZB_KEEP_WORDS_SIZE > TEXT_MAX) {
+                break;
+            }
+            rc = set_tell(dataset, p, i, text, &used, err);
+        }
+        on = on || strcmp(p->snaps[i].name, job->req.snap) == 0;
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_sets(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_keeper_plan plan = {0};
+
+    job->rep.text = calloc(1, TEXT_MAX);
+    if (job->rep.text == NULL) {
+        return zb_err_sys(err, ENOMEM, "sets");
+    }
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    for (uint32_t i = 0; rc == ZB_OK && i < view.count; i++) {
+        if (view.datasets[i].rel[0] == '\0') {
+            rc = zb_keeper_plan_open(&plan, k, job, view.props[i]->name, err);
+            if (rc == ZB_OK) {
+                rc = sets_tell(job, view.props[i]->name, &plan, job->rep.text, err);
+            }
+            zb_keeper_plan_close(&plan);
+            plan = (struct zb_keeper_plan){0};
+        }
+    }
+    zb_keeper_view_close(&view);
+    return rc;
+}

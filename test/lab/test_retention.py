@@ -1,0 +1,172 @@
+"""Which sets stay: months of them, by the calendar, on every member; what is in the way of their going; and the clocks."""
+
+import datetime
+import json
+import re
+
+import pytest
+from zblab import wait_until
+
+DAY_S = 86400
+START = datetime.datetime(2027, 2, 1, 12, tzinfo=datetime.timezone.utc)  # Europe changes to summer time on 28 March
+PERIODS = {"hourly": "%Y-%m-%d %H", "daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}
+NAME = re.compile(r"zbaton-(\d{6})-(\d{8})-(\d{8}T\d{6}Z)$")
+
+
+def set_time(snapshot):
+    """When a set was taken, by its name; None: it is no set."""
+    match = NAME.match(snapshot)
+    return match and datetime.datetime.strptime(match[3] + "+0000", "%Y%m%dT%H%M%SZ%z")
+
+
+def planned(sets, keep, keep_for_s=0, **counts):
+    """What stays of sets (names, oldest first): the newest of each of the newest periods, and so on."""
+    newest_first = sorted(sets, reverse=True)
+    stays = set(newest_first[:keep])
+    newest = set_time(newest_first[0])
+    stays |= {s for s in newest_first if keep_for_s and (newest - set_time(s)).total_seconds() <= keep_for_s}
+    for period, count in counts.items():
+        seen = []
+        for each in newest_first:
+            key = set_time(each).strftime(PERIODS[period])
+            if key not in seen and len(seen) < count:
+                seen.append(key)
+                stays.add(each)
+    return sorted(stays)
+
+
+class Calendar:
+    """The clocks of the hosts, which agree but for what a test adds, and are put right in the end."""
+
+    def __init__(self, hosts):
+        self.hosts = hosts
+        self.now = START
+        self.ahead_s = {host.name: 0 for host in hosts}
+
+    def go(self, seconds):
+        """Later, on every host that is on."""
+        self.now += datetime.timedelta(seconds=seconds)
+        for host in self.hosts:
+            if host.alive():
+                host.run(f"date -s @{int(self.now.timestamp()) + self.ahead_s[host.name]} >/dev/null")
+
+    def close(self):
+        """As this machine's."""
+        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+        for host in self.hosts:
+            host.run(f"date -s @{int(now)} >/dev/null; rm -f /etc/localtime", check=False)
+
+
+@pytest.fixture
+def calendar(cluster):
+    """Clocks that a test moves."""
+    calendar = Calendar(cluster.hosts)
+    yield calendar
+    calendar.close()
+
+
+def sets_of(cluster, host, name):
+    """The sets of the service's own dataset, oldest first."""
+    return [s for s in cluster.snapshots(host, name)[""] if set_time(s)]
+
+
+def prune_plan(cluster, host, name):
+    """{snapshot: why it stays, or None} by `prune -n`."""
+    data = json.loads(cluster.zbaton(f"prune -n -j --node {host.name} {name}").out)
+    assert data["node"] == host.name
+    return {s["snapshot"]: None if s["goes"] else s["why"] for s in data["sets"]}
+
+
+def holds_exactly(cluster, host, name, expected):
+    """Waits until a host has these sets and no others, pruning now."""
+    def exact():
+        cluster.zbaton(f"prune --node {host.name} {name}")
+        there = sets_of(cluster, host, name)
+        assert there == expected, (host.name, sorted(set(there) ^ set(expected)))
+        return True
+    wait_until(exact, 120, f"{host.name} holds what is planned", 1)
+
+
+def test_months_of_sets_leave_the_planned_ones_everywhere(cluster, calendar):
+    one, two, three = cluster.hosts
+    for host in cluster.hosts:
+        host.run("ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime")
+    members = {"keep": 4, "daily": 7, "weekly": 4, "monthly": 3}
+    backup = {"daily": 30, "monthly": 12}
+    cluster.declare("months", members=["vm1", "vm2"], backups=["vm3"], runner="none", interval="24h", **members,
+                    **{f"backup_{period}": count for period, count in backup.items()})
+    calendar.go(0)
+    cluster.apply()
+    cluster.wait_current("months", "vm1")
+    made = set(sets_of(cluster, one, "months"))
+
+    def days(count):
+        for day in range(count):
+            calendar.go(DAY_S)
+            one.run(f"echo {calendar.now} >/srv/months/day")
+            cluster.zbaton("snapshot months")
+            made.update(sets_of(cluster, one, "months"))
+
+    days(8)
+    cluster.wait_current("months", "vm1")
+    guid = two.run(f"zfs get -Hp -o value guid {cluster.dataset(two, 'months')}").out
+    stood_on = sets_of(cluster, two, "months")[-1]
+    cluster.daemon_stop(two)
+    days(60)  # through the change to summer time
+    assert stood_on in sets_of(cluster, one, "months")
+    assert "base" in prune_plan(cluster, one, "months")[stood_on]
+    cluster.daemon_start(two)
+    cluster.wait_current("months", "vm1")
+    assert two.run(f"zfs get -Hp -o value guid {cluster.dataset(two, 'months')}").out == guid, "not sent anew"
+    assert stood_on in sets_of(cluster, two, "months")
+
+    days(3)
+    calendar.ahead_s["vm2"] = 3600  # and one clock is an hour ahead, while its host follows and while it leads
+    days(1)
+    cluster.move("months", "vm2")
+    cluster.wait_current("months", "vm2")
+    calendar.go(DAY_S)
+    cluster.zbaton("sync months", host=two)
+    made.update(sets_of(cluster, two, "months"))
+    expected = planned(made, **members)
+    more = planned(made, keep=4, daily=30, weekly=4, monthly=12)
+    assert len(made) > 70 and 10 <= len(expected) <= 4 + 7 + 4 + 3 and len(more) > 30
+    for host, sets in ((one, expected), (two, expected), (three, more)):
+        holds_exactly(cluster, host, "months", sets)
+    plan = prune_plan(cluster, one, "months")
+    assert list(plan) == expected[::-1] and None not in plan.values()
+    oldest = plan[expected[0]].split(", ")
+    assert "monthly" in oldest and "last" not in oldest, plan
+    newest = plan[expected[-1]]
+    assert newest.startswith("last, daily, weekly, monthly"), newest
+
+
+def test_what_is_in_the_way_of_pruning_stays_and_is_named(cluster):
+    one = cluster.hosts[0]
+    cluster.declare("kept", runner="none", interval="1h", keep=30)
+    cluster.apply()
+    cluster.wait_current("kept", "vm1")
+    for number in range(8):
+        one.run(f"echo {number} >/srv/kept/file")
+        cluster.zbaton("sync kept")
+    dataset = cluster.dataset(one, "kept")
+    one.run(f"zfs snapshot {dataset}@mine")
+    cluster.zbaton("sync kept")
+    sets = sets_of(cluster, one, "kept")
+    assert len(sets) >= 9
+    one.run(f"zfs hold -r mine {dataset}@{sets[2]}; "
+            f"zfs clone -o mountpoint=none {dataset}@{sets[4]} {one.pool}/copy-of-kept")
+    cluster.declare("kept", runner="none", interval="1h", keep=3)
+    cluster.apply()
+    plan = wait_until(lambda: (p := prune_plan(cluster, one, "kept")) and p[sets[-4]] != "last" and p, 60,
+                      "the declaration is in force")
+    assert plan[sets[2]] == "held: mine" and plan[sets[4]] == f"cloned: {one.pool}/copy-of-kept", plan
+    assert [s for s, why in plan.items() if why and "last" in why] == sets[-3:][::-1]
+    assert one.run(f"zfs list -H -t snapshot -o name {dataset}").out.count("zbaton-") == len(sets), "a dry run"
+    stay = [sets[2], sets[4], *sets[-3:]]
+    holds_exactly(cluster, one, "kept", stay)
+    for host in cluster.hosts[1:]:
+        holds_exactly(cluster, host, "kept", sets[-3:])
+    assert "mine" in cluster.snapshots(one, "kept")[""], "not zbaton's"
+    one.run(f"zfs release -r mine {dataset}@{sets[2]}; zfs destroy {one.pool}/copy-of-kept")
+    holds_exactly(cluster, one, "kept", sets[-3:])
