@@ -212,6 +212,10 @@ observed(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
     s->obs = r->obs;
     s->obs_known = true;
     s->obs_at = x->now;
+    if (s->came_term != s->obs.learned_term || zb_set_id_is_none(s->came_at)) {
+        s->came_term = s->obs.learned_term;
+        s->came_at = zb_core_reached(s)->id;
+    }
     if (kind == ZB_ACT_OBSERVE) {
         zb_core_diverge_looked(x, same);
         zb_core_rejoin_looked(x, modified_before);
