@@ -143,7 +143,7 @@ enter(struct step *x, enum zb_role from)
     case ZB_ROLE_ASKING:
         if (s->failover.command_id != 0) {
             zb_core_ask_begin_failover(x);
-        } else if (from != ZB_ROLE_FOLLOWER && from != ZB_ROLE_ASKING) {
+        } else if (from != ZB_ROLE_ASKING) { /* nothing of an earlier order's question stays */
             zb_core_ask_begin(x, 0, NULL);
         }
         break;
