@@ -266,14 +266,17 @@ promote_done(struct step *x, const struct zb_core_result *r)
 {
     struct svc *s = x->s;
     bool remount = s->role == ZB_ROLE_RESTORING;
+    /* Then it is in the history, whatever became of the mount (S3). */
+    bool recorded = r->rc == ZB_OK || (r->obs_valid && r->obs.established_term == s->ask.term);
 
-    if (r->rc == ZB_OK && !remount && s->role == ZB_ROLE_PROMOTING) {
+    if (recorded && !remount && s->role == ZB_ROLE_PROMOTING) {
         struct zb_action *a = zb_core_act(x, ZB_ACT_TERM);
         a->term = s->ask.term;
         a->node = x->core->opt.self;
         a->set = s->ask.set;
         a->reason = s->ask.reason;
         a->command_id = s->failover.command_id;
+        s->failover.stated_term = s->ask.term; /* an order goes on after its own */
         s->first_set_due = true;
         s->next_seq = 0;
     }
