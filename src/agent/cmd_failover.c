@@ -29,6 +29,7 @@ struct failover {
     struct zb_set_ref fork;
     struct zb_loss loss;
     char lost[256];
+    bool lost_told; /* by a term of this order that was recorded: a later one adds nothing */
 };
 
 static const char *
@@ -132,7 +133,9 @@ on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
 
     f->fork = term->set;
     if (term->reason != ZB_TERM_FAILOVER) {
-        zb_strcopy(f->lost, sizeof f->lost, "nothing");
+        if (!f->lost_told) {
+            zb_strcopy(f->lost, sizeof f->lost, "nothing");
+        }
         return;
     }
     if (!zb_set_id_is_none(term->set.id)) {
@@ -140,6 +143,7 @@ on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
     }
     zb_loss_text(&f->loss, term->set.id, m != NULL ? m->time.s : -1, f->lost, sizeof f->lost);
     (void)snprintf(lost, size, "%s", f->lost);
+    f->lost_told = true;
 }
 
 /* --- the end --- */

@@ -142,7 +142,7 @@ enter(struct step *x, enum zb_role from)
     case ZB_ROLE_ASKING:
         if (s->failover.command_id != 0) {
             zb_core_ask_begin_failover(x);
-        } else if (from != ZB_ROLE_FOLLOWER && from != ZB_ROLE_ASKING) {
+        } else if (from != ZB_ROLE_ASKING) { /* nothing of an earlier order's question stays */
             zb_core_ask_begin(x, 0, NULL);
         }
         break;
@@ -212,6 +212,10 @@ observed(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
     s->obs = r->obs;
     s->obs_known = true;
     s->obs_at = x->now;
+    if (s->came_term != s->obs.learned_term || zb_set_id_is_none(s->came_at)) {
+        s->came_term = s->obs.learned_term;
+        s->came_at = zb_core_reached(s)->id;
+    }
     if (kind == ZB_ACT_OBSERVE) {
         zb_core_diverge_looked(x, same);
         zb_core_rejoin_looked(x, modified_before);
@@ -262,14 +266,17 @@ promote_done(struct step *x, const struct zb_core_result *r)
 {
     struct svc *s = x->s;
     bool remount = s->role == ZB_ROLE_RESTORING;
+    /* Then it is in the history, whatever became of the mount (S3). */
+    bool recorded = r->rc == ZB_OK || (r->obs_valid && r->obs.established_term == s->ask.term);
 
-    if (r->rc == ZB_OK && !remount && s->role == ZB_ROLE_PROMOTING) {
+    if (recorded && !remount && s->role == ZB_ROLE_PROMOTING) {
         struct zb_action *a = zb_core_act(x, ZB_ACT_TERM);
         a->term = s->ask.term;
         a->node = x->core->opt.self;
         a->set = s->ask.set;
         a->reason = s->ask.reason;
         a->command_id = s->failover.command_id;
+        s->failover.stated_term = s->ask.term; /* an order goes on after its own */
         s->first_set_due = true;
         s->next_seq = 0;
     }

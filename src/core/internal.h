@@ -178,6 +178,8 @@ struct svc {
     struct zb_mono start_retry_at;
     uint32_t start_failures;
     uint32_t start_ms;
+    uint64_t came_term; /* learned: how far the disk had come then */
+    struct zb_set_id came_at;
     uint32_t unpruned;
     uint32_t snapshot_refusals;
     struct zb_mono prune_at;

@@ -421,6 +421,16 @@ ships_any(const struct svc *s)
     return false;
 }
 
+/* What a follower holds is known to be of its leader's history: by the terms that are remembered,
+ * or because it has come further by what that leader sent. */
+static bool
+goes_on(const struct svc *s)
+{
+    return zb_lineage_reaches(&s->obs.lineage, zb_core_reached(s)->id) ||
+           (!zb_set_id_is_none(s->came_at) && s->came_term == s->obs.learned_term &&
+            zb_set_id_cmp(s->obs.newest.id, s->came_at) > 0);
+}
+
 /* What is protected now; false: it is not known, nothing is pruned. */
 static bool
 bases_now(const struct step *x, struct zb_core_msg *m)
@@ -434,9 +444,9 @@ bases_now(const struct step *x, struct zb_core_msg *m)
         return true;
     }
     if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self ||
-        s->obs.granted_term > s->obs.learned_term || s->rejoin.wanted ||
+        s->obs.granted_term > s->obs.learned_term || s->rejoin.wanted || !goes_on(s) ||
         !zb_lineage_has(&s->obs.lineage, zb_core_reached(s)->id) || ships_any(s)) {
-        return false; /* what there is may be wanted by whoever leads next */
+        return false; /* what there is may be wanted by whoever leads next, or have come away */
     }
     p = &s->peers[s->obs.learned_leader];
     *m = p->report;

@@ -370,12 +370,39 @@ stands_with(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid)
     return has || m == NULL;
 }
 
+/* S4: who follows the last leader prunes nothing of a history that this one does not go on from: it
+ * is set aside first. */
+static void
+pruned_of_history(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
+                  const struct sim_snap *gone)
+{
+    const struct zb_record *r = &w->nodes[node].services[service].record.rec;
+    const struct sim_dataset *led = NULL;
+    uint64_t last = 0;
+
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct sim_service *s = &w->nodes[n].services[service];
+        if (s->record.rec.established_term > last) {
+            last = s->record.rec.established_term;
+            led = sim_dataset_by_uuid(w, n, service, d->uuid);
+        }
+    }
+    if (led != NULL && !led->orphan && r->learned_term == last && r->established_term < last &&
+        !sim_descends(w, gone->version, led->live)) {
+        sim_fail(w,
+                 "S4: n%u pruned the set %lu/%lu of service %u, which came away from what it "
+                 "follows",
+                 node + 1, (unsigned long)gone->id.term, (unsigned long)gone->id.seq, service);
+    }
+}
+
 /* S5: nothing is pruned that another member stands on: it takes nothing that does not go on from
  * there. A backup never sends. */
 void
 sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
                  const struct sim_snap *gone)
 {
+    pruned_of_history(w, node, service, d, gone);
     for (uint8_t n = 0; n < w->opt.nodes && !w->conf[service].backup[node]; n++) {
         const struct sim_dataset *other = sim_dataset_by_uuid(w, n, service, d->uuid);
         bool put_back = w->image.taken && w->image.node == n; /* who was told is not where it was */

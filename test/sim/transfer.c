@@ -135,6 +135,10 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     req.from_guid = leg->to != NULL ? leg->from->snaps[leg->snap - 1].guid : 0;
     sim_facts_fill(w, item->peer, item->service, &f);
     rc = zb_rules_receive(&s->record, &req, &f.facts, &err);
+    if (rc == ZB_OK && leg->to != NULL && leg->to->orphan) { /* a set has it again (ARRANGE) */
+        leg->to->orphan = false;
+        sim_facts_fill(w, item->peer, item->service, &f);
+    }
     for (uint32_t i = 0; i < f.facts.datasets_count; i++) {
         if (leg->to != NULL && f.slots[i] == leg->slot) {
             d = &f.datasets[i];

@@ -113,6 +113,60 @@ a_dataset_that_was_made_in_a_copy_is_told_of(void **state)
     assert_int_equal(world_noted(&W, 2, 2, "C-foreign"), 0);
 }
 
+/* vm1 was fenced with 28 sets that nobody else has. The others went on from 1/12, in more terms
+ * than are remembered: by its terms alone, 1/40 could be of the history. */
+static void
+the_others_go_on_for_long(void)
+{
+    const uint64_t last = ZB_LINEAGE_MAX + 3;
+
+    for (unsigned i = 0; i < 3; i++) {
+        world_power_off(&W, i);
+    }
+    W.nodes[0].disk.newest.id = (struct zb_set_id){1, 40};
+    for (unsigned i = 1; i < 3; i++) {
+        struct zb_core_obs *r = &W.nodes[i].disk.record;
+        zb_lineage_add(&r->lineage, 2, (struct zb_set_id){1, 12});
+        for (uint64_t t = 3; t <= last; t++) {
+            zb_lineage_add(&r->lineage, t, (struct zb_set_id){t - 1, 3});
+        }
+        r->granted_term = r->learned_term = last;
+        r->granted_to = r->learned_leader = 1;
+        r->suspects = 1u << 1;
+        r->established_term = i == 1 ? last : 0;
+        W.nodes[i].disk.newest.id = (struct zb_set_id){last, 5};
+        world_power_on(&W, i);
+    }
+    world_run(&W, 20000);
+    assert_true(world_leads(&W, 1));
+}
+
+/* S4: what came away is destroyed by no retention before it was set aside; nor is the set where it
+ * did. */
+static void
+a_copy_from_before_what_is_remembered_is_not_pruned(void **state)
+{
+    (void)state;
+    the_others_go_on_for_long();
+    W.ship_ms = 60000; /* the leader's look at both copies */
+    W.pruned = (struct zb_action){0};
+    world_power_on(&W, 0);
+    world_run(&W, 50000);
+    assert_int_equal(W.nodes[0].disk.record.learned_leader, 1);
+    assert_int_equal(W.pruned.kind, 0);
+}
+
+/* Else a long way to the newest set would fill the pool. */
+static void
+it_is_pruned_once_it_goes_on_from_there(void **state)
+{
+    (void)state;
+    a_copy_from_before_what_is_remembered_is_not_pruned(NULL);
+    W.nodes[0].disk.newest.id = (struct zb_set_id){2, 0}; /* half-way */
+    world_run(&W, W.conf.interval_ms);
+    assert_int_equal(W.pruned.kind, ZB_ACT_PRUNE);
+}
+
 /* ---- records ---- */
 
 /* vm3 granted term 2 to vm2, which gave up; its state directory is put back to a copy of before,
@@ -284,6 +338,8 @@ main(void)
         T(members_that_agree_are_not_told_of),
         T(a_copy_that_was_written_to_is_told_of_within_an_interval),
         T(a_dataset_that_was_made_in_a_copy_is_told_of),
+        T(a_copy_from_before_what_is_remembered_is_not_pruned),
+        T(it_is_pruned_once_it_goes_on_from_there),
         T(who_forgot_a_grant_is_told_and_takes_it_back),
         T(a_term_is_not_granted_twice_by_who_forgot_it),
         T(a_forgotten_suspect_is_asked_all_the_same),

@@ -252,6 +252,53 @@ a_leader_without_its_disk_gives_way(void **state)
     assert_true(world_leads(&W, 1));
 }
 
+static bool
+recorded(struct world *w, unsigned node)
+{
+    return w->nodes[node].disk.record.established_term != 0;
+}
+
+/* S3: vm1 yields with writes that nobody else has; vm2 records its term, and cannot mount. The term
+ * is in the history with that loss, and the order goes on in the next one, which loses nothing
+ * more. */
+static void
+a_term_that_was_recorded_is_told_though_its_mount_failed(void **state)
+{
+    (void)state;
+    W.nodes[0].disk.content += 5;
+    W.fail_mount = true;
+    world_failover(&W, 1, true, 20);
+    assert_true(world_run_until(&W, recorded, 1, 30000));
+    world_run(&W, 10);
+    assert_int_equal(W.term.term, 2);
+    assert_int_equal(W.term.reason, ZB_TERM_FAILOVER);
+    assert_int_equal(W.term.command_id, 20);
+    stories_reply(20, ZB_OK, "C-done");
+    assert_true(world_leads(&W, 1));
+    assert_int_equal(W.term.term, 3);
+    assert_int_equal(W.term.reason, ZB_TERM_RESTART);
+}
+
+/* vm2 is off when vm1, the last leader, is ordered to lead, and it may still be writable: the order
+ * ends. When vm2 is back vm1 restarts by itself, as it would have without. */
+static void
+the_last_leader_restarts_after_an_order_that_gave_up(void **state)
+{
+    (void)state;
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, false, 20);
+    world_run(&W, 2000);
+    world_power_off(&W, 1);
+    world_power_on(&W, 0);
+    world_run(&W, 5000);
+    world_failover(&W, 0, false, 22);
+    stories_reply(22, ZB_E_REFUSED, "C-failover-suspect");
+    world_power_on(&W, 1);
+    assert_true(world_run_until(&W, world_leads, 0, 60000));
+    assert_int_equal(W.term.reason, ZB_TERM_RESTART);
+}
+
 int
 main(void)
 {
@@ -268,6 +315,8 @@ main(void)
         T(an_order_that_finds_it_asking_is_a_failover),
         T(what_was_counted_on_is_not_lost_without_a_word),
         T(a_leader_without_its_disk_gives_way),
+        T(a_term_that_was_recorded_is_told_though_its_mount_failed),
+        T(the_last_leader_restarts_after_an_order_that_gave_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

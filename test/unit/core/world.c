@@ -59,8 +59,9 @@ check(struct world *w)
 }
 
 static enum zb_rc
-op_promote(struct world_node *n, uint8_t self, const struct zb_action *a)
+op_promote(struct world *w, uint8_t self, const struct zb_action *a)
 {
+    struct world_node *n = &w->nodes[self];
     struct zb_core_obs *r = &n->disk.record;
 
     if (n->mounted_rw || r->granted_term != a->term || r->granted_to != self) {
@@ -87,6 +88,10 @@ op_promote(struct world_node *n, uint8_t self, const struct zb_action *a)
     r->learned_term = a->term;
     r->learned_leader = self;
     r->suspects = 1u << self;
+    if (w->fail_mount) {
+        w->fail_mount = false;
+        return ZB_E_FAILED;
+    }
     n->mounted_rw = true;
     n->sealed = false;
     return ZB_OK;
@@ -200,7 +205,7 @@ carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_c
     case ZB_ACT_LEARN:
         return op_learn(n, a);
     case ZB_ACT_PROMOTE:
-        return op_promote(n, (uint8_t)node, a);
+        return op_promote(w, (uint8_t)node, a);
     case ZB_ACT_START:
         if (!n->mounted_rw) {
             return ZB_E_REFUSED;

@@ -67,6 +67,7 @@ struct world {
     enum zb_act_kind fail_next;   /* the next keeper operation of this kind fails with fail_rc */
     enum zb_act_kind fail_always; /* every one of this kind, until it is 0 */
     enum zb_rc fail_rc;
+    bool fail_mount;         /* the next PROMOTE is recorded, then fails */
     unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
     int64_t grant_ms;        /* ... a GRANT */
