@@ -221,6 +221,10 @@ on_made(void *ctx, const struct zb_krep *rep)
         rejoin_done(j, false, false, "another node leads now: the rescue is kept");
         return;
     }
+    if (j->a->services[j->service].freeze.reason[0] != '\0') {
+        rejoin_done(j, false, false, "the service was frozen meanwhile: the rescue is kept");
+        return;
+    }
     (void)uv_timer_stop(&j->timer);
     req.text = j->rescue; /* borrowed for the call */
     zb_agent_keeper_call(j->a, &req, on_dropped, j);

@@ -195,14 +195,13 @@ base_find(struct zb_loss *loss)
 void
 zb_loss_find(struct zb_loss *loss)
 {
-    struct zb_set_id newest = newest_known(loss);
-
+    loss->newest = newest_known(loss);
     for (uint32_t i = 0; i < loss->members_count; i++) {
         struct zb_loss_member *m = &loss->members[i];
         bool has = !zb_set_id_is_none(m->set.id);
         m->diverged = has && !zb_lineage_has(loss->lineage, m->set.id);
         m->may_be_ahead = i != loss->to && (!m->reachable || m->leads);
-        m->behind_sets = has && !m->diverged ? sets_between(loss, m->set.id, newest) : -1;
+        m->behind_sets = has && !m->diverged ? sets_between(loss, m->set.id, loss->newest) : -1;
     }
     base_find(loss);
     zb_loss_text(loss, loss->base.id, loss->base_time_s, loss->lost, sizeof loss->lost);
@@ -217,11 +216,12 @@ append(char *buf, size_t size, const char *text)
     (void)snprintf(buf + used, size - used, "%s", text);
 }
 
-/* What it wrote went with its disk: it made that set, and does not have it any more. */
+/* What it wrote went with its disk: it made the newest set of the history that is known of anybody,
+ * and does not have it any more. */
 static bool
-disk_is_older(const struct zb_loss_member *m, struct zb_set_id set)
+disk_is_older(const struct zb_loss *loss, const struct zb_loss_member *m)
 {
-    return m->led_last && zb_set_id_cmp(m->set.id, set) < 0;
+    return m->led_last && zb_set_id_cmp(m->set.id, loss->newest) < 0;
 }
 
 /* Whether it can have written something that the service would not go on with: not one that is
@@ -231,7 +231,7 @@ may_lose(const struct zb_loss *loss, const struct zb_loss_member *m, struct zb_s
 {
     if (strcmp(m->node, loss->members[loss->to].node) == 0) {
         /* its tree is not gone on with as it stands */
-        return m->forgot || disk_is_older(m, set);
+        return m->forgot || disk_is_older(loss, m);
     }
     return m->writer && (!m->rests || m->modified || zb_set_id_cmp(m->set.id, set) > 0);
 }

@@ -47,7 +47,8 @@ struct zb_loss {
     uint32_t to;                 /* the candidate; ZB_LOSS_NONE before it is chosen */
     bool chosen;                 /* by zb_loss_choose */
     /* found */
-    struct zb_set_ref base; /* the newest set that is reachable: what the service goes on from */
+    struct zb_set_id newest; /* of the history that is known of anybody */
+    struct zb_set_ref base;  /* the newest set that is reachable: what the service goes on from */
     int64_t base_time_s;
     uint32_t forward; /* who brings it to the candidate; ZB_LOSS_NONE: the candidate holds it */
     char lost[256];   /* "what vm1 wrote after set 12/346 of 06:41:00, 37 s ago" */

@@ -331,19 +331,20 @@ best_position(const struct step *x, uint32_t without, uint8_t *node)
     return best;
 }
 
-/* A member that did not grant, yet is known to hold more of the history (S6). The last sets of a
- * leader that was gone when the order was given are the loss that was stated. */
-static uint8_t
-unreachable_ahead(const struct step *x, const struct zb_set_ref *best)
+uint8_t
+zb_core_ahead_away(const struct step *x, const struct zb_lineage *lineage,
+                   const struct zb_set_ref *best)
 {
     const struct svc *s = x->s;
 
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        bool stated = n == s->ask.lineage_leader && (s->failover.up & 1u << n) == 0;
+        /* What a leader has that was gone when the order was given is the loss that was stated. */
+        bool stated =
+            s->ask.failover && n == s->ask.lineage_leader && (s->failover.up & 1u << n) == 0;
         if (n != x->core->opt.self && !stated && zb_core_is_member(s, n) &&
             (s->ask.granted & 1u << n) == 0 && p->position_known &&
-            zb_lineage_has(&s->ask.lineage, p->position.id) &&
+            zb_lineage_has(lineage, p->position.id) &&
             zb_set_id_cmp(p->position.id, best->id) > 0) {
             return n;
         }
@@ -385,7 +386,7 @@ zb_core_failover_go_on(struct step *x)
     struct failover *f = &s->failover;
     uint8_t node;
     struct zb_set_ref all = best_position(x, 0, &node);
-    uint8_t ahead = unreachable_ahead(x, &all);
+    uint8_t ahead = zb_core_ahead_away(x, &s->ask.lineage, &all);
     uint8_t later = knows_later_term(x);
 
     if (ahead != ZB_NODE_NONE && !f->allow_loss) {
@@ -463,7 +464,8 @@ zb_core_failover_choose(struct step *x)
     }
     best = best_position(x, 0, &node);
     if (zb_core_is_owner(s) && s->obs.established_term == s->ask.lineage_term &&
-        zb_set_id_cmp(best.id, zb_core_reached(s)->id) <= 0) {
+        zb_set_id_cmp(best.id, zb_core_reached(s)->id) <= 0 &&
+        zb_core_ahead_away(x, &s->ask.lineage, zb_core_reached(s)) == ZB_NODE_NONE) {
         /* Nobody is known to have led since, and the disk is not an older one: what is here,
          * written or not yet in a set, is the service's. Who is only fenced may have led. */
         s->ask.exact = false;

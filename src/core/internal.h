@@ -283,6 +283,9 @@ void zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set);
 void zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r);
 void zb_core_waiters_settle(struct step *x);
 void zb_core_waiters_fail(struct step *x, const char *text);
+/* A member that did not grant, yet is known to hold more of this history than that (S6). */
+uint8_t zb_core_ahead_away(const struct step *x, const struct zb_lineage *lineage,
+                           const struct zb_set_ref *best);
 bool zb_core_prune_settle(struct step *x);
 /* Leader: what node may not prune for the others' sake, for the report to it. */
 void zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m);

@@ -299,6 +299,35 @@ the_last_leader_restarts_after_an_order_that_gave_up(void **state)
     assert_int_equal(W.term.reason, ZB_TERM_RESTART);
 }
 
+/* S6: vm3 is away and holds 1/2, as vm1 remembers, whose disk has gone back to 1/1 as vm2's is. It
+ * leads neither by itself nor by an order, but for one that accepts the loss. */
+static void
+a_leader_does_not_go_on_from_less_than_who_is_away_holds(void **state)
+{
+    struct zb_set_ref ahead;
+    struct zb_core_view v;
+    (void)state;
+    for (unsigned n = 0; n < 3; n++) {
+        world_power_off(&W, n);
+    }
+    ahead = W.nodes[0].disk.newest;
+    ahead.id.seq++;
+    ahead.digest[0]++;
+    world_power_on(&W, 0);
+    world_position(&W, 0, 2, &ahead);
+    world_power_on(&W, 1);
+    world_run(&W, 20000);
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
+    zb_core_view(W.nodes[0].core, 0, &v);
+    assert_string_equal(v.why_rule, "R-own-disk-older");
+    world_failover(&W, 0, false, 20);
+    stories_reply(20, ZB_E_REFUSED, "C-failover-ahead");
+    world_failover(&W, 0, true, 21);
+    stories_reply(21, ZB_OK, "C-done");
+    assert_true(world_leads(&W, 0));
+    assert_int_equal(W.term.reason, ZB_TERM_FAILOVER);
+}
+
 int
 main(void)
 {
@@ -317,6 +346,7 @@ main(void)
         T(a_leader_without_its_disk_gives_way),
         T(a_term_that_was_recorded_is_told_though_its_mount_failed),
         T(the_last_leader_restarts_after_an_order_that_gave_up),
+        T(a_leader_does_not_go_on_from_less_than_who_is_away_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
