@@ -118,7 +118,6 @@ def test_months_of_sets_leave_the_planned_ones_everywhere(cluster, calendar):
     cluster.daemon_start(two)
     cluster.wait_current("months", "vm1")
     assert two.run(f"zfs get -Hp -o value guid {cluster.dataset(two, 'months')}").out == guid, "not sent anew"
-    assert stood_on in sets_of(cluster, two, "months")
 
     days(3)
     calendar.ahead_s["vm2"] = 3600  # and one clock is an hour ahead, while its host follows and while it leads
