@@ -191,8 +191,8 @@ def test_children_that_came_away(cluster, web):
     web.write()
     cluster.zbaton(f"sync {NAME}")
     web.set_alone()
-    web.old.run(f"for c in kept kept/deep; do echo after >/srv/{NAME}/$c/file; done; zfs destroy -r {top}/gone && "
-                f"zfs create {top}/made")
+    web.old.run(f"for c in kept kept/deep; do echo after >/srv/{NAME}/$c/file; done; zfs create {top}/made")
+    wait_until(lambda: web.old.run(f"zfs destroy -r {top}/gone", check=False).rc == 0, 60, "nothing of it is being sent")
     cluster.zbaton(f"snapshot {NAME}", host=web.old)
     web.old.run(f"echo made >/srv/{NAME}/made/file; zfs create {top}/empty; sync")
     web.cut_old()
