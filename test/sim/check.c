@@ -354,9 +354,10 @@ sim_check_told(struct sim *w, uint8_t node, uint8_t service)
 }
 
 /* The newest set that a node holds has this dataset. Where a history destroyed it that was failed
- * over from since, what is left of it is no part of where the node stands: it is sent in full. */
+ * over from since, what is left of it is no part of where the node stands: it is sent in full. Who
+ * holds no whole set is still being sent the first one, by the leader, who knows what it needs. */
 static bool
-stands_with(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid)
+stands_with(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid, bool leader_prunes)
 {
     struct zb_set_ref at;
     const struct sim_manifest *m;
@@ -367,7 +368,7 @@ stands_with(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid)
     for (uint8_t i = 0; m != NULL && i < m->count; i++) {
         has = has || m->uuids[i] == uuid;
     }
-    return has || m == NULL;
+    return has || (m == NULL && leader_prunes);
 }
 
 /* S4: who follows the last leader prunes nothing of a history that this one does not go on from: it
@@ -409,7 +410,7 @@ sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_
         if (n != node && !put_back && !w->destroyed[service][d->uuid] && other != NULL &&
             !other->partial && !other->orphan && other->snaps_count > 0 &&
             other->snaps[other->snaps_count - 1].guid == gone->guid &&
-            stands_with(w, n, service, d->uuid)) {
+            stands_with(w, n, service, d->uuid, d->mount == ZB_MOUNT_RW)) {
             sim_fail(w, "S5: n%u pruned the set %lu/%lu of service %u that n%u stands on", node + 1,
                      (unsigned long)gone->id.term, (unsigned long)gone->id.seq, service, n + 1);
         }

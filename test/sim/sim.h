@@ -15,7 +15,7 @@
 #define SIM_NODES 5
 #define SIM_SERVICES 2
 #define SIM_DATASETS 3     /* of a tree: "", "a", "b"; a slot per name */
-#define SIM_SNAPS 96       /* of a dataset */
+#define SIM_SNAPS 160      /* of a dataset */
 #define SIM_SNAPS_ROOM 56  /* past it there is no space for one more, until there are more disks */
 #define SIM_ITEMS 2048     /* things that are going to happen */
 #define SIM_VERSIONS 65536 /* writes of one run */
