@@ -75,9 +75,9 @@ zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
     zb_strcopy(t.who, sizeof(t.who), about->who);
     zb_strcopy(t.lost, sizeof(t.lost), about->lost);
     zb_memo_term(a, service, &t);
-    for (uint8_t i = 0; i < a->nodes_count; i++) {
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
         if (i != a->self && a->nodes[i].up) {
-            term_send(a, i, service, &t);
+            term_send(a, (uint8_t)i, service, &t);
         }
     }
 }

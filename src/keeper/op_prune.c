@@ -163,18 +163,19 @@ static enum zb_rc
 sets_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_keeper_plan *p,
           char *text, struct zb_err *err)
 {
-    bool on = job->req.snap[0] == '\0';
+    struct zb_set_id from, id;
+    bool all = !zb_set_name_parse(job->req.snap, &from, NULL);
     size_t used = 0;
     enum zb_rc rc = ZB_OK;
 
     for (size_t i = p->list.count; i-- > 0 && rc == ZB_OK;) {
-        if (on && p->stays[i] != ZB_KEEP_FOREIGN) {
+        if (zb_set_name_parse(p->list.snaps[i].name, &id, NULL) &&
+            (all || zb_set_id_cmp(id, from) < 0)) {
             if (used + 2 * ZB_DATASET_NAME_SIZE + ZB_KEEP_WORDS_SIZE > TEXT_MAX) {
                 break;
             }
             rc = set_tell(dataset, p, i, text, &used, err);
         }
-        on = on || strcmp(p->snaps[i].name, job->req.snap) == 0;
     }
     return rc;
 }

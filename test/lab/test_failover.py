@@ -179,11 +179,13 @@ def make_children(web):
 
 
 def drop_children(web):
-    """The tree is one dataset again, on the followers too, which would keep theirs."""
-    for host in (web.new, web.old, web.third):
+    """The tree is one dataset again; the followers keep theirs as orphans, which a promotion would make them."""
+    top = web.cluster.dataset(web.new, NAME)
+    web.new.run(f"zfs destroy -r {top}/gone && zfs destroy -r {top}/kept")
+    web.cluster.zbaton(f"sync {NAME}", host=web.new)
+    for host in (web.old, web.third):
         top = web.cluster.dataset(host, NAME)
-        host.run(f"zfs destroy -r {top}/gone && zfs destroy -r {top}/kept")
-        web.cluster.zbaton(f"sync {NAME}", host=web.new)
+        host.run(f"zfs set zbaton:orphan=1 {top}/gone {top}/kept")
 
 
 def test_children_that_came_away(cluster, web):

@@ -317,6 +317,29 @@ claim_run(struct sim *w, uint8_t node, uint8_t peer)
     sim_message_send(w, node, 0, peer, &msg);
 }
 
+static bool
+can_forget(const struct sim *w, uint8_t node, uint8_t peer)
+{
+    const struct zb_record *r = &w->nodes[node].services[0].record.rec;
+
+    (void)peer;
+    return !w->nodes[node].on && r->granted_term > r->learned_term;
+}
+
+static void
+forget_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    struct sim_service *s = &w->nodes[node].services[0];
+    struct zb_record *r = &s->record.rec;
+
+    (void)peer;
+    s->before = *r;
+    r->granted_term = r->learned_term;
+    zb_strcopy(r->granted_to, sizeof(r->granted_to), r->learned_leader);
+    memset(r->suspects, 0, sizeof(r->suspects));
+    zb_strcopy(r->suspects[0], sizeof(r->suspects[0]), r->learned_leader);
+}
+
 static const struct {
     const char *word;
     bool of_two; /* nodes */
@@ -336,6 +359,7 @@ static const struct {
     [SIM_CHOOSE_FENCED] = {"fenced", true, can_fence, fenced_run},
     [SIM_CHOOSE_DECLARE] = {"declare", false, has_engine, declare_run},
     [SIM_CHOOSE_CLAIM] = {"claim", true, can_claim, claim_run},
+    [SIM_CHOOSE_FORGET] = {"forget", false, can_forget, forget_run},
 };
 
 const char *
