@@ -6,9 +6,8 @@
 #define AT(f)                                                                                      \
     .offset = offsetof(struct zb_conf_service, f), .size = sizeof(((struct zb_conf_service *)0)->f)
 
-#define BUCKET(f, bucket)                                                                          \
-    ZB_CONF_COUNT, AT(f.buckets[bucket]), .min = 1, .max = ZB_CONF_KEEP_MAX,                       \
-                                          .expected = "a number from 1 to 1000"
+#define BUCKET(f)                                                                                  \
+    ZB_CONF_COUNT, AT(f), .min = 1, .max = ZB_CONF_KEEP_MAX, .expected = "a number from 1 to 1000"
 #define KEEP_FOR_MAX_MS (UINT64_C(3650) * 86400000)
 
 static const struct zb_conf_word runner_words[] = {
@@ -38,20 +37,20 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = "a number from 2 to 10000", .fallback = "24"},
     {"keep-for", ZB_CONF_DURATION, AT(keep.for_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
      .expected = keep_for_expected},
-    {"hourly", BUCKET(keep, ZB_CONF_HOURLY)},
-    {"daily", BUCKET(keep, ZB_CONF_DAILY)},
-    {"weekly", BUCKET(keep, ZB_CONF_WEEKLY)},
-    {"monthly", BUCKET(keep, ZB_CONF_MONTHLY)},
-    {"yearly", BUCKET(keep, ZB_CONF_YEARLY)},
+    {"hourly", BUCKET(keep.buckets[ZB_CONF_HOURLY])},
+    {"daily", BUCKET(keep.buckets[ZB_CONF_DAILY])},
+    {"weekly", BUCKET(keep.buckets[ZB_CONF_WEEKLY])},
+    {"monthly", BUCKET(keep.buckets[ZB_CONF_MONTHLY])},
+    {"yearly", BUCKET(keep.buckets[ZB_CONF_YEARLY])},
     {"backup-keep", ZB_CONF_COUNT, AT(backup_keep.last), .min = 2, .max = 10000,
      .expected = "a number from 2 to 10000"},
     {"backup-keep-for", ZB_CONF_DURATION, AT(backup_keep.for_ms), .min = 1000,
      .max = KEEP_FOR_MAX_MS, .expected = keep_for_expected},
-    {"backup-hourly", BUCKET(backup_keep, ZB_CONF_HOURLY)},
-    {"backup-daily", BUCKET(backup_keep, ZB_CONF_DAILY)},
-    {"backup-weekly", BUCKET(backup_keep, ZB_CONF_WEEKLY)},
-    {"backup-monthly", BUCKET(backup_keep, ZB_CONF_MONTHLY)},
-    {"backup-yearly", BUCKET(backup_keep, ZB_CONF_YEARLY)},
+    {"backup-hourly", BUCKET(backup_keep.buckets[ZB_CONF_HOURLY])},
+    {"backup-daily", BUCKET(backup_keep.buckets[ZB_CONF_DAILY])},
+    {"backup-weekly", BUCKET(backup_keep.buckets[ZB_CONF_WEEKLY])},
+    {"backup-monthly", BUCKET(backup_keep.buckets[ZB_CONF_MONTHLY])},
+    {"backup-yearly", BUCKET(backup_keep.buckets[ZB_CONF_YEARLY])},
     {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
      .expected = "a size from 1M to 1024P, such as \"10G\""},
     {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",
