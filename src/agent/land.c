@@ -48,6 +48,14 @@ zb_land_peer_down(struct zb_agent *a, uint8_t node)
 {
     struct zb_lands *lands = a->lands;
     struct zb_landing *next;
+    for (size_t i = 0; i < ZB_SERVICES_MAX; i++) { /* its next start counts its ships anew */
+        if (lands->asked[i].node == node) {
+            lands->asked[i].ship = 0;
+        }
+        if (lands->aside[i].node == node) {
+            lands->aside[i].ship = 0;
+        }
+    }
     for (struct zb_landing *l = lands->landings; l != NULL; l = next) {
         next = l->next;
         if (l->node == node) {
@@ -61,6 +69,7 @@ void
 zb_land_forget(struct zb_agent *a, uint16_t service)
 {
     struct zb_landing *next;
+    a->lands->aside[service] = a->lands->asked[service];
     for (struct zb_landing *l = a->lands->landings; l != NULL; l = next) {
         next = l->next;
         if (l->service == service) {

@@ -40,6 +40,12 @@ struct zb_lands {
     struct zb_land_recv *recvs;
     struct zb_land_inventory *inventories; /* answers that are being sent */
     struct zb_land_fork forks[ZB_SERVICES_MAX];
+    /* The ship that last asked what is here, and that which last did before a rescue was made or a
+     * whole set received: a fork that it found is not there any more. */
+    struct zb_land_look {
+        uint8_t node;
+        uint64_t ship; /* 0: none since the connection began */
+    } asked[ZB_SERVICES_MAX], aside[ZB_SERVICES_MAX];
 };
 
 /* Who wants to send, as it says. */

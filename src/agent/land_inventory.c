@@ -192,6 +192,7 @@ zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg)
         zb_log_warning("%s asked for a list that cannot be made", a->nodes[node].name);
     } else if (!is_asked_already(a, node, name)) { /* one at a time; asked again after its time */
         struct zb_land_inventory *q = inventory_new(a, node, name, ship);
+        a->lands->asked[service] = (struct zb_land_look){node, ship};
         const char *why = zb_land_refuses(a, service, &from);
         if (why != NULL) {
             (void)message_send(q, message_new(q, ZB_E_STALE, why));

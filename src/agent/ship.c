@@ -107,6 +107,7 @@ fork_tell(const struct zb_ship *s)
     struct zb_err err;
     json_t *msg = zb_json_new("ship.fork");
     zb_json_put(msg, "service", zb_json_text(zb_ship_service(s)));
+    zb_json_put(msg, "ship", zb_json_u64(s->id));
     zb_json_put(msg, "term", zb_json_u64(s->term));
     zb_json_put(msg, "common", zb_json_bool(s->fork_common));
     zb_json_put(msg, "manifest",

@@ -3,6 +3,7 @@
 
 #include "agent/json.h"
 #include "agent/rescue.h"
+#include "agent/land_internal.h"
 #include "agent/ship.h"
 
 #define UUID_TOP "00000000-0000-4000-8000-000000000001"
@@ -292,6 +293,48 @@ what_came_after_the_fork_is_set_aside(void **state)
     assert_true(pair_until(w, vm1_was_told_of_it));
 }
 
+/* {"t":"ship.fork"} as vm1 tells it. */
+static void
+vm1_tells_a_fork(struct pair *w, uint64_t ship, const struct zb_manifest *fork)
+{
+    struct host *vm2 = &w->hosts[1];
+    json_t *msg = zb_json_new("ship.fork");
+
+    zb_json_put(msg, "service", zb_json_text("web"));
+    zb_json_put(msg, "ship", zb_json_u64(ship));
+    zb_json_put(msg, "term", zb_json_u64(host_view(vm2).obs.learned_term));
+    zb_json_put(msg, "common", zb_json_bool(true));
+    zb_json_put(msg, "manifest", zb_json_manifest(fork));
+    zb_land_message(&vm2->a, host_other(vm2), msg);
+    json_decref(msg);
+}
+
+/* It was on its way when the copy had been set aside already, and has received since. */
+static void
+a_fork_of_before_the_rescue_is_not_taken(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    struct zb_manifest fork = {0};
+    struct zb_err err;
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    model_snap_add(&vm2->model.datasets[0], "mine", 666);
+    w->hosts[0].model.written = true;
+    host_command(&w->hosts[0], ZB_CMD_SNAPSHOT, ZB_NODE_NONE);
+    assert_true(pair_until(w, vm2_knows_its_fork));
+    assert_int_equal(zb_manifest_copy(&fork, &fork_told(w)->m, &err), ZB_OK);
+    uint64_t ship = vm2->a.lands->asked[0].ship;
+    set_aside(vm2);
+    assert_true(pair_until(w, vm2_rescued));
+    assert_true(pair_until(w, vm2_follows_vm1));
+    vm1_tells_a_fork(w, ship, &fork);
+    assert_null(fork_told(w));
+    vm1_tells_a_fork(w, ship + 1000, &fork);
+    assert_non_null(fork_told(w));
+    zb_manifest_close(&fork);
+}
+
 static void
 a_copy_with_something_newer_than_its_set_is_beyond_it(void **state)
 {
@@ -512,6 +555,7 @@ main(void)
         pair_test(streams_ahead_of_their_announcement_are_no_position),
         pair_test(a_leader_knows_its_last_set_though_a_child_went),
         pair_test(what_came_after_the_fork_is_set_aside),
+        pair_test(a_fork_of_before_the_rescue_is_not_taken),
         pair_test(a_copy_with_something_newer_than_its_set_is_beyond_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
