@@ -108,7 +108,7 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
-        if (view.datasets[i].marked) { /* S9, G15 */
+        if (view.datasets[i].marked) { /* S9 */
             rc = dataset_prune(k, job, view.props[i]->name, &destroyed, err);
         }
     }

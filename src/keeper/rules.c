@@ -342,7 +342,7 @@ dataset_check(const struct zb_kdataset *d, struct zb_err *err)
     if (d->mount != ZB_MOUNT_NONE) {
         return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted already", rel_name(d->rel));
     }
-    if (!d->marked || d->uuid[0] == '\0') { /* G15, G39 */
+    if (!d->marked || d->uuid[0] == '\0') {
         return zb_err_set(err, ZB_E_REFUSED,
                           "dataset %s does not carry the marks of this node and pool",
                           rel_name(d->rel));

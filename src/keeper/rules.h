@@ -143,7 +143,7 @@ enum zb_rc zb_rules_idle(const struct zb_keeper_facts *f, struct zb_err *err) ZB
 /* M12: a tree found mounted read-write goes on. */
 bool zb_rules_continues(const struct zb_keeper_record *r, const char *self, const char *boot_id,
                         uint64_t pool_guid);
-/* This node may have written to the tree in an earlier life: intent logs are replayed first (G6).
+/* This node may have written to the tree in an earlier life: intent logs are replayed first.
  * led: a dataset carries the mark. */
 bool zb_rules_may_have_led(const struct zb_keeper_record *r, bool led);
 

@@ -36,7 +36,7 @@ rel_name(const char *rel)
     return rel[0] == '\0' ? "(the service's own dataset)" : rel;
 }
 
-/* Term and sender are the leader's as this node knows it: RECEIVE, ARRANGE, RESCUE (M2, G21). */
+/* Term and sender are the leader's as this node knows it: RECEIVE, ARRANGE, RESCUE (M2). */
 enum zb_rc zb_rules_led_by(const struct zb_keeper_record *r, const struct zb_kreq *req,
                            struct zb_err *err) ZB_CHECKED;
 /* This node granted the term, which nobody is known to have led yet, to itself. */

@@ -19,7 +19,7 @@ zb_rules_led_by(const struct zb_keeper_record *r, const struct zb_kreq *req, str
                           "term " TERM " was granted to %s: term " TERM " is over",
                           rec->granted_term, rec->granted_to, req->term);
     }
-    if (strcmp(req->node, rec->learned_leader) != 0) { /* G21 */
+    if (strcmp(req->node, rec->learned_leader) != 0) {
         return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM ", not %s", rec->learned_leader,
                           req->term, req->node);
     }
@@ -79,7 +79,7 @@ zb_rules_at_rest(const struct zb_keeper_facts *f, struct zb_err *err)
         return zb_err_set(err, ZB_E_REFUSED, "this node leads (the tree is %s)",
                           zb_keeper_stage_word(f->stage));
     }
-    if (d != NULL) { /* G34 */
+    if (d != NULL) {
         return zb_err_set(err, ZB_E_REFUSED, "dataset %s is mounted here", rel_name(d->rel));
     }
     return ZB_OK;
@@ -119,11 +119,11 @@ zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
                           "stream",
                           rel_name(req->rel));
     }
-    if (strcmp(d->uuid, req->uuid) != 0) { /* G22, G26 */
+    if (strcmp(d->uuid, req->uuid) != 0) {
         return zb_err_set(err, ZB_E_MISMATCH, "dataset %s is another one here: uuid %s, not %s",
                           rel_name(req->rel), d->uuid[0] != '\0' ? d->uuid : "(none)", req->uuid);
     }
-    if (!d->marked) { /* G15, G39 */
+    if (!d->marked) {
         return zb_err_set(err, ZB_E_REFUSED,
                           "dataset %s does not carry the marks of this node and pool",
                           rel_name(req->rel));
@@ -134,7 +134,7 @@ zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
                           rel_name(req->rel), d->newest[0] != '\0' ? d->newest : "(none)",
                           d->newest_guid, req->from_guid);
     }
-    if (d->written_bytes != 0) { /* G6, G8 */
+    if (d->written_bytes != 0) {
         return zb_err_set(err, ZB_E_DIVERGED, "%s has " TERM " bytes written after %s",
                           rel_name(req->rel), d->written_bytes, d->newest);
     }
