@@ -131,7 +131,7 @@ zb_core_ask_settle(struct step *x)
             zb_core_failover_choose(x);
         } else if (!s->ask.planned &&
                    zb_core_ahead_away(x, &s->obs.lineage, zb_core_reached(s)) != ZB_NODE_NONE) {
-            s->why = "a member that does not answer holds a newer set than this leader's disk";
+            s->why = "a member that was not asked holds a newer set than this leader's disk";
             s->why_rule = "R-own-disk-older";
             zb_core_wake_at(x, s->ask.again_at.ms);
         } else if (s->ask.planned && s->obs.beyond) {
