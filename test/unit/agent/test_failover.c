@@ -189,6 +189,23 @@ what_is_discarded_is_dropped_once_it_is_set_aside(void **state)
     assert_true(pair_until(w, vm2_follows_vm1));
 }
 
+/* The freeze is agreed to while the rescue is being made. */
+static void
+what_is_frozen_meanwhile_is_not_dropped(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    strangers_declare(w);
+    orders_run(vm2, zb_cmd_rejoin, json_pack("{s:s, s:b}", "service", "web", "discard", 1));
+    zb_strcopy(vm2->a.services[0].freeze.reason, sizeof(vm2->a.services[0].freeze.reason),
+               "kernel upgrade");
+    assert_true(pair_until(w, orders_ended));
+    assert_true(json_is_false(json_object_get(orders_answer, "dropped")));
+    assert_non_null(strstr(orders_text_of(orders_answer, "text"), "frozen meanwhile"));
+    assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE], 1);
+    assert_int_equal(vm2->model.ops[ZB_KOP_RESCUE_DROP], 0);
+}
+
 int
 main(void)
 {
@@ -200,6 +217,7 @@ main(void)
         orders_test(orders_that_cannot_be),
         orders_test(a_copy_without_a_base_is_set_aside_by_order),
         orders_test(what_is_discarded_is_dropped_once_it_is_set_aside),
+        orders_test(what_is_frozen_meanwhile_is_not_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
