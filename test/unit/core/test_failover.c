@@ -179,18 +179,24 @@ who_was_taken_over_hears_of_it_before_it_asks(void **state)
     stories_current(1, 30000);
 }
 
-/* vm2 was ordered to lead, granted, and gave up; nobody knows whether it led. vm1 asks for its own
- * restart meanwhile: with the order it becomes a failover, whose loss is stated. */
 static void
-an_order_that_finds_it_asking_is_a_failover(void **state)
+vm1_is_back_and_vm2_granted_and_is_off(void)
 {
-    (void)state;
     world_power_off(&W, 0);
     world_run(&W, 1000);
     world_failover(&W, 1, false, 20);
     world_run(&W, 2000);
     world_power_off(&W, 1);
     world_power_on(&W, 0);
+}
+
+/* vm2 was ordered to lead, granted, and gave up; nobody knows whether it led. vm1 asks for its own
+ * restart meanwhile: with the order it becomes a failover, whose loss is stated. */
+static void
+an_order_that_finds_it_asking_is_a_failover(void **state)
+{
+    (void)state;
+    vm1_is_back_and_vm2_granted_and_is_off();
     world_run(&W, 10000);
     assert_int_equal(world_role(&W, 0), ZB_ROLE_ASKING);
     world_fenced(&W, 0, 1, W.nodes[0].disk.record.granted_term, 21);
@@ -285,12 +291,7 @@ static void
 the_last_leader_restarts_after_an_order_that_gave_up(void **state)
 {
     (void)state;
-    world_power_off(&W, 0);
-    world_run(&W, 1000);
-    world_failover(&W, 1, false, 20);
-    world_run(&W, 2000);
-    world_power_off(&W, 1);
-    world_power_on(&W, 0);
+    vm1_is_back_and_vm2_granted_and_is_off();
     world_run(&W, 5000);
     world_failover(&W, 0, false, 22);
     stories_reply(22, ZB_E_REFUSED, "C-failover-suspect");
