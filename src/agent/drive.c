@@ -224,6 +224,9 @@ act_term(struct zb_agent *a, const struct zb_action *action)
     struct zb_history_term t = {0};
     (void)snprintf(t.who, sizeof(t.who), "%s", c != NULL ? c->who : "");
     (void)snprintf(t.lost, sizeof(t.lost), "%s", action->text);
+    if (action->reason == ZB_TERM_UNTOLD) {
+        zb_strcopy(t.lost, sizeof(t.lost), "not known: the engine ended while it took the term");
+    }
     if (c != NULL && c->on_term != NULL) {
         c->on_term(c->ctx, action, t.lost, sizeof(t.lost));
     }

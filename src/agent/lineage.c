@@ -9,7 +9,8 @@
 static const enum zb_history_reason reasons[] = {[ZB_TERM_FIRST] = ZB_HISTORY_INIT,
                                                  [ZB_TERM_MOVE] = ZB_HISTORY_MOVE,
                                                  [ZB_TERM_RESTART] = ZB_HISTORY_RESTART,
-                                                 [ZB_TERM_FAILOVER] = ZB_HISTORY_FAILOVER};
+                                                 [ZB_TERM_FAILOVER] = ZB_HISTORY_FAILOVER,
+                                                 [ZB_TERM_UNTOLD] = ZB_HISTORY_UNTOLD};
 
 static json_t *
 term_json(const char *service, const struct zb_history_term *t)
@@ -60,6 +61,16 @@ zb_lineage_tell(struct zb_agent *a, uint8_t node)
     }
 }
 
+static bool
+is_known(struct zb_agent *a, const char *service, uint64_t term)
+{
+    struct zb_history_term known;
+    struct zb_err err;
+
+    zb_agent_flush(a);
+    return zb_history_term_get(a->history, service, term, &known, &err) == ZB_OK;
+}
+
 void
 zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
                 const struct zb_history_term *about)
@@ -71,6 +82,9 @@ zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
                                 .started = zb_wall_now(),
                                 .down_ms = action->down_ms,
                                 .own_ms = action->own_ms};
+    if (t.reason == ZB_HISTORY_UNTOLD && is_known(a, service, t.term)) {
+        return;
+    }
     zb_strcopy(t.leader, sizeof(t.leader), a->nodes[action->node].name);
     zb_strcopy(t.who, sizeof(t.who), about->who);
     zb_strcopy(t.lost, sizeof(t.lost), about->lost);
@@ -93,7 +107,7 @@ zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     zb_json_read_name(&r, "leader", t.leader, sizeof(t.leader), zb_node_name_valid);
     zb_json_read_set(&r, "fork", &t.fork);
     t.reason = (enum zb_history_reason)zb_json_read_int(&r, "reason", ZB_HISTORY_INIT,
-                                                        ZB_HISTORY_FAILOVER);
+                                                        ZB_HISTORY_UNTOLD);
     zb_json_read_text(&r, "who", t.who, sizeof(t.who));
     t.started.s = zb_json_read_int(&r, "started", 0, INT64_C(253402300799));
     t.down_ms = (uint32_t)zb_json_read_int(&r, "down_ms", 0, UINT32_MAX);

@@ -69,6 +69,9 @@ term_write(struct zb_history *h, const char *service, struct zb_history_term *t,
     if (rc != ZB_OK && rc != ZB_E_NOTFOUND) {
         return rc;
     }
+    if (rc == ZB_OK && t->reason == ZB_HISTORY_UNTOLD) {
+        return ZB_OK; /* more is known of it */
+    }
     if (rc == ZB_OK) {
         t->started = old.started;
         if (t->who[0] == '\0') {

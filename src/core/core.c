@@ -222,6 +222,22 @@ observed(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
     }
 }
 
+/* An engine that ends while its PROMOTE runs tells nobody of the term. */
+static void
+own_term_found(struct step *x)
+{
+    const struct zb_core_obs *obs = &x->s->obs;
+    const struct zb_lineage *l = &obs->lineage;
+
+    if (obs->established_term != 0 && obs->established_term == obs->learned_term && l->count > 0) {
+        struct zb_action *a = zb_core_act(x, ZB_ACT_TERM);
+        a->term = obs->established_term;
+        a->node = x->core->opt.self;
+        a->set.id = l->lines[l->count - 1].fork;
+        a->reason = ZB_TERM_UNTOLD;
+    }
+}
+
 static void
 observe_done(struct step *x, const struct zb_core_result *r)
 {
@@ -239,6 +255,7 @@ observe_done(struct step *x, const struct zb_core_result *r)
     s->failover.looked = true;
     if (s->role == ZB_ROLE_UNKNOWN) {
         s->unpruned = s->conf.keep_count; /* how many are there is not known */
+        own_term_found(x);
     }
     s->move.looked = true;
     zb_core_go(x, zb_core_classify(x));
@@ -277,7 +294,6 @@ promote_done(struct step *x, const struct zb_core_result *r)
         a->reason = s->ask.reason;
         a->command_id = s->failover.command_id;
         s->failover.stated_term = s->ask.term; /* an order goes on after its own */
-        s->first_set_due = true;
         s->next_seq = 0;
     }
     if (r->rc == ZB_OK) {

@@ -270,7 +270,14 @@ enum zb_failover_step {
 
 enum zb_step_phase { ZB_STEP_BEGIN = 1, ZB_STEP_END, ZB_STEP_FAIL };
 
-enum zb_term_reason { ZB_TERM_FIRST = 1, ZB_TERM_MOVE, ZB_TERM_RESTART, ZB_TERM_FAILOVER };
+enum zb_term_reason {
+    ZB_TERM_FIRST = 1,
+    ZB_TERM_MOVE,
+    ZB_TERM_RESTART,
+    ZB_TERM_FAILOVER,
+    ZB_TERM_UNTOLD, /* found in the record of this node: known already, or its engine ended too soon
+                     */
+};
 
 struct zb_action {
     uint64_t id;

@@ -407,8 +407,11 @@ zb_core_failover_go_on(struct step *x)
     if (zb_set_id_cmp(all.id, f->best.id) > 0 && !f->allow_loss) {
         zb_core_failover_give_up(
             x, ZB_E_REFUSED, node, "C-failover-cannot-forward",
-            "a member is ahead and cannot send what it has: choose it, or accept the loss with "
-            "--allow-data-loss");
+            zb_core_is_voter(s, node)
+                ? "a member is ahead and cannot send what it has: choose it, or accept the loss "
+                  "with --allow-data-loss"
+                : "a backup is ahead and cannot send what it has: see the events of both, or "
+                  "accept the loss with --allow-data-loss");
         return;
     }
     if (zb_set_id_is_none(f->best.id) && f->allow_loss) {

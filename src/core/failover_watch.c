@@ -96,7 +96,8 @@ zb_core_failover_watch(struct step *x)
     if (f->command_id == 0) {
         return;
     }
-    if (s->conf.frozen && s->ask.failover &&
+    /* One that a leader may have stopped for goes on: it would leave nobody that leads. */
+    if (s->conf.frozen && s->ask.failover && !f->allow_loss &&
         (s->role == ZB_ROLE_ASKING || s->role == ZB_ROLE_FORWARDING)) {
         zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-frozen",
                                  "the service was frozen meanwhile");

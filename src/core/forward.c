@@ -2,6 +2,24 @@
  * is ahead sends, and by setting aside what is more than it. */
 #include "core/internal.h"
 
+/* What came on top of this copy keeps others from sending over it: it is set aside then, as it would
+ * be in the end. Not before: the middle of a transfer looks like it. */
+static bool
+makes_way(struct step *x)
+{
+    struct svc *s = x->s;
+    struct failover *f = &s->failover;
+
+    if (f->made_way || !s->obs.beyond || !zb_core_peer_up(x, f->from)) {
+        return false;
+    }
+    f->made_way = true;
+    f->tries = 0;
+    f->answer_by.ms = x->now.ms + ZB_FORWARD_MS;
+    zb_core_rescue(x, x->core->opt.self, s->ask.term, &s->obs.newest);
+    return true;
+}
+
 void
 zb_core_forward_settle(struct step *x)
 {
@@ -15,6 +33,9 @@ zb_core_forward_settle(struct step *x)
     if (f->from != ZB_NODE_NONE && !zb_set_ref_equal(&s->obs.newest, &f->best)) {
         if (!zb_core_peer_up(x, f->from) || x->now.ms >= f->answer_by.ms ||
             f->tries >= ZB_TRIES_MAX) {
+            if (makes_way(x)) {
+                return;
+            }
             f->useless |= 1u << f->from;
             zb_core_failover_go_on(x);
             return;

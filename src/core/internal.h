@@ -127,6 +127,7 @@ struct failover {
     int64_t wait_ms;
     uint32_t told;    /* suspects whose fencing was asked for, in this term */
     uint32_t useless; /* members that are ahead and could not send */
+    bool made_way;    /* FORWARDING: what was on top of the copy was set aside, or could not be */
     uint8_t from;     /* who sends best */
     struct zb_set_ref best;
     uint32_t tries;
@@ -173,7 +174,6 @@ struct svc {
     uint64_t superseded; /* highest established term that voters told of */
     struct asking ask;
     uint64_t next_seq;
-    bool first_set_due; /* a new term's first set: at once */
     struct zb_mono set_due;
     struct zb_mono start_retry_at;
     uint32_t start_failures;

@@ -71,7 +71,6 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
     s->obs.foreign = false;
     s->newest_at = x->now;
     s->next_seq = r->set.id.seq + 1;
-    s->first_set_due = false;
     s->snapshot_refusals = 0;
     s->unpruned++;
     for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
@@ -87,6 +86,7 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
     }
 }
 
+/* A set is waited for, or none of the term is here yet: its first one is taken at once. */
 static bool
 snapshot_wanted(const struct svc *s)
 {
@@ -95,7 +95,7 @@ snapshot_wanted(const struct svc *s)
             return true;
         }
     }
-    return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
+    return s->obs.newest.id.term != s->obs.established_term;
 }
 
 /* One operation at a time, in this order: the service runs; sets that are waited for; due sets; old

@@ -21,6 +21,8 @@ COMMANDS = {
         "vm1# zbaton rescue list", "vm1# zbaton rescue diff NAME", "vm1# zbaton rescue mount NAME",
         "vm1# zbaton rescue umount NAME", "vm1# zbaton rescue export NAME /root/web.tar", "vm1# zbaton rescue drop NAME",
         "vm1# zbaton rejoin -n web vm1", "vm1# zbaton rejoin web vm1", "vm1# zbaton move web vm1"],
+    "A COPY, A STATE DIRECTORY OR A POOL IS NOT WHAT IT WAS": [
+        "vm3# zfs create -o canmount=off -o mountpoint=none zdata/services"],
     "TWO HOSTS OF THREE DIED": [
         "vm3# zfs list -H -o name -t snapshot -s createtxg zdata/services/web", f"vm3# {CLONE}"],
     "A POOL IS LOST": [
@@ -423,6 +425,31 @@ def test_the_leader_died_and_came_back(day):
     day.settled()
     day.write()
     day.kept(but=lost)
+
+
+def test_a_copy_is_not_what_it_was(day):
+    cluster, (one, two, three) = day.cluster, day.cluster.hosts
+    page = day.walk("A COPY, A STATE DIRECTORY OR A POOL IS NOT WHAT IT WAS")
+    day.write()
+    day.sync()
+
+    # Somebody mounted a copy.
+    three.run("mount -t zfs -o rw,zfsutil zdata/services/web /mnt && echo mine >/mnt/by-hand; umount /mnt; zpool sync")
+    day.told(one, "vm3: its copy was written to by somebody else")
+    [rescue] = wait_until(lambda: day.rescues(three), 180, "it is set aside")
+    with cluster.rescue(three, rescue) as path:
+        assert three.run(f"cat {path}/by-hand").out == "mine\n"
+    day.settled()
+
+    # vm3's pool is another one of that name.
+    three.run("zpool destroy -f zdata && zpool create -f -o cachefile=none -O mountpoint=none -O canmount=off zdata vdb")
+    day.told(one, "vm3: its pool is another one than before")
+    day.write()
+    page.next("zfs create")
+    page.end()
+    day.settled()
+    day.kept()
+    assert day.rescues(three) == []
 
 
 def the_last_one_leads(day):

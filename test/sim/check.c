@@ -506,6 +506,7 @@ service_alive(struct sim *w, uint8_t service)
             return false;
         }
     }
+    sim_statement_told(w, leader, service, v.obs.established_term);
     return true;
 }
 

@@ -399,6 +399,8 @@ void sim_statement_suspect(uint8_t node, uint8_t service, uint8_t peer);
 void sim_statement_left(const struct sim *w, const struct sim_item *promote, uint32_t version);
 /* node's core says that it took a term; ordered: by a command that is known still. */
 void sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, bool ordered);
+/* Asked when node leads and everybody follows: the history has its term. */
+void sim_statement_told(struct sim *w, uint8_t node, uint8_t service, uint64_t term);
 
 /* ---- rescue.c ---- */
 

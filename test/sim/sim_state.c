@@ -298,7 +298,7 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
                  (s->prune_at.ms > now_ms) << 7 | (s->ask.again_at.ms > now_ms) << 8 |
                  (now_ms - s->reported_at.ms >= ZB_REPORT_MS) << 9 | (s->failures > 0) << 10 |
                  (s->look_failures > 0) << 11 | (s->promote_failures > 0) << 12 |
-                 (s->start_failures > 0) << 13 | (s->unpruned > 0) << 14 | s->first_set_due << 15));
+                 (s->start_failures > 0) << 13 | (s->unpruned > 0) << 14));
     put_obs(h, &s->obs);
     if (s->op_id != 0) {
         put(h, pack(s->op_term, s->op_nonce, (uint64_t)s->op_kind << 8 | s->op_node));

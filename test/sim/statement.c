@@ -20,9 +20,13 @@ static struct {
     uint32_t writers; /* node bits */
 } left[SIM_SERVICES];
 
+/* The last term of its own that a node told for the history. */
+static uint64_t told[SIM_NODES][SIM_SERVICES];
+
 void
 sim_statements_clear(void)
 {
+    memset(told, 0, sizeof(told));
     memset(stated, 0, sizeof(stated));
     memset(left, 0, sizeof(left));
 }
@@ -118,9 +122,12 @@ sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, b
     char text[sizeof(loss->lost)] = "nothing";
     char name[ZB_NODE_NAME_SIZE];
 
+    if (term->node == node) {
+        told[node][service] = term->term;
+    }
     /* What a node that forgot that it led wrote is in no statement when nobody else remembers
      * (M13). */
-    if (w->searching || w->forgot[service]) {
+    if (w->searching || w->forgot[service] || term->reason == ZB_TERM_UNTOLD) {
         return;
     }
     if (ordered && stated[node][service].given && term->reason == ZB_TERM_FAILOVER) {
@@ -144,5 +151,14 @@ sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, b
                  node + 1, (unsigned long)term->term, service, (unsigned long)term->set.id.term,
                  (unsigned long)term->set.id.seq, (unsigned long)loss->base.id.term,
                  (unsigned long)loss->base.id.seq);
+    }
+}
+
+void
+sim_statement_told(struct sim *w, uint8_t node, uint8_t service, uint64_t term)
+{
+    if (!w->searching && told[node][service] != term) {
+        sim_fail(w, "S3: n%u leads service %u in term %lu, and did not tell of it", node + 1,
+                 service, (unsigned long)term);
     }
 }

@@ -44,6 +44,33 @@ a_failover_takes_what_the_followers_hold(void **state)
     assert_int_equal(W.nodes[1].disk.record.established_term, 2);
 }
 
+static bool
+vm3_is_ahead(struct world *w, unsigned node)
+{
+    return zb_set_id_cmp(w->nodes[2].disk.newest.id, w->nodes[node].disk.newest.id) > 0;
+}
+
+/* What vm3 holds more of comes first; what somebody wrote over the copy of vm2 is set aside for it. */
+static void
+a_copy_that_was_written_to_makes_way_for_what_is_ahead(void **state)
+{
+    struct zb_set_ref ahead;
+
+    (void)state;
+    world_cut(&W, 0, 1, true);
+    world_command(&W, 0, ZB_CMD_SNAPSHOT, 0, 10);
+    assert_true(world_run_until(&W, vm3_is_ahead, 1, 60000));
+    world_power_off(&W, 0);
+    ahead = W.nodes[2].disk.newest;
+    W.nodes[1].disk.written_to = true;
+    W.nodes[1].disk.content++;
+    world_run(&W, 15000);
+    vm2_is_ordered_to_lead(false);
+    stories_reply(20, ZB_OK, "C-done");
+    assert_true(W.rescues > 0);
+    assert_true(zb_set_ref_equal(&W.term.set, &ahead));
+}
+
 /* While a fence command runs, the order waits for it; once that has failed, no longer than without.
  */
 static void
@@ -336,6 +363,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(who_suspects_a_node_without_a_name_does_not_grant),
         T(a_failover_takes_what_the_followers_hold),
+        T(a_copy_that_was_written_to_makes_way_for_what_is_ahead),
         T(a_fence_command_is_waited_for),
         T(a_failover_ends_when_the_disk_is_not_seen_any_more),
         T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),

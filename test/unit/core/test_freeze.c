@@ -31,6 +31,13 @@ granted_to_vm3(struct world *w, unsigned node)
            w->nodes[node].disk.record.granted_to == 2;
 }
 
+static bool
+vm1_granted_vm2(struct world *w, unsigned term)
+{
+    return w->nodes[0].disk.record.granted_term == term &&
+           w->nodes[0].disk.record.granted_to == 1;
+}
+
 static void
 a_frozen_service_is_not_moved(void **state)
 {
@@ -142,6 +149,20 @@ a_failover_under_way_ends_when_the_freeze_comes(void **state)
     assert_int_equal(W.nodes[1].disk.record.established_term, 0);
 }
 
+/* ... but for one that the leader gave way to: nobody would lead until the thaw. */
+static void
+a_failover_that_a_leader_stopped_for_goes_on(void **state)
+{
+    (void)state;
+    world_power_off(&W, 2);
+    world_failover(&W, 1, true, 1);
+    assert_true(world_run_until(&W, vm1_granted_vm2, 2, 10000));
+    assert_int_equal(world_role(&W, 1), ZB_ROLE_ASKING);
+    declare(2, true, 3);
+    stories_reply(1, ZB_OK, "C-done");
+    assert_int_equal(W.nodes[1].disk.record.established_term, 2);
+}
+
 static void
 thawed_it_is_failed_over_as_ever(void **state)
 {
@@ -171,6 +192,7 @@ main(void)
         T(a_candidate_that_missed_the_freeze_gets_no_grant),
         T(a_leader_that_knows_of_the_freeze_does_not_yield),
         T(a_failover_under_way_ends_when_the_freeze_comes),
+        T(a_failover_that_a_leader_stopped_for_goes_on),
         T(thawed_it_is_failed_over_as_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,9 +167,16 @@ op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_cor
     struct zb_event ev = {.kind = ZB_EV_RECEIVED};
 
     if ((w->fail_ship_to != 0 && a->node == w->fail_ship_to) || w->cut[from][a->node] || !n->on ||
-        n->disk.record.learned_term != a->term || n->disk.record.learned_leader != from ||
         n->disk.record.granted_term > a->term || n->mounted_rw) {
         return ZB_E_CLOSED;
+    }
+    if ((a->flags & ZB_SHIP_FORWARD) != 0
+            ? n->disk.record.granted_term != a->term || n->disk.record.granted_to != a->node
+            : n->disk.record.learned_term != a->term || n->disk.record.learned_leader != from) {
+        return ZB_E_CLOSED;
+    }
+    if (n->disk.written_to) {
+        return ZB_E_DIVERGED;
     }
     assert(zb_set_id_cmp(n->disk.newest.id, a->set.id) <= 0);
     n->disk.newest = a->set;
@@ -235,6 +242,13 @@ carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_c
         return ZB_OK;
     case ZB_ACT_SHIP:
         return op_ship(w, node, a, res);
+    case ZB_ACT_RESCUE:
+        if (n->disk.written_to) {
+            n->disk.written_to = false;
+            n->disk.content = n->disk.newest_content;
+            snprintf(res->rescue, sizeof(res->rescue), "aside");
+        }
+        return ZB_OK;
     case ZB_ACT_PRUNE:
         w->pruned = node == 0 ? *a : w->pruned;
         return ZB_OK;
