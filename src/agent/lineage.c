@@ -106,8 +106,8 @@ zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     t.term = zb_json_read_u64(&r, "term");
     zb_json_read_name(&r, "leader", t.leader, sizeof(t.leader), zb_node_name_valid);
     zb_json_read_set(&r, "fork", &t.fork);
-    t.reason = (enum zb_history_reason)zb_json_read_int(&r, "reason", ZB_HISTORY_INIT,
-                                                        ZB_HISTORY_UNTOLD);
+    t.reason =
+        (enum zb_history_reason)zb_json_read_int(&r, "reason", ZB_HISTORY_INIT, ZB_HISTORY_UNTOLD);
     zb_json_read_text(&r, "who", t.who, sizeof(t.who));
     t.started.s = zb_json_read_int(&r, "started", 0, INT64_C(253402300799));
     t.down_ms = (uint32_t)zb_json_read_int(&r, "down_ms", 0, UINT32_MAX);

@@ -2,8 +2,8 @@
  * is ahead sends, and by setting aside what is more than it. */
 #include "core/internal.h"
 
-/* What came on top of this copy keeps others from sending over it: it is set aside then, as it would
- * be in the end. Not before: the middle of a transfer looks like it. */
+/* What came on top of this copy keeps others from sending over it: it is set aside then, as it
+ * would be in the end. Not before: the middle of a transfer looks like it. */
 static bool
 makes_way(struct step *x)
 {
