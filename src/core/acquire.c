@@ -29,7 +29,7 @@ zb_core_ask_begin_failover(struct step *x)
     zb_core_ask_begin(x, 0, NULL);
     s->ask.failover = true;
     s->ask.exact = true;
-    s->ask.reason = ZB_TERM_FAILOVER;
+    s->ask.reason = s->failover.revert ? ZB_TERM_REVERT : ZB_TERM_FAILOVER;
     s->ask.set = s->obs.newest;
     s->ask.lineage_term = s->obs.learned_term;
     s->ask.lineage_leader = s->obs.learned_leader;

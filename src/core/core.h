@@ -155,6 +155,7 @@ enum zb_cmd_kind {
     ZB_CMD_FENCE_WAIT, /* term, wait_ms: its failover waits for suspects so long from now on */
     ZB_CMD_REJOIN,     /* a copy without any snapshot in common is set aside too */
     ZB_CMD_PRUNE,      /* old sets go now, not only when enough came in */
+    ZB_CMD_REVERT,     /* set: this node, which leads, goes back to it in a new term; dry_run */
 };
 
 enum zb_ev_kind {
@@ -206,7 +207,8 @@ struct zb_event {
             bool dry_run;
             bool allow_loss;
             uint64_t term;
-            int64_t wait_ms; /* FAILOVER, FENCE_WAIT: for suspects to grant or be fenced */
+            int64_t wait_ms; /* FAILOVER, FENCE_WAIT, REVERT: for suspects to grant or be fenced */
+            struct zb_set_ref set; /* REVERT */
         } command;
         struct {
             uint64_t term;
@@ -275,6 +277,7 @@ enum zb_term_reason {
     ZB_TERM_MOVE,
     ZB_TERM_RESTART,
     ZB_TERM_FAILOVER,
+    ZB_TERM_REVERT,
     ZB_TERM_UNTOLD, /* found in the record of this node: known already, or its engine ended too soon
                      */
 };

@@ -68,8 +68,8 @@ zb_core_failover_give_up(struct step *x, enum zb_rc rc, uint8_t node, const char
 
 /* ---- the order ---- */
 
-static uint32_t
-up_count(const struct step *x)
+uint32_t
+zb_core_up_voters(const struct step *x)
 {
     ZB_ASSERT(x->core->opt.self < ZB_NODES_MAX);
     return (x->core->up | 1u << x->core->opt.self) & zb_core_voters(x->s);
@@ -194,7 +194,7 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     }
     *rc = ZB_E_NOQUORUM;
     *rule = "C-failover-no-majority";
-    if (!zb_core_majority(s, up_count(x))) {
+    if (!zb_core_majority(s, zb_core_up_voters(x))) {
         return "no majority of the voters can be reached";
     }
     return NULL;
@@ -221,10 +221,25 @@ highest_told(const struct step *x, uint32_t without, uint8_t *node)
 }
 
 void
+zb_core_failover_begin(struct step *x, const struct zb_event *ev)
+{
+    struct failover *f = &x->s->failover;
+    uint8_t node;
+
+    memset(f, 0, sizeof(*f));
+    f->command_id = ev->u.command.id;
+    f->up = x->core->up;
+    f->stated_term = highest_told(x, 0, &node);
+    f->wait_ms = ev->u.command.wait_ms;
+    f->begun_at = x->now;
+    f->from = ZB_NODE_NONE;
+    (void)zb_core_failover_step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
+}
+
+void
 zb_core_failover_command(struct step *x, const struct zb_event *ev)
 {
     struct svc *s = x->s;
-    struct failover *f = &s->failover;
     const char *rule;
     enum zb_rc rc;
     uint8_t node;
@@ -238,15 +253,8 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
         a->node = node;
         return;
     }
-    memset(f, 0, sizeof(*f));
-    f->command_id = ev->u.command.id;
-    f->allow_loss = ev->u.command.allow_loss;
-    f->up = x->core->up;
-    f->stated_term = highest_told(x, 0, &node);
-    f->wait_ms = ev->u.command.wait_ms;
-    f->begun_at = x->now;
-    f->from = ZB_NODE_NONE;
-    (void)zb_core_failover_step_line(x, ZB_FAILOVER_CHECK, ZB_STEP_BEGIN, "");
+    zb_core_failover_begin(x, ev);
+    s->failover.allow_loss = ev->u.command.allow_loss;
     zb_core_failover_step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);
     if (zb_core_leads(s->role)) {
         zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term when it is at rest (M6) */
@@ -463,6 +471,10 @@ zb_core_failover_choose(struct step *x)
     if (!zb_lineage_has(&s->ask.lineage, s->obs.newest.id)) {
         zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-diverged",
                                  diverged);
+        return;
+    }
+    if (s->failover.revert) {
+        zb_core_revert_go_on(x);
         return;
     }
     best = best_position(x, 0, &node);

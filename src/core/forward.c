@@ -25,6 +25,7 @@ zb_core_forward_settle(struct step *x)
 {
     struct svc *s = x->s;
     struct failover *f = &s->failover;
+    bool more = s->obs.beyond || (f->revert && !zb_set_ref_equal(&s->obs.newest, &f->best));
 
     if (s->obs.granted_term > s->ask.term) {
         zb_core_go(x, ZB_STIM_SUPERSEDED);
@@ -55,7 +56,7 @@ zb_core_forward_settle(struct step *x)
         zb_core_wake_at(x, f->ask_at.ms);
         return;
     }
-    if ((!f->looked || s->obs.beyond) && f->tries >= ZB_TRIES_MAX) {
+    if ((!f->looked || more) && f->tries >= ZB_TRIES_MAX) {
         zb_core_failover_give_up(x, ZB_E_FAILED, x->core->opt.self, "C-failover-rescue-failed",
                                  "what is here beside the newest set could not be set aside");
         return;
@@ -64,8 +65,8 @@ zb_core_forward_settle(struct step *x)
         zb_core_op(x, ZB_ACT_OBSERVE);
         return;
     }
-    if (s->obs.beyond) {
-        zb_core_rescue(x, x->core->opt.self, s->ask.term, &s->obs.newest);
+    if (more) {
+        zb_core_rescue(x, x->core->opt.self, s->ask.term, f->revert ? &f->best : &s->obs.newest);
         return;
     }
     if (s->ask.planned && !zb_set_ref_equal(&s->obs.newest, &s->ask.set)) {

@@ -120,6 +120,7 @@ struct failover {
     uint64_t command_id; /* 0: none */
     uint8_t step;        /* enum zb_failover_step */
     bool allow_loss;
+    bool revert;          /* of the leader to itself: it goes on from best, whoever holds more */
     uint32_t up;          /* node bits, when it was given: what they held was counted on (S3) */
     uint64_t stated_term; /* the highest one that was known then */
     bool looked;          /* FORWARDING: the disk was looked at since the last change */
@@ -302,6 +303,10 @@ void zb_core_move_watch(struct step *x);
 
 /* failover.c: an operator's order to take the lead without being handed it */
 void zb_core_failover_command(struct step *x, const struct zb_event *ev);
+/* An order that was found possible begins; the caller says how it goes on. */
+void zb_core_failover_begin(struct step *x, const struct zb_event *ev);
+/* This node, and the voters that can be asked. */
+uint32_t zb_core_up_voters(const struct step *x);
 void zb_core_fenced_command(struct step *x, const struct zb_event *ev);
 void zb_core_fence_wait_command(struct step *x, const struct zb_event *ev);
 /* ASKING, granted by a majority and every suspect: what comes first (M8)? */
@@ -322,6 +327,11 @@ void zb_core_failover_end(struct step *x, enum zb_rc rc, uint8_t node, const cha
 
 /* failover_watch.c: an order under way, until its end or the end of its time */
 void zb_core_failover_watch(struct step *x);
+
+/* revert.c */
+void zb_core_revert_command(struct step *x, const struct zb_event *ev);
+/* Granted. */
+void zb_core_revert_go_on(struct step *x);
 
 /* forward.c */
 void zb_core_forward_settle(struct step *x);

@@ -326,6 +326,9 @@ zb_core_command(struct step *x, const struct zb_event *ev)
     case ZB_CMD_REJOIN:
         zb_core_rejoin_command(x, ev);
         return;
+    case ZB_CMD_REVERT:
+        zb_core_revert_command(x, ev);
+        return;
     case ZB_CMD_PRUNE:
         prune_command(x, ev);
         return;

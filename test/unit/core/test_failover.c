@@ -50,7 +50,8 @@ vm3_is_ahead(struct world *w, unsigned node)
     return zb_set_id_cmp(w->nodes[2].disk.newest.id, w->nodes[node].disk.newest.id) > 0;
 }
 
-/* What vm3 holds more of comes first; what somebody wrote over the copy of vm2 is set aside for it. */
+/* What vm3 holds more of comes first; what somebody wrote over the copy of vm2 is set aside for it.
+ */
 static void
 a_copy_that_was_written_to_makes_way_for_what_is_ahead(void **state)
 {

@@ -34,8 +34,7 @@ granted_to_vm3(struct world *w, unsigned node)
 static bool
 vm1_granted_vm2(struct world *w, unsigned term)
 {
-    return w->nodes[0].disk.record.granted_term == term &&
-           w->nodes[0].disk.record.granted_to == 1;
+    return w->nodes[0].disk.record.granted_term == term && w->nodes[0].disk.record.granted_to == 1;
 }
 
 static void

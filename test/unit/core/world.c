@@ -8,9 +8,9 @@
 #define DELAY_MS 5
 #define OP_MS 10
 
-static void
-queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev,
-      const struct zb_action *act)
+void
+world_queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev,
+            const struct zb_action *act)
 {
     struct world_item *i;
 
@@ -29,23 +29,6 @@ queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev,
     }
 }
 
-static struct zb_core_obs
-observe(const struct world_node *n)
-{
-    struct zb_core_obs o = n->disk.record;
-
-    o.exists = n->disk.exists;
-    o.mounted = o.mounted_rw = o.mounted_here = n->mounted_rw;
-    o.sealed = n->sealed;
-    o.running = n->running;
-    o.reached = n->disk.newest;
-    o.newest = n->disk.child_gone ? (struct zb_set_ref){0} : n->disk.newest;
-    o.written_bytes = n->disk.content - n->disk.newest_content;
-    o.beyond = !n->mounted_rw && o.written_bytes != 0;
-    o.modified = n->disk.written_to && o.beyond;
-    return o;
-}
-
 static void
 check(struct world *w)
 {
@@ -56,205 +39,6 @@ check(struct world *w)
         assert(!w->nodes[i].running || w->nodes[i].mounted_rw);
     }
     assert(writers <= 1);
-}
-
-static enum zb_rc
-op_promote(struct world *w, uint8_t self, const struct zb_action *a)
-{
-    struct world_node *n = &w->nodes[self];
-    struct zb_core_obs *r = &n->disk.record;
-
-    if (n->mounted_rw || r->granted_term != a->term || r->granted_to != self) {
-        return ZB_E_REFUSED;
-    }
-    if (a->flags & ZB_PROMOTE_REMOUNT) {
-        if (!n->sealed || r->established_term != a->term) {
-            return ZB_E_REFUSED;
-        }
-    } else {
-        if (a->term <= r->established_term) {
-            return ZB_E_REFUSED;
-        }
-        if ((a->flags & ZB_PROMOTE_EXACT) && (!zb_set_ref_equal(&a->set, &n->disk.newest) ||
-                                              n->disk.content != n->disk.newest_content)) {
-            return ZB_E_MISMATCH;
-        }
-    }
-    if (a->lineage.count > 0) {
-        r->lineage = a->lineage;
-    }
-    zb_lineage_add(&r->lineage, a->term, a->set.id);
-    r->established_term = a->term;
-    r->learned_term = a->term;
-    r->learned_leader = self;
-    r->suspects = 1u << self;
-    if (w->fail_mount) {
-        w->fail_mount = false;
-        return ZB_E_FAILED;
-    }
-    n->mounted_rw = true;
-    n->sealed = false;
-    return ZB_OK;
-}
-
-static enum zb_rc
-op_grant(struct world_node *n, const struct zb_action *a)
-{
-    struct zb_core_obs *r = &n->disk.record;
-
-    if (n->mounted_rw || a->term < r->granted_term ||
-        (a->term == r->granted_term && r->granted_to != a->node)) {
-        return ZB_E_REFUSED;
-    }
-    r->granted_term = a->term;
-    r->granted_to = a->node;
-    r->suspects |= 1u << a->node;
-    return ZB_OK;
-}
-
-static enum zb_rc
-op_learn(struct world_node *n, const struct zb_action *a)
-{
-    struct zb_core_obs *r = &n->disk.record;
-
-    if (a->term < r->granted_term || a->term < r->learned_term) {
-        return ZB_E_REFUSED;
-    }
-    r->learned_term = a->term;
-    r->learned_leader = a->node;
-    r->lineage = a->lineage;
-    r->suspects = 1u << a->node;
-    return ZB_OK;
-}
-
-static enum zb_rc
-op_snapshot(struct world_node *n, const struct zb_action *a, struct zb_core_result *res)
-{
-    if (n->disk.record.established_term != a->term || (!n->mounted_rw && !n->sealed) ||
-        zb_set_id_cmp(a->set.id, n->disk.newest.id) <= 0) {
-        return ZB_E_REFUSED;
-    }
-    n->disk.child_gone = false;
-    n->disk.newest.id = a->set.id;
-    memset(n->disk.newest.digest, 0, sizeof(n->disk.newest.digest));
-    memcpy(n->disk.newest.digest, &n->disk.content, sizeof(n->disk.content));
-    n->disk.newest_content = n->disk.content;
-    res->set = n->disk.newest;
-    return ZB_OK;
-}
-
-static enum zb_rc
-op_release(struct world_node *n, const struct zb_action *a)
-{
-    struct zb_core_obs *r = &n->disk.record;
-
-    if (!n->sealed || n->mounted_rw || !zb_set_ref_equal(&a->set, &n->disk.newest) ||
-        a->term <= r->granted_term) {
-        return ZB_E_REFUSED;
-    }
-    r->granted_term = r->released_term = a->term;
-    r->granted_to = r->released_to = a->node;
-    r->released_set = a->set;
-    r->suspects |= 1u << a->node;
-    n->sealed = false;
-    return ZB_OK;
-}
-
-static enum zb_rc
-op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_core_result *res)
-{
-    struct world_node *n = &w->nodes[a->node];
-    struct zb_event ev = {.kind = ZB_EV_RECEIVED};
-
-    if ((w->fail_ship_to != 0 && a->node == w->fail_ship_to) || w->cut[from][a->node] || !n->on ||
-        n->disk.record.granted_term > a->term || n->mounted_rw) {
-        return ZB_E_CLOSED;
-    }
-    if ((a->flags & ZB_SHIP_FORWARD) != 0
-            ? n->disk.record.granted_term != a->term || n->disk.record.granted_to != a->node
-            : n->disk.record.learned_term != a->term || n->disk.record.learned_leader != from) {
-        return ZB_E_CLOSED;
-    }
-    if (n->disk.written_to) {
-        return ZB_E_DIVERGED;
-    }
-    assert(zb_set_id_cmp(n->disk.newest.id, a->set.id) <= 0);
-    n->disk.newest = a->set;
-    memcpy(&n->disk.content, a->set.digest, sizeof(n->disk.content));
-    n->disk.newest_content = n->disk.content;
-    n->disk.exists = true;
-    ev.u.set = a->set;
-    queue(w, w->now_ms, a->node, &ev, NULL);
-    res->set = a->set;
-    res->bytes = 1000;
-    return ZB_OK;
-}
-
-static enum zb_rc
-carry_out(struct world *w, unsigned node, const struct zb_action *a, struct zb_core_result *res)
-{
-    struct world_node *n = &w->nodes[node];
-
-    w->rescues += a->kind == ZB_ACT_RESCUE;
-    if (a->kind == w->fail_next) {
-        w->fail_next = 0;
-        return w->fail_rc;
-    }
-    if (a->kind == w->fail_always) {
-        return ZB_E_FAILED;
-    }
-    switch (a->kind) {
-    case ZB_ACT_CREATE:
-        n->disk.exists = true;
-        return ZB_OK;
-    case ZB_ACT_GRANT:
-        return op_grant(n, a);
-    case ZB_ACT_LEARN:
-        return op_learn(n, a);
-    case ZB_ACT_PROMOTE:
-        return op_promote(w, (uint8_t)node, a);
-    case ZB_ACT_START:
-        if (!n->mounted_rw) {
-            return ZB_E_REFUSED;
-        }
-        n->running = true;
-        n->disk.content++; /* a running service writes */
-        res->elapsed_ms = 100;
-        return ZB_OK;
-    case ZB_ACT_STOP:
-        n->running = false;
-        res->elapsed_ms = 50;
-        return ZB_OK;
-    case ZB_ACT_SNAPSHOT:
-        return op_snapshot(n, a, res);
-    case ZB_ACT_SEAL:
-        if (!n->mounted_rw && !n->sealed) {
-            return ZB_E_REFUSED;
-        }
-        n->mounted_rw = false;
-        n->sealed = true;
-        return n->disk.content == n->disk.newest_content ? ZB_OK : ZB_E_MISMATCH;
-    case ZB_ACT_RELEASE:
-        return op_release(n, a);
-    case ZB_ACT_DEMOTE:
-        n->running = false;
-        n->mounted_rw = false;
-        return ZB_OK;
-    case ZB_ACT_SHIP:
-        return op_ship(w, node, a, res);
-    case ZB_ACT_RESCUE:
-        if (n->disk.written_to) {
-            n->disk.written_to = false;
-            n->disk.content = n->disk.newest_content;
-            snprintf(res->rescue, sizeof(res->rescue), "aside");
-        }
-        return ZB_OK;
-    case ZB_ACT_PRUNE:
-        w->pruned = node == 0 ? *a : w->pruned;
-        return ZB_OK;
-    default:
-        return ZB_OK;
-    }
 }
 
 static int64_t
@@ -280,7 +64,7 @@ start_action(struct world *w, unsigned node, const struct zb_action *a)
         struct zb_event ev = {.kind = ZB_EV_MESSAGE, .node = (uint8_t)node};
         ev.u.msg = a->msg;
         if (!w->cut[node][a->node] && w->nodes[a->node].on) {
-            queue(w, w->now_ms + DELAY_MS, a->node, &ev, NULL);
+            world_queue(w, w->now_ms + DELAY_MS, a->node, &ev, NULL);
         }
     } else if (a->kind == ZB_ACT_REPLY) {
         assert(w->replies_count < WORLD_REPLIES);
@@ -300,7 +84,7 @@ start_action(struct world *w, unsigned node, const struct zb_action *a)
     } else if (a->kind == ZB_ACT_STEP) {
         w->steps_seen[a->step] |= 1u << a->phase;
     } else if (a->kind <= ZB_ACT_SHIP) {
-        queue(w, w->now_ms + op_ms(w, a->kind), node, NULL, a);
+        world_queue(w, w->now_ms + op_ms(w, a->kind), node, NULL, a);
     }
 }
 
@@ -326,12 +110,12 @@ finish_action(struct world *w, unsigned node, const struct zb_action *a)
     struct zb_core_result *r = &ev.u.done.result;
 
     ev.u.done.action_id = a->id;
-    r->rc = carry_out(w, node, a, r);
+    r->rc = world_carry_out(w, node, a, r);
     check(w);
     snprintf(r->text, sizeof(r->text), "operation %d: rc %d", (int)a->kind, (int)r->rc);
     r->obs_valid = a->kind != ZB_ACT_SHIP && a->kind != ZB_ACT_START && a->kind != ZB_ACT_STOP &&
                    a->kind != ZB_ACT_SNAPSHOT && a->kind != ZB_ACT_PRUNE;
-    r->obs = observe(&w->nodes[node]);
+    r->obs = world_observe(&w->nodes[node]);
     step(w, node, &ev);
 }
 
@@ -515,6 +299,19 @@ world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id)
     ev.u.command.node = (uint8_t)node;
     ev.u.command.allow_loss = allow_loss;
     ev.u.command.wait_ms = 60000;
+    step(w, node, &ev);
+}
+
+void
+world_revert(struct world *w, unsigned node, const struct zb_set_ref *set, uint64_t id)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND};
+
+    ev.u.command.kind = ZB_CMD_REVERT;
+    ev.u.command.id = id;
+    ev.u.command.node = (uint8_t)node;
+    ev.u.command.set = *set;
+    ev.u.command.wait_ms = 5000;
     step(w, node, &ev);
 }
 

@@ -12,6 +12,7 @@
 #define WORLD_QUEUE 4096
 #define WORLD_REPLIES 16
 #define WORLD_NOTES 512
+#define WORLD_SETS 64
 
 struct world_disk { /* survives a crash */
     bool exists;
@@ -79,8 +80,10 @@ struct world {
         char text[256];
     } notes[WORLD_NOTES];
     unsigned notes_count;
-    struct zb_action term; /* the last TERM told for the history */
-    unsigned rescues;      /* RESCUEs asked for, done or failed */
+    struct zb_action term;              /* the last TERM told for the history */
+    unsigned rescues;                   /* RESCUEs asked for, done or failed */
+    struct zb_set_ref sets[WORLD_SETS]; /* that were ever made, in their order */
+    unsigned sets_count;
 };
 
 void world_init(struct world *w, unsigned nodes);
@@ -93,6 +96,8 @@ void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsign
                    uint64_t id);
 /* An order to fail over to node, which waits a minute for suspects; without a word in between. */
 void world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id);
+/* The leader goes back to that set. */
+void world_revert(struct world *w, unsigned node, const struct zb_set_ref *set, uint64_t id);
 /* The operator says to node that peer was off after term was granted. */
 void world_fenced(struct world *w, unsigned node, unsigned peer, uint64_t term, uint64_t id);
 /* That declaration is in force on node; the one of the world is there at each start. */
@@ -114,5 +119,14 @@ bool world_leads(struct world *w, unsigned node); /* mounted, running, in role L
 bool world_all_current(struct world *w, unsigned leader);
 enum zb_role world_role(struct world *w, unsigned node);
 void world_print(struct world *w);
+
+/* --- between the files of a world --- */
+
+/* An event (act NULL), or the end of an action (ev NULL), at that time. */
+void world_queue(struct world *w, int64_t at_ms, unsigned node, const struct zb_event *ev,
+                 const struct zb_action *act);
+struct zb_core_obs world_observe(const struct world_node *n);
+enum zb_rc world_carry_out(struct world *w, unsigned node, const struct zb_action *a,
+                           struct zb_core_result *res);
 
 #endif
