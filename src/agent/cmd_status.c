@@ -27,7 +27,8 @@ struct look {
     enum zb_role role;
     bool running;
     bool changed;  /* its copy was written to, or came away otherwise, after its newest set */
-    bool diverged; /* changed, or its newest set is not of the leader's history */
+    bool parted;   /* the leader found that it cannot go on from this copy */
+    bool diverged; /* parted or changed, or its newest set is not of the leader's history */
     bool back;     /* its record said more before */
     uint64_t written_bytes; /* changed: how much, where it is told */
     struct zb_set_ref set;
@@ -60,8 +61,8 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->role = view->role;
         l->running = view->obs.running;
         /* What is beyond the newest set may be the next one, half received: the core knows. */
-        l->changed =
-            view->obs.modified || strncmp(view->why_rule, "R-rejoin", sizeof "R-rejoin" - 1) == 0;
+        l->changed = view->obs.modified;
+        l->parted = view->parted;
         l->set = view->obs.newest;
         l->written_bytes = view->obs.modified ? view->obs.written_bytes : 0;
         l->back = view->lost.granted_term != 0 || view->lost.learned_term != 0;
@@ -71,13 +72,14 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->role = report->role;
         l->running = report->running;
         l->changed = report->modified;
+        l->parted = report->parted;
         l->set = report->set;
         l->written_bytes = report->written_bytes;
         l->back = view->peers[l->node].back;
     }
     const struct zb_lineage *history = leader_history(a, view);
     l->diverged = l->heard && !l->leads &&
-                  (l->changed || (history != NULL && !zb_lineage_has(history, l->set.id)));
+                  (l->changed || l->parted || (history != NULL && !zb_lineage_has(history, l->set.id)));
 }
 
 static bool

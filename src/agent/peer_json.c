@@ -97,6 +97,7 @@ report_encode(const struct zb_core_msg *msg, json_t *o)
     zb_json_put(o, "running", zb_json_bool(msg->running));
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
     zb_json_put(o, "written_bytes", zb_json_u64(msg->written_bytes));
+    zb_json_put(o, "parted", zb_json_bool(msg->parted));
     zb_json_put(o, "exists", zb_json_bool(msg->exists));
     zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
     zb_json_put(o, "bases", bases_json(msg));
@@ -261,6 +262,7 @@ report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
     msg->running = zb_json_read_bool(r, "running");
     msg->modified = zb_json_read_bool(r, "modified");
     msg->written_bytes = zb_json_read_u64(r, "written_bytes");
+    msg->parted = zb_json_read_bool(r, "parted");
     msg->exists = zb_json_read_bool(r, "exists");
     msg->start_ms = (uint32_t)zb_json_read_int(r, "start_ms", 0, UINT32_MAX);
     bases_read(r, msg);

@@ -183,6 +183,15 @@ answer_note(struct step *x, uint8_t node, const struct zb_core_msg *m)
     }
 }
 
+/* A set that came away from the history is not ahead; one of a term that this leader knows nothing
+ * of may be. */
+static bool
+is_newer(const struct svc *s, struct zb_set_id id)
+{
+    return zb_set_id_cmp(id, zb_core_reached(s)->id) > 0 &&
+           (id.term > s->obs.learned_term || zb_lineage_has(&s->obs.lineage, id));
+}
+
 void
 zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
@@ -201,8 +210,7 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
         }
         /* A voter that holds a newer set than this last leader's disk ever came to: it went back. A
          * child that was destroyed here is no step back. */
-        if (!s->ask.planned && !s->ask.failover &&
-            zb_set_id_cmp(m->set.id, zb_core_reached(s)->id) > 0) {
+        if (!s->ask.planned && !s->ask.failover && is_newer(s, m->set.id)) {
             if (s->ask.ahead == 0) {
                 zb_core_note(x, ZB_LOG_WARNING, "R-own-disk-older",
                              "a voter holds a newer set than this leader's disk: it does not lead");

@@ -565,6 +565,7 @@ zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *
         view->lost = (struct zb_core_seen){0};
     }
     view->step = s->move.command_id != 0 ? s->move.step : 0;
+    view->parted = s->rejoin.wanted;
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         view->peers[n].up = (core->up & (1u << n)) != 0;
         view->peers[n].known = s->peers[n].known;

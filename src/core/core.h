@@ -136,6 +136,7 @@ struct zb_core_msg {
     bool running;
     bool modified;
     uint64_t written_bytes; /* modified: how much */
+    bool parted;            /* its copy came away from the leader's history, as that one found */
     bool exists;
     uint32_t start_ms; /* leader: how long the last start took */
     /* leader: what no member may prune */
@@ -341,6 +342,7 @@ struct zb_core_view {
     const char *why;          /* sentence: what this service waits for; static, never NULL */
     const char *why_rule;     /* its rule id */
     uint8_t step;             /* of a move under way, else 0 */
+    bool parted;              /* as in a report */
     /* This node's record went back: what it said before, as others remember; else zero. */
     struct zb_core_seen lost;
     struct zb_core_peer_view {

@@ -23,6 +23,7 @@ fill(const struct step *x, struct zb_core_msg *m)
     m->running = s->obs.running;
     m->modified = s->obs.modified;
     m->written_bytes = s->obs.modified ? s->obs.written_bytes : 0;
+    m->parted = s->rejoin.wanted;
     m->exists = s->obs.exists;
     m->lineage = s->obs.lineage;
     m->sees_leader = zb_core_sees_leader(x);

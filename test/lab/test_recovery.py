@@ -434,7 +434,8 @@ def test_a_copy_is_not_what_it_was(day):
     day.sync()
 
     # Somebody mounted a copy.
-    three.run("mount -t zfs -o rw,zfsutil zdata/services/web /mnt && echo mine >/mnt/by-hand; umount /mnt; zpool sync")
+    three.run("mkdir -p /root/web && mount -t zfs -o rw,zfsutil zdata/services/web /root/web && "
+              "echo mine >/root/web/by-hand; umount /root/web; zpool sync")
     day.told(one, "vm3: its copy was written to by somebody else")
     [rescue] = wait_until(lambda: day.rescues(three), 180, "it is set aside")
     with cluster.rescue(three, rescue) as path:
@@ -736,7 +737,8 @@ def test_bad_data_was_replicated(day):
     day.settled()
     newest = list(cluster.snapshots(two, NAME)[""])[-1]
     for host in (two, three):
-        seen = host.run(f"mount -t zfs -o ro {cluster.dataset(host, NAME)}@{newest} /mnt && cat /mnt/file; umount /mnt")
+        seen = host.run(f"mkdir -p /root/set && mount -t zfs -o ro {cluster.dataset(host, NAME)}@{newest} /root/set && "
+                        "cat /root/set/file; umount /root/set")
         assert seen.out == "good\n"
     page.next("zfs release")
     page.end()

@@ -33,6 +33,28 @@ sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
 }
 
 void
+sim_revert(struct sim *w, uint8_t node, uint8_t service)
+{
+    uint32_t at = w->manifests_count != 0 ? (uint32_t)sim_random(w, w->manifests_count) : 0;
+    bool before = w->allow_loss[node][service];
+
+    for (uint32_t i = at; i < w->manifests_count; i++) { /* some of them are gone */
+        const struct sim_manifest *m = &w->manifests[i];
+        if (m->service == service && sim_holds(w, node, m)) {
+            w->allow_loss[node][service] = true; /* what is left behind was named */
+            if (!sim_command_set(w, node, service, ZB_CMD_REVERT, node, &m->ref) ||
+                w->commands[w->commands_count - 1].answered) {
+                w->allow_loss[node][service] = before;
+            } else {
+                w->reverts++;
+                sim_statement_revert(node, service);
+            }
+            return;
+        }
+    }
+}
+
+void
 sim_fence_wanted(struct sim *w, uint8_t node, uint8_t service, uint8_t peer, uint64_t term)
 {
     struct sim_item *item;

@@ -476,6 +476,9 @@ sim_operator(struct sim *w)
     if (sim_chance(w, w->opt.failovers)) {
         (void)sim_failover(w, node, service, sim_chance(w, 300));
     }
+    if (sim_chance(w, w->opt.failovers) && w->nodes[node].services[service].running) {
+        sim_revert(w, node, service);
+    }
     switch (sim_random(w, 10)) {
     case 0:
         (void)sim_command(w, node, service, ZB_CMD_SNAPSHOT, 0);

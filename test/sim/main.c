@@ -34,8 +34,8 @@ options_of(uint64_t seed, uint32_t steps, struct sim_options *o)
 }
 
 struct totals {
-    uint64_t steps, faults, faults_least, moves, moves_done, failovers, failovers_done, rescues,
-        runs, failed;
+    uint64_t steps, faults, faults_least, moves, moves_done, failovers, failovers_done, reverts,
+        reverts_done, rescues, runs, failed;
 };
 
 static bool
@@ -57,6 +57,8 @@ seed_run(uint64_t seed, uint32_t steps, bool trace, struct totals *t)
     t->moves_done += world.moves_done;
     t->failovers += world.failovers;
     t->failovers_done += world.failovers_done;
+    t->reverts += world.reverts;
+    t->reverts_done += world.reverts_done;
     t->rescues += world.rescued_count;
     t->runs++;
     t->failed += !ok;
@@ -97,11 +99,13 @@ seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace, bool stop)
     }
     seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
     printf("%lu seeds, %lu steps, %lu faults (at least %lu each), %lu moves asked, %lu done, "
-           "%lu failovers ordered, %lu done, %lu datasets rescued; %lu failed; %.0f steps/s\n",
+           "%lu failovers ordered, %lu done, %lu reverts begun, %lu done, %lu datasets rescued; "
+           "%lu failed; %.0f steps/s\n",
            (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
            (unsigned long)t.faults_least, (unsigned long)t.moves, (unsigned long)t.moves_done,
-           (unsigned long)t.failovers, (unsigned long)t.failovers_done, (unsigned long)t.rescues,
-           (unsigned long)t.failed, (double)t.steps / (seconds > 0 ? seconds : 1));
+           (unsigned long)t.failovers, (unsigned long)t.failovers_done, (unsigned long)t.reverts,
+           (unsigned long)t.reverts_done, (unsigned long)t.rescues, (unsigned long)t.failed,
+           (double)t.steps / (seconds > 0 ? seconds : 1));
     return t.failed != 0;
 }
 

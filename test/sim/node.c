@@ -160,7 +160,8 @@ sim_host_start(struct sim *w, uint8_t node)
 /* ---- operators ---- */
 
 bool
-sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind, uint8_t target)
+sim_command_set(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind, uint8_t target,
+                const struct zb_set_ref *set)
 {
     struct zb_event ev = {.kind = ZB_EV_COMMAND, .service = service};
     struct sim_command *c;
@@ -182,7 +183,7 @@ sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
     }
     c = &w->commands[w->commands_count++];
     *c = (struct sim_command){
-        .id = w->next_command++, .node = node, .failover = kind == ZB_CMD_FAILOVER};
+        .id = w->next_command++, .node = node, .failover = kind == ZB_CMD_FAILOVER || set != NULL};
     w->moves += kind == ZB_CMD_MOVE;
     w->failovers += kind == ZB_CMD_FAILOVER;
     ev.u.command.kind = kind;
@@ -191,10 +192,19 @@ sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
     ev.u.command.dry_run = (kind == ZB_CMD_MOVE || kind == ZB_CMD_FAILOVER) && sim_chance(w, 50);
     ev.u.command.allow_loss = w->allow_loss[node][service];
     ev.u.command.wait_ms = 4000;
+    if (set != NULL) {
+        ev.u.command.set = *set;
+    }
     sim_tell(w, node, "command %lu kind %d service %u to n%u", (unsigned long)c->id, (int)kind,
              service, target + 1);
     sim_step(w, node, &ev);
     return true;
+}
+
+bool
+sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind, uint8_t target)
+{
+    return sim_command_set(w, node, service, kind, target, NULL);
 }
 
 /* A newer declaration reaches the nodes one after the other. */

@@ -152,6 +152,9 @@ go_on(struct sim *w, struct sim_item *item, const uint64_t *guids)
     if (rc == ZB_OK) {
         sim_check_forks(w, item->node, item->service, guids);
     }
+    if (sim_statement_reverting(item->node, item->service)) { /* left behind by that order */
+        sim_lose(w, item);
+    }
     return rc;
 }
 

@@ -234,8 +234,8 @@ struct sim_command {
     uint64_t id;
     uint8_t node;
     bool answered;
-    bool failover;
-    bool dropped; /* its engine ended: the client was told so */
+    bool failover; /* or a revert, which is one of the leader to itself */
+    bool dropped;  /* its engine ended: the client was told so */
 };
 
 /* What a run may meet; chances are per 1000. */
@@ -266,6 +266,8 @@ struct sim {
     uint32_t moves_done;
     uint32_t failovers; /* ordered */
     uint32_t failovers_done;
+    uint32_t reverts; /* begun */
+    uint32_t reverts_done;
     uint32_t lost_count;
     uint32_t rescued_count;
     uint64_t next_guid;
@@ -362,7 +364,9 @@ void sim_keeper_start(struct sim *w, uint8_t node);
 void sim_keeper_kill(struct sim *w, uint8_t node);
 void sim_engine_start(struct sim *w, uint8_t node);
 void sim_engine_kill(struct sim *w, uint8_t node);
-/* False: it cannot be given, no engine is there. */
+/* False: it cannot be given, no engine is there. set: of a REVERT, else NULL. */
+bool sim_command_set(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
+                     uint8_t target, const struct zb_set_ref *set);
 bool sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
                  uint8_t target);
 void sim_config_change(struct sim *w, uint8_t service);
@@ -375,6 +379,8 @@ struct sim_request;
 
 /* An order to node; false: it cannot be given. */
 bool sim_failover(struct sim *w, uint8_t node, uint8_t service, bool allow_loss);
+/* The service is led by node: it goes back to some set that is there. */
+void sim_revert(struct sim *w, uint8_t node, uint8_t service);
 /* node's core says that it waits for peer to be fenced. */
 void sim_fence_wanted(struct sim *w, uint8_t node, uint8_t service, uint8_t peer, uint64_t term);
 void sim_fence_look(struct sim *w, const struct sim_item *item);
@@ -399,6 +405,9 @@ void sim_statement_suspect(uint8_t node, uint8_t service, uint8_t peer);
 void sim_statement_left(const struct sim *w, const struct sim_item *promote, uint32_t version);
 /* node's core says that it took a term; ordered: by a command that is known still. */
 void sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, bool ordered);
+/* A revert was begun. */
+void sim_statement_revert(uint8_t node, uint8_t service);
+bool sim_statement_reverting(uint8_t node, uint8_t service);
 /* Asked when node leads and everybody follows: the history has its term. */
 void sim_statement_told(struct sim *w, uint8_t node, uint8_t service, uint64_t term);
 

@@ -20,6 +20,13 @@ static struct {
     uint32_t writers; /* node bits */
 } left[SIM_SERVICES];
 
+/* A revert that was begun, and of which no term is told yet: its order names what it leaves behind,
+ * whoever takes the service after it failed half-way. */
+static struct {
+    bool begun;
+    uint8_t node;
+} revert[SIM_SERVICES];
+
 /* The last term of its own that a node told for the history. */
 static uint64_t told[SIM_NODES][SIM_SERVICES];
 
@@ -27,6 +34,7 @@ void
 sim_statements_clear(void)
 {
     memset(told, 0, sizeof(told));
+    memset(revert, 0, sizeof(revert));
     memset(stated, 0, sizeof(stated));
     memset(left, 0, sizeof(left));
 }
@@ -66,6 +74,19 @@ sim_statement_give(uint8_t node, uint8_t service)
     stated[node][service].allow_loss = asked.allow_loss;
     stated[node][service].loss = asked.loss;
     stated[node][service].loss.lineage = NULL;
+}
+
+void
+sim_statement_revert(uint8_t node, uint8_t service)
+{
+    revert[service].begun = true;
+    revert[service].node = node;
+}
+
+bool
+sim_statement_reverting(uint8_t node, uint8_t service)
+{
+    return revert[service].begun && revert[service].node == node;
 }
 
 void
@@ -127,7 +148,9 @@ sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, b
     }
     /* What a node that forgot that it led wrote is in no statement when nobody else remembers
      * (M13). */
-    if (w->searching || w->forgot[service] || term->reason == ZB_TERM_UNTOLD) {
+    if (w->searching || w->forgot[service] || term->reason == ZB_TERM_UNTOLD ||
+        revert[service].begun) {
+        revert[service].begun = revert[service].begun && term->reason == ZB_TERM_UNTOLD;
         return;
     }
     if (ordered && stated[node][service].given && term->reason == ZB_TERM_FAILOVER) {
