@@ -18,9 +18,10 @@ PORT = 6441
 SETTLE_S = 150
 KINDS = ("engine", "keeper", "both", "power")
 
-# Of the candidate, in their order; from R-writable on the failover only goes forward.
+# Of the candidate, in their order; from 5-begin on its keeper may have recorded the term, and from R-writable on it has.
 FAILOVER = ("R-failover", "2-begin", "3-begin", "R-forward", "4-begin", "R-granted", "5-begin", "R-writable",
             "6-begin", "R-started", "7-begin")
+BEGUN = FAILOVER[:FAILOVER.index("5-begin")]
 TAKEN = FAILOVER[FAILOVER.index("R-writable"):]
 # Of the host that comes back.
 REJOIN = ("learn", "rescue", "R-rescued")
@@ -43,12 +44,12 @@ def cases(points):
 
 
 def cases_once():
-    """Each point once, kinds in turn: a leader is lost for each point of a failover that only goes forward, with some
-    of the points before it, after which the operator gives the order again, and a case of the rejoin after it."""
+    """Each point once, kinds in turn: a leader is lost for each point at which the order may not be given again, with
+    some of those before, after which it is, and a case of the rejoin after it."""
     kinds = itertools.cycle(KINDS)
     failovers = [Case(point, next(kinds)) for point in FAILOVER]
     rejoins = [Case(point, next(kinds)) for point in REJOIN]
-    begun, taken = failovers[:-len(TAKEN)], failovers[-len(TAKEN):]
+    begun, taken = failovers[:len(BEGUN)], failovers[len(BEGUN):]
     share = -(-len(begun) // len(taken))
     groups = [begun[i * share:(i + 1) * share] + [case] for i, case in enumerate(taken)]
     return list(itertools.zip_longest(groups, rejoins))

@@ -403,7 +403,12 @@ void
 sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
                  const struct sim_snap *gone)
 {
+    const struct zb_record *r = &w->nodes[node].services[service].record.rec;
+
     pruned_of_history(w, node, service, d, gone);
+    if (r->learned_term < w->reverted[service]) {
+        return; /* it has not heard yet that others went back, to where it stood long ago */
+    }
     for (uint8_t n = 0; n < w->opt.nodes && !w->conf[service].backup[node]; n++) {
         const struct sim_dataset *other = sim_dataset_by_uuid(w, n, service, d->uuid);
         bool put_back = w->image.taken && w->image.node == n; /* who was told is not where it was */
