@@ -47,7 +47,7 @@ sim_revert(struct sim *w, uint8_t node, uint8_t service)
                 w->allow_loss[node][service] = before;
             } else {
                 w->reverts++;
-                sim_statement_revert(node, service);
+                sim_statement_revert(w, node, service);
             }
             return;
         }

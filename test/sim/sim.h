@@ -407,7 +407,7 @@ void sim_statement_left(const struct sim *w, const struct sim_item *promote, uin
 /* node's core says that it took a term; ordered: by a command that is known still. */
 void sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, bool ordered);
 /* A revert was begun. */
-void sim_statement_revert(uint8_t node, uint8_t service);
+void sim_statement_revert(const struct sim *w, uint8_t node, uint8_t service);
 bool sim_statement_reverting(uint8_t node, uint8_t service);
 /* Asked when node leads and everybody follows: the history has its term. */
 void sim_statement_told(struct sim *w, uint8_t node, uint8_t service, uint64_t term);

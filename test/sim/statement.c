@@ -25,6 +25,7 @@ static struct {
 static struct {
     bool begun;
     uint8_t node;
+    uint64_t after; /* the term that it was ordered in */
 } revert[SIM_SERVICES];
 
 /* The last term of its own that a node told for the history. */
@@ -77,8 +78,9 @@ sim_statement_give(uint8_t node, uint8_t service)
 }
 
 void
-sim_statement_revert(uint8_t node, uint8_t service)
+sim_statement_revert(const struct sim *w, uint8_t node, uint8_t service)
 {
+    revert[service].after = w->nodes[node].services[service].record.rec.established_term;
     revert[service].begun = true;
     revert[service].node = node;
 }
@@ -149,8 +151,9 @@ sim_statement_check(struct sim *w, uint8_t node, const struct zb_action *term, b
     /* What a node that forgot that it led wrote is in no statement when nobody else remembers
      * (M13). */
     if (w->searching || w->forgot[service] || term->reason == ZB_TERM_UNTOLD ||
-        revert[service].begun) {
-        revert[service].begun = revert[service].begun && term->reason == ZB_TERM_UNTOLD;
+        (revert[service].begun && term->term > revert[service].after)) {
+        revert[service].begun = revert[service].begun && (term->reason == ZB_TERM_UNTOLD ||
+                                                          term->term <= revert[service].after);
         return;
     }
     if (ordered && stated[node][service].given && term->reason == ZB_TERM_FAILOVER) {
