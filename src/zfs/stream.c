@@ -90,8 +90,6 @@ send_call(const struct zb_zfs_send *send)
     fnvlist_add_boolean(in, "compressok");
     if (send->raw) {
         fnvlist_add_boolean(in, "rawok");
-    } else {
-        fnvlist_add_boolean(in, "embedok");
     }
     if (send->resume_object != 0 || send->resume_offset != 0) {
         fnvlist_add_uint64(in, "resume_object", send->resume_object);

@@ -315,7 +315,9 @@ enum zb_rc zb_zfs_held(const char *const *datasets, size_t count, struct zb_zfs_
 struct zb_zfs_send {
     const char *snap; /* "ds@snap" */
     const char *from; /* "ds@base" or "ds#mark", or NULL: full stream */
-    bool raw;         /* -w; else the plain flavour: large blocks, embedded, compressed, always */
+    /* -w; else the plain flavour: large blocks and compressed, always. No embedded blocks: what is
+     * encrypted at the other end takes none. */
+    bool raw;
     int fd; /* blocking; a pipe's write end or a socket. Stays the caller's: close it after */
     uint64_t resume_object; /* from a token; 0,0: from the start */
     uint64_t resume_offset;

@@ -234,7 +234,7 @@ receive_reads_no_byte_too_many(void **state)
     make_pair();
     write_file("/zt/web/two", "two");
     snapshot("zta/t/web@s2");
-    uint64_t whole = sh_number("zfs send -Lec -i @s1 zta/t/web@s2 | wc -c");
+    uint64_t whole = sh_number("zfs send -Lc -i @s1 zta/t/web@s2 | wc -c");
     ok(zb_os_pipe_open(&ends[0], &ends[1], &err));
     ok(zb_zfs_send(
         &(struct zb_zfs_send){.snap = "zta/t/web@s2", .from = "zta/t/web@s1", .fd = ends[1]},
