@@ -53,6 +53,7 @@ struct zb_agent {
     struct zb_lands *lands;                  /* land.c */
     struct zb_pools *pools;                  /* pool.c */
     struct zb_rescues *rescues;              /* rescue.c */
+    struct zb_peeks *peeks;                  /* peek.c */
     struct zb_troubles *troubles;            /* trouble.c */
     struct zb_fences *fences;                /* fence.c */
     struct zb_agent_subscriber *subscribers; /* event.c */

@@ -44,6 +44,8 @@ enum zb_option_id {
     ZB_OPT_DISCARD,
     ZB_OPT_AT,
     ZB_OPT_REASON,
+    ZB_OPT_DIR,
+    ZB_OPT_FOR,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (1u << (id))
@@ -108,6 +110,9 @@ int zb_run_rescue_umount(struct zb_cli *cli);
 int zb_run_rescue_diff(struct zb_cli *cli);
 int zb_run_rescue_export(struct zb_cli *cli);
 int zb_run_rescue_drop(struct zb_cli *cli);
+int zb_run_peek(struct zb_cli *cli);
+int zb_run_peek_list(struct zb_cli *cli);
+int zb_run_peek_end(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
 int zb_run_explain(struct zb_cli *cli);

@@ -42,6 +42,8 @@ static const struct option_form {
     {ZB_OPT_AT, 0, "node", "NODE", "those of that node"},
     {ZB_OPT_AS_OF_TERM, 0, "as-of-term", "TERM", "only if the service is in that term still"},
     {ZB_OPT_REASON, 'r', NULL, "TEXT", "why; it is shown to whom the freeze stops"},
+    {ZB_OPT_DIR, 0, "at", "DIRECTORY", "where to show it, an empty directory of this host"},
+    {ZB_OPT_FOR, 0, "for", "TIME", "how long it lasts, as 90s, 30m, 24h, 7d; else 1h"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -91,6 +93,11 @@ static const struct zb_cli_command commands[] = {
     {"rescue export", "NAME FILE", "a rescue as a tar archive (- writes standard output)", 0, 0, 2,
      2, zb_run_rescue_export},
     {"rescue drop", "NAME", "destroy a rescue", BIT(YES) | BIT(JSON), 0, 1, 1, zb_run_rescue_drop},
+    {"peek list", "", "sets that are being looked into on this node", TABLE | BIT(AT), 0, 0, 0,
+     zb_run_peek_list},
+    {"peek end", "NAME", "the end of a peek", BIT(JSON) | BIT(AT), 0, 1, 1, zb_run_peek_end},
+    {"peek", "SERVICE [SET]", "look into a set of this node, read-only, for some time",
+     BIT(JSON) | BIT(AT) | BIT(DIR) | BIT(FOR), 0, 1, 2, zb_run_peek},
     {"snapshot", "SERVICE", "take one set now", BIT(JSON), 0, 1, 1, zb_run_snapshot},
     {"sync", "SERVICE", "take one set and wait until the followers have it", BIT(JSON), 0, 1, 1,
      zb_run_sync},
