@@ -25,6 +25,7 @@ zb_command_find(const char *name)
         {"adopt.plan", true, zb_cmd_adopt_plan},
         {"snapshot", true, zb_cmd_snapshot},
         {"sync", true, zb_cmd_sync},
+        {"label", true, zb_cmd_label},
         {"move", true, zb_cmd_move},
         {"failover", true, zb_cmd_failover},
         {"fenced", true, zb_cmd_fenced},

@@ -140,7 +140,9 @@ zb_explain_here(struct zb_agent *a, uint16_t service, void (*on_done)(void *ctx,
     zb_loss_gather(a, service, &h->facts.view, &h->facts.members);
     dry_runs_start(h);
     zb_strcopy(req.service, sizeof req.service, a->services[service].conf.name);
+    req.text = zb_labels_lines(&a->labels, req.service);
     h->pending++;
     zb_agent_keeper_call(a, &req, on_blockers, h);
+    free(req.text);
     here_end(h);
 }

@@ -7,6 +7,7 @@
 #define ZB_AGENT_INTERNAL_H
 
 #include "agent/agent.h"
+#include "agent/label.h"
 
 struct zb_agent_pki {
     char *ca_crt; /* PEM; owned */
@@ -58,6 +59,7 @@ struct zb_agent {
     struct zb_fences *fences;                /* fence.c */
     struct zb_agent_subscriber *subscribers; /* event.c */
 
+    struct zb_labels labels;        /* in force; config.c */
     struct zb_config_state *config; /* config.c */
     struct zb_control *control;     /* control.c */
     struct zb_member_state *member; /* member.c */

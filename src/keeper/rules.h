@@ -176,6 +176,11 @@ void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, co
 
 #define ZB_KEEP_BASE 0x100u    /* a member stands on it, or may come to */
 #define ZB_KEEP_FOREIGN 0x200u /* no set of the service's (S9) */
+#define ZB_KEEP_LABEL 0x400u   /* it has a label */
+
+/* The label of a set in a request's text ("12/345<tab>before the upgrade<newline>"...), of which
+ * *size bytes are it; NULL: none. */
+const char *zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size);
 
 /* PRUNE: why each snapshot of one dataset stays: fills stays (snaps_count of them) with bits of
  * enum zb_keep and of the above; 0: it may go. Snapshots sorted by createtxg. Returns how many may

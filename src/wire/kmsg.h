@@ -158,10 +158,10 @@ enum zb_kop {
  *            set and all newer ones, however many (a member is on its way from there). Destroys, in
  *            batches, only zbaton sets that the declared retention lets go (conf/retention.h: that of this node's kind), not held, not
  *            cloned (a rescue is a clone of its forks), not protected.
- *            -> count destroyed.
- * SETS       service, protect, base_term, base_seq, term, seq as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
+ *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed.
+ * SETS       service, protect, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
  *            the sets of the tree's own dataset, newest first, as many as fit, a line each: its name, a tab, and why it stays: words of
- *            zb_keep_words, "base" (protected), or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
+ *            zb_keep_words, "base" (protected), "label LABEL", or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
  *            term and sender. Brings the names of the datasets here to those of the set, by uuid: what the leader
  *            renamed is renamed; what has the name of another dataset of the set (a child that was destroyed and made
