@@ -34,6 +34,7 @@ zb_command_find(const char *name)
         {"rescue.show", true, zb_cmd_rescue_show},
         {"rescue.mount", false, zb_cmd_rescue_mount},
         {"rescue.drop", false, zb_cmd_rescue_drop},
+        {"drill", true, zb_cmd_drill},
         {"peek", true, zb_cmd_peek},
         {"peek.list", true, zb_cmd_peek_list},
         {"peek.end", true, zb_cmd_peek_end},

@@ -1,6 +1,7 @@
 #include "agent/parts.h"
 
 #include "agent/apply.h"
+#include "agent/drill.h"
 #include "agent/drive.h"
 #include "agent/fence.h"
 #include "agent/internal.h"
@@ -21,6 +22,7 @@ zb_parts_open(struct zb_agent *a)
     a->pools = zb_pools_new();
     a->rescues = zb_rescues_new(a);
     a->peeks = zb_peeks_new(a);
+    a->drills = zb_drills_new(a);
     a->troubles = zb_troubles_new();
     a->fences = zb_fences_new();
     a->applied = zb_applied_new(a);
@@ -34,6 +36,7 @@ zb_parts_close(struct zb_agent *a)
     a->keeper = NULL;
     zb_rescues_close(a);
     zb_peeks_close(a);
+    zb_drills_close(a);
     zb_ships_free(a);
     zb_lands_free(a);
     zb_drive_free(a);
@@ -50,6 +53,8 @@ zb_parts_free(struct zb_agent *a)
     a->rescues = NULL;
     zb_peeks_free(a->peeks);
     a->peeks = NULL;
+    zb_drills_free(a->drills);
+    a->drills = NULL;
     zb_troubles_free(a->troubles);
     a->troubles = NULL;
     zb_fences_free(a->fences);

@@ -74,6 +74,7 @@ void zb_cmd_rescue_list(struct zb_request *r);
 void zb_cmd_rescue_show(struct zb_request *r);
 void zb_cmd_rescue_mount(struct zb_request *r);
 void zb_cmd_rescue_drop(struct zb_request *r);
+void zb_cmd_drill(struct zb_request *r);
 void zb_cmd_peek(struct zb_request *r);
 void zb_cmd_peek_list(struct zb_request *r);
 void zb_cmd_peek_end(struct zb_request *r);

@@ -1,5 +1,5 @@
 /*
- * peek: a set to look into.
+ * peek, drill: a set to look into, and one that is tried.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -7,6 +7,7 @@
 
 #include "cmd/cli.h"
 #include "cmd/field.h"
+#include "cmd/format.h"
 #include "cmd/table.h"
 #include "os/mount.h"
 
@@ -158,4 +159,47 @@ zb_run_peek_end(struct zb_cli *cli)
     }
     json_decref(data);
     return 0;
+}
+
+/* --- drill --- */
+
+static void
+drill_print(const json_t *data)
+{
+    char elapsed[ZB_TEXT_SIZE];
+
+    zb_text_print(stdout, zb_field_text(data, "service"));
+    fputs(" on ", stdout);
+    zb_text_print(stdout, zb_field_text(data, "node"));
+    fputs(": set ", stdout);
+    zb_text_print(stdout, zb_field_text(data, "set"));
+    if (zb_field_bool(data, "ok")) {
+        fputs(" would do", stdout);
+    } else {
+        fputs(" would not: ", stdout);
+        zb_text_print(stdout, zb_field_text(data, "text"));
+    }
+    printf(" (%s)\n", zb_format_elapsed(zb_field_int(data, "elapsed_ms", 0), elapsed));
+}
+
+int
+zb_run_drill(struct zb_cli *cli)
+{
+    struct zb_client_call call = {
+        .cmd = "drill",
+        .args = json_pack("{s:s, s:s}", "service", cli->operands[0], "node", node_of(cli))};
+    json_t *data = NULL;
+    struct zb_err err;
+
+    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else {
+        drill_print(data);
+    }
+    bool ok = zb_field_bool(data, "ok");
+    json_decref(data);
+    return ok ? 0 : zb_rc_exit(ZB_E_FAILED);
 }

@@ -184,12 +184,13 @@ zb_run_move(struct zb_cli *cli)
     json_t *data = NULL;
     struct zb_err err;
     int code;
-    struct zb_client_call call = {.cmd = "move",
-                                  .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0],
-                                                    "node", cli->operands[1], "dry_run",
-                                                    zb_cli_has(cli, ZB_OPT_DRY_RUN)),
-                                  .on_progress = move_progress,
-                                  .ctx = &m};
+    struct zb_client_call call = {
+        .cmd = "move",
+        .args = json_pack("{s:s, s:s, s:b, s:b}", "service", cli->operands[0], "node",
+                          cli->operands[1], "dry_run", zb_cli_has(cli, ZB_OPT_DRY_RUN),
+                          "allow_undrilled", zb_cli_has(cli, ZB_OPT_UNDRILLED)),
+        .on_progress = move_progress,
+        .ctx = &m};
     enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
 
     zb_show_steps_end(&m.progress);

@@ -44,6 +44,7 @@ static const struct option_form {
     {ZB_OPT_REASON, 'r', NULL, "TEXT", "why; it is shown to whom the freeze stops"},
     {ZB_OPT_DIR, 0, "at", "DIRECTORY", "where to show it, an empty directory of this host"},
     {ZB_OPT_LABEL, 0, "label", "TEXT", "what to call the set; it is kept as long as it has one"},
+    {ZB_OPT_UNDRILLED, 0, "allow-undrilled", NULL, "to a node whose last drill failed, too"},
     {ZB_OPT_FOR, 0, "for", "TIME", "how long it lasts, as 90s, 30m, 24h, 7d; else 1h"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
@@ -73,7 +74,7 @@ static const struct zb_cli_command commands[] = {
     {"explain", "SERVICE [NODE]", "what is in the way, and what helps", BIT(JSON), 0, 1, 2,
      zb_run_explain},
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
-     BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON), 0, 2, 2, zb_run_move},
+     BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON) | BIT(UNDRILLED), 0, 2, 2, zb_run_move},
     {"failover", "SERVICE", "take the lead away from a node that is lost",
      BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(TO) | BIT(ALLOW_LOSS) | BIT(FENCED) | BIT(NO_FENCE) |
          BIT(AS_OF_TERM),
@@ -94,6 +95,8 @@ static const struct zb_cli_command commands[] = {
     {"rescue export", "NAME FILE", "a rescue as a tar archive (- writes standard output)", 0, 0, 2,
      2, zb_run_rescue_export},
     {"rescue drop", "NAME", "destroy a rescue", BIT(YES) | BIT(JSON), 0, 1, 1, zb_run_rescue_drop},
+    {"drill", "SERVICE", "prove that the copy of this node could be led", BIT(JSON) | BIT(AT), 0, 1,
+     1, zb_run_drill},
     {"peek list", "", "sets that are being looked into on this node", TABLE | BIT(AT), 0, 0, 0,
      zb_run_peek_list},
     {"peek end", "NAME", "the end of a peek", BIT(JSON) | BIT(AT), 0, 1, 1, zb_run_peek_end},

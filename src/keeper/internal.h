@@ -62,6 +62,7 @@ struct zb_keeper_service {
     bool last_any;
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
     bool rested;     /* the follower's properties were put right since it last led */
+    bool drilling;   /* [lock] a DRILL runs */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };
@@ -97,7 +98,8 @@ struct zb_keeper_job {
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
     bool canceled;   /* [lock] */
-    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE: of its ending; -1 none */
+    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE, DRILL: of its ending; -1 none
+                      */
 };
 
 /* Bytes for the engine. */
@@ -198,8 +200,13 @@ void zb_keeper_job_cancel(struct zb_keeper_job *job);
 static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
 {
-    return job->op->transfer || job->op->op == ZB_KOP_FENCE;
+    return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL;
 }
+/* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
+ * ZB_E_CANCELED: it was before. */
+enum zb_rc zb_keeper_job_cancel_open(struct zb_keeper *k, struct zb_keeper_job *job, int *fd,
+                                     struct zb_err *err) ZB_CHECKED;
+void zb_keeper_job_cancel_close(struct zb_keeper *k, struct zb_keeper_job *job, int fd);
 
 /* ---- dispatch.c: which operation, whether now ---- */
 
@@ -393,6 +400,25 @@ enum zb_rc zb_keeper_side_check(const struct zb_keeper_side *side, const struct 
 enum zb_rc zb_keeper_side_drop(const struct zb_keeper_side *side, const struct zb_zfs_tree *tree,
                                struct zb_err *err) ZB_CHECKED;
 
+/* ---- op_peek.c ---- */
+
+struct zb_peek {
+    char name[ZB_PEEK_NAME_SIZE];
+    char path[ZB_PATH_SIZE];
+    char *line; /* of PEEKS; for free(), on an error too */
+};
+
+/* PEEK and PEEK_END of kmsg.h; req has their fields. */
+enum zb_rc zb_keeper_peek_make(struct zb_keeper *k, const struct zb_kreq *req, struct zb_peek *out,
+                               struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_keeper_peek_end(struct zb_keeper *k, const struct zb_kreq *req,
+                              struct zb_err *err) ZB_CHECKED;
+
+/* ---- op_drill.c ---- */
+
+/* Ends the checks of drills that an earlier life of this keeper left behind. */
+void zb_keeper_drills_settle(struct zb_keeper *k);
+
 /* ---- op_arrange.c ---- */
 
 /* Everything of the tree as rules.h wants it; free it. NULL: ZB_E_NOMEM in err. */
@@ -540,6 +566,6 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
     zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets, zb_keeper_op_peek,
-    zb_keeper_op_peeks, zb_keeper_op_peek_end;
+    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill;
 
 #endif

@@ -71,7 +71,7 @@ peek_end(const struct zb_keeper *k, const char *name, const struct zb_zfs_tree *
 }
 
 enum zb_rc
-zb_keeper_op_peek_end(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+zb_keeper_peek_end(struct zb_keeper *k, const struct zb_kreq *req, struct zb_err *err)
 {
     struct zb_zfs_tree tree = {0};
     enum zb_rc rc = zb_keeper_side_turn_take(k, err);
@@ -79,13 +79,19 @@ zb_keeper_op_peek_end(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
     if (rc != ZB_OK) {
         return rc;
     }
-    rc = zb_keeper_side_open(k, &zb_keeper_peeks, &job->req, &tree, err);
+    rc = zb_keeper_side_open(k, &zb_keeper_peeks, req, &tree, err);
     if (rc == ZB_OK) {
-        rc = peek_end(k, job->req.text, &tree, err);
+        rc = peek_end(k, req->text, &tree, err);
     }
     zb_zfs_tree_close(&tree);
     zb_keeper_side_turn_give(k);
     return rc;
+}
+
+enum zb_rc
+zb_keeper_op_peek_end(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    return zb_keeper_peek_end(k, &job->req, err);
 }
 
 /* ---- PEEK ---- */
@@ -173,29 +179,27 @@ clones_make(const struct zb_kreq *req, const struct zb_keeper_view *view, const 
 /* Mounts what was cloned, and describes it for the reply. */
 static enum zb_rc
 clones_show(const struct zb_keeper *k, const char *name, const struct zb_zfs_tree *tree,
-            struct zb_krep *rep, struct zb_err *err)
+            struct zb_peek *out, struct zb_err *err)
 {
-    char path[ZB_PATH_SIZE];
     struct zb_keeper_text t = {.bytes = calloc(1, ZB_KEEPER_TEXT_MAX)};
-    enum zb_rc rc = t.bytes != NULL ? zb_keeper_side_path(k, &zb_keeper_peeks, name, path, err)
+    enum zb_rc rc = t.bytes != NULL ? zb_keeper_side_path(k, &zb_keeper_peeks, name, out->path, err)
                                     : zb_err_set(err, ZB_E_NOMEM, "no memory for a peek");
 
     if (rc == ZB_OK) {
-        rc = zb_keeper_side_mount(tree, path, err);
+        rc = zb_keeper_side_mount(tree, out->path, err);
     }
     if (rc == ZB_OK) {
         rc = peek_describe(tree, name, &t, err);
     }
-    rep->text = t.bytes;
+    out->line = t.bytes;
     return rc;
 }
 
 static enum zb_rc
-peek_make(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
-          struct zb_err *err)
+peek_make(struct zb_keeper *k, const struct zb_kreq *req, const struct zb_keeper_view *view,
+          struct zb_peek *out, struct zb_err *err)
 {
-    const struct zb_kreq *req = &job->req;
-    char name[ZB_PEEK_NAME_SIZE];
+    char *name = out->name;
     char peek[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_props there = {0};
     struct zb_zfs_tree tree = {0};
@@ -216,7 +220,7 @@ peek_make(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
         rc = zb_zfs_tree_observe(peek, &tree, err);
     }
     if (rc == ZB_OK) {
-        rc = clones_show(k, name, &tree, &job->rep, err);
+        rc = clones_show(k, name, &tree, out, err);
     }
     if (rc != ZB_OK) { /* none of it is left; what cannot go now does when its time is over */
         zb_zfs_tree_close(&tree);
@@ -230,7 +234,8 @@ peek_make(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
 }
 
 enum zb_rc
-zb_keeper_op_peek(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+zb_keeper_peek_make(struct zb_keeper *k, const struct zb_kreq *req, struct zb_peek *out,
+                    struct zb_err *err)
 {
     struct zb_keeper_view view = {0};
     struct zb_keeper_facts f;
@@ -239,10 +244,10 @@ zb_keeper_op_peek(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     if (rc != ZB_OK) {
         return rc;
     }
-    rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    rc = zb_keeper_view_open(k, req->service, &view, err);
     if (rc == ZB_OK) {
         f = (struct zb_keeper_facts){.datasets_count = view.count, .datasets = view.datasets};
-        rc = zb_rules_peek(&job->req, &f, zb_wall_now(), err);
+        rc = zb_rules_peek(req, &f, zb_wall_now(), err);
     }
     if (rc == ZB_OK) {
         rc = zb_keeper_side_container_make(k, &zb_keeper_peeks, err);
@@ -251,9 +256,19 @@ zb_keeper_op_peek(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
         rc = count_check(k, err);
     }
     if (rc == ZB_OK) {
-        rc = peek_make(k, job, &view, err);
+        rc = peek_make(k, req, &view, out, err);
     }
     zb_keeper_view_close(&view);
     zb_keeper_side_turn_give(k);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_peek(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    struct zb_peek out = {0};
+    enum zb_rc rc = zb_keeper_peek_make(k, &job->req, &out, err);
+
+    job->rep.text = out.line;
     return rc;
 }

@@ -13,7 +13,7 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, BLOCKERS and FENCE. GRANT, LEARN of
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and FENCE. GRANT, LEARN of
  * something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
@@ -55,7 +55,8 @@ enum zb_kop {
     ZB_KOP_PEEK,
     ZB_KOP_PEEKS,
     ZB_KOP_PEEK_END,
-    ZB_KOP_LAST = ZB_KOP_PEEK_END,
+    ZB_KOP_DRILL,
+    ZB_KOP_LAST = ZB_KOP_DRILL,
 };
 
 /* clang-format off */
@@ -111,7 +112,7 @@ enum zb_kop {
  *            is aborted; any other is refused by name). The begin record is
  *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
  *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
- * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE whose command shall. That operation is answered.
+ * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE or DRILL whose command shall. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
  *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
  *            the tree is mounted read-write here; children that somebody unmounted are mounted again first. -> elapsed_ms; CHECK -> running 0/1.
@@ -206,6 +207,10 @@ enum zb_kop {
  *            "mounted" (path or "": after a restart of the host)}; count: how many there are in all.
  * PEEK_END   service (may be empty), text: name of a peek. Unmounts it, wherever it is mounted, and destroys its clones, never anything
  *            else. ZB_E_HELD names who uses it, a hold or a clone of it; ZB_E_REFUSED what is not zbaton's. Whether its time is over is not asked.
+ * DRILL      service, manifest (a set). Makes a peek of the set, runs the declared drill-check (a program of commands-dir) over it, until drill-timeout (10 min
+ *            where none is declared), and ends the peek, whatever came of it. The program begins in the mounted tree, which ZBATON_MOUNTPOINT names.
+ *            ZB_E_FAILED and ZB_E_TIMEOUT tell the last line that it wrote to its standard error; other codes as of PEEK. ZB_E_BUSY: one of
+ *            this service is under way. Ended by CANCEL, by the end of the engine that asked, and by the end of the keeper. -> elapsed_ms.
  * BLOCKERS   service, text as of PRUNE: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
  *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
  *            name alone, or ""), what. Control characters are '?'. Kinds:
