@@ -364,7 +364,11 @@ zb_act_start(struct zb_agent *a, const struct zb_action *action)
         op_end(op);
         return true;
     }
+    if (action->kind == ZB_ACT_PRUNE) {
+        req.text = zb_labels_lines(&a->labels, req.service);
+    }
     zb_agent_keeper_call(a, &req, on_reply, op);
+    free(req.text);
     if (action->kind == ZB_ACT_PRUNE) {
         prune_known(a, action);
     }

@@ -270,6 +270,17 @@ fenced_read(const struct zb_request *r, uint32_t *bits, struct zb_err *err)
     return ZB_OK;
 }
 
+static bool
+any_undrilled(const struct zb_loss *loss)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < loss->members_count; i++) {
+        any = any || loss->members[i].undrilled;
+    }
+    return any;
+}
+
 /* Who shall take the lead: args.to, or the one that holds the newest set. ZB_LOSS_NONE with *err.
  */
 static uint32_t
@@ -282,8 +293,9 @@ candidate_find(const struct zb_request *r, const struct zb_loss *loss, struct zb
         return index;
     }
     if (to[0] == '\0') {
-        zb_err_set(err, ZB_E_REFUSED, "no reachable member that could lead %s holds a set of it",
-                   loss->service);
+        zb_err_set(err, ZB_E_REFUSED, "no reachable member that could lead %s%s holds a set of it",
+                   loss->service,
+                   any_undrilled(loss) ? ", other than those whose last drill failed," : "");
         zb_err_hint(err, "zbaton status %s; --to names one anyway", loss->service);
     } else if (zb_agent_node_find(r->a, to) == ZB_NODE_NONE) {
         zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", to);

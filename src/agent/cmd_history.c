@@ -76,12 +76,12 @@ terms_json(struct zb_agent *a, const char *service, uint32_t limit, json_t *term
 }
 
 static enum zb_rc
-set_json(struct zb_agent *a, const char *service, const struct zb_history_set *item, json_t *sets,
+set_json(struct zb_agent *a, const char *service, struct zb_set_id id, json_t *sets,
          struct zb_err *err)
 {
     struct zb_manifest m = {0};
     char guid[24] = "";
-    enum zb_rc rc = zb_history_set_get(a->history, service, item->ref.id, &m, err);
+    enum zb_rc rc = zb_history_set_get(a->history, service, id, &m, err);
 
     if (rc != ZB_OK) {
         return rc;
@@ -91,13 +91,31 @@ set_json(struct zb_agent *a, const char *service, const struct zb_history_set *i
         (void)snprintf(guid, sizeof guid, "%" PRIu64, root->guid);
     }
     json_t *set = zb_must(json_object());
-    zb_json_put(set, "set", set_id_json(item->ref.id));
-    zb_json_put(set, "time", time_json(item->time));
+    zb_json_put(set, "set", set_id_json(id));
+    zb_json_put(set, "time", time_json(m.time));
     zb_json_put(set, "guid", zb_json_text(guid));
     zb_json_put(set, "datasets", zb_json_int(m.entries_count));
+    const struct zb_label *label = zb_labels_find(&a->labels, service, id);
+    zb_json_put(set, "label", label != NULL ? zb_json_text(label->text) : zb_must(json_null()));
     zb_json_append(sets, set);
     zb_manifest_close(&m);
     return ZB_OK;
+}
+
+/* Labelled sets from before `oldest`: they are few, and what somebody looks for. */
+static enum zb_rc
+labelled_json(struct zb_agent *a, const char *service, struct zb_set_id oldest, json_t *sets,
+              struct zb_err *err)
+{
+    struct zb_set_id labelled[ZB_LABELS_MAX];
+    uint32_t count = zb_labels_sets(&a->labels, service, labelled);
+    enum zb_rc rc = ZB_OK;
+
+    for (uint32_t i = 0; i < count && rc == ZB_OK && zb_set_id_cmp(labelled[i], oldest) < 0; i++) {
+        rc = set_json(a, service, labelled[i], sets, err);
+        rc = rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* it is from before this node was told of sets */
+    }
+    return rc;
 }
 
 static enum zb_rc
@@ -107,8 +125,11 @@ sets_json(struct zb_agent *a, const char *service, uint32_t limit, json_t *sets,
     uint32_t count = 0;
     enum zb_rc rc = zb_history_sets_list(a->history, service, limit, &items, &count, err);
 
+    if (rc == ZB_OK && count > 0) {
+        rc = labelled_json(a, service, items[count - 1].ref.id, sets, err);
+    }
     for (uint32_t i = count; rc == ZB_OK && i-- > 0;) {
-        rc = set_json(a, service, &items[i], sets, err);
+        rc = set_json(a, service, items[i].ref.id, sets, err);
     }
     free(items);
     return rc;

@@ -1,6 +1,7 @@
 /*
  * move: the core's steps as lines for the operator.
  */
+#include "agent/drill.h"
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -161,6 +162,19 @@ on_reply(void *ctx, const struct zb_action *reply)
     uv_close((uv_handle_t *)&m->timer, on_timer_closed);
 }
 
+static void
+undrilled_fail(struct zb_request *r, uint16_t service, uint8_t target, const char *failure)
+{
+    const char *name = r->a->services[service].conf.name;
+    const char *node = r->a->nodes[target].name;
+    struct zb_err err;
+
+    (void)zb_err_set(&err, ZB_E_REFUSED, "%s to %s: its last drill failed: %s", name, node,
+                     failure);
+    (void)zb_err_hint(&err, "zbaton drill %s --node %s tries again; --allow-undrilled", name, node);
+    zb_request_fail(r, &err, "A-drill-failed");
+}
+
 void
 zb_cmd_move(struct zb_request *r)
 {
@@ -181,6 +195,11 @@ zb_cmd_move(struct zb_request *r)
         return;
     }
     if (zb_request_frozen(r, service, "C-move-frozen") || !zb_forward_to_leader(r, service)) {
+        return;
+    }
+    const char *failure = zb_drill_failure(a, target, a->services[service].conf.name);
+    if (failure != NULL && !zb_request_bool(r, "allow_undrilled")) {
+        undrilled_fail(r, service, target, failure);
         return;
     }
     zb_core_view(a->core, service, &view);

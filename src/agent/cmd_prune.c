@@ -25,6 +25,7 @@ prune_fail(struct prune *p, enum zb_rc rc, const char *text, const char *rule)
     zb_err_hint(&err, "zbaton explain %s", name);
     zb_request_fail(p->r, &err, rule);
     json_decref(p->sets);
+    free(p->req.text);
     free(p);
 }
 
@@ -39,6 +40,7 @@ prune_done(struct prune *p)
         zb_json_put(data, "sets", p->sets);
     }
     zb_request_done(p->r, data);
+    free(p->req.text);
     free(p);
 }
 
@@ -123,6 +125,7 @@ sets_ask(struct prune *p)
     p->req = (struct zb_kreq){.op = ZB_KOP_SETS};
     zb_strcopy(p->req.service, sizeof p->req.service, a->services[p->service].conf.name);
     zb_act_protect(&plan, &p->req);
+    p->req.text = zb_labels_lines(&a->labels, p->req.service);
     zb_agent_keeper_call(a, &p->req, on_sets, p);
 }
 

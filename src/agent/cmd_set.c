@@ -1,6 +1,8 @@
 /*
- * snapshot, sync: one set now.
+ * snapshot, sync: one set now; with a label, if one is given.
  */
+#include <inttypes.h>
+
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -11,6 +13,7 @@ struct set_command {
     uint16_t service;
     struct zb_mono begun;
     bool sync;
+    struct zb_set_id set; /* that was taken */
 };
 
 /* Reachable members that hold the set. */
@@ -32,11 +35,50 @@ followers_json(const struct zb_agent *a, uint16_t service, struct zb_set_id id)
 }
 
 static void
+set_done(struct set_command *c)
+{
+    const char *label = zb_request_text(c->r, "label");
+    json_t *data = zb_must(json_object());
+    json_t *set = zb_must(json_object());
+
+    zb_json_put(set, "term", zb_json_int((int64_t)c->set.term));
+    zb_json_put(set, "seq", zb_json_int((int64_t)c->set.seq));
+    zb_json_put(data, "set", set);
+    zb_json_put(data, "label", label[0] != '\0' ? zb_json_text(label) : zb_must(json_null()));
+    zb_json_put(data, "elapsed_ms", zb_json_int(zb_mono_now().ms - c->begun.ms));
+    if (c->sync) {
+        zb_json_put(data, "followers", followers_json(c->r->a, c->service, c->set));
+    }
+    zb_request_done(c->r, data);
+    free(c);
+}
+
+static void
+on_labelled(void *ctx, const struct zb_err *err)
+{
+    struct set_command *c = ctx;
+    struct zb_err told;
+
+    if (err == NULL) {
+        set_done(c);
+        return;
+    }
+    told = *err;
+    (void)zb_err_wrap(&told, "set %" PRIu64 "/%" PRIu64 " was taken, but has no label", c->set.term,
+                      c->set.seq);
+    (void)zb_err_hint(&told, "zbaton label %s %" PRIu64 "/%" PRIu64 " '%s'",
+                      c->r->a->services[c->service].conf.name, c->set.term, c->set.seq,
+                      zb_request_text(c->r, "label"));
+    zb_request_fail(c->r, &told, NULL);
+    free(c);
+}
+
+static void
 on_reply(void *ctx, const struct zb_action *reply)
 {
     struct set_command *c = ctx;
     struct zb_request *r = c->r;
-    struct zb_set_id id = reply->set.id;
+    const char *label = zb_request_text(r, "label");
     struct zb_err err;
 
     if (reply->rc != ZB_OK) {
@@ -46,25 +88,28 @@ on_reply(void *ctx, const struct zb_action *reply)
         free(c);
         return;
     }
-    json_t *data = zb_must(json_object());
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
-    zb_json_put(data, "set", set);
-    zb_json_put(data, "elapsed_ms", zb_json_int(zb_mono_now().ms - c->begun.ms));
-    if (c->sync) {
-        zb_json_put(data, "followers", followers_json(r->a, c->service, id));
+    c->set = reply->set.id;
+    if (label[0] == '\0') {
+        set_done(c);
+        return;
     }
-    zb_request_done(r, data);
-    free(c);
+    struct zb_label_order order = {.label = {.set = c->set}, .on_done = on_labelled, .ctx = c};
+    zb_label_order_fill(&order, r, c->service, label);
+    zb_label_start(r->a, &order);
 }
 
 static void
 set_run(struct zb_request *r, enum zb_cmd_kind kind)
 {
     uint16_t service = zb_request_service(r);
+    struct zb_err err;
 
     if (service == ZB_SERVICE_NONE || !zb_forward_to_leader(r, service)) {
+        return;
+    }
+    if (json_object_get(r->args, "label") != NULL &&
+        zb_label_check(zb_request_text(r, "label"), &err) != ZB_OK) {
+        zb_request_fail(r, &err, NULL);
         return;
     }
     struct set_command *c = zb_must_alloc(1, sizeof *c);

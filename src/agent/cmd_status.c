@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "agent/config.h"
+#include "agent/drill.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -341,6 +342,8 @@ member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
     zb_json_put(member, "diverged", zb_json_bool(l->diverged));
     zb_json_put(member, "rescues",
                 zb_rescues_told(l->a, l->node, l->a->services[l->service].conf.name));
+    zb_json_put(member, "drill",
+                zb_drill_told(l->a, l->node, l->a->services[l->service].conf.name));
     zb_json_put(member, "note", zb_json_text(l->note));
     return member;
 }
@@ -389,6 +392,11 @@ member_add(struct report *report, json_t *members, const struct zb_core_view *vi
     if (pool_is_new(&l)) {
         warn(report, "%s: the pool of %s is another one than before (A-pool-changed)", conf->name,
              name);
+    }
+    const char *failure = l.leads ? NULL : zb_drill_failure(report->a, l.node, conf->name);
+    if (failure != NULL) {
+        warn(report, "%s: the last drill of %s failed: %s (zbaton drill %s --node %s)", conf->name,
+             name, failure, conf->name, name);
     }
     if (l.diverged) {
         warn(report, "%s: %s holds what %s's history does not contain (zbaton rejoin %s %s)",

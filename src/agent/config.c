@@ -86,6 +86,8 @@ apply(struct zb_agent *a)
         zb_strcopy(nodes[i].fingerprint, sizeof nodes[i].fingerprint, doc->nodes[i].fingerprint);
     }
     zb_agent_nodes_apply(a, nodes, doc->nodes_count);
+    zb_labels_close(&a->labels);
+    zb_labels_copy(&a->labels, &doc->labels);
     if (doc->version > 0) {
         zb_agent_services_apply(a, &doc->services, &doc->freezes, doc->version);
     }

@@ -12,6 +12,7 @@ zb_config_doc_close(struct zb_config_doc *doc)
     free(doc->text);
     zb_conf_services_close(&doc->services);
     zb_freezes_close(&doc->freezes);
+    zb_labels_close(&doc->labels);
     memset(doc, 0, sizeof *doc);
 }
 
@@ -52,6 +53,12 @@ zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const ch
             (void)zb_freezes_remove(&doc->freezes, name);
         }
     }
+    for (uint32_t i = doc->labels.count; i-- > 0;) {
+        const struct zb_label label = doc->labels.items[i];
+        if (zb_conf_services_find(&doc->services, label.service) == NULL) {
+            (void)zb_labels_remove(&doc->labels, label.service, label.set);
+        }
+    }
     return ZB_OK;
 }
 
@@ -63,9 +70,11 @@ zb_config_doc_copy(struct zb_config_doc *to, const struct zb_config_doc *from, s
     copy.text = NULL;
     copy.services = (struct zb_conf_services){0};
     copy.freezes = (struct zb_freezes){0};
+    copy.labels = (struct zb_labels){0};
     enum zb_rc rc = zb_config_doc_services_set(&copy, from->text, "configuration", err);
     if (rc == ZB_OK) {
         zb_freezes_copy(&copy.freezes, &from->freezes);
+        zb_labels_copy(&copy.labels, &from->labels);
         *to = copy;
     }
     return rc;
@@ -105,6 +114,9 @@ zb_config_doc_format(const struct zb_config_doc *doc, char **text, char hash[ZB_
     zb_json_put(object, "services", zb_json_text(doc->text));
     if (doc->freezes.count > 0) {
         zb_json_put(object, "freezes", zb_freezes_json(&doc->freezes));
+    }
+    if (doc->labels.count > 0) {
+        zb_json_put(object, "labels", zb_labels_json(&doc->labels));
     }
     char *dump = zb_must(json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS));
     json_decref(object);
@@ -169,6 +181,22 @@ freezes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
 }
 
+static enum zb_rc
+labels_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
+{
+    if (array == NULL) {
+        return ZB_OK;
+    }
+    enum zb_rc rc = zb_labels_parse(array, &doc->labels, err);
+    for (uint32_t i = 0; rc == ZB_OK && i < doc->labels.count; i++) {
+        const char *name = doc->labels.items[i].service;
+        if (zb_conf_services_find(&doc->services, name) == NULL) {
+            rc = zb_err_set(err, ZB_E_FORMAT, "labels: there is no service %s", name);
+        }
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
+}
+
 enum zb_rc
 zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *err)
 {
@@ -193,6 +221,9 @@ zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *
     }
     if (rc == ZB_OK) {
         rc = freezes_parse(json_object_get(object, "freezes"), &parsed, err);
+    }
+    if (rc == ZB_OK) {
+        rc = labels_parse(json_object_get(object, "labels"), &parsed, err);
     }
     if (rc == ZB_OK) {
         rc = zb_config_doc_format(&parsed, &canonical, hash, err);

@@ -1,6 +1,6 @@
 /*
- * A version of the cluster's configuration: cluster, nodes, services and which of them are frozen,
- * as one JSON object ("freezes" only where there are any). Its
+ * A version of the cluster's configuration: cluster, nodes, services, which of them are frozen, and
+ * labels of sets, as one JSON object ("freezes" and "labels" only where there are any). Its
  * canonical text (sorted keys, no spaces) is what nodes agree on, hash and store.
  */
 #ifndef ZB_AGENT_CONFIG_DOC_H
@@ -10,6 +10,7 @@
 
 #include "agent/config_rules.h"
 #include "agent/freeze.h"
+#include "agent/label.h"
 #include "conf/service.h"
 
 #define ZB_CONFIG_DOC_MAX                                                                          \
@@ -31,10 +32,11 @@ struct zb_config_doc {
     char *text;                       /* services as the operator wrote them; owned */
     struct zb_conf_services services; /* the same, parsed; owned */
     struct zb_freezes freezes;        /* of these services alone; owned */
+    struct zb_labels labels;          /* likewise */
 };
 
 /* Parses text (copied) as the services of *doc, whose nodes are set: ZB_E_FORMAT with
- * "file:line: ...". What is no service any more is not frozen any more. *doc unchanged on failure.
+ * "file:line: ...". What is no service any more is not frozen any more, and has no labels. *doc unchanged on failure.
  */
 enum zb_rc zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const char *file,
                                       struct zb_err *err) ZB_CHECKED;

@@ -1,5 +1,6 @@
 #include "agent/drive.h"
 
+#include "agent/drill.h"
 #include "agent/fence.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
@@ -333,6 +334,7 @@ zb_drive_peer_up(struct zb_agent *a, const char *peer)
     zb_config_peer_up(a, node);
     zb_member_peer_up(a, node);
     zb_rescues_peer_up(a, node);
+    zb_drills_peer_up(a, node);
     zb_pool_peer_up(a, node);
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = node});
     zb_lineage_tell(a, node);
@@ -395,6 +397,7 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         {"ship.fork", zb_land_message},  {"config.", zb_config_message},
         {"cmd.", zb_control_message},    {"node.", zb_member_message},
         {"rescues", zb_rescues_message}, {"pool", zb_pool_message},
+        {"drills", zb_drills_message},
     };
     uint8_t node = zb_agent_node_find(a, peer);
     const char *type = json_string_value(json_object_get(msg, "t"));

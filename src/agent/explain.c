@@ -1,5 +1,6 @@
 #include "agent/explain.h"
 
+#include "agent/drill.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -15,6 +16,7 @@ struct here {
 /* Where a dry run's answer goes. */
 struct dry_run {
     struct here *h;
+    uint8_t target; /* of a move; else ZB_NODE_NONE */
     struct zb_explain_reply *reply;
 };
 
@@ -73,6 +75,14 @@ on_reply(void *ctx, const struct zb_action *reply)
     d->reply->rc = reply->rc;
     d->reply->rule = reply->rule;
     (void)snprintf(d->reply->text, sizeof d->reply->text, "%s", reply->text);
+    const struct zb_explain_facts *f = &d->h->facts;
+    const char *undrilled = zb_drill_failure(f->a, d->target, f->a->services[f->service].conf.name);
+    if (reply->rc == ZB_OK && undrilled != NULL) { /* the core knows nothing of drills */
+        d->reply->rc = ZB_E_REFUSED;
+        d->reply->rule = "A-drill-failed";
+        (void)snprintf(d->reply->text, sizeof d->reply->text, "its last drill failed: %.200s",
+                       undrilled);
+    }
     here_end(d->h);
     free(d);
 }
@@ -89,7 +99,8 @@ dry_run_start(struct here *h, enum zb_cmd_kind kind, uint8_t node, struct zb_exp
                                        .on_reply = on_reply,
                                        .ctx = d};
 
-    *d = (struct dry_run){.h = h, .reply = reply};
+    *d = (struct dry_run){
+        .h = h, .reply = reply, .target = kind == ZB_CMD_MOVE ? node : ZB_NODE_NONE};
     reply->asked = true;
     h->pending++;
     zb_agent_command_start(h->facts.a, &command);
@@ -140,7 +151,9 @@ zb_explain_here(struct zb_agent *a, uint16_t service, void (*on_done)(void *ctx,
     zb_loss_gather(a, service, &h->facts.view, &h->facts.members);
     dry_runs_start(h);
     zb_strcopy(req.service, sizeof req.service, a->services[service].conf.name);
+    req.text = zb_labels_lines(&a->labels, req.service);
     h->pending++;
     zb_agent_keeper_call(a, &req, on_blockers, h);
+    free(req.text);
     here_end(h);
 }

@@ -351,6 +351,11 @@ old_set_say(struct lines *l, const struct field *k)
         (void)snprintf(help, sizeof help, "zfs promote %s, or zfs destroy %s", k->what, k->what);
         blocker_add(l, &(struct blocker){PRUNE, "A-clone", help}, "%s has a clone: %s", snap,
                     k->what);
+    } else if (strcmp(k->kind, "peek") == 0) {
+        (void)snprintf(help, sizeof help, "zbaton peek end %s, or wait: it ends by itself",
+                       k->what);
+        blocker_add(l, &(struct blocker){PRUNE, "A-peek", help}, "%s is what peek %s shows", snap,
+                    k->what);
     } else {
         (void)snprintf(help, sizeof help, "zbaton rescue drop %s, when it is not needed any more",
                        k->what);
@@ -469,9 +474,10 @@ field_say(struct lines *l, const struct field *k)
         const char *kind;
         void (*say)(struct lines *l, const struct field *k);
     } kinds[] = {
-        {"hold", old_set_say},    {"clone", old_set_say},  {"rescue", old_set_say},
-        {"mount", use_say},       {"process", use_say},    {"partial", dataset_say},
-        {"foreign", dataset_say}, {"volume", dataset_say}, {"unfit", dataset_say},
+        {"hold", old_set_say},    {"clone", old_set_say},   {"rescue", old_set_say},
+        {"peek", old_set_say},    {"mount", use_say},       {"process", use_say},
+        {"partial", dataset_say}, {"foreign", dataset_say}, {"volume", dataset_say},
+        {"unfit", dataset_say},
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

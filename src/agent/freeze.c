@@ -2,46 +2,14 @@
 
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/one_line.h"
 
 #define TIME_MAX_S INT64_C(253402300799) /* the year 9999 */
-
-/* Bytes of the character at s; 0: not UTF-8, or one that controls a terminal. */
-static size_t
-printable(const unsigned char *s)
-{
-    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-
-    if (size == 0 || s[0] > 0xf4 || s[0] < 0x20 || s[0] == 0x7f ||
-        (s[0] == 0xc2 && s[1] < 0xa0)) { /* C0, DEL, C1 */
-        return 0;
-    }
-    for (size_t i = 1; i < size; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return size;
-}
-
-static bool
-text_valid(const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-
-    while (*s != '\0') {
-        size_t size = printable(s);
-        if (size == 0) {
-            return false;
-        }
-        s += size;
-    }
-    return text[strspn(text, " ")] != '\0';
-}
 
 static bool
 reason_valid(const char *reason)
 {
-    return strlen(reason) < ZB_FREEZE_REASON_SIZE && text_valid(reason);
+    return strlen(reason) < ZB_FREEZE_REASON_SIZE && zb_one_line_valid(reason);
 }
 
 enum zb_rc
@@ -55,7 +23,7 @@ zb_freeze_reason_check(const char *reason, struct zb_err *err)
         return zb_err_set(err, ZB_E_USAGE, "the reason has %zu bytes, at most %d are kept",
                           strlen(reason), ZB_FREEZE_REASON_SIZE - 1);
     }
-    if (!text_valid(reason)) {
+    if (!zb_one_line_valid(reason)) {
         return zb_err_set(err, ZB_E_USAGE,
                           "the reason has a control character, or is not UTF-8: it is one line");
     }
@@ -189,7 +157,7 @@ zb_freezes_parse(const json_t *array, struct zb_freezes *f, struct zb_err *err)
         struct zb_freeze one = {0};
         zb_json_read_name(&r, "service", one.service, sizeof one.service, zb_service_name_valid);
         zb_json_read_name(&r, "reason", one.reason, sizeof one.reason, reason_valid);
-        zb_json_read_name(&r, "who", one.who, sizeof one.who, text_valid);
+        zb_json_read_name(&r, "who", one.who, sizeof one.who, zb_one_line_valid);
         one.since.s = zb_json_read_int(&r, "time", 0, TIME_MAX_S);
         enum zb_rc rc = zb_json_read_end(&r, err);
         if (rc != ZB_OK) {

@@ -28,6 +28,7 @@ static const struct {
     {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
     {"C-failover-moved-on", "zbaton failover -n", " states the loss as it is now"},
     {"C-failover-superseded", "zbaton history", ""},
+    {"A-drill-failed", "zbaton drill", " --node NODE tries again"},
     {"A-peer-down", DAEMON, NULL},
     {"R-rejoin-no-base", "zbaton rejoin", ""},
     {"R-rejoin-waits", DAEMON, NULL},

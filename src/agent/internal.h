@@ -7,6 +7,7 @@
 #define ZB_AGENT_INTERNAL_H
 
 #include "agent/agent.h"
+#include "agent/label.h"
 
 struct zb_agent_pki {
     char *ca_crt; /* PEM; owned */
@@ -53,10 +54,13 @@ struct zb_agent {
     struct zb_lands *lands;                  /* land.c */
     struct zb_pools *pools;                  /* pool.c */
     struct zb_rescues *rescues;              /* rescue.c */
+    struct zb_peeks *peeks;                  /* peek.c */
+    struct zb_drills *drills;                /* drill.c */
     struct zb_troubles *troubles;            /* trouble.c */
     struct zb_fences *fences;                /* fence.c */
     struct zb_agent_subscriber *subscribers; /* event.c */
 
+    struct zb_labels labels;        /* in force; config.c */
     struct zb_config_state *config; /* config.c */
     struct zb_control *control;     /* control.c */
     struct zb_member_state *member; /* member.c */

@@ -17,12 +17,13 @@ struct zb_loss_member {
     char node[ZB_NODE_NAME_SIZE];
     bool backup;
     bool reachable;
-    bool leads;    /* reachable, and writable now */
-    bool rests;    /* reachable, and at rest in the term that is known: it holds set, no more */
-    bool writer;   /* may have written: the last leader and whoever was granted a term since */
-    bool led_last; /* of the highest term: it made every set of it */
-    bool modified; /* its copy was changed by itself */
-    bool forgot;   /* it led the term that is known, and its own record does not say so any more */
+    bool leads;     /* reachable, and writable now */
+    bool rests;     /* reachable, and at rest in the term that is known: it holds set, no more */
+    bool writer;    /* may have written: the last leader and whoever was granted a term since */
+    bool led_last;  /* of the highest term: it made every set of it */
+    bool modified;  /* its copy was changed by itself */
+    bool undrilled; /* its last drill failed */
+    bool forgot;    /* it led the term that is known, and its own record does not say so any more */
     struct zb_set_ref set; /* newest known */
     int64_t time_s;        /* of that set; -1: not known */
     int64_t written_bytes; /* since that set; -1: not known */
@@ -69,7 +70,8 @@ void zb_loss_terms_look(struct zb_loss *loss, const struct zb_core_view *view);
 bool zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view, uint8_t self,
                          uint8_t node, struct zb_loss_member *m);
 /* The voting member that holds the newest set of the history, among those that are reachable, do
- * not lead and have not changed by themselves; the first of equals. ZB_LOSS_NONE: none holds any.
+ * not lead, have not changed by themselves, and did not fail their last drill; the first of equals.
+ * ZB_LOSS_NONE: none holds any.
  */
 uint32_t zb_loss_choose(const struct zb_loss *loss);
 /* Fills what is found; `to` is set. */

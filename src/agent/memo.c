@@ -14,7 +14,11 @@ struct entry {
         struct zb_history_position position;
         struct zb_history_record record;
         struct zb_history_event event;
-        struct zb_set_id prune;
+        struct {
+            struct zb_set_id below;
+            uint32_t keep_count;
+            struct zb_set_id keep[ZB_LABELS_MAX];
+        } prune;
     } u;
     int64_t event_id;
     struct entry *next;
@@ -106,7 +110,8 @@ entry_write(struct zb_history *h, struct entry *e, struct zb_err *err)
     case KIND_EVENT:
         return zb_history_event_append(h, &e->u.event, &e->event_id, err);
     case KIND_PRUNE:
-        return zb_history_sets_prune(h, e->service, e->u.prune, err);
+        return zb_history_sets_prune(h, e->service, e->u.prune.below, e->u.prune.keep,
+                                     e->u.prune.keep_count, err);
     }
     return ZB_OK;
 }
@@ -242,5 +247,8 @@ zb_memo_event(struct zb_agent *a, const struct zb_history_event *event)
 void
 zb_memo_prune(struct zb_agent *a, const char *service, struct zb_set_id id)
 {
-    entry_add(a, KIND_PRUNE, service)->u.prune = id;
+    struct entry *e = entry_add(a, KIND_PRUNE, service);
+
+    e->u.prune.below = id;
+    e->u.prune.keep_count = zb_labels_sets(&a->labels, service, e->u.prune.keep);
 }

@@ -31,7 +31,7 @@ void zb_memo_record(struct zb_agent *a, const char *service,
 /* Subscribers hear of it when it is written and has its id. */
 void zb_memo_event(struct zb_agent *a, const struct zb_history_event *event);
 
-/* Deletes the sets below id, after what was gathered before. */
+/* Deletes the sets below id that have no label, after what was gathered before. */
 void zb_memo_prune(struct zb_agent *a, const char *service, struct zb_set_id id);
 
 #endif

@@ -1,10 +1,12 @@
 #include "agent/parts.h"
 
 #include "agent/apply.h"
+#include "agent/drill.h"
 #include "agent/drive.h"
 #include "agent/fence.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
+#include "agent/peek.h"
 #include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/rescue.h"
@@ -19,6 +21,8 @@ zb_parts_open(struct zb_agent *a)
     a->lands = zb_lands_new(a);
     a->pools = zb_pools_new();
     a->rescues = zb_rescues_new(a);
+    a->peeks = zb_peeks_new(a);
+    a->drills = zb_drills_new(a);
     a->troubles = zb_troubles_new();
     a->fences = zb_fences_new();
     a->applied = zb_applied_new(a);
@@ -31,6 +35,8 @@ zb_parts_close(struct zb_agent *a)
     zb_keeper_client_free(a->keeper);
     a->keeper = NULL;
     zb_rescues_close(a);
+    zb_peeks_close(a);
+    zb_drills_close(a);
     zb_ships_free(a);
     zb_lands_free(a);
     zb_drive_free(a);
@@ -45,6 +51,10 @@ zb_parts_free(struct zb_agent *a)
     a->pools = NULL;
     zb_rescues_free(a->rescues);
     a->rescues = NULL;
+    zb_peeks_free(a->peeks);
+    a->peeks = NULL;
+    zb_drills_free(a->drills);
+    a->drills = NULL;
     zb_troubles_free(a->troubles);
     a->troubles = NULL;
     zb_fences_free(a->fences);

@@ -7,6 +7,7 @@
 #define ZB_AGENT_REQUEST_H
 
 #include "agent/agent.h"
+#include "agent/label.h"
 
 #define ZB_REQUESTS_MAX 256 /* under way on this node; more are refused with ZB_E_BUSY */
 
@@ -64,6 +65,7 @@ void zb_cmd_apply(struct zb_request *r);
 void zb_cmd_adopt_plan(struct zb_request *r);
 void zb_cmd_snapshot(struct zb_request *r);
 void zb_cmd_sync(struct zb_request *r);
+void zb_cmd_label(struct zb_request *r);
 void zb_cmd_move(struct zb_request *r);
 void zb_cmd_failover(struct zb_request *r);
 void zb_cmd_fenced(struct zb_request *r);
@@ -72,12 +74,30 @@ void zb_cmd_rescue_list(struct zb_request *r);
 void zb_cmd_rescue_show(struct zb_request *r);
 void zb_cmd_rescue_mount(struct zb_request *r);
 void zb_cmd_rescue_drop(struct zb_request *r);
+void zb_cmd_drill(struct zb_request *r);
+void zb_cmd_peek(struct zb_request *r);
+void zb_cmd_peek_list(struct zb_request *r);
+void zb_cmd_peek_end(struct zb_request *r);
 void zb_cmd_prune(struct zb_request *r);
 void zb_cmd_explain(struct zb_request *r);
 void zb_cmd_freeze(struct zb_request *r);
 void zb_cmd_thaw(struct zb_request *r);
 void zb_cmd_history(struct zb_request *r);
 void zb_cmd_events(struct zb_request *r);
+
+/* --- cmd_label.c --- */
+
+struct zb_label_order {
+    struct zb_label label; /* text "": it shall have none any more */
+    /* Exactly once, possibly before zb_label_start returns; err NULL: a majority of the nodes has
+     * agreed. */
+    void (*on_done)(void *ctx, const struct zb_err *err);
+    void *ctx;
+};
+/* All of the label but its set. text is zb_label_check'ed. */
+void zb_label_order_fill(struct zb_label_order *order, const struct zb_request *r, uint16_t service,
+                         const char *text);
+void zb_label_start(struct zb_agent *a, const struct zb_label_order *order);
 
 /* --- control.c --- */
 

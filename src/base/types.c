@@ -105,6 +105,24 @@ zb_set_id_is_none(struct zb_set_id id)
 }
 
 bool
+zb_set_id_parse(const char *text, struct zb_set_id *id)
+{
+    char again[48];
+    char *end;
+    struct zb_set_id found = {.term = strtoull(text, &end, 10)};
+
+    if (*end == '/') {
+        found.seq = strtoull(end + 1, NULL, 10);
+    }
+    (void)snprintf(again, sizeof(again), "%" PRIu64 "/%" PRIu64, found.term, found.seq);
+    if (strcmp(text, again) != 0 || zb_set_id_is_none(found)) {
+        return false;
+    }
+    *id = found;
+    return true;
+}
+
+bool
 zb_set_ref_equal(const struct zb_set_ref *a, const struct zb_set_ref *b)
 {
     return zb_set_id_cmp(a->id, b->id) == 0 && memcmp(a->digest, b->digest, ZB_DIGEST_SIZE) == 0;

@@ -54,6 +54,8 @@ struct zb_manifest {
 /* Compares (term, seq): <0, 0, >0. */
 int zb_set_id_cmp(struct zb_set_id a, struct zb_set_id b);
 bool zb_set_id_is_none(struct zb_set_id id);
+/* "12/345", and nothing else. *id is written on success only. */
+bool zb_set_id_parse(const char *text, struct zb_set_id *id);
 bool zb_set_ref_equal(const struct zb_set_ref *a, const struct zb_set_ref *b);
 
 /* "zbaton-000012-00000345-20261122T064100Z" (design.md, On disk). buf of ZB_SNAP_NAME_SIZE. */

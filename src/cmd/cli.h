@@ -44,6 +44,10 @@ enum zb_option_id {
     ZB_OPT_DISCARD,
     ZB_OPT_AT,
     ZB_OPT_REASON,
+    ZB_OPT_DIR,
+    ZB_OPT_FOR,
+    ZB_OPT_LABEL,
+    ZB_OPT_UNDRILLED,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (1u << (id))
@@ -108,8 +112,14 @@ int zb_run_rescue_umount(struct zb_cli *cli);
 int zb_run_rescue_diff(struct zb_cli *cli);
 int zb_run_rescue_export(struct zb_cli *cli);
 int zb_run_rescue_drop(struct zb_cli *cli);
+int zb_run_drill(struct zb_cli *cli);
+int zb_run_peek(struct zb_cli *cli);
+int zb_run_peek_list(struct zb_cli *cli);
+int zb_run_peek_end(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
+int zb_run_label(struct zb_cli *cli);
+int zb_run_unlabel(struct zb_cli *cli);
 int zb_run_explain(struct zb_cli *cli);
 int zb_run_freeze(struct zb_cli *cli);
 int zb_run_thaw(struct zb_cli *cli);

@@ -184,12 +184,13 @@ zb_run_move(struct zb_cli *cli)
     json_t *data = NULL;
     struct zb_err err;
     int code;
-    struct zb_client_call call = {.cmd = "move",
-                                  .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0],
-                                                    "node", cli->operands[1], "dry_run",
-                                                    zb_cli_has(cli, ZB_OPT_DRY_RUN)),
-                                  .on_progress = move_progress,
-                                  .ctx = &m};
+    struct zb_client_call call = {
+        .cmd = "move",
+        .args = json_pack("{s:s, s:s, s:b, s:b}", "service", cli->operands[0], "node",
+                          cli->operands[1], "dry_run", zb_cli_has(cli, ZB_OPT_DRY_RUN),
+                          "allow_undrilled", zb_cli_has(cli, ZB_OPT_UNDRILLED)),
+        .on_progress = move_progress,
+        .ctx = &m};
     enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
 
     zb_show_steps_end(&m.progress);
@@ -208,49 +209,6 @@ zb_run_move(struct zb_cli *cli)
     json_decref(data);
     json_decref(m.steps);
     return code;
-}
-
-/* --- one set --- */
-
-static int
-set_command(struct zb_cli *cli, const char *cmd)
-{
-    json_t *data = NULL;
-    char set[ZB_TEXT_SIZE], elapsed[ZB_TEXT_SIZE];
-    size_t i;
-    json_t *follower;
-    struct zb_err err;
-    struct zb_client_call call = {.cmd = cmd,
-                                  .args = json_pack("{s:s}", "service", cli->operands[0])};
-
-    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
-        return zb_cli_fail(cli, &err);
-    }
-    if (zb_cli_has(cli, ZB_OPT_JSON)) {
-        zb_cli_json(cli, data);
-    } else {
-        printf("%s has set %s", cli->operands[0], zb_field_set(data, "set", set));
-        json_array_foreach(zb_field_array(data, "followers"), i, follower)
-        {
-            fputs(i == 0 ? ", held by " : ", ", stdout);
-            zb_text_print(stdout, json_is_string(follower) ? json_string_value(follower) : "");
-        }
-        printf(" (%s)\n", zb_format_elapsed(zb_field_int(data, "elapsed_ms", 0), elapsed));
-    }
-    json_decref(data);
-    return 0;
-}
-
-int
-zb_run_snapshot(struct zb_cli *cli)
-{
-    return set_command(cli, "snapshot");
-}
-
-int
-zb_run_sync(struct zb_cli *cli)
-{
-    return set_command(cli, "sync");
 }
 
 int

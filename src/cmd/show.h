@@ -68,6 +68,11 @@ void zb_show_failover_result(const struct zb_show *show, const char *service, co
 enum zb_rc zb_show_sets(const struct zb_show *show, const json_t *data,
                         struct zb_err *err) ZB_CHECKED;
 
+/* --- peek (show_peek.c) --- */
+
+enum zb_rc zb_show_peeks(const struct zb_show *show, const json_t *data,
+                         struct zb_err *err) ZB_CHECKED;
+
 /* --- rescue, rejoin (show_rescue.c) --- */
 
 enum zb_rc zb_show_rescues(const struct zb_show *show, const json_t *data,

@@ -157,12 +157,13 @@ terms_print(const struct zb_show *show, const json_t *terms)
 static void
 sets_print(const struct zb_show *show, const json_t *sets)
 {
-    enum { SET, TIME, GUID, DATASETS };
+    enum { SET, TIME, GUID, DATASETS, LABEL };
     static const struct zb_column columns[] = {
         [SET] = {"set", "SET", true},
         [TIME] = {"time", "TIME", false},
         [GUID] = {"guid", "GUID", false},
         [DATASETS] = {"datasets", "DATASETS", true},
+        [LABEL] = {"label", "LABEL", false},
     };
     struct zb_table t;
     size_t i;
@@ -180,6 +181,7 @@ sets_print(const struct zb_show *show, const json_t *sets)
         zb_table_cell(&t, TIME, zb_format_cell_time(zb_field_text(set, "time"), show->exact, buf));
         zb_table_cell(&t, GUID, zb_field_text(set, "guid"));
         zb_table_cell(&t, DATASETS, zb_format_cell_number(zb_field_int(set, "datasets", 0), buf));
+        zb_table_cell(&t, LABEL, zb_field_text(set, "label"));
     }
     zb_table_print(&t, show->out, show->scripted);
     zb_table_close(&t);

@@ -37,16 +37,35 @@ times_fill(struct zb_table *t, const struct zb_show *show, const json_t *member,
     zb_table_cell(t, RPO, zb_format_cell_age(zb_field_int(member, "rpo_s", -1), show->exact, buf));
 }
 
+/* "drill ok 3h ago" after what the note says; of a leader it is of no interest. */
+static const char *
+drill_add(const struct zb_show *show, const json_t *member, const char *note, char *text,
+          size_t size)
+{
+    const json_t *drill = json_object_get(member, "drill");
+    char age[ZB_TEXT_SIZE];
+
+    if (!json_is_object(drill) || strcmp(zb_field_text(member, "role"), "leader") == 0) {
+        return note;
+    }
+    (void)snprintf(text, size, "%s%sdrill %s %s ago", note, note[0] != '\0' ? "; " : "",
+                   zb_field_bool(drill, "ok") ? "ok" : "failed",
+                   zb_format_cell_age(zb_field_int(drill, "age_s", 0), show->exact, age));
+    return text;
+}
+
 static void
 note_fill(struct zb_table *t, const struct zb_show *show, const json_t *member, const char *now)
 {
+    char drilled[400];
     const json_t *rescues = json_object_get(member, "rescues");
-    const char *note = zb_field_text(member, "note");
+    const char *note =
+        drill_add(show, member, zb_field_text(member, "note"), drilled, sizeof drilled);
     const char *created = zb_field_text(rescues, "created");
     const char *fork = zb_field_text(rescues, "fork");
     int64_t count = zb_field_int(rescues, "count", 0);
     char bytes[ZB_TEXT_SIZE], time[ZB_TEXT_SIZE];
-    char text[512];
+    char text[1024];
 
     if (count == 0) {
         zb_table_cell(t, NOTE, note);

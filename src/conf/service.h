@@ -61,6 +61,9 @@ struct zb_conf_service {
     char unit[ZB_UNIT_SIZE];     /* SYSTEMD */
     uint32_t start_timeout_ms;   /* 1 s to 1 h */
     uint32_t stop_timeout_ms;
+    uint64_t drill_ms; /* how often a follower's copy is tried; 0: never by itself */
+    char drill_check[ZB_COMMAND_SIZE]; /* program in commands-dir and arguments; may be "" */
+    uint32_t drill_timeout_ms;         /* 0: not declared */
 };
 
 /* Sorted by name. Zero is an empty list; zb_conf_services_close frees items. */

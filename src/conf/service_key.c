@@ -68,6 +68,12 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = timeout_expected, .fallback = "60s"},
     {"stop-timeout", ZB_CONF_DURATION, AT(stop_timeout_ms), .min = 1000, .max = 3600000,
      .expected = timeout_expected, .fallback = "60s"},
+    {"drill", ZB_CONF_DURATION, AT(drill_ms), .min = 10000, .max = KEEP_FOR_MAX_MS,
+     .expected = "a time from 10s to 3650d, such as \"1d\""},
+    {"drill-check", ZB_CONF_STRING, AT(drill_check), .valid = zb_conf_command_valid,
+     .expected = command_expected},
+    {"drill-timeout", ZB_CONF_DURATION, AT(drill_timeout_ms), .min = 1000, .max = 24 * 3600000,
+     .expected = "a time from 1s to 24h, such as \"10m\""},
 };
 const size_t zb_conf_service_keys_count =
     sizeof zb_conf_service_keys / sizeof zb_conf_service_keys[0];

@@ -86,8 +86,10 @@ enum zb_rc zb_history_sets_list(struct zb_history *h, const char *service, uint3
  * stay. The same name may come back with other data. */
 enum zb_rc zb_history_service_forget(struct zb_history *h, const char *service,
                                      struct zb_err *err) ZB_CHECKED;
-/* Deletes every set below id, except those a known term forked from. */
+/* Deletes every set below id, except those a known term forked from, and keep (count of them,
+ * ascending). */
 enum zb_rc zb_history_sets_prune(struct zb_history *h, const char *service, struct zb_set_id id,
+                                 const struct zb_set_id *keep, uint32_t count,
                                  struct zb_err *err) ZB_CHECKED;
 
 /* --- terms --- */

@@ -115,16 +115,33 @@ zb_history_sets_list(struct zb_history *h, const char *service, uint32_t limit,
     return rc;
 }
 
-enum zb_rc
-zb_history_sets_prune(struct zb_history *h, const char *service, struct zb_set_id id,
-                      struct zb_err *err)
+/* What is between the two, which stay. */
+static enum zb_rc
+sets_delete(struct zb_history *h, const char *service, struct zb_set_id above,
+            struct zb_set_id below, struct zb_err *err)
 {
     struct zb_statement s = zb_statement_begin(h, ZB_SQL_SETS_PRUNE);
 
     zb_statement_text(&s, service, ZB_SERVICE_NAME_SIZE);
-    zb_statement_u64(&s, id.term);
-    zb_statement_u64(&s, id.seq);
+    zb_statement_u64(&s, above.term);
+    zb_statement_u64(&s, above.seq);
+    zb_statement_u64(&s, below.term);
+    zb_statement_u64(&s, below.seq);
     return zb_statement_run(&s, err);
+}
+
+enum zb_rc
+zb_history_sets_prune(struct zb_history *h, const char *service, struct zb_set_id id,
+                      const struct zb_set_id *keep, uint32_t count, struct zb_err *err)
+{
+    struct zb_set_id above = {0}; /* no set has it */
+    enum zb_rc rc = ZB_OK;
+
+    for (uint32_t i = 0; i < count && rc == ZB_OK && zb_set_id_cmp(keep[i], id) < 0; i++) {
+        rc = sets_delete(h, service, above, keep[i], err);
+        above = keep[i];
+    }
+    return rc == ZB_OK ? sets_delete(h, service, above, id, err) : rc;
 }
 
 enum zb_rc

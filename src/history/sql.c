@@ -19,7 +19,8 @@ const char *const zb_statement_texts[ZB_SQL_COUNT] = {
                        " WHERE service = ? AND term = ? AND seq = ?",
     [ZB_SQL_SETS_LIST] = "SELECT term, seq, digest, time FROM sets WHERE service = ?"
                          " ORDER BY term DESC, seq DESC LIMIT ?",
-    [ZB_SQL_SETS_PRUNE] = "DELETE FROM sets WHERE service = ? AND (term, seq) < (?, ?)"
+    [ZB_SQL_SETS_PRUNE] = "DELETE FROM sets WHERE service = ?"
+                          " AND (term, seq) > (?, ?) AND (term, seq) < (?, ?)"
                           " AND NOT EXISTS (SELECT 1 FROM terms WHERE terms.service = sets.service"
                           " AND fork_term = sets.term AND fork_seq = sets.seq)",
 

@@ -2,6 +2,8 @@
  * that computes changes. */
 #include "keeper/rules.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static enum zb_rc
@@ -115,12 +117,31 @@ is_protected(struct zb_set_id id, uint32_t rank, const struct zb_kreq *req)
     return (rank <= ZB_CATCH_UP_MAX && is_from(id, floor)) || is_from(id, floor_way);
 }
 
+const char *
+zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size)
+{
+    char wanted[48];
+    size_t n =
+        (size_t)snprintf(wanted, sizeof(wanted), "%" PRIu64 "/%" PRIu64 "\t", set.term, set.seq);
+
+    while (text != NULL && *text != '\0') {
+        size_t line = strcspn(text, "\n");
+        if (strncmp(text, wanted, n) == 0) {
+            *size = line - n;
+            return text + n;
+        }
+        text += line + (text[line] == '\n');
+    }
+    return NULL;
+}
+
 size_t
 zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, const struct zb_conf_keep *keep,
                struct zb_wall now, const struct zb_kreq *req, uint32_t *stays)
 {
     struct zb_retention retention;
     size_t go_count = 0;
+    size_t ignored;
 
     zb_retention_begin(&retention, keep, now);
     for (size_t i = snaps_count; i-- > 0;) {
@@ -132,6 +153,7 @@ zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, const struct zb
         }
         stays[i] = zb_retention_next(&retention, time);
         stays[i] |= is_protected(id, retention.count, req) ? ZB_KEEP_BASE : 0;
+        stays[i] |= zb_rules_label_find(req->text, id, &ignored) != NULL ? ZB_KEEP_LABEL : 0;
         go_count += stays[i] == 0;
     }
     return go_count;

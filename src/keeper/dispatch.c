@@ -36,6 +36,10 @@ static const struct zb_keeper_op ops[] = {
      true},
     {ZB_KOP_BLOCKERS, zb_keeper_op_blockers, ZB_CLAIM_READ, true, false, false, false, true, false},
     {ZB_KOP_SETS, zb_keeper_op_sets, ZB_CLAIM_READ, true, false, false, false, true, false},
+    {ZB_KOP_PEEK, zb_keeper_op_peek, ZB_CLAIM_READ, true, true, false, false, false, false},
+    {ZB_KOP_PEEKS, zb_keeper_op_peeks, ZB_CLAIM_READ, false, false, false, false, true, true},
+    {ZB_KOP_PEEK_END, zb_keeper_op_peek_end, ZB_CLAIM_READ, false, false, false, false, true, true},
+    {ZB_KOP_DRILL, zb_keeper_op_drill, ZB_CLAIM_READ, true, true, false, false, false, false},
     {ZB_KOP_FENCE, zb_keeper_op_fence, ZB_CLAIM_READ, true, false, false, false, false, false},
 };
 

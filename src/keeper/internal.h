@@ -62,6 +62,7 @@ struct zb_keeper_service {
     bool last_any;
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
     bool rested;     /* the follower's properties were put right since it last led */
+    bool drilling;   /* [lock] a DRILL runs */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };
@@ -97,7 +98,8 @@ struct zb_keeper_job {
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
     bool canceled;   /* [lock] */
-    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE: of its ending; -1 none */
+    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE, DRILL: of its ending; -1 none
+                      */
 };
 
 /* Bytes for the engine. */
@@ -126,7 +128,7 @@ struct zb_keeper {
     uint32_t services_count;                             /* [lock] */
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */
     struct zb_keeper_service nobody; /* whom operations are of that name no known service */
-    bool rescue_busy;                /* [lock] a rescue is being mounted or dropped */
+    bool side_busy;                  /* [lock] a rescue or peek is being mounted or dropped */
     struct zb_keeper_list waiting;   /* [lock] claimed, for a worker */
     struct zb_keeper_list active;    /* [lock] with a worker */
     struct zb_keeper_list draining;  /* loop: waits for receives to end */
@@ -198,8 +200,13 @@ void zb_keeper_job_cancel(struct zb_keeper_job *job);
 static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
 {
-    return job->op->transfer || job->op->op == ZB_KOP_FENCE;
+    return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL;
 }
+/* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
+ * ZB_E_CANCELED: it was before. */
+enum zb_rc zb_keeper_job_cancel_open(struct zb_keeper *k, struct zb_keeper_job *job, int *fd,
+                                     struct zb_err *err) ZB_CHECKED;
+void zb_keeper_job_cancel_close(struct zb_keeper *k, struct zb_keeper_job *job, int fd);
 
 /* ---- dispatch.c: which operation, whether now ---- */
 
@@ -296,6 +303,7 @@ void zb_keeper_complete_only(const struct zb_keeper_view *view, struct zb_kdatas
 /* ---- rescue.c: a tree that is set aside, and goes on from its forks ---- */
 
 #define ZB_KEEPER_RESCUES "/.rescue" /* below the root */
+#define ZB_KEEPER_PEEKS "/.peek"
 /* Local user properties. On the tree's own dataset: begun, then kept. Before the rename, "begun"
  * means nothing yet. */
 #define ZB_KEEPER_RESCUE "zbaton:rescue"
@@ -304,9 +312,6 @@ void zb_keeper_complete_only(const struct zb_keeper_view *view, struct zb_kdatas
 /* On each dataset that goes on: rules.h, zb_rules_fork_format. */
 #define ZB_KEEPER_FORK "zbaton:rescue:fork"
 
-/* Full name of a rescue. buf of ZB_DATASET_NAME_SIZE. */
-enum zb_rc zb_keeper_rescue_dataset(const struct zb_keeper *k, const char *name, char *buf,
-                                    struct zb_err *err) ZB_CHECKED;
 /* A snapshot of the dataset by its guid: "ds@snap" in snap (ZB_DATASET_NAME_SIZE). ZB_E_NOTFOUND.
  */
 enum zb_rc zb_keeper_snap_find(const struct zb_zfs_props *props, uint64_t guid, char *snap,
@@ -331,6 +336,88 @@ uint64_t zb_keeper_asides(struct zb_keeper *k, const struct zb_keeper_service *s
 /* ZB_E_BUSY: what was seen of the tree since zb_keeper_asides gave `before` may be nothing. */
 enum zb_rc zb_keeper_aside_check(struct zb_keeper *k, const struct zb_keeper_job *job,
                                  uint64_t before, struct zb_err *err) ZB_CHECKED;
+
+/* ---- side.c: trees beside the services', each below a container of its kind ---- */
+
+#define ZB_KEEPER_TEXT_MAX (60u << 10) /* below what kmsg.h allows for text */
+
+/* Whole lines for a reply; full: something did not fit, and was not added. */
+struct zb_keeper_text {
+    char *bytes; /* of ZB_KEEPER_TEXT_MAX */
+    size_t used;
+    bool full;
+};
+void zb_keeper_text_add(struct zb_keeper_text *t, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A kind of them. */
+struct zb_keeper_side {
+    const char *container; /* below the root */
+    const char *word;      /* for messages, and for the directory below the run directory */
+    const char *mark; /* local user property of what is of the kind; another is somebody's (S9) */
+    /* Adds its line to what a list says. */
+    enum zb_rc (*describe)(const struct zb_zfs_tree *tree, const char *name,
+                           struct zb_keeper_text *t, struct zb_err *err);
+};
+extern const struct zb_keeper_side zb_keeper_rescues; /* op_rescues.c */
+extern const struct zb_keeper_side zb_keeper_peeks;   /* op_peek.c */
+
+/* Between these two nothing is mounted, unmounted or dropped by anybody else of them. ZB_E_BUSY
+ * when it takes others longer than 5 s. */
+enum zb_rc zb_keeper_side_turn_take(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
+void zb_keeper_side_turn_give(struct zb_keeper *k);
+/* Full name of one of the kind. buf of ZB_DATASET_NAME_SIZE. */
+enum zb_rc zb_keeper_side_dataset(const struct zb_keeper *k, const struct zb_keeper_side *side,
+                                  const char *name, char *buf, struct zb_err *err) ZB_CHECKED;
+/* The one that req->text names (of req->service, if it names one), with everything in it; close it
+ * in any case. ZB_E_NOTFOUND, ZB_E_REFUSED. */
+enum zb_rc zb_keeper_side_open(const struct zb_keeper *k, const struct zb_keeper_side *side,
+                               const struct zb_kreq *req, struct zb_zfs_tree *tree,
+                               struct zb_err *err) ZB_CHECKED;
+/* The container is there afterwards. */
+enum zb_rc zb_keeper_side_container_make(const struct zb_keeper *k,
+                                         const struct zb_keeper_side *side,
+                                         struct zb_err *err) ZB_CHECKED;
+/* RESCUES and PEEKS of kmsg.h. */
+enum zb_rc zb_keeper_side_list(const struct zb_keeper *k, const struct zb_keeper_side *side,
+                               struct zb_keeper_job *job, struct zb_err *err) ZB_CHECKED;
+/* Where it is mounted; path of ZB_PATH_SIZE. */
+enum zb_rc zb_keeper_side_path(const struct zb_keeper *k, const struct zb_keeper_side *side,
+                               const char *name, char *path, struct zb_err *err) ZB_CHECKED;
+/* Mounts the tree read-only (nodev, nosuid, noexec), all of it or nothing; what is mounted already
+ * is fine. The directory above is root's alone. */
+enum zb_rc zb_keeper_side_mount(const struct zb_zfs_tree *tree, const char *path,
+                                struct zb_err *err) ZB_CHECKED;
+/* Wherever it is mounted, and the directories with it. ZB_E_HELD names who uses it. */
+enum zb_rc zb_keeper_side_umount(const struct zb_zfs_tree *tree, const char *path,
+                                 struct zb_err *err) ZB_CHECKED;
+/* What keeps it from being destroyed: holds and clones (ZB_E_HELD), datasets that are not zbaton's
+ * (ZB_E_REFUSED). */
+enum zb_rc zb_keeper_side_check(const struct zb_keeper_side *side, const struct zb_zfs_tree *tree,
+                                struct zb_err *err) ZB_CHECKED;
+/* Destroys its snapshots and datasets, never others: all of that, and mounts (ZB_E_HELD), is looked
+ * for before. */
+enum zb_rc zb_keeper_side_drop(const struct zb_keeper_side *side, const struct zb_zfs_tree *tree,
+                               struct zb_err *err) ZB_CHECKED;
+
+/* ---- op_peek.c ---- */
+
+struct zb_peek {
+    char name[ZB_PEEK_NAME_SIZE];
+    char path[ZB_PATH_SIZE];
+    char *line; /* of PEEKS; for free(), on an error too */
+};
+
+/* PEEK and PEEK_END of kmsg.h; req has their fields. */
+enum zb_rc zb_keeper_peek_make(struct zb_keeper *k, const struct zb_kreq *req, struct zb_peek *out,
+                               struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_keeper_peek_end(struct zb_keeper *k, const struct zb_kreq *req,
+                              struct zb_err *err) ZB_CHECKED;
+
+/* ---- op_drill.c ---- */
+
+/* Ends the checks of drills that an earlier life of this keeper left behind. */
+void zb_keeper_drills_settle(struct zb_keeper *k);
 
 /* ---- op_arrange.c ---- */
 
@@ -478,6 +565,7 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_check, zb_keeper_op_seal, zb_keeper_op_release, zb_keeper_op_grant,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
-    zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets;
+    zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets, zb_keeper_op_peek,
+    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill;
 
 #endif

@@ -165,6 +165,42 @@ zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job)
     zb_keeper_outcome(&job->rep, rc, &err);
 }
 
+/* Whoever cancels the job shuts one end of a socket pair down; the run looks at the other. */
+enum zb_rc
+zb_keeper_job_cancel_open(struct zb_keeper *k, struct zb_keeper_job *job, int *fd,
+                          struct zb_err *err)
+{
+    bool canceled;
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        return zb_err_sys(err, errno, "socketpair");
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    canceled = job->canceled;
+    job->transfer_fd = pair[0];
+    (void)pthread_mutex_unlock(&k->lock);
+    if (canceled) {
+        zb_keeper_job_cancel_close(k, job, pair[1]);
+        return zb_err_set(err, ZB_E_CANCELED, "canceled before it began");
+    }
+    *fd = pair[1];
+    return ZB_OK;
+}
+
+void
+zb_keeper_job_cancel_close(struct zb_keeper *k, struct zb_keeper_job *job, int fd)
+{
+    int other;
+
+    (void)pthread_mutex_lock(&k->lock);
+    other = job->transfer_fd;
+    job->transfer_fd = -1;
+    (void)pthread_mutex_unlock(&k->lock);
+    (void)close(other);
+    (void)close(fd);
+}
+
 /* The first waiting job that may begin: transfers leave workers for the rest. Caller holds lock. */
 static struct zb_keeper_job *
 job_take(struct zb_keeper *k)

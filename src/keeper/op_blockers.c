@@ -62,27 +62,40 @@ line_add(struct lines *l, const struct line *line)
 
 /* ---- old sets ---- */
 
-/* A clone that is in a rescue is told by the rescue's name. */
-static const char *
-rescue_of(const struct zb_keeper *k, const char *clone, char name[ZB_DATASET_NAME_SIZE])
+/* A clone that is in a rescue or a peek is told by the name of that. */
+static bool
+is_of(const struct zb_keeper *k, const struct zb_keeper_side *side, const char *clone,
+      char name[ZB_DATASET_NAME_SIZE])
 {
-    char prefix[ZB_DATASET_NAME_SIZE + sizeof(ZB_KEEPER_RESCUES)];
-    size_t size =
-        (size_t)snprintf(prefix, sizeof(prefix), "%s" ZB_KEEPER_RESCUES "/", k->conf->root);
+    char prefix[2 * ZB_DATASET_NAME_SIZE];
+    size_t size = (size_t)snprintf(prefix, sizeof(prefix), "%s%s/", k->conf->root, side->container);
 
     if (strncmp(clone, prefix, size) != 0) {
-        return NULL;
+        return false;
     }
     zb_strcopy(name, ZB_DATASET_NAME_SIZE, clone + size);
     name[strcspn(name, "/")] = '\0';
-    return name;
+    return true;
+}
+
+static void
+clone_tell(struct lines *l, const char *dataset, const char *snap, const char *clone)
+{
+    char name[ZB_DATASET_NAME_SIZE];
+
+    if (is_of(l->k, &zb_keeper_rescues, clone, name)) {
+        line_add(l, &(struct line){"rescue", dataset, snap, name});
+    } else if (is_of(l->k, &zb_keeper_peeks, clone, name)) {
+        line_add(l, &(struct line){"peek", dataset, snap, name});
+    } else {
+        line_add(l, &(struct line){"clone", dataset, snap, clone});
+    }
 }
 
 static enum zb_rc
 snap_look(struct lines *l, const char *dataset, const char *snap, struct zb_err *err)
 {
     char full[2 * ZB_DATASET_NAME_SIZE];
-    char rescue[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_names names = {0};
 
     (void)snprintf(full, sizeof(full), "%s@%s", dataset, snap);
@@ -95,9 +108,7 @@ snap_look(struct lines *l, const char *dataset, const char *snap, struct zb_err 
         rc = zb_zfs_clones_list(full, &names, err);
     }
     for (size_t i = 0; i < names.count && rc == ZB_OK; i++) {
-        const char *name = rescue_of(l->k, names.names[i], rescue);
-        line_add(l, &(struct line){name != NULL ? "rescue" : "clone", dataset, snap,
-                                   name != NULL ? name : names.names[i]});
+        clone_tell(l, dataset, snap, names.names[i]);
     }
     zb_zfs_names_close(&names);
     return rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* pruned meanwhile */

@@ -1,12 +1,10 @@
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "keeper/internal.h"
 #include "runner/fence.h"
+#include "runner/once.h"
 
 #define GROUP_SIZE (2 * ZB_NODE_NAME_SIZE + 16)
 
@@ -77,7 +75,6 @@ check(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_err *err)
     return rc;
 }
 
-/* Whoever cancels the job shuts one end of a socket pair down; the run looks at the other. */
 static enum zb_rc
 run(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -89,26 +86,13 @@ run(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
                          .service = job->req.service,
                          .term = job->req.term,
                          .timeout_ms = k->conf->fence_timeout_ms};
-    bool canceled;
-    int pair[2];
-    enum zb_rc rc;
+    enum zb_rc rc = zb_keeper_job_cancel_open(k, job, &f.cancel_fd, err);
 
-    group_name(k, job->req.node, group);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-        return zb_err_sys(err, errno, "socketpair");
+    if (rc == ZB_OK) {
+        group_name(k, job->req.node, group);
+        rc = zb_fence_run(&f, err);
+        zb_keeper_job_cancel_close(k, job, f.cancel_fd);
     }
-    (void)pthread_mutex_lock(&k->lock);
-    canceled = job->canceled;
-    job->transfer_fd = pair[0];
-    (void)pthread_mutex_unlock(&k->lock);
-    f.cancel_fd = pair[1];
-    rc = canceled ? zb_err_set(err, ZB_E_CANCELED, "canceled before it began")
-                  : zb_fence_run(&f, err);
-    (void)pthread_mutex_lock(&k->lock);
-    job->transfer_fd = -1;
-    (void)pthread_mutex_unlock(&k->lock);
-    (void)close(pair[0]);
-    (void)close(pair[1]);
     return rc;
 }
 
@@ -157,7 +141,7 @@ node_settle(const struct zb_keeper *k, struct nodes *seen, const char *node)
         zb_strcopy(seen->names[seen->count++], ZB_NODE_NAME_SIZE, node);
     }
     group_name(k, node, group);
-    if (zb_fence_group_end(group, &err) != ZB_OK) {
+    if (zb_once_group_end(group, &err) != ZB_OK) {
         zb_log_error("the fence command for %s of an earlier start: %s", node, err.msg);
     }
 }

@@ -9,7 +9,7 @@
 #define PRUNE_MAX                                                                                  \
     256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
 #define PRUNE_BATCH 64
-#define TEXT_MAX (60u << 10) /* below what kmsg.h allows for text */
+#define WHY_SIZE 512
 
 void
 zb_keeper_plan_close(struct zb_keeper_plan *p)
@@ -141,40 +141,51 @@ in_the_way(const char *dataset, const char *snap, char *buf, size_t size, struct
     return rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* gone meanwhile */
 }
 
-static enum zb_rc
-set_tell(const char *dataset, const struct zb_keeper_plan *p, size_t i, char *text, size_t *used,
-         struct zb_err *err)
+/* "last, daily, base, label before the upgrade". */
+static void
+why_format(uint32_t stays, struct zb_set_id id, const char *labels, char *buf, size_t size)
 {
     char words[ZB_KEEP_WORDS_SIZE];
-    char way[ZB_DATASET_NAME_SIZE + 16] = "";
-    bool base = (p->stays[i] & ZB_KEEP_BASE) != 0;
+    size_t length = 0;
+    const char *label = zb_rules_label_find(labels, id, &length);
+    bool base = (stays & ZB_KEEP_BASE) != 0;
+
+    zb_keep_words(stays, words);
+    (void)snprintf(buf, size, "%s%s%s%s%s%.*s", words, base && words[0] != '\0' ? ", " : "",
+                   base ? "base" : "", label != NULL && (base || words[0] != '\0') ? ", " : "",
+                   label != NULL ? "label " : "", label != NULL ? (int)length : 0,
+                   label != NULL ? label : "");
+}
+
+static enum zb_rc
+set_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_keeper_plan *p,
+         size_t i, struct zb_keeper_text *t, struct zb_err *err)
+{
+    char why[WHY_SIZE] = "";
+    struct zb_set_id id = {0};
     enum zb_rc rc = ZB_OK;
 
-    zb_keep_words(p->stays[i], words);
     if (p->stays[i] == 0) {
-        rc = in_the_way(dataset, p->snaps[i].name, way, sizeof(way), err);
+        rc = in_the_way(dataset, p->snaps[i].name, why, sizeof(why), err);
+    } else if (zb_set_name_parse(p->snaps[i].name, &id, NULL)) {
+        why_format(p->stays[i], id, job->req.text, why, sizeof(why));
     }
-    *used += (size_t)snprintf(text + *used, TEXT_MAX - *used, "%s\t%s%s%s%s\n", p->snaps[i].name,
-                              words, base && words[0] != '\0' ? ", " : "", base ? "base" : "", way);
+    zb_keeper_text_add(t, "%s\t%s\n", p->snaps[i].name, why);
     return rc;
 }
 
 static enum zb_rc
 sets_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_keeper_plan *p,
-          char *text, struct zb_err *err)
+          struct zb_keeper_text *t, struct zb_err *err)
 {
     struct zb_set_id from, id;
     bool all = !zb_set_name_parse(job->req.snap, &from, NULL);
-    size_t used = 0;
     enum zb_rc rc = ZB_OK;
 
-    for (size_t i = p->list.count; i-- > 0 && rc == ZB_OK;) {
+    for (size_t i = p->list.count; i-- > 0 && rc == ZB_OK && !t->full;) {
         if (zb_set_name_parse(p->list.snaps[i].name, &id, NULL) &&
             (all || zb_set_id_cmp(id, from) < 0)) {
-            if (used + 2 * ZB_DATASET_NAME_SIZE + ZB_KEEP_WORDS_SIZE > TEXT_MAX) {
-                break;
-            }
-            rc = set_tell(dataset, p, i, text, &used, err);
+            rc = set_tell(job, dataset, p, i, t, err);
         }
     }
     return rc;
@@ -185,9 +196,10 @@ zb_keeper_op_sets(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
 {
     struct zb_keeper_view view = {0};
     struct zb_keeper_plan plan = {0};
+    struct zb_keeper_text t = {.bytes = calloc(1, ZB_KEEPER_TEXT_MAX)};
 
-    job->rep.text = calloc(1, TEXT_MAX);
-    if (job->rep.text == NULL) {
+    job->rep.text = t.bytes;
+    if (t.bytes == NULL) {
         return zb_err_sys(err, ENOMEM, "sets");
     }
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
@@ -195,7 +207,7 @@ zb_keeper_op_sets(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
         if (view.datasets[i].rel[0] == '\0') {
             rc = zb_keeper_plan_open(&plan, k, job, view.props[i]->name, err);
             if (rc == ZB_OK) {
-                rc = sets_tell(job, view.props[i]->name, &plan, job->rep.text, err);
+                rc = sets_tell(job, view.props[i]->name, &plan, &t, err);
             }
             zb_keeper_plan_close(&plan);
             plan = (struct zb_keeper_plan){0};

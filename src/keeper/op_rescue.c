@@ -218,25 +218,6 @@ room_check(const struct zb_keeper *k, size_t forks_count, struct zb_err *err)
     return rc;
 }
 
-static enum zb_rc
-container_make(const struct zb_keeper *k, struct zb_err *err)
-{
-    const struct zb_zfs_setprop props[] = {
-        {.name = "canmount", .number = ZB_ZFS_OFF},
-        {.name = "mountpoint", .text = "none"},
-        {.name = "com.sun:auto-snapshot", .text = "false"},
-    };
-    char name[ZB_DATASET_NAME_SIZE];
-    enum zb_rc rc;
-
-    if (snprintf(name, sizeof(name), "%s" ZB_KEEPER_RESCUES, k->conf->root) >= (int)sizeof(name)) {
-        return zb_err_set(err, ZB_E_LIMIT, "name of %.200s" ZB_KEEPER_RESCUES " is too long",
-                          k->conf->root);
-    }
-    rc = zb_zfs_create(name, props, sizeof(props) / sizeof(props[0]), err);
-    return rc == ZB_E_EXISTS ? ZB_OK : rc;
-}
-
 /* Renames the tree, and makes what goes on. */
 static enum zb_rc
 aside_go(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_keeper_view *view,
@@ -293,7 +274,7 @@ rescue_do(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
         return zb_err_set(err, ZB_E_NOMEM, "no memory to set %s aside", view->dataset);
     }
     zb_rules_rescue_name_format(req->service, req->term, (struct zb_wall){req->time_s}, name);
-    rc = zb_keeper_rescue_dataset(k, name, aside, err);
+    rc = zb_keeper_side_dataset(k, &zb_keeper_rescues, name, aside, err);
     if (rc == ZB_OK) {
         rc = forks_choose(view, req, chosen, &count, err);
     }
@@ -301,7 +282,7 @@ rescue_do(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
         rc = room_check(k, count, err);
     }
     if (rc == ZB_OK) {
-        rc = container_make(k, err);
+        rc = zb_keeper_side_container_make(k, &zb_keeper_rescues, err);
     }
     if (rc == ZB_OK) {
         rc = marks_set(view, chosen, count, err);

@@ -91,20 +91,6 @@ zb_keeper_aside_end(struct zb_keeper *k, struct zb_keeper_service *s)
 /* ---- names and marks ---- */
 
 enum zb_rc
-zb_keeper_rescue_dataset(const struct zb_keeper *k, const char *name, char *buf, struct zb_err *err)
-{
-    int n;
-
-    if (name[0] == '\0' || strchr(name, '/') != NULL || !zb_rel_valid(name)) {
-        return zb_err_set(err, ZB_E_USAGE, "not the name of a rescue: %.160s", name);
-    }
-    n = snprintf(buf, ZB_DATASET_NAME_SIZE, "%s" ZB_KEEPER_RESCUES "/%s", k->conf->root, name);
-    return n < ZB_DATASET_NAME_SIZE
-               ? ZB_OK
-               : zb_err_set(err, ZB_E_LIMIT, "name of rescue %.160s is too long", name);
-}
-
-enum zb_rc
 zb_keeper_rescue_unmark(const struct zb_keeper_view *view, struct zb_err *err)
 {
     static const char *const marks[] = {ZB_KEEPER_RESCUE, ZB_KEEPER_FORK};

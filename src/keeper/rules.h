@@ -120,6 +120,21 @@ bool zb_rules_rescue_name_parse(const char *name, char *service, uint64_t *term,
 void zb_rules_fork_format(uint64_t guid, const char *rel, char *buf);
 bool zb_rules_fork_parse(const char *mark, uint64_t *guid, char *rel);
 
+#define ZB_PEEK_LIFE_MAX_S (366 * 86400)
+/* PEEK: whether a clone of the set of req->manifest can be made until req->time_s. ZB_E_NOTFOUND
+ * names a dataset of it that is not here. */
+enum zb_rc zb_rules_peek(const struct zb_kreq *req, const struct zb_keeper_facts *f,
+                         struct zb_wall now, struct zb_err *err) ZB_CHECKED;
+#define ZB_PEEK_NAME_SIZE (ZB_SERVICE_NAME_SIZE + 72)
+/* "web-000012-00000345-20261122T064100Z"; buf of ZB_PEEK_NAME_SIZE. */
+void zb_rules_peek_name_format(const char *service, struct zb_set_id set, struct zb_wall time,
+                               char *buf);
+/* Its mark: "<term>/<seq>/<seconds since 1970 at which it ends>"; buf of ZB_PEEK_MARK_SIZE. */
+#define ZB_PEEK_MARK_SIZE 72
+void zb_rules_peek_mark_format(struct zb_set_id set, struct zb_wall expires, char *buf);
+/* False when it is not exactly of that form. */
+bool zb_rules_peek_mark_parse(const char *mark, struct zb_set_id *set, struct zb_wall *expires);
+
 /* *again: the same release was made before and stands; nothing is to be done. */
 enum zb_rc zb_rules_release(const struct zb_keeper_record *r, const struct zb_kreq *req,
                             const struct zb_keeper_facts *f, bool *again,
@@ -161,6 +176,11 @@ void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, co
 
 #define ZB_KEEP_BASE 0x100u    /* a member stands on it, or may come to */
 #define ZB_KEEP_FOREIGN 0x200u /* no set of the service's (S9) */
+#define ZB_KEEP_LABEL 0x400u   /* it has a label */
+
+/* The label of a set in a request's text ("12/345<tab>before the upgrade<newline>"...), of which
+ * *size bytes are it; NULL: none. */
+const char *zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size);
 
 /* PRUNE: why each snapshot of one dataset stays: fills stays (snaps_count of them) with bits of
  * enum zb_keep and of the above; 0: it may go. Snapshots sorted by createtxg. Returns how many may

@@ -149,6 +149,16 @@ zb_keeper_tree_mount(const struct zb_keeper_view *view, const struct zb_conf_ser
 
 /* ---- holders ---- */
 
+/* Processes before mounts, which are there because of them: a sentence has room for few. */
+static int
+holders_compare(const void *a, const void *b)
+{
+    const struct zb_os_holder *x = a;
+    const struct zb_os_holder *y = b;
+
+    return (x->pid == 0) - (y->pid == 0);
+}
+
 /* Adds who holds the datasets to the error; finding nobody says so too. */
 static enum zb_rc
 holders_name(const struct zb_os_holder_target *targets, size_t count, struct zb_err *err)
@@ -158,6 +168,7 @@ holders_name(const struct zb_os_holder_target *targets, size_t count, struct zb_
     char text[400] = "";
 
     if (found != NULL && zb_os_holders_find(targets, count, found, &ignored) == ZB_OK) {
+        qsort(found->list, found->count, sizeof(found->list[0]), holders_compare);
         zb_os_holders_format(found, text, sizeof(text));
     }
     free(found);

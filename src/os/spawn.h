@@ -17,6 +17,7 @@ struct zb_os_spawn_spec {
     char *const *argv; /* NULL-terminated, argv[0] included */
     char *const *env;  /* NULL-terminated; NULL: this process's own */
     const char *group; /* zb_os_cgroup name; NULL: this process's own */
+    const char *dir;   /* where it begins; NULL: "/" */
     int output_fd;     /* stdout and stderr; -1: /dev/null; stays the caller's */
     int error_fd;      /* stderr; <= 0: as output_fd; stays the caller's */
     int keep_fd;       /* becomes descriptor 3; <= 0: none; stays the caller's */
@@ -30,7 +31,7 @@ struct zb_os_child {
     int pidfd; /* readable (poll) when the process has ended */
 };
 
-/* Starts spec->path, cwd "/", stdin /dev/null, umask 022, in a session of its own. Nothing runs
+/* Starts spec->path, stdin /dev/null, umask 022, in a session of its own. Nothing runs
  * when it fails; that exec itself failed (no such file ...) is reported here as ZB_E_SYS. */
 enum zb_rc zb_os_spawn(const struct zb_os_spawn_spec *spec, struct zb_os_child *child,
                        struct zb_err *err) ZB_CHECKED;

@@ -16,44 +16,11 @@
 #define KILL_WAIT_MS 2000 /* after a failed start, for what was killed to be gone */
 #define GROUP_SIZE (ZB_RUNNER_GROUP_MAX + 8)
 
-/* Everything one exec of a declared command line needs; lives on the stack of the call. */
-struct command {
-    char path[ZB_PATH_SIZE];
-    char buf[ZB_RUNNER_LINE_MAX];
-    char *words[ZB_RUNNER_WORDS_MAX + 1];
-    char service[ZB_SERVICE_NAME_SIZE + 32];
-    char mountpoint[ZB_PATH_SIZE + 32];
-    char *env[4];
-};
-
-static char env_path[] = ZB_RUNNER_PATH;
-
 /* The group of the check and stop commands. */
 static void
 control_group(const struct zb_runner *r, char *group)
 {
     (void)snprintf(group, GROUP_SIZE, "%.*s.ctl", ZB_RUNNER_GROUP_MAX, r->group);
-}
-
-static enum zb_rc
-command_prepare(const struct zb_runner *r, const char *line, struct command *c, struct zb_err *err)
-{
-    enum zb_rc rc = zb_runner_words_split(line, c->buf, c->words, err);
-
-    if (rc == ZB_OK) {
-        rc = zb_runner_program_find(r->commands_dir, c->words[0], c->path, err);
-    }
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    (void)snprintf(c->service, sizeof(c->service), "ZBATON_SERVICE=%s", r->service);
-    (void)snprintf(c->mountpoint, sizeof(c->mountpoint), "ZBATON_MOUNTPOINT=%s",
-                   r->mountpoint != NULL ? r->mountpoint : "");
-    c->env[0] = env_path;
-    c->env[1] = c->service;
-    c->env[2] = c->mountpoint;
-    c->env[3] = NULL;
-    return ZB_OK;
 }
 
 /* The log is a file that the service itself writes to (a pipe would break when zbatond restarts);
@@ -100,13 +67,13 @@ static enum zb_rc
 control_run(const struct zb_runner *r, const char *line, struct zb_mono deadline, int *status,
             struct zb_err *err)
 {
-    struct command c;
+    struct zb_runner_command c;
     struct zb_os_spawn_spec spec = {.path = c.path, .argv = c.words, .env = c.env};
     struct zb_os_child child = {0};
     struct zb_err ignored;
     char group[GROUP_SIZE];
     int log_fd = -1;
-    enum zb_rc rc = command_prepare(r, line, &c, err);
+    enum zb_rc rc = zb_runner_command_prepare(r, line, &c, err);
 
     if (rc == ZB_OK) {
         rc = log_open(r, &log_fd, err);
@@ -226,7 +193,7 @@ failed_start_clear(const struct zb_runner *r)
 static enum zb_rc
 command_start(const struct zb_runner *r, struct zb_mono deadline, struct zb_err *err)
 {
-    struct command c;
+    struct zb_runner_command c;
     struct zb_os_spawn_spec spec = {.path = c.path, .argv = c.words, .env = c.env};
     struct zb_os_child child = {0};
     int log_fd = -1;
@@ -235,7 +202,7 @@ command_start(const struct zb_runner *r, struct zb_mono deadline, struct zb_err 
     enum zb_rc rc = command_alive(r, &alive, err);
 
     if (rc == ZB_OK) {
-        rc = command_prepare(r, r->start != NULL ? r->start : "", &c, err);
+        rc = zb_runner_command_prepare(r, r->start != NULL ? r->start : "", &c, err);
     }
     if (rc == ZB_OK) {
         rc = log_open(r, &log_fd, err);

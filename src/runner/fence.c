@@ -1,29 +1,11 @@
 #include "runner/fence.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/log.h"
-#include "os/cgroup.h"
-#include "os/spawn.h"
 #include "runner/internal.h"
-
-#define KILL_WAIT_MS 2000 /* for what was killed to be gone */
-#define POLL_MS 1000
-
-/* What the program says on stderr: the line under way, and the last one that said something. */
-struct lines {
-    char now[ZB_FENCE_LINE_MAX + 1];
-    char last[ZB_FENCE_LINE_MAX + 1];
-    size_t used;
-};
+#include "runner/once.h"
 
 /* Everything one exec needs; lives on the stack of the call. */
 struct program {
@@ -35,53 +17,6 @@ struct program {
     char term[40];
     char *env[6];
 };
-
-/* --- what it says --- */
-
-static void
-lines_end(struct lines *l)
-{
-    if (l->used > 0) {
-        l->now[l->used] = '\0';
-        memcpy(l->last, l->now, l->used + 1);
-    }
-    l->used = 0;
-}
-
-static void
-lines_add(struct lines *l, const char *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        if (c == '\n' || c == '\r') {
-            lines_end(l);
-        } else if (l->used < ZB_FENCE_LINE_MAX) {
-            l->now[l->used++] = c >= ' ' && c < 0x7f ? (char)c : '?';
-        }
-    }
-}
-
-/* Reads what is there. False: nobody writes any more. */
-static bool
-lines_read(struct lines *l, int fd)
-{
-    char chunk[4096];
-    ssize_t n = read(fd, chunk, sizeof(chunk));
-
-    if (n > 0) {
-        lines_add(l, chunk, (size_t)n);
-    }
-    return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
-}
-
-/* "exit status 1: no route to the BMC" */
-static enum zb_rc
-said(const struct lines *l, enum zb_rc rc, const char *what, struct zb_err *err)
-{
-    return zb_err_set(err, rc, "%s%s%s", what, l->last[0] != '\0' ? ": " : "", l->last);
-}
-
-/* --- a run --- */
 
 static enum zb_rc
 program_prepare(const struct zb_fence *f, struct program *p, struct zb_err *err)
@@ -116,148 +51,20 @@ program_prepare(const struct zb_fence *f, struct program *p, struct zb_err *err)
     return ZB_OK;
 }
 
-/* Until the program has ended (ZB_OK), its time is over, or nobody wants it any more. */
-static enum zb_rc
-end_wait(const struct zb_fence *f, const struct zb_os_child *child, int fd, struct lines *l)
-{
-    struct zb_mono deadline = zb_runner_after(f->timeout_ms);
-    bool open_end = true;
-
-    for (;;) {
-        struct pollfd p[3] = {{.fd = child->pidfd, .events = POLLIN},
-                              {.fd = f->cancel_fd, .events = POLLIN},
-                              {.fd = open_end ? fd : -1, .events = POLLIN}};
-        int64_t left_ms = deadline.ms - zb_mono_now().ms;
-
-        if (left_ms <= 0) {
-            return ZB_E_TIMEOUT;
-        }
-        if (poll(p, 3, left_ms > POLL_MS ? POLL_MS : (int)left_ms) <= 0) {
-            continue;
-        }
-        if (p[2].revents != 0) {
-            open_end = lines_read(l, fd);
-        }
-        if (p[1].revents != 0) {
-            return ZB_E_CANCELED;
-        }
-        if (p[0].revents != 0) {
-            return ZB_OK;
-        }
-    }
-}
-
-/* Whatever is left of the run is killed. What KILL does not reach (a device that does not answer)
- * is left to itself: the next run of the group finds it there. */
-static void
-run_clear(const struct zb_fence *f, struct zb_os_child *child)
-{
-    struct zb_err err;
-    int status;
-
-    if (zb_fence_group_end(f->group, &err) != ZB_OK) {
-        zb_log_warning("fence %s: end what it left: %s", f->node, err.msg);
-    }
-    if (child->pid != 0) {
-        (void)kill(child->pid, SIGKILL);
-        if (zb_os_child_wait(child, zb_runner_after(KILL_WAIT_MS), &status, &err) != ZB_OK) {
-            zb_os_child_leave(child);
-        }
-    }
-}
-
-static enum zb_rc
-run_judge(const struct zb_fence *f, enum zb_rc ended, int status, const struct lines *l,
-          struct zb_err *err)
-{
-    char text[64];
-
-    if (ended == ZB_E_TIMEOUT) {
-        (void)snprintf(text, sizeof(text), "not ended after %" PRIu32 " ms", f->timeout_ms);
-        return said(l, ZB_E_TIMEOUT, text, err);
-    }
-    if (ended != ZB_OK) {
-        return said(l, ZB_E_CANCELED, "ended: nobody waits for it any more", err);
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        return ZB_OK;
-    }
-    zb_os_status_text(status, text);
-    return said(l, ZB_E_FAILED, text, err);
-}
-
-static enum zb_rc
-run(const struct zb_fence *f, const struct program *p, const int pipe_fd[2], struct zb_err *err)
-{
-    struct zb_os_spawn_spec spec = {.path = p->path,
-                                    .argv = p->argv,
-                                    .env = p->env,
-                                    .group = f->group,
-                                    .output_fd = -1,
-                                    .error_fd = pipe_fd[1]};
-    struct zb_os_child child = {0};
-    struct lines l = {0};
-    int status = 0;
-    enum zb_rc ended;
-    enum zb_rc rc = zb_os_spawn(&spec, &child, err);
-
-    if (rc != ZB_OK) {
-        return rc;
-    }
-    ended = end_wait(f, &child, pipe_fd[0], &l);
-    if (ended == ZB_OK) {
-        rc = zb_os_child_wait(&child, zb_runner_after(KILL_WAIT_MS), &status, err);
-    }
-    run_clear(f, &child);
-    for (int i = 0; i < 16 && lines_read(&l, pipe_fd[0]); i++) {
-    }
-    lines_end(&l);
-    return rc == ZB_OK ? run_judge(f, ended, status, &l, err) : rc;
-}
-
 enum zb_rc
 zb_fence_run(const struct zb_fence *f, struct zb_err *err)
 {
     struct program p;
-    int pipe_fd[2] = {-1, -1};
     enum zb_rc rc = program_prepare(f, &p, err);
 
     if (rc == ZB_OK) {
-        rc = zb_fence_group_end(f->group, err);
+        const struct zb_once once = {.path = p.path,
+                                     .argv = p.argv,
+                                     .env = p.env,
+                                     .group = f->group,
+                                     .timeout_ms = f->timeout_ms,
+                                     .cancel_fd = f->cancel_fd};
+        rc = zb_once_run(&once, err);
     }
-    if (rc == ZB_OK &&
-        (pipe2(pipe_fd, O_CLOEXEC) != 0 || fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK) != 0)) {
-        rc = zb_err_sys(err, errno, "pipe");
-    }
-    if (rc == ZB_OK) {
-        rc = run(f, &p, pipe_fd, err);
-    }
-    for (int i = 0; i < 2; i++) {
-        if (pipe_fd[i] >= 0) {
-            (void)close(pipe_fd[i]);
-        }
-    }
-    zb_os_cgroup_remove(f->group);
     return rc == ZB_OK ? rc : zb_err_wrap(err, "fence %s", f->node);
-}
-
-enum zb_rc
-zb_fence_group_end(const char *group, struct zb_err *err)
-{
-    bool populated = false;
-    enum zb_rc rc = zb_os_cgroup_populated(group, &populated, err);
-
-    if (rc == ZB_E_UNSUPPORTED || (rc == ZB_OK && !populated)) {
-        return ZB_OK; /* without groups nothing was ever started */
-    }
-    if (rc == ZB_OK) {
-        rc = zb_os_cgroup_kill(group, err);
-    }
-    if (rc == ZB_OK) {
-        rc = zb_os_cgroup_wait_empty(group, zb_runner_after(KILL_WAIT_MS), err);
-    }
-    if (rc == ZB_E_TIMEOUT) {
-        return zb_err_set(err, ZB_E_BUSY, "what an earlier run left does not end");
-    }
-    return rc;
 }

@@ -12,8 +12,6 @@
 
 #include "base/types.h"
 
-#define ZB_FENCE_LINE_MAX 160 /* bytes of the program's last line that are told */
-
 /* All strings are borrowed. */
 struct zb_fence {
     const char *command; /* absolute path */
@@ -34,8 +32,5 @@ struct zb_fence {
  * Blocks up to the timeout and a few seconds. Thread safe for different groups.
  */
 enum zb_rc zb_fence_run(const struct zb_fence *f, struct zb_err *err) ZB_CHECKED;
-
-/* Ends what an earlier life left running in the group; quick where there is nothing. */
-enum zb_rc zb_fence_group_end(const char *group, struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "runner/runner.h"
+#include "runner/internal.h"
 
 /* Copies one word from *from to *to, quotes resolved. False: a quote or escape without its end. */
 static bool
@@ -115,5 +115,28 @@ zb_runner_program_find(const char *commands_dir, const char *name, char *path, s
         (void)zb_err_set(err, ZB_E_REFUSED, "%s is not executable", path);
         return zb_err_hint(err, "chmod +x %s", path);
     }
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_runner_command_prepare(const struct zb_runner *r, const char *line, struct zb_runner_command *c,
+                          struct zb_err *err)
+{
+    static char path[] = ZB_RUNNER_PATH;
+    enum zb_rc rc = zb_runner_words_split(line, c->buf, c->words, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_runner_program_find(r->commands_dir, c->words[0], c->path, err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    (void)snprintf(c->service, sizeof(c->service), "ZBATON_SERVICE=%s", r->service);
+    (void)snprintf(c->mountpoint, sizeof(c->mountpoint), "ZBATON_MOUNTPOINT=%s",
+                   r->mountpoint != NULL ? r->mountpoint : "");
+    c->env[0] = path;
+    c->env[1] = c->service;
+    c->env[2] = c->mountpoint;
+    c->env[3] = NULL;
     return ZB_OK;
 }

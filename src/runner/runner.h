@@ -69,6 +69,15 @@ enum zb_rc zb_runner_stop(const struct zb_runner *r, uint32_t timeout_ms,
 enum zb_rc zb_runner_check(const struct zb_runner *r, uint32_t timeout_ms, bool *running,
                            struct zb_err *err) ZB_CHECKED;
 
+/*
+ * Runs the command line `line` over a copy of the data that is mounted at r->mountpoint, where it
+ * begins: its exit 0 says that the copy would do. r->group is the drill's own. ZB_E_FAILED,
+ * ZB_E_TIMEOUT, ZB_E_CANCELED (cancel_fd is readable; -1: none) and the rest as of zb_once_run and
+ * zb_runner_program_find.
+ */
+enum zb_rc zb_runner_drill(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
+                           int cancel_fd, struct zb_err *err) ZB_CHECKED;
+
 /* *alive: any process of the service is left, healthy or not. Asks no check command. */
 enum zb_rc zb_runner_alive(const struct zb_runner *r, bool *alive, struct zb_err *err) ZB_CHECKED;
 

@@ -176,6 +176,10 @@ static const char *const op_words[] = {
     [ZB_KOP_BLOCKERS] = "blockers",
     [ZB_KOP_FENCE] = "fence",
     [ZB_KOP_SETS] = "sets",
+    [ZB_KOP_PEEK] = "peek",
+    [ZB_KOP_PEEKS] = "peeks",
+    [ZB_KOP_PEEK_END] = "peek-end",
+    [ZB_KOP_DRILL] = "drill",
 };
 
 const char *

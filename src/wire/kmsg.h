@@ -13,7 +13,7 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, BLOCKERS and FENCE. GRANT, LEARN of
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and FENCE. GRANT, LEARN of
  * something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
@@ -52,7 +52,11 @@ enum zb_kop {
     ZB_KOP_BLOCKERS,
     ZB_KOP_FENCE,
     ZB_KOP_SETS,
-    ZB_KOP_LAST = ZB_KOP_SETS,
+    ZB_KOP_PEEK,
+    ZB_KOP_PEEKS,
+    ZB_KOP_PEEK_END,
+    ZB_KOP_DRILL,
+    ZB_KOP_LAST = ZB_KOP_DRILL,
 };
 
 /* clang-format off */
@@ -108,7 +112,7 @@ enum zb_kop {
  *            is aborted; any other is refused by name). The begin record is
  *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
  *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
- * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE whose command shall. That operation is answered.
+ * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE or DRILL whose command shall. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
  *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
  *            the tree is mounted read-write here; children that somebody unmounted are mounted again first. -> elapsed_ms; CHECK -> running 0/1.
@@ -155,10 +159,10 @@ enum zb_kop {
  *            set and all newer ones, however many (a member is on its way from there). Destroys, in
  *            batches, only zbaton sets that the declared retention lets go (conf/retention.h: that of this node's kind), not held, not
  *            cloned (a rescue is a clone of its forks), not protected.
- *            -> count destroyed.
- * SETS       service, protect, base_term, base_seq, term, seq as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
+ *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed.
+ * SETS       service, protect, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
  *            the sets of the tree's own dataset, newest first, as many as fit, a line each: its name, a tab, and why it stays: words of
- *            zb_keep_words, "base" (protected), or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
+ *            zb_keep_words, "base" (protected), "label LABEL", or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
  *            term and sender. Brings the names of the datasets here to those of the set, by uuid: what the leader
  *            renamed is renamed; what has the name of another dataset of the set (a child that was destroyed and made
@@ -192,12 +196,26 @@ enum zb_kop {
  * RESCUE_DROP   service (may be empty), text: name of a rescue. Destroys its datasets and snapshots, never others. Refuses while it is mounted, held, or
  *            cloned (ZB_E_HELD) or has a dataset that is not zbaton's (ZB_E_REFUSED), by name and with the command that helps;
  *            all of this is looked for first. Dropped half way (a crash), it is still listed, and dropped the next time.
- *            MOUNT and DROP: ZB_E_BUSY while another rescue is being mounted or dropped.
- * BLOCKERS   service: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
+ *            MOUNT and DROP: ZB_E_BUSY while other rescues or peeks are being mounted or dropped, for 5 s.
+ * PEEK       service, manifest (a set), time (when it ends, at most ZB_PEEK_LIFE_MAX_S from now). Clones every dataset of the set, by uuid and
+ *            guid, to <root>/.peek/<service>-<term, 6 digits>-<seq, 8 digits>-<UTC>/<name that it has in the set>, with the mark zbaton:peek=<term>/<seq>/<end>, and mounts all
+ *            read-only (nodev, nosuid, noexec) below <run-dir>/peek/<name>, as RESCUE_MOUNT does. All of it or nothing. ZB_E_NOTFOUND: the set is not
+ *            whole here; ZB_E_UNSUPPORTED: an encryption key is not loaded; ZB_E_LIMIT: 64 are there; ZB_E_BUSY as of RESCUE_MOUNT. The
+ *            clones hold their set as any clone does, and nothing else: they are in no tree of a service. -> text: its line of PEEKS.
+ * PEEKS      service (empty: all, of services that are not defined here too), count (index to start at) -> text: whole lines, as many as fit,
+ *            one JSON object each {"name", "service", "term", "seq", "expires" (null: its mark is not zbaton's any more), "expires_s", "datasets",
+ *            "mounted" (path or "": after a restart of the host)}; count: how many there are in all.
+ * PEEK_END   service (may be empty), text: name of a peek. Unmounts it, wherever it is mounted, and destroys its clones, never anything
+ *            else. ZB_E_HELD names who uses it, a hold or a clone of it; ZB_E_REFUSED what is not zbaton's. Whether its time is over is not asked.
+ * DRILL      service, manifest (a set). Makes a peek of the set, runs the declared drill-check (a program of commands-dir) over it, until drill-timeout (10 min
+ *            where none is declared), and ends the peek, whatever came of it. The program begins in the mounted tree, which ZBATON_MOUNTPOINT names.
+ *            ZB_E_FAILED and ZB_E_TIMEOUT tell the last line that it wrote to its standard error; other codes as of PEEK. ZB_E_BUSY: one of
+ *            this service is under way. Ended by CANCEL, by the end of the engine that asked, and by the end of the keeper. -> elapsed_ms.
+ * BLOCKERS   service, text as of PRUNE: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
  *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
  *            name alone, or ""), what. Control characters are '?'. Kinds:
  *            sets (snapshot: the oldest set of the tree's own dataset; what: "<how many> <oldest that is among the newest N>"),
- *            hold (what: tag), clone (what: its name), rescue (what: name of the rescue that is its clone) of sets that the retention lets go;
+ *            hold (what: tag), clone (what: its name), rescue, peek (what: name of the rescue or peek that is its clone) of sets that the retention lets go;
  *            mount (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
  *            open there), partial (a receive that was begun and can be gone on with), foreign (a dataset of the tree, without zbaton's
  *            marks), orphan, volume, unfit (a name that no set can carry). count: lines that did not fit.

@@ -166,7 +166,7 @@ history_work(struct world *w, struct zb_history *h, struct zb_err *err)
     }
     if (rc == ZB_OK) {
         w->acked |= ACKED_CONFIG;
-        rc = zb_history_sets_prune(h, "web", (struct zb_set_id){2, 0}, err);
+        rc = zb_history_sets_prune(h, "web", (struct zb_set_id){2, 0}, NULL, 0, err);
     }
     if (rc == ZB_OK) {
         w->acked |= ACKED_PRUNE;

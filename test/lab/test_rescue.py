@@ -28,6 +28,15 @@ def rescues(keeper, **fields):
     return [json.loads(line) for line in keeper.ask("rescues", **fields).good()["text"].splitlines()]
 
 
+def peeks(keeper, **fields):
+    return [json.loads(line) for line in keeper.ask("peeks", **fields).good()["text"].splitlines()]
+
+
+def in_s(host, seconds):
+    """The host's time so many seconds from now."""
+    return int(host.run("date +%s").out) + seconds
+
+
 def write(keeper, rel, name, text):
     """A write into a dataset at rest, as one that nobody knows of."""
     keeper.host.run(f"mount -t zfs -o rw,zfsutil {keeper.root}/web{rel} /mnt && echo {text} >/mnt/{name}; umount /mnt")
@@ -456,6 +465,8 @@ def test_encrypted_without_its_key(keepers):
     roots = host.run(f"zfs get -Hrp -t filesystem -o value encryptionroot {a.root}/web {a.root}/.rescue/{name}").out
     assert set(roots.split()) == {f"{a.root}/web"}
     assert "available" not in host.run(f"zfs get -Hrp -t filesystem -o value keystatus {a.root}").out.split()
+    cannot = a.ask("peek", manifest=forks, time_s=in_s(host, 60)).bad("unsupported", "its encryption key is not loaded")
+    assert cannot["hint"] == f"zfs load-key {a.root}/web" and peeks(a) == []
     again = rescue(a, forks).bad("unsupported", "its encryption key is not loaded")
     host.run(again["hint"])
     assert rescue(a, forks).good()["text"] == ""
@@ -467,3 +478,59 @@ def test_encrypted_without_its_key(keepers):
     a.ask("rescue-mount", text=name, rel="off").good()
     a.ask("rescue-drop", text=name).good()
     on_forks(a, second)
+
+
+def test_a_peek_is_in_nobodys_way(parted):
+    """What is being looked into: the tree is set aside and goes on, the clones stay what they are."""
+    a, b, forks = parted
+    host = a.host
+    live = guids(host, f"{a.root}/web")
+    one = json.loads(a.ask("peek", manifest=forks, time_s=in_s(host, 600)).good()["text"])
+    assert (one["service"], one["term"], one["seq"], one["datasets"]) == ("web", 1, 1, 3)
+    path, top = one["mounted"], f"{a.root}/.peek/{one['name']}"
+    assert path == f"/run/va/peek/{one['name']}" and peeks(a) == [one]
+    assert host.run(f"cd {path} && cat file log/file && ls").out.split() == ["1", "2", "bulk", "file", "log", "still"]
+    assert host.run(f"touch {path}/x", check=False).rc != 0
+    assert all({"ro", "nosuid", "nodev", "noexec"} <= set(line.split()[5].split(","))
+               for line in host.run(f"grep {path} /proc/self/mountinfo").out.splitlines())
+    assert host.run("stat -c %a%u /run/va/peek").out.strip() == "7000"
+    assert guids(host, f"{a.root}/web") == live
+    a.ask("peek", manifest=dict(forks, entries=forks["entries"] + [
+        {"uuid": "0" * 8 + "-0000-4000-8000-" + "0" * 12, "rel": "zzz", "guid": 5}]),
+        time_s=in_s(host, 60)).bad("not-found", "dataset zzz is missing")
+    a.ask("peek", manifest=forks, time_s=in_s(host, -1)).bad("usage", "a peek lasts")
+
+    name = rescue(a, forks).good()["text"]
+    on_forks(a, forks)
+    assert host.run(f"cat {path}/file").out.strip() == "1"
+    assert host.run(f"zfs get -H -o value origin {top}/log").out.startswith(f"{a.root}/web/log@")
+    a.ask("rescue-drop", text=name).good()
+    a.restart("KILL")
+    assert peeks(a) == [one]
+    third = b.snapshot(2, 0, base_term=1, base_seq=1).good()["manifest"]
+    ship(b, a, third, forks, term=2)["receive"].good()
+    fourth = b.snapshot(2, 1, base_term=2, base_seq=0).good()["manifest"]
+    ship(b, a, fourth, third, term=2)["receive"].good()
+    a.define(keep="2").good()
+    clones = [line.split("\t") for line in a.ask("blockers").good()["text"].splitlines()]
+    assert {(kind, what) for kind, _, _, what in clones if kind in ("clone", "rescue", "peek")} == {("peek", one["name"])}
+    a.ask("prune").good()
+    assert set_name(host, f"{a.root}/web", 1, 1), "the set that is looked into stays"
+
+    # In use: nothing of it goes, and who uses it is named.
+    host.run(f"cd {path}/log && exec setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo $! >/run/peek.pid")
+    a.ask("peek-end", text=one["name"]).bad("held", "sleep")
+    host.run(f"kill $(cat /run/peek.pid)")
+    a.ask("peek-end", text=one["name"]).good()
+    one = json.loads(a.ask("peek", manifest=forks, time_s=in_s(host, 600)).good()["text"])
+    path, top = one["mounted"], f"{a.root}/.peek/{one['name']}"
+    host.run(f"zfs create -o mountpoint=none {top}/theirs")
+    a.ask("peek-end", text=one["name"]).bad("refused", "theirs in the peek is not zbaton's")
+    assert host.run(f"cat {path}/log/file").out.strip() == "2"
+    host.run(f"zfs destroy {top}/theirs")
+    a.ask("peek-end", text=one["name"]).good()
+    assert peeks(a) == [] and host.run(f"zfs list {top}; ls {path}", check=False).rc != 0
+    a.ask("peek-end", text=one["name"]).bad("not-found", "there is no peek")
+    a.ask("prune").good()
+    assert set_name(host, f"{a.root}/web", 2, 0)
+    assert "zbaton-000001-" not in host.run(f"zfs list -Hrt snapshot -o name {a.root}/web").out

@@ -305,6 +305,28 @@ zb_os_mount(const char *dataset, const char *dir, unsigned flags, struct zb_err 
 }
 
 enum zb_rc
+zb_os_mount_bind(const char *dir, const char *to, struct zb_err *err)
+{
+    char target[64];
+    int fd = -1;
+    enum zb_rc rc = zb_os_dir_open(to, true, &fd, err);
+
+    if (rc == ZB_OK) {
+        rc = refuse_unless_empty(fd, to, err);
+    }
+    if (rc == ZB_OK) {
+        snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
+        if (mount(dir, target, NULL, MS_BIND | MS_REC, NULL) != 0) {
+            rc = zb_err_sys(err, errno, "mount");
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "show %s at %s", dir, to);
+}
+
+enum zb_rc
 zb_os_remount_rw(const char *dataset, const char *dir, struct zb_err *err)
 {
     char target[64];

@@ -84,8 +84,8 @@ child_run(const struct child_plan *plan)
     int error_fd = fcntl(plan->error_fd, F_DUPFD_CLOEXEC, ZB_OS_SPAWN_KEEP_FD + 1);
 
     if (error_fd >= 0 && (plan->group_fd < 0 || group_enter(plan->group_fd) == 0) &&
-        setsid() >= 0 && chdir("/") == 0 && signals_default() == 0 &&
-        descriptors_arrange(plan) == 0) {
+        setsid() >= 0 && chdir(plan->spec->dir != NULL ? plan->spec->dir : "/") == 0 &&
+        signals_default() == 0 && descriptors_arrange(plan) == 0) {
         (void)umask(022);
         (void)execve(plan->spec->path, plan->spec->argv, plan->env);
     }

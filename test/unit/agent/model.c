@@ -520,6 +520,13 @@ request(struct model *m, const struct zb_kreq *req)
     case ZB_KOP_RESCUES:
         rescues(m, req, &rep);
         break;
+    case ZB_KOP_PEEKS: /* there are none */
+        break;
+    case ZB_KOP_DRILL:
+        if (m->drill_fails) {
+            refuse(&rep, ZB_E_FAILED, "check: exit status 1");
+        }
+        break;
     case ZB_KOP_BLOCKERS:
         rep.text = m->blockers != NULL ? strdup(m->blockers) : NULL;
         break;

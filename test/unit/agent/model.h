@@ -52,10 +52,11 @@ struct model {
     bool receive_stalls;           /* pipes are made and not read */
     const char *receive_stalls_at; /* ... of this dataset alone; NULL: of none */
     const char *blockers;          /* what BLOCKERS names */
-    enum zb_rc fence_rc;           /* how FENCE is answered ... */
-    bool fence_stalls;             /* ... when model_fence_end says so */
-    uint64_t fence_id;             /* of the one under way; 0: none */
-    struct zb_kreq fence;          /* the last one, without its text */
+    bool drill_fails;
+    enum zb_rc fence_rc;                                    /* how FENCE is answered ... */
+    bool fence_stalls;                                      /* ... when model_fence_end says so */
+    uint64_t fence_id;                                      /* of the one under way; 0: none */
+    struct zb_kreq fence;                                   /* the last one, without its text */
     void (*on_fence)(void *ctx, const struct zb_kreq *req); /* may be NULL */
     void *on_fence_ctx;
     uint32_t rescued;     /* snapshots that RESCUE set aside */

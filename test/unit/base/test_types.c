@@ -183,10 +183,39 @@ copies_strings(void **state)
     assert_string_equal(to, "");
 }
 
+static void
+set_ids_as_people_write_them(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "12",
+                                      "12/",
+                                      "/345",
+                                      "0/0",
+                                      "12/345x",
+                                      "12 /3",
+                                      "12/-345",
+                                      "012/345",
+                                      "12/0345",
+                                      "a/b",
+                                      "12/345/6",
+                                      "99999999999999999999/1"};
+    struct zb_set_id id = {0};
+    (void)state;
+
+    assert_true(zb_set_id_parse("12/345", &id));
+    assert_int_equal(zb_set_id_cmp(id, (struct zb_set_id){12, 345}), 0);
+    assert_true(zb_set_id_parse("1/0", &id));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_false(zb_set_id_parse(bad[i], &id));
+    }
+    assert_int_equal(zb_set_id_cmp(id, (struct zb_set_id){1, 0}), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(set_ids_as_people_write_them),
         cmocka_unit_test(node_and_service_names),
         cmocka_unit_test(relative_names),
         cmocka_unit_test(dataset_names),

@@ -266,6 +266,22 @@ test_sets(void **state)
 }
 
 static void
+test_peeks(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+    (void)state;
+
+    picture_begin(&p, "peeks");
+    assert_int_equal(zb_show_peeks(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "peeks");
+    picture_begin(&p, "peeks");
+    json_array_clear(json_object_get(p.data, "peeks"));
+    assert_int_equal(zb_show_peeks(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "peeks-none");
+}
+
+static void
 test_rescues(void **state)
 {
     struct picture p;
@@ -368,6 +384,7 @@ main(void)
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_failover_result),
         cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_peeks),
         cmocka_unit_test(test_rescues),
         cmocka_unit_test(test_explain),
         cmocka_unit_test(test_rejoin),

@@ -99,9 +99,26 @@ prune_keeps_forks(void **state)
     put(f, "web", 2, 0, 1);
     put(f, "web", 2, 1, 1);
     assert_ok(f, zb_history_term_put(f->h, "web", &term, &f->err));
-    assert_ok(f, zb_history_sets_prune(f->h, "web", (struct zb_set_id){2, 1}, &f->err));
+    assert_ok(f, zb_history_sets_prune(f->h, "web", (struct zb_set_id){2, 1}, NULL, 0, &f->err));
     assert_sets(f, "web", 10, "2/1 1/8");
     assert_sets(f, "db", 10, "1/9 1/8 1/7");
+}
+
+static void
+prune_keeps_what_it_is_told(void **state)
+{
+    static const struct zb_set_id keep[] = {{1, 2}, {1, 5}, {1, 8}, {2, 3}};
+    struct fixture *f = *state;
+
+    for (uint64_t seq = 1; seq < 10; seq++) {
+        put(f, "web", 1, seq, 1);
+    }
+    put(f, "web", 2, 3, 1);
+    assert_ok(f, zb_history_sets_prune(f->h, "web", (struct zb_set_id){1, 7}, keep, 4, &f->err));
+    assert_sets(f, "web", 10, "2/3 1/9 1/8 1/7 1/5 1/2");
+    assert_ok(f,
+              zb_history_sets_prune(f->h, "web", (struct zb_set_id){2, 3}, keep + 1, 1, &f->err));
+    assert_sets(f, "web", 10, "2/3 1/5");
 }
 
 static void
@@ -154,6 +171,7 @@ main(void)
         fixture_test(manifests_come_back_whole),
         fixture_test(newest_first_by_term_then_seq),
         fixture_test(prune_keeps_forks),
+        fixture_test(prune_keeps_what_it_is_told),
         fixture_test(damaged_manifests_are_seen),
         fixture_test(bounds),
     };

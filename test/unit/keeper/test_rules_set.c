@@ -190,6 +190,7 @@ test_prune(void **state)
     struct zb_kreq req = {0};
     uint32_t stays[6];
     struct zb_conf_keep keep = {.last = 2};
+    char labels[] = "1/1\tbefore the upgrade\n2/0\tx\n";
     (void)state;
 
     assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
@@ -202,6 +203,10 @@ test_prune(void **state)
     keep.last = 0;
     assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 3);
     assert_int_equal(stays[5], ZB_KEEP_LAST); /* never the newest */
+    req.text = labels;
+    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
+    assert_true(stays[0] == 0 && stays[2] == ZB_KEEP_LABEL && stays[3] == 0);
+    req.text = NULL;
     keep.last = 2;
     req.protect[0] = (struct zb_set_id){1, 1};
     req.protect_count = 1;
@@ -213,6 +218,23 @@ test_prune(void **state)
     keep.last = 0;
     assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
     assert_true(stays[0] == 0 && stays[2] == 0 && stays[3] != 0);
+}
+
+static void
+test_labels(void **state)
+{
+    static const char text[] = "1/1\tbefore the upgrade\n11/1\tx\n2/30\tlast";
+    size_t size = 0;
+    (void)state;
+
+    assert_ptr_equal(zb_rules_label_find(text, (struct zb_set_id){1, 1}, &size), text + 4);
+    assert_int_equal(size, 18);
+    assert_ptr_equal(zb_rules_label_find(text, (struct zb_set_id){2, 30}, &size), text + 35);
+    assert_int_equal(size, 4);
+    assert_null(zb_rules_label_find(text, (struct zb_set_id){2, 3}, &size));
+    assert_null(zb_rules_label_find(text, (struct zb_set_id){1, 11}, &size));
+    assert_null(zb_rules_label_find(NULL, (struct zb_set_id){1, 1}, &size));
+    assert_null(zb_rules_label_find("", (struct zb_set_id){1, 1}, &size));
 }
 
 #define MANY (ZB_CATCH_UP_MAX + 200)
@@ -246,9 +268,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_snapshot),        cmocka_unit_test(test_receive),
-        cmocka_unit_test(test_receive_forward), cmocka_unit_test(test_receive_dataset),
-        cmocka_unit_test(test_prune),           cmocka_unit_test(test_prune_while_catching_up),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_receive_forward),
+        cmocka_unit_test(test_receive_dataset),
+        cmocka_unit_test(test_prune),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_prune_while_catching_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

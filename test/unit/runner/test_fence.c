@@ -10,6 +10,7 @@
 #include "os/cgroup.h"
 #include "os/spawn.h"
 #include "runner/fence.h"
+#include "runner/once.h"
 
 static char dir[] = "/tmp/zb-fence-XXXXXX";
 static char group[64];
@@ -142,7 +143,7 @@ what_it_says_is_bounded_and_printable(void **state)
             "exit status 1: a?[31mred?");
     answers("printf 'no end of line' >&2; exit 1", 5000, ZB_E_FAILED, ": no end of line");
     answers("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 1", 20000, ZB_E_FAILED, "xxxx");
-    assert_true(strlen(said.msg) < ZB_FENCE_LINE_MAX + 40);
+    assert_true(strlen(said.msg) < ZB_ONCE_LINE_MAX + 40);
     answers("echo to stdout only; exit 1", 5000, ZB_E_FAILED, "exit status 1");
     assert_null(strstr(said.msg, "stdout"));
 }
@@ -200,7 +201,7 @@ what_an_earlier_life_left_is_ended_first(void **state)
     assert_true(group_is_empty());
     assert_int_equal(
         zb_os_child_wait(&child, (struct zb_mono){zb_mono_now().ms + 5000}, &status, &err), ZB_OK);
-    assert_int_equal(zb_fence_group_end(group, &err), ZB_OK);
+    assert_int_equal(zb_once_group_end(group, &err), ZB_OK);
 }
 
 static void

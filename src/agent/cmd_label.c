@@ -1,0 +1,159 @@
+/*
+ * label: a set gets a label, or loses it, with the next version of the configuration. With a label
+ * it is kept on every member that has it.
+ */
+#include <inttypes.h>
+
+#include "agent/config.h"
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/must.h"
+#include "agent/position.h"
+#include "agent/request.h"
+
+/* --- the change --- */
+
+struct change {
+    struct zb_label_order order;
+    struct zb_agent *a;
+    struct zb_config_doc doc; /* the next version */
+};
+
+static void
+change_end(struct change *c, const struct zb_err *err)
+{
+    c->order.on_done(c->order.ctx, err);
+    zb_config_doc_close(&c->doc);
+    free(c);
+}
+
+static void
+on_configured(void *ctx, const struct zb_config_outcome *outcome)
+{
+    struct change *c = ctx;
+    const struct zb_label *l = &c->order.label;
+    bool off = l->text[0] == '\0';
+
+    if (outcome->rc == ZB_OK) {
+        zb_agent_event(c->a, ZB_LOG_INFO, l->service, off ? "CFG-unlabel" : "CFG-label",
+                       "set %" PRIu64 "/%" PRIu64 "%s%s, by %s", l->set.term, l->set.seq,
+                       off ? " has no label any more" : " is kept: ", l->text, l->who);
+    }
+    change_end(c, outcome->rc == ZB_OK ? NULL : outcome->err);
+}
+
+/* *same: there is nothing to be done. */
+static enum zb_rc
+doc_change(struct change *c, bool *same, struct zb_err *err)
+{
+    const struct zb_label *l = &c->order.label;
+    const struct zb_label *now = zb_labels_find(&c->doc.labels, l->service, l->set);
+
+    *same = strcmp(now != NULL ? now->text : "", l->text) == 0;
+    if (*same) {
+        return ZB_OK;
+    }
+    c->doc.version++;
+    if (l->text[0] == '\0') {
+        (void)zb_labels_remove(&c->doc.labels, l->service, l->set);
+        return ZB_OK;
+    }
+    return zb_labels_put(&c->doc.labels, l, err);
+}
+
+void
+zb_label_start(struct zb_agent *a, const struct zb_label_order *order)
+{
+    struct change *c = zb_must_alloc(1, sizeof *c);
+    bool same = false;
+    struct zb_err err;
+
+    *c = (struct change){.order = *order, .a = a};
+    c->order.label.since = zb_wall_now();
+    enum zb_rc rc = order->label.text[0] != '\0' ? zb_label_check(order->label.text, &err) : ZB_OK;
+    if (rc == ZB_OK) {
+        rc = zb_config_doc_copy(&c->doc, zb_config_current(a), &err);
+    }
+    if (rc == ZB_OK) {
+        rc = doc_change(c, &same, &err);
+    }
+    if (rc != ZB_OK || same) {
+        change_end(c, rc != ZB_OK ? &err : NULL);
+        return;
+    }
+    struct zb_config_change change = {.doc = &c->doc, .on_done = on_configured, .ctx = c};
+    zb_config_change(a, &change);
+}
+
+/* --- the command --- */
+
+static void
+on_done(void *ctx, const struct zb_err *err)
+{
+    struct zb_request *r = ctx;
+
+    if (err != NULL) {
+        zb_request_fail(r, err, NULL);
+    } else {
+        zb_request_done(r, zb_must(json_object()));
+    }
+}
+
+/* Whether there is something to label, or to take the label of. */
+static enum zb_rc
+set_check(struct zb_request *r, uint16_t service, const struct zb_label *l, struct zb_err *err)
+{
+    bool off = l->text[0] == '\0';
+    bool there = off ? zb_labels_find(&r->a->labels, l->service, l->set) != NULL
+                     : zb_position_manifest(r->a, service, l->set) != NULL;
+
+    if (there) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_NOTFOUND,
+                     off ? "set %" PRIu64 "/%" PRIu64 " of %s has no label"
+                         : "no set %" PRIu64 "/%" PRIu64 " of %s is known",
+                     l->set.term, l->set.seq, l->service);
+    return zb_err_hint(err, "zbaton history %s lists them", l->service);
+}
+
+void
+zb_cmd_label(struct zb_request *r)
+{
+    uint16_t service = zb_request_service(r);
+    const char *text = zb_request_text(r, "label");
+    const char *set = zb_request_text(r, "set");
+    struct zb_label_order order = {.on_done = on_done, .ctx = r};
+    struct zb_err err;
+    enum zb_rc rc = ZB_OK;
+
+    /* Its leader knows every set; to give one up needs none. */
+    if (service == ZB_SERVICE_NONE || (text[0] != '\0' && !zb_forward_to_leader(r, service))) {
+        return;
+    }
+    if (!zb_set_id_parse(set, &order.label.set)) {
+        (void)zb_err_set(&err, ZB_E_USAGE, "'%.64s' is not a set: TERM/NUMBER, as 12/345", set);
+        rc = zb_err_hint(&err, "zbaton history %s lists them", r->a->services[service].conf.name);
+    } else if (text[0] != '\0') {
+        rc = zb_label_check(text, &err);
+    }
+    if (rc == ZB_OK) {
+        zb_label_order_fill(&order, r, service, text);
+        rc = set_check(r, service, &order.label, &err);
+    }
+    if (rc != ZB_OK) {
+        zb_request_fail(r, &err, NULL);
+        return;
+    }
+    zb_label_start(r->a, &order);
+}
+
+void
+zb_label_order_fill(struct zb_label_order *order, const struct zb_request *r, uint16_t service,
+                    const char *text)
+{
+    zb_strcopy(order->label.service, sizeof order->label.service,
+               r->a->services[service].conf.name);
+    zb_strcopy(order->label.text, sizeof order->label.text, text);
+    (void)snprintf(order->label.who, sizeof order->label.who, "%s", r->who);
+}
