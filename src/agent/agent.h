@@ -84,6 +84,7 @@ struct zb_agent_command {
     bool allow_loss;
     uint64_t term;
     int64_t wait_ms;
+    struct zb_set_ref set;
     const char *who; /* "root@vm1", copied */
     void (*on_step)(void *ctx, const struct zb_action *step);
     /* A term that the command began: what it lost, for the history, into lost. May be NULL. */

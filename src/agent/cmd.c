@@ -29,6 +29,7 @@ zb_command_find(const char *name)
         {"move", true, zb_cmd_move},
         {"failover", true, zb_cmd_failover},
         {"fenced", true, zb_cmd_fenced},
+        {"revert", true, zb_cmd_revert},
         {"rejoin", true, zb_cmd_rejoin},
         {"rescue.list", true, zb_cmd_rescue_list},
         {"rescue.show", true, zb_cmd_rescue_show},

@@ -79,8 +79,9 @@ look_at(struct look *l, struct zb_agent *a, uint16_t service, const struct zb_co
         l->back = view->peers[l->node].back;
     }
     const struct zb_lineage *history = leader_history(a, view);
-    l->diverged = l->heard && !l->leads &&
-                  (l->changed || l->parted || (history != NULL && !zb_lineage_has(history, l->set.id)));
+    l->diverged =
+        l->heard && !l->leads &&
+        (l->changed || l->parted || (history != NULL && !zb_lineage_has(history, l->set.id)));
 }
 
 static bool

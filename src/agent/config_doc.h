@@ -36,7 +36,8 @@ struct zb_config_doc {
 };
 
 /* Parses text (copied) as the services of *doc, whose nodes are set: ZB_E_FORMAT with
- * "file:line: ...". What is no service any more is not frozen any more, and has no labels. *doc unchanged on failure.
+ * "file:line: ...". What is no service any more is not frozen any more, and has no labels. *doc
+ * unchanged on failure.
  */
 enum zb_rc zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const char *file,
                                       struct zb_err *err) ZB_CHECKED;

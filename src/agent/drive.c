@@ -169,6 +169,7 @@ zb_agent_command_start(struct zb_agent *a, const struct zb_agent_command *comman
     event.u.command.allow_loss = command->allow_loss;
     event.u.command.term = command->term;
     event.u.command.wait_ms = command->wait_ms;
+    event.u.command.set = command->set;
     zb_drive_event(a, &event);
 }
 

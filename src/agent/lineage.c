@@ -6,11 +6,10 @@
 
 #define TOLD_MAX 32 /* terms of a service that a node is told of when it is back */
 
-static const enum zb_history_reason reasons[] = {[ZB_TERM_FIRST] = ZB_HISTORY_INIT,
-                                                 [ZB_TERM_MOVE] = ZB_HISTORY_MOVE,
-                                                 [ZB_TERM_RESTART] = ZB_HISTORY_RESTART,
-                                                 [ZB_TERM_FAILOVER] = ZB_HISTORY_FAILOVER,
-                                                 [ZB_TERM_UNTOLD] = ZB_HISTORY_UNTOLD};
+static const enum zb_history_reason reasons[] = {
+    [ZB_TERM_FIRST] = ZB_HISTORY_INIT,      [ZB_TERM_MOVE] = ZB_HISTORY_MOVE,
+    [ZB_TERM_RESTART] = ZB_HISTORY_RESTART, [ZB_TERM_FAILOVER] = ZB_HISTORY_FAILOVER,
+    [ZB_TERM_REVERT] = ZB_HISTORY_REVERT,   [ZB_TERM_UNTOLD] = ZB_HISTORY_UNTOLD};
 
 static json_t *
 term_json(const char *service, const struct zb_history_term *t)

@@ -69,6 +69,7 @@ void zb_cmd_label(struct zb_request *r);
 void zb_cmd_move(struct zb_request *r);
 void zb_cmd_failover(struct zb_request *r);
 void zb_cmd_fenced(struct zb_request *r);
+void zb_cmd_revert(struct zb_request *r);
 void zb_cmd_rejoin(struct zb_request *r);
 void zb_cmd_rescue_list(struct zb_request *r);
 void zb_cmd_rescue_show(struct zb_request *r);

@@ -16,7 +16,7 @@ static const struct zb_step_line move_lines[] = {
      "send what is new while {service} runs",
      "{bytes} sent while {service} ran",
      {"{source}: zfs snapshot -r {source_dataset}@zbaton-{term}-SEQ-TIME",
-      "{source}: zfs send -Lec -i @BASE {source_dataset}@SET   (each dataset)",
+      "{source}: zfs send -Lc -i @BASE {source_dataset}@SET   (each dataset)",
       "{target}: zfs receive -u {target_dataset}"}},
     {"stop",
      "stop {unit} on {source}; if it does not end in time, start it again and end",
@@ -33,7 +33,7 @@ static const struct zb_step_line move_lines[] = {
     {"send",
      "send the final set to {target} and the other followers; they re-read every guid",
      "{bytes} to {target}, every dataset verified by guid",
-     {"{source}: zfs send -Lec -i @BASE {source_dataset}@FINAL   (each dataset)",
+     {"{source}: zfs send -Lc -i @BASE {source_dataset}@FINAL   (each dataset)",
       "{target}: zfs receive -u {target_dataset}",
       "{target}: zfs list -Hp -r -t snapshot -o name,guid {target_dataset}"}},
     {"release",
@@ -77,7 +77,7 @@ static const struct zb_step_line failover_lines[] = {
     {"forward",
      "the newest set that is held by somebody who granted comes to {target} first",
      "{target} holds set {set}, the newest there is",
-     {"who holds it: zfs send -Lec -i @BASE ...@SET   (each dataset)",
+     {"who holds it: zfs send -Lc -i @BASE ...@SET   (each dataset)",
       "{target}: zfs receive -u {target_dataset}"}},
     {"take",
      "{target} records term {next} with the set that it goes on from, mounts read-write and proves "
@@ -101,6 +101,41 @@ static const struct zb_step_line failover_lines[] = {
 };
 const struct zb_steps zb_steps_failover = {sizeof failover_lines / sizeof failover_lines[0],
                                            failover_lines};
+
+static const struct zb_step_line revert_lines[] = {
+    {"check",
+     "{target} leads {service} and holds set {set} whole",
+     "{target} holds set {set}",
+     {"{target}: zfs list -Hp -r -t snapshot -o name,guid {target_dataset}"}},
+    {"collect",
+     "stop {unit}, unmount; a majority of the members grants {target} term {next}",
+     "stopped; a majority granted term {next}",
+     {"{target}: {stop}", "{target}: umount {mountpoint}   (children first, not lazily)",
+      "each member: record: granted {next} to {target}"}},
+    {"fence", "whoever may still be writing has granted too", "nobody else can be writing", {NULL}},
+    {"aside",
+     "what came after set {set} is set aside on {target} as a rescue",
+     "{target} stands on set {set}; what came after it is a rescue",
+     {"{target}: zfs rename {target_dataset} ROOT/.rescue/...",
+      "{target}: zfs clone and zfs promote of set {set}"}},
+    {"take",
+     "{target} records term {next} with set {set}, mounts read-write and proves it",
+     "term {next}, writable on {target}, probe ok",
+     {"{target}: record: established {next}",
+      "{target}: mount -t zfs -o rw {target_dataset} {mountpoint}   (parents first)",
+      "{target}: write, fsync and remove a file in each dataset"}},
+    {"start",
+     "start {unit} on {target} and check it",
+     "{unit} on {target}, healthy",
+     {"{target}: {start}"}},
+    {"follow",
+     "every other member sets aside what came after set {set}, and follows",
+     "the others that are reachable follow {target}",
+     {"{target}: zfs snapshot -r {target_dataset}@zbaton-{next}-00000000-TIME",
+      "each member: zfs rename to ROOT/.rescue/..., zfs clone and zfs promote of set {set}"}},
+};
+const struct zb_steps zb_steps_revert = {sizeof revert_lines / sizeof revert_lines[0],
+                                         revert_lines};
 
 const char *
 zb_steps_name(const struct zb_steps *steps, unsigned step)

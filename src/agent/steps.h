@@ -24,6 +24,7 @@ struct zb_steps {
 };
 extern const struct zb_steps zb_steps_move;     /* as ZB_ACT_STEP counts them */
 extern const struct zb_steps zb_steps_failover; /* enum zb_failover_step */
+extern const struct zb_steps zb_steps_revert;   /* likewise */
 
 /* What the texts name. Borrowed; "" where unknown. */
 struct zb_step_words {

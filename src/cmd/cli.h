@@ -103,6 +103,7 @@ bool zb_cli_confirm(const char *question);
 int zb_run_status(struct zb_cli *cli);
 int zb_run_move(struct zb_cli *cli);
 int zb_run_failover(struct zb_cli *cli);
+int zb_run_revert(struct zb_cli *cli);
 int zb_run_rejoin(struct zb_cli *cli);
 int zb_run_prune(struct zb_cli *cli);
 int zb_run_rescue_list(struct zb_cli *cli);

@@ -159,10 +159,8 @@ sets_print(const struct zb_show *show, const json_t *sets)
 {
     enum { SET, TIME, GUID, DATASETS, LABEL };
     static const struct zb_column columns[] = {
-        [SET] = {"set", "SET", true},
-        [TIME] = {"time", "TIME", false},
-        [GUID] = {"guid", "GUID", false},
-        [DATASETS] = {"datasets", "DATASETS", true},
+        [SET] = {"set", "SET", true},        [TIME] = {"time", "TIME", false},
+        [GUID] = {"guid", "GUID", false},    [DATASETS] = {"datasets", "DATASETS", true},
         [LABEL] = {"label", "LABEL", false},
     };
     struct zb_table t;

@@ -79,6 +79,8 @@ static const struct zb_cli_command commands[] = {
      BIT(DRY_RUN) | BIT(YES) | BIT(JSON) | BIT(TO) | BIT(ALLOW_LOSS) | BIT(FENCED) | BIT(NO_FENCE) |
          BIT(AS_OF_TERM),
      0, 1, 1, zb_run_failover},
+    {"revert", "SERVICE SET", "go back to an earlier set; what came after it is set aside",
+     BIT(DRY_RUN) | BIT(YES) | BIT(JSON), 0, 2, 2, zb_run_revert},
     {"freeze", "[SERVICE]", "who leads is not changed by any command from now on",
      BIT(REASON) | BIT(JSON), BIT(REASON), 0, 1, zb_run_freeze},
     {"thaw", "[SERVICE]", "the end of a freeze", BIT(JSON), 0, 0, 1, zb_run_thaw},

@@ -99,6 +99,7 @@ enum zb_history_reason {
     ZB_HISTORY_MOVE,
     ZB_HISTORY_RESTART,
     ZB_HISTORY_FAILOVER,
+    ZB_HISTORY_REVERT,
     ZB_HISTORY_UNTOLD, /* found in the record of who took it */
 };
 

@@ -7,6 +7,7 @@ static const char *const reason_words[] = {
     [ZB_HISTORY_MOVE] = "move",
     [ZB_HISTORY_RESTART] = "restart",
     [ZB_HISTORY_FAILOVER] = "failover",
+    [ZB_HISTORY_REVERT] = "revert",
     [ZB_HISTORY_UNTOLD] = "untold",
 };
 #define REASONS_COUNT (sizeof reason_words / sizeof reason_words[0])

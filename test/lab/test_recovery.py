@@ -35,7 +35,8 @@ COMMANDS = {
         "vm1# zfs list -H -o name -t snapshot -s createtxg pool1/services/web",
         "vm1# zfs hold -r bad-day pool1/services/web@zbaton-...", "vm1# zbaton snapshot web",
         "vm1# ls /srv/web/.zfs/snapshot", "vm1# cp -a /srv/web/.zfs/snapshot/zbaton-.../file /srv/web/",
-        "vm1# zbaton sync web", "vm1# zfs release -r bad-day pool1/services/web@zbaton-..."],
+        "vm1# zbaton sync web", "vm1# zfs release -r bad-day pool1/services/web@zbaton-...",
+        "vm1# zbaton history web", "vm1# zbaton revert -n web TERM/SEQ", "vm1# zbaton revert web TERM/SEQ"],
 }
 # A failover's: the others follow by now, or not yet.
 TAKEN = (0, 6)
@@ -707,6 +708,32 @@ def test_the_wrong_host_was_failed_over(day):
     day.kept(one, two)
 
 
+def everything_goes_back(day, page):
+    """To the set before the newest one; a record of after it is found in the rescue of each member."""
+    cluster, one = day.cluster, day.cluster.hosts[0]
+    day.write()
+    day.sync()
+    before = day.position(one, one)
+    page.words["TERM/SEQ"] = f"{before[0]}/{before[1]}"
+    kept = set(day.recorder.stored(one))
+    day.write()
+    day.sync()
+    here = day.written_on(one)
+    assert re.search(rf"\b{before[0]}/{before[1]}\b", page.next("zbaton history").out)
+    page.next("zbaton revert -n")
+    page.next("zbaton revert", "y\n", rc=TAKEN)
+    page.end()
+    day.leads(one)
+    day.settled()
+    live = set(day.recorder.stored(one))
+    assert kept <= live and here - live
+    for host in cluster.hosts:
+        [rescue] = day.rescues(host)
+        with cluster.rescue(host, rescue) as path:
+            assert here - live <= set(day.recorder.stored_in(host, path)) or host is not one
+        cluster.zbaton(f"rescue drop -y {rescue}", host=host)
+
+
 def test_bad_data_was_replicated(day):
     cluster, (one, two, three) = day.cluster, day.cluster.hosts
     cluster.declare(NAME, **{**DECLARED, "keep": 3})
@@ -741,8 +768,8 @@ def test_bad_data_was_replicated(day):
                         "cat /root/set/file; umount /root/set")
         assert seen.out == "good\n"
     page.next("zfs release")
-    page.end()
     wait_until(lambda: not any(left()), 120, "it goes when it is not held")
+    everything_goes_back(day, page)
 
     # What is led cannot be stopped from outside: it is started again.
     one.run("systemctl stop web")
