@@ -430,6 +430,8 @@ def test_the_leader_died_and_came_back(day):
 
 def test_a_copy_is_not_what_it_was(day):
     cluster, (one, two, three) = day.cluster, day.cluster.hosts
+    cluster.declare(NAME, **{**DECLARED, "interval": "10s"})  # as often everybody looks at the own copy
+    cluster.apply()
     page = day.walk("A COPY, A STATE DIRECTORY OR A POOL IS NOT WHAT IT WAS")
     day.write()
     day.sync()

@@ -388,8 +388,13 @@ lead(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     case ZB_KOP_PROMOTE:
         m->record.established_term = req->term;
         learned(m, req->term, m->node);
-        m->mounted = true;
+        m->mounted = !m->mount_fails_once;
         m->sealed = false;
+        if (m->mount_fails_once) {
+            m->mount_fails_once = false;
+            refuse(rep, ZB_E_FAILED, "told to fail");
+            return;
+        }
         break;
     case ZB_KOP_SEAL:
         m->mounted = false;

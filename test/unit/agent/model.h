@@ -49,6 +49,7 @@ struct model {
     struct zb_set_id floor;        /* of the last PRUNE, and its other one */
     struct zb_set_id floor_way;
     enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
+    bool mount_fails_once;         /* the next PROMOTE records its term, then fails */
     bool receive_stalls;           /* pipes are made and not read */
     const char *receive_stalls_at; /* ... of this dataset alone; NULL: of none */
     const char *blockers;          /* what BLOCKERS names */

@@ -76,6 +76,36 @@ what_it_loses_is_kept_in_the_history_of_both(void **state)
     }
 }
 
+/* The term that was recorded first is the one that lost something; the one after it, in which the
+ * service runs, restarts it. */
+static void
+what_it_loses_is_told_though_the_mount_failed(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    struct zb_history_term *terms = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    vm2->model.mount_fails_once = true;
+    orders_give(vm2, json_pack("{s:s, s:s, s:b}", "service", "web", "to", "vm2", "allow_loss", 1));
+    assert_true(pair_until(w, orders_ended));
+    assert_string_equal(orders_failed_text, "");
+    assert_int_equal(
+        strncmp(orders_text_of(orders_answer, "lost"), "what vm1 wrote after set 1/", 27), 0);
+    assert_true(pair_until(w, vm1_follows_vm2));
+    zb_agent_flush(&w->hosts[0].a);
+    assert_int_equal(zb_history_terms_list(w->hosts[0].a.history, "web", 2, &terms, &count, &err),
+                     ZB_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(terms[0].reason, ZB_HISTORY_RESTART);
+    assert_string_equal(terms[0].lost, "");
+    assert_int_equal(terms[1].reason, ZB_HISTORY_FAILOVER);
+    assert_int_equal(strncmp(terms[1].lost, "what vm1 wrote after set 1/", 27), 0);
+    free(terms);
+}
+
 /* The dry run says what would be lost all the same. */
 static void
 a_frozen_service_is_refused_with_the_reason(void **state)
@@ -213,6 +243,7 @@ main(void)
         orders_test(a_dry_run_states_and_changes_nothing),
         orders_test(a_leader_that_is_up_is_not_taken_over),
         orders_test(what_it_loses_is_kept_in_the_history_of_both),
+        orders_test(what_it_loses_is_told_though_the_mount_failed),
         orders_test(a_frozen_service_is_refused_with_the_reason),
         orders_test(orders_that_cannot_be),
         orders_test(a_copy_without_a_base_is_set_aside_by_order),

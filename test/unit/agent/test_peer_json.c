@@ -80,7 +80,8 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->learned_leader, b->learned_leader);
     assert_int_equal(a->released_to, b->released_to);
     assert_int_equal(a->role, b->role);
-    assert_true(a->running == b->running && a->modified == b->modified && a->parted == b->parted && a->exists == b->exists);
+    assert_true(a->running == b->running && a->modified == b->modified && a->parted == b->parted &&
+                a->exists == b->exists);
     assert_int_equal(a->start_ms, b->start_ms);
     assert_true(a->written_bytes == b->written_bytes);
     assert_true(a->seen.granted_term == b->seen.granted_term &&
@@ -161,7 +162,7 @@ a_missing_key_refuses_all(void **state)
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "lineage",  "running",      "modified",
         "exists",           "start_ms", "bases",        "floor",
-        "floor_way", "parted",
+        "floor_way",        "parted",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);
