@@ -122,6 +122,7 @@ static const struct zb_step_line revert_lines[] = {
      "{target} records term {next} with set {set}, mounts read-write and proves it",
      "term {next}, writable on {target}, probe ok",
      {"{target}: record: established {next}",
+      "{target}: zfs set mountpoint={mountpoint} {target_dataset}",
       "{target}: mount -t zfs -o rw {target_dataset} {mountpoint}   (parents first)",
       "{target}: write, fsync and remove a file in each dataset"}},
     {"start",

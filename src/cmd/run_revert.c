@@ -86,11 +86,20 @@ result_show(const struct revert *v, json_t *data)
         zb_cli_json(cli, data);
     } else if (zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
         zb_show_steps_plan(&cli->show, data);
+    } else if (zb_field_bool(data, "background")) {
+        printf("%s goes back to set %s: ", cli->operands[0], zb_field_set(data, "set", set));
+        zb_text_print(stdout, zb_field_text(data, "text"));
+        putchar('\n');
     } else {
         printf("%s is at set %s again, in term %" PRId64 ". Left behind: ", cli->operands[0],
                zb_field_set(data, "set", set), zb_field_int(data, "term", 0));
         zb_text_print(stdout, zb_field_text(data, "left"));
         puts(" (zbaton rescue list).");
+        if (zb_field_bool(data, "degraded")) {
+            fputs("warning: ", stdout);
+            zb_text_print(stdout, zb_field_text(data, "text"));
+            putchar('\n');
+        }
     }
     if (zb_field_bool(data, "background")) {
         return ZB_EXIT_BACKGROUND;

@@ -16,7 +16,7 @@ preflight(const struct step *x, const struct zb_set_ref *set, enum zb_rc *rc, co
     *rc = ZB_E_REFUSED;
     *rule = "C-revert-not-leading";
     if (s->role != ZB_ROLE_LEADING || s->failover.command_id != 0) {
-        return "the service does not lead here, or its leader is about to change: try again";
+        return "this node does not lead the service, or its leader is about to change: try again";
     }
     *rule = "C-revert-not-of-history";
     if (zb_set_id_is_none(set->id) || zb_set_id_cmp(set->id, s->obs.newest.id) > 0 ||

@@ -55,8 +55,7 @@
 /* A leader's: it takes a new term, or gives way. */
 #define GIVES_WAY                                                                                  \
     [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_YIELD] =                                                  \
-                                    GO(DEMOTING, "R-yield",                                        \
-                                       "an operator orders another node to take the lead")
+                                    GO(DEMOTING, "R-yield", "it gives way to an operator's order")
 
 const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
     [ZB_ROLE_UNKNOWN] =
