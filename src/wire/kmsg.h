@@ -13,8 +13,9 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and FENCE. GRANT, LEARN of
- * something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and
+ * FENCE. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s
+ * for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
