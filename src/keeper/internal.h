@@ -22,6 +22,7 @@
 #define ZB_KEEPER_TRANSFERS_MAX                                                                    \
     (ZB_KEEPER_JOBS_MAX - 16)  /* of the workers; the rest is for all else */
 #define ZB_KEEPER_FENCES_MAX 8 /* fence commands at once; another is ZB_E_BUSY */
+#define ZB_KEEPER_DRILLS_MAX 4 /* drills at once; another is ZB_E_BUSY */
 #define ZB_KEEPER_WAITING_MAX                                                                      \
     4096 /* requests accepted and not finished; then the socket is not read */
 #define ZB_KEEPER_DRAIN_MS 5000 /* for receives to end before a grant; then ZB_E_BUSY */
@@ -129,6 +130,7 @@ struct zb_keeper {
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */
     struct zb_keeper_service nobody; /* whom operations are of that name no known service */
     bool side_busy;                  /* [lock] a rescue or peek is being mounted or dropped */
+    uint32_t drills_count;           /* [lock] */
     struct zb_keeper_list waiting;   /* [lock] claimed, for a worker */
     struct zb_keeper_list active;    /* [lock] with a worker */
     struct zb_keeper_list draining;  /* loop: waits for receives to end */

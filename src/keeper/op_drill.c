@@ -23,13 +23,21 @@ group_name(const struct zb_keeper *k, const char *service, char *group)
 static enum zb_rc
 place_take(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err *err)
 {
-    bool taken;
+    bool runs, full;
 
     (void)pthread_mutex_lock(&k->lock);
-    taken = !s->drilling;
-    s->drilling = true;
+    runs = s->drilling;
+    full = k->drills_count == ZB_KEEPER_DRILLS_MAX;
+    if (!runs && !full) {
+        s->drilling = true;
+        k->drills_count++;
+    }
     (void)pthread_mutex_unlock(&k->lock);
-    return taken ? ZB_OK : zb_err_set(err, ZB_E_BUSY, "a drill of %s is under way", s->name);
+    if (runs) {
+        return zb_err_set(err, ZB_E_BUSY, "a drill of %s is under way", s->name);
+    }
+    return full ? zb_err_set(err, ZB_E_BUSY, "%d drills are under way", ZB_KEEPER_DRILLS_MAX)
+                : ZB_OK;
 }
 
 static void
@@ -37,6 +45,7 @@ place_free(struct zb_keeper *k, struct zb_keeper_service *s)
 {
     (void)pthread_mutex_lock(&k->lock);
     s->drilling = false;
+    k->drills_count--;
     (void)pthread_mutex_unlock(&k->lock);
 }
 

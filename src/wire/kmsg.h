@@ -13,8 +13,9 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and FENCE. GRANT, LEARN of
- * something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s for the rest.
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and
+ * FENCE. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s
+ * for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -210,7 +211,7 @@ enum zb_kop {
  * DRILL      service, manifest (a set). Makes a peek of the set, runs the declared drill-check (a program of commands-dir) over it, until drill-timeout (10 min
  *            where none is declared), and ends the peek, whatever came of it. The program begins in the mounted tree, which ZBATON_MOUNTPOINT names.
  *            ZB_E_FAILED and ZB_E_TIMEOUT tell the last line that it wrote to its standard error; other codes as of PEEK. ZB_E_BUSY: one of
- *            this service is under way. Ended by CANCEL, by the end of the engine that asked, and by the end of the keeper. -> elapsed_ms.
+ *            this service is under way, or ZB_KEEPER_DRILLS_MAX others. Ended by CANCEL, by the end of the engine that asked, and by the end of the keeper. -> elapsed_ms.
  * BLOCKERS   service, text as of PRUNE: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
  *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
  *            name alone, or ""), what. Control characters are '?'. Kinds:

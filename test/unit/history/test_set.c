@@ -168,12 +168,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        fixture_test(manifests_come_back_whole),
-        fixture_test(newest_first_by_term_then_seq),
-        fixture_test(prune_keeps_forks),
-        fixture_test(prune_keeps_what_it_is_told),
-        fixture_test(damaged_manifests_are_seen),
-        fixture_test(bounds),
+        fixture_test(manifests_come_back_whole),  fixture_test(newest_first_by_term_then_seq),
+        fixture_test(prune_keeps_forks),          fixture_test(prune_keeps_what_it_is_told),
+        fixture_test(damaged_manifests_are_seen), fixture_test(bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
