@@ -9,6 +9,7 @@
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/promise.h"
 #include "agent/trouble.h"
 
 #define TEXT_SIZE 1536 /* names of ZFS and paths fit in */
@@ -261,6 +262,23 @@ follower_say(struct lines *l, const struct zb_loss_member *m)
         !trouble_add(l, ZB_TROUBLE_SHIP, node,
                      &(struct blocker){REPLICATE, "R-ship-failed", help})) {
         fine_add(l, REPLICATE, "%s has %s", m->node, set);
+    }
+}
+
+/* Of whoever leads, or could where nobody does. */
+static void
+promise_say(struct lines *l)
+{
+    char text[TEXT_SIZE / 2];
+    bool broken = false;
+
+    if (!zb_promise_say(l->f->a, l->f->service, &broken, text, sizeof text)) {
+        return;
+    }
+    if (broken) {
+        blocker_add(l, &(struct blocker){REPLICATE, "A-promise-broken", NULL}, "%s", text);
+    } else {
+        fine_add(l, REPLICATE, "%s", text);
     }
 }
 
@@ -542,6 +560,9 @@ zb_explain_lines(const struct zb_explain_facts *f)
         leader_say(&l);
     } else {
         copy_say(&l);
+    }
+    if (f->leads || f->view.leader == ZB_NODE_NONE) {
+        promise_say(&l);
     }
     for (unsigned i = 0; i < ABOUTS; i++) {
         if (json_array_extend(all, l.arrays[i]) != 0) {

@@ -51,6 +51,8 @@ struct zb_conf_service {
     char leader[ZB_NODE_NAME_SIZE]; /* first leader of a new service; later it is not read */
     char mountpoint[ZB_PATH_SIZE];
     uint32_t interval_ms;            /* 1 s to 24 h */
+    uint32_t max_loss_ms;            /* promise: not below interval_ms; 0: none */
+    uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */
     struct zb_conf_keep keep;        /* last: 2 to 10000 */
     struct zb_conf_keep backup_keep; /* on backups, where it is more; all 0 when not declared */
     uint64_t quota_bytes;            /* 0: none */
