@@ -6,6 +6,7 @@
 #include "agent/fence.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
+#include "agent/notify.h"
 #include "agent/peek.h"
 #include "agent/pool.h"
 #include "agent/position.h"
@@ -27,6 +28,7 @@ zb_parts_open(struct zb_agent *a)
     a->troubles = zb_troubles_new();
     a->promises = zb_promises_new(a);
     a->fences = zb_fences_new();
+    a->notices = zb_notices_new(a);
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
 }
@@ -36,6 +38,7 @@ zb_parts_close(struct zb_agent *a)
 {
     zb_keeper_client_free(a->keeper);
     a->keeper = NULL;
+    zb_notices_close(a);
     zb_promises_close(a);
     zb_rescues_close(a);
     zb_peeks_close(a);

@@ -41,6 +41,7 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_PEEK_END, zb_keeper_op_peek_end, ZB_CLAIM_READ, false, false, false, false, true, true},
     {ZB_KOP_DRILL, zb_keeper_op_drill, ZB_CLAIM_READ, true, true, false, false, false, false},
     {ZB_KOP_FENCE, zb_keeper_op_fence, ZB_CLAIM_READ, true, false, false, false, false, false},
+    {ZB_KOP_NOTIFY, zb_keeper_op_notify, ZB_CLAIM_READ, false, false, false, false, true, true},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,

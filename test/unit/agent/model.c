@@ -464,6 +464,31 @@ rescues(const struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 /* --- fencing --- */
 
 void
+model_notify_end(struct model *m, enum zb_rc rc)
+{
+    struct zb_krep rep = {.id = m->notify_id, .op = ZB_KOP_NOTIFY};
+    assert_int_not_equal(m->notify_id, 0);
+    m->notify_id = 0;
+    if (rc != ZB_OK) {
+        refuse(&rep, rc, "notify: exit status 1: no mail today");
+    }
+    reply_send(m, &rep, -1);
+}
+
+static void
+notify(struct model *m, const struct zb_kreq *req)
+{
+    assert_int_equal(m->notify_id, 0); /* never two at once */
+    m->notify_id = req->id;
+    m->notified++;
+    (void)snprintf(m->notified_last, sizeof(m->notified_last), "%s %s %u: %s", req->service,
+                   req->snap, (unsigned)req->count, req->text);
+    if (!m->notify_stalls) {
+        model_notify_end(m, m->notify_rc);
+    }
+}
+
+void
 model_fence_end(struct model *m, enum zb_rc rc)
 {
     struct zb_krep rep = {.id = m->fence_id, .op = ZB_KOP_FENCE};
@@ -506,6 +531,9 @@ request(struct model *m, const struct zb_kreq *req)
         break;
     case ZB_KOP_FENCE:
         fence(m, req);
+        return;
+    case ZB_KOP_NOTIFY:
+        notify(m, req);
         return;
     case ZB_KOP_PRUNE:
         m->floor = (struct zb_set_id){req->base_term, req->base_seq};
