@@ -4,6 +4,7 @@
 #include "agent/peer_json.h"
 #include "agent/pool.h"
 #include "agent/position.h"
+#include "agent/promise.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
 #include "agent/trouble.h"
@@ -14,6 +15,7 @@ struct op {
     uint16_t service;
     uint64_t action_id;
     enum zb_act_kind kind;
+    struct zb_mono begun;
     struct zb_core_result result; /* of the operation, while the disk is looked at after it */
     struct zb_core_obs obs;
 };
@@ -124,6 +126,7 @@ on_position(void *ctx, const struct zb_position *position)
         op->result.obs.newest = position->newest;
         op->result.obs.reached = position->reached;
         op->result.obs.beyond = position->beyond;
+        zb_promise_observed(op->a, op->service, &op->result.obs, op->begun.ms);
     } else if (op->kind == ZB_ACT_OBSERVE) {
         op->result.rc = ZB_E_FAILED;
         (void)snprintf(op->result.text, sizeof(op->result.text),
@@ -355,8 +358,11 @@ zb_act_start(struct zb_agent *a, const struct zb_action *action)
     struct zb_kreq req = {0};
     const char *why = "";
     struct op *op = zb_must_alloc(1, sizeof(*op));
-    *op = (struct op){
-        .a = a, .service = action->service, .action_id = action->id, .kind = action->kind};
+    *op = (struct op){.a = a,
+                      .service = action->service,
+                      .action_id = action->id,
+                      .kind = action->kind,
+                      .begun = zb_mono_now()};
     request_fill(a, action, &req);
     op->result.rc = request_manifest(a, action, &req, &why);
     if (op->result.rc != ZB_OK) {

@@ -386,6 +386,12 @@ zb_apply_position(struct zb_agent *a, uint16_t service, uint8_t node, const stru
     }
 }
 
+struct zb_set_id
+zb_apply_position_last(const struct zb_agent *a, uint16_t service, uint8_t node)
+{
+    return a->applied->positions[service][node].id;
+}
+
 void
 zb_apply_position_forget(struct zb_agent *a, uint16_t service, uint8_t node)
 {

@@ -10,6 +10,7 @@
 #include "agent/must.h"
 #include "agent/pool.h"
 #include "agent/position.h"
+#include "agent/promise.h"
 #include "agent/request.h"
 #include "agent/rescue.h"
 
@@ -360,7 +361,7 @@ static void warn(struct report *report, const char *fmt, ...) __attribute__((for
 static void
 warn(struct report *report, const char *fmt, ...)
 {
-    char text[512];
+    char text[768];
     va_list args;
 
     va_start(args, fmt);
@@ -425,6 +426,18 @@ frozen_put(const struct zb_freeze *freeze, json_t *members, json_t *object)
     }
 }
 
+static void
+promise_warn(struct report *report, uint16_t service)
+{
+    const char *name = report->a->services[service].conf.name;
+    char text[512];
+    bool broken = false;
+
+    if (zb_promise_say(report->a, service, &broken, text, sizeof text) && broken) {
+        warn(report, "%s: %s (A-promise-broken: zbaton explain %s)", name, text, name);
+    }
+}
+
 static json_t *
 service_json(struct report *report, uint16_t service)
 {
@@ -450,7 +463,9 @@ service_json(struct report *report, uint16_t service)
                 led ? zb_must(json_copy(json_object_get(json_array_get(members, 0), "state")))
                     : zb_json_text("not led"));
     frozen_put(&a->services[service].freeze, members, object);
+    zb_json_put(object, "promise", zb_promise_json(a, service));
     zb_json_put(object, "members", members);
+    promise_warn(report, service);
     if (!led) {
         warn(report, "%s: nobody leads: %s", conf->name, view.why);
     }

@@ -55,6 +55,8 @@ void zb_lineage_tell(struct zb_agent *a, uint8_t node);
 /* A peer's newest set, as told by its report: remembered for the next start when it changed. */
 void zb_apply_position(struct zb_agent *a, uint16_t service, uint8_t node,
                        const struct zb_set_ref *set);
+/* What zb_apply_position was last told, in an earlier start too; or none. */
+struct zb_set_id zb_apply_position_last(const struct zb_agent *a, uint16_t service, uint8_t node);
 /* It stands on nothing that is known. */
 void zb_apply_position_forget(struct zb_agent *a, uint16_t service, uint8_t node);
 /* A peer's record, as told with a report or a grant: likewise (core/back.c). */

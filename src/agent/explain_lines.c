@@ -5,10 +5,12 @@
 #include <inttypes.h>
 
 #include "agent/explain.h"
+#include "agent/foreign.h"
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/promise.h"
 #include "agent/trouble.h"
 
 #define TEXT_SIZE 1536 /* names of ZFS and paths fit in */
@@ -264,6 +266,23 @@ follower_say(struct lines *l, const struct zb_loss_member *m)
     }
 }
 
+/* Of whoever leads, or could where nobody does. */
+static void
+promise_say(struct lines *l)
+{
+    char text[TEXT_SIZE / 2];
+    bool broken = false;
+
+    if (!zb_promise_say(l->f->a, l->f->service, &broken, text, sizeof text)) {
+        return;
+    }
+    if (broken) {
+        blocker_add(l, &(struct blocker){REPLICATE, "A-promise-broken", NULL}, "%s", text);
+    } else {
+        fine_add(l, REPLICATE, "%s", text);
+    }
+}
+
 static void
 leader_say(struct lines *l)
 {
@@ -431,6 +450,21 @@ bases_say(struct lines *l, struct zb_set_id kept)
     }
 }
 
+/* Snapshots of other tools that are not where this copy comes from. */
+static void
+foreign_say(struct lines *l)
+{
+    const struct zb_foreign_items *items = zb_foreign_items(l->f->a, l->f->service);
+
+    for (uint32_t i = 0; i < items->count && !l->f->leads; i++) {
+        const struct zb_foreign_item *one = &items->items[i];
+        if (one->why[0] != '\0') {
+            blocker_add(l, &(struct blocker){PRUNE, "A-foreign-stays", NULL},
+                        "snapshot %s of another tool stays: %s", one->name, one->why);
+        }
+    }
+}
+
 static void
 sets_say(struct lines *l, const struct field *k)
 {
@@ -522,6 +556,7 @@ blockers_say(struct lines *l)
     if (sets.kind != NULL) {
         sets_say(l, &sets);
     }
+    foreign_say(l);
     free(text);
 }
 
@@ -542,6 +577,9 @@ zb_explain_lines(const struct zb_explain_facts *f)
         leader_say(&l);
     } else {
         copy_say(&l);
+    }
+    if (f->leads || f->view.leader == ZB_NODE_NONE) {
+        promise_say(&l);
     }
     for (unsigned i = 0; i < ABOUTS; i++) {
         if (json_array_extend(all, l.arrays[i]) != 0) {

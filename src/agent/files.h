@@ -15,6 +15,4 @@
 #define ZB_FILE_HISTORY "engine/history.db" /* of ZB_ENGINE_USER */
 #define ZB_FILE_CONTROL "control.sock"      /* in the run directory */
 
-#define ZB_ENGINE_USER "_zbaton"
-
 #endif

@@ -4,11 +4,14 @@
 #include "agent/drill.h"
 #include "agent/drive.h"
 #include "agent/fence.h"
+#include "agent/foreign.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
+#include "agent/notify.h"
 #include "agent/peek.h"
 #include "agent/pool.h"
 #include "agent/position.h"
+#include "agent/promise.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
 #include "agent/trouble.h"
@@ -24,7 +27,10 @@ zb_parts_open(struct zb_agent *a)
     a->peeks = zb_peeks_new(a);
     a->drills = zb_drills_new(a);
     a->troubles = zb_troubles_new();
+    a->promises = zb_promises_new(a);
     a->fences = zb_fences_new();
+    a->notices = zb_notices_new(a);
+    a->foreigns = zb_foreigns_new(a);
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
 }
@@ -34,6 +40,9 @@ zb_parts_close(struct zb_agent *a)
 {
     zb_keeper_client_free(a->keeper);
     a->keeper = NULL;
+    zb_foreigns_close(a);
+    zb_notices_close(a);
+    zb_promises_close(a);
     zb_rescues_close(a);
     zb_peeks_close(a);
     zb_drills_close(a);

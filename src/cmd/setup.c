@@ -10,6 +10,7 @@
 
 #include "agent/config.h"
 #include "agent/files.h"
+#include "os/priv.h"
 #include "os/spawn.h"
 
 #define ZFS_MS 60000

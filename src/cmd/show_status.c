@@ -5,7 +5,7 @@
 #include "cmd/show.h"
 #include "cmd/table.h"
 
-enum { SERVICE, NODE, ROLE, STATE, TERM, SET, NEWEST, BEHIND, RPO, NOTE };
+enum { SERVICE, NODE, ROLE, STATE, TERM, SET, NEWEST, BEHIND, RPO, LOSS, NOTE };
 
 static const struct zb_column columns[] = {
     [SERVICE] = {"service", "SERVICE", false},
@@ -17,9 +17,12 @@ static const struct zb_column columns[] = {
     [NEWEST] = {"newest", "NEWEST SET", false},
     [BEHIND] = {"behind", "BEHIND", true},
     [RPO] = {"rpo", "RPO", true},
+    [LOSS] = {"loss", "LOSS", true},
     [NOTE] = {"note", "NOTE", false},
 };
 static const char default_columns[] = "service,node,role,state,term,newest,behind,rpo,note";
+static const char promised_columns[] =
+    "service,node,role,state,term,newest,behind,rpo,loss,note"; /* where something is promised */
 
 static void
 times_fill(struct zb_table *t, const struct zb_show *show, const json_t *member, const char *now)
@@ -52,6 +55,40 @@ drill_add(const struct zb_show *show, const json_t *member, const char *note, ch
                    zb_field_bool(drill, "ok") ? "ok" : "failed",
                    zb_format_cell_age(zb_field_int(drill, "age_s", 0), show->exact, age));
     return text;
+}
+
+/* What would be lost against what is promised, with the leader: "12s/1m"; exact: seconds. */
+static void
+loss_fill(struct zb_table *t, const struct zb_show *show, const json_t *service,
+          const json_t *member)
+{
+    const json_t *promise = json_object_get(service, "promise");
+    char loss[ZB_TEXT_SIZE], max[ZB_TEXT_SIZE], both[2 * ZB_TEXT_SIZE];
+
+    if (!json_is_object(promise) || strcmp(zb_field_text(member, "role"), "leader") != 0) {
+        return;
+    }
+    snprintf(both, sizeof both, "%s/%s",
+             json_is_null(json_object_get(promise, "loss_s"))
+                 ? "all"
+                 : zb_format_cell_age(zb_field_int(promise, "loss_s", 0), show->exact, loss),
+             zb_format_cell_age(zb_field_int(promise, "max_loss_s", -1), show->exact, max));
+    zb_table_cell(t, LOSS, both);
+}
+
+static bool
+is_promised(const json_t *data)
+{
+    size_t i;
+    json_t *service;
+
+    json_array_foreach(zb_field_array(data, "services"), i, service)
+    {
+        if (json_is_object(json_object_get(service, "promise"))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void
@@ -97,6 +134,7 @@ member_fill(struct zb_table *t, const struct zb_show *show, const json_t *servic
         zb_table_cell(t, TERM, buf);
     }
     times_fill(t, show, member, now);
+    loss_fill(t, show, service, member);
     note_fill(t, show, member, now);
 }
 
@@ -157,8 +195,10 @@ zb_show_status(const struct zb_show *show, const json_t *data, struct zb_err *er
     size_t i, j;
     json_t *service, *member;
     const char *now = zb_field_text(data, "time");
-    enum zb_rc rc = zb_table_init(&table, columns, sizeof columns / sizeof columns[0],
-                                  show->columns == NULL ? default_columns : show->columns, err);
+    const char *wanted = show->columns != NULL ? show->columns
+                         : is_promised(data)   ? promised_columns
+                                               : default_columns;
+    enum zb_rc rc = zb_table_init(&table, columns, sizeof columns / sizeof columns[0], wanted, err);
 
     if (rc != ZB_OK) {
         return rc;

@@ -28,6 +28,9 @@ group_valid(const char *s)
 static const char path_expected[] =
     "an absolute path other than \"/\", without \"..\" and without a slash at its end";
 
+static const char program_expected[] =
+    "the absolute path of a program, without \"..\" and without a slash at its end";
+
 static const struct zb_conf_key keys[] = {
     {"node", ZB_CONF_STRING, AT(node), .valid = zb_node_name_valid, .required = true,
      .expected = "a name for this node (a-z, 0-9, -)"},
@@ -44,21 +47,25 @@ static const struct zb_conf_key keys[] = {
     {"commands-dir", ZB_CONF_STRING, AT(commands_dir), .valid = zb_conf_path_valid,
      .fallback = "/etc/zbaton/commands", .expected = path_expected},
     {"fence-command", ZB_CONF_STRING, AT(fence_command), .valid = zb_conf_path_valid,
-     .expected = "the absolute path of a program, without \"..\" and without a slash at its end"},
+     .expected = program_expected},
     {"fence-timeout", ZB_CONF_DURATION, AT(fence_timeout_ms), .min = 1000, .max = 3600000,
      .fallback = "60s", .expected = "a time from 1s to 1h, such as \"60s\""},
+    {"notify", ZB_CONF_STRING, AT(notify), .valid = zb_conf_path_valid,
+     .expected = program_expected},
+    {"notify-timeout", ZB_CONF_DURATION, AT(notify_timeout_ms), .min = 1000, .max = 600000,
+     .fallback = "30s", .expected = "a time from 1s to 10m, such as \"30s\""},
     {"log-level", ZB_CONF_WORD, AT(log_level), .words = level_words, .fallback = "info",
      .expected = "\"error\", \"warning\", \"info\" or \"debug\""},
 };
 #define KEYS_COUNT (sizeof keys / sizeof keys[0])
 
 static enum zb_rc
-required_check(void *ctx, const char *title, uint32_t seen, struct zb_err *err)
+required_check(void *ctx, const char *title, uint64_t seen, struct zb_err *err)
 {
     (void)ctx;
     (void)title;
     for (size_t i = 0; i < KEYS_COUNT; i++) {
-        if (keys[i].required && (seen & (UINT32_C(1) << i)) == 0) {
+        if (keys[i].required && (seen & (UINT64_C(1) << i)) == 0) {
             return zb_err_set(err, ZB_E_FORMAT, "%s is missing: expected %s", keys[i].name,
                               keys[i].expected);
         }

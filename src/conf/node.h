@@ -19,6 +19,8 @@ struct zb_conf_node {
     char commands_dir[ZB_PATH_SIZE];  /* default /etc/zbaton/commands */
     char fence_command[ZB_PATH_SIZE]; /* program that proves a node off; "": none */
     uint32_t fence_timeout_ms;        /* default 60 s */
+    char notify[ZB_PATH_SIZE];        /* program that hears of events; "": none */
+    uint32_t notify_timeout_ms;       /* default 30 s */
     enum zb_log_level log_level;      /* default info */
 };
 

@@ -8,6 +8,7 @@
 
 #define BUCKET(f)                                                                                  \
     ZB_CONF_COUNT, AT(f), .min = 1, .max = ZB_CONF_KEEP_MAX, .expected = "a number from 1 to 1000"
+#define MAX_LOSS_MAX_MS (UINT64_C(30) * 86400000)
 #define KEEP_FOR_MAX_MS (UINT64_C(3650) * 86400000)
 
 static const struct zb_conf_word runner_words[] = {
@@ -33,6 +34,10 @@ const struct zb_conf_key zb_conf_service_keys[] = {
          "an absolute path other than \"/\", without \"..\" and without a slash at its end"},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
+    {"max-loss", ZB_CONF_DURATION, AT(max_loss_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
+     .expected = "a time from 1s to 30d, such as \"5m\""},
+    {"max-loss-members", ZB_CONF_COUNT, AT(max_loss_members), .min = 1, .max = ZB_MEMBERS_MAX - 1,
+     .expected = "a number from 1 to 8"},
     {"keep", ZB_CONF_COUNT, AT(keep.last), .min = 2, .max = 10000,
      .expected = "a number from 2 to 10000", .fallback = "24"},
     {"keep-for", ZB_CONF_DURATION, AT(keep.for_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
@@ -51,6 +56,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"backup-weekly", BUCKET(backup_keep.buckets[ZB_CONF_WEEKLY])},
     {"backup-monthly", BUCKET(backup_keep.buckets[ZB_CONF_MONTHLY])},
     {"backup-yearly", BUCKET(backup_keep.buckets[ZB_CONF_YEARLY])},
+    {"foreign-grace", ZB_CONF_DURATION, AT(foreign_grace_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
+     .expected = "a time from 1s to 3650d, such as \"7d\""},
     {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
      .expected = "a size from 1M to 1024P, such as \"10G\""},
     {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",
@@ -91,13 +98,13 @@ zb_conf_names_contain(const struct zb_conf_names *names, const char *name)
 
 /* Keys that this runner needs are there, keys of other runners are not. */
 static enum zb_rc
-presence_check(const struct zb_conf_service *service, uint32_t seen, struct zb_err *err)
+presence_check(const struct zb_conf_service *service, uint64_t seen, struct zb_err *err)
 {
     const char *runner = runner_words[service->runner].word;
 
     for (size_t i = 0; i < zb_conf_service_keys_count; i++) {
         const struct zb_conf_key *key = &zb_conf_service_keys[i];
-        bool given = (seen & (UINT32_C(1) << i)) != 0;
+        bool given = (seen & (UINT64_C(1) << i)) != 0;
         bool applies = key->runners == 0 || (key->runners & RUNS(service->runner)) != 0;
         if (given && !applies) {
             return zb_err_set(err, ZB_E_FORMAT, "%s is not for runner \"%s\"", key->name, runner);
@@ -164,8 +171,40 @@ members_check(const struct zb_conf_service *s, const struct zb_conf_nodes *known
     return rc == ZB_OK ? known_check(&s->backups, known, err) : rc;
 }
 
+/* A promise that cannot be kept is none: a set is not made more often than at the interval. */
+static enum zb_rc
+promise_check(const struct zb_conf_service *s, struct zb_err *err)
+{
+    uint32_t followers = s->members.count + s->backups.count - 1;
+    uint32_t wanted = s->max_loss_members > 0 ? s->max_loss_members : 1;
+    char loss[ZB_CONF_NUMBER_SIZE], interval[ZB_CONF_NUMBER_SIZE];
+
+    if (s->max_loss_ms == 0) {
+        return s->max_loss_members == 0
+                   ? ZB_OK
+                   : zb_err_set(err, ZB_E_FORMAT,
+                                "max-loss-members is only for a service with max-loss");
+    }
+    if (s->max_loss_ms < s->interval_ms) {
+        zb_conf_duration_format(s->max_loss_ms, loss);
+        zb_conf_duration_format(s->interval_ms, interval);
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "max-loss %s is shorter than interval %s, at which sets are made: "
+                          "interval = \"%s\" or less, or max-loss = \"%s\" or more",
+                          loss, interval, loss, interval);
+    }
+    if (wanted > followers) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "max-loss: %u other member%s to hold each set, there %s %u: declare more "
+                          "members or backups, or %s",
+                          wanted, wanted == 1 ? " has" : "s have", followers == 1 ? "is" : "are",
+                          followers, followers > 0 ? "lower max-loss-members" : "no max-loss");
+    }
+    return ZB_OK;
+}
+
 enum zb_rc
-zb_conf_service_check(const struct zb_conf_service *service, uint32_t seen,
+zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
                       const struct zb_conf_nodes *known, struct zb_err *err)
 {
     if (!zb_service_name_valid(service->name)) {
@@ -174,5 +213,8 @@ zb_conf_service_check(const struct zb_conf_service *service, uint32_t seen,
                           ZB_SERVICE_NAME_SIZE - 1);
     }
     enum zb_rc rc = presence_check(service, seen, err);
-    return rc == ZB_OK ? members_check(service, known, err) : rc;
+    if (rc == ZB_OK) {
+        rc = members_check(service, known, err);
+    }
+    return rc == ZB_OK ? promise_check(service, err) : rc;
 }

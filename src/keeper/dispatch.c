@@ -27,6 +27,7 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_PROMOTE, zb_keeper_op_promote, ZB_CLAIM_WRITE, true, true, false, false, false, false},
     {ZB_KOP_DEMOTE, zb_keeper_op_demote, ZB_CLAIM_WRITE, true, false, true, false, true, false},
     {ZB_KOP_PRUNE, zb_keeper_op_prune, ZB_CLAIM_SNAP, true, true, false, false, false, false},
+    {ZB_KOP_EXPIRE, zb_keeper_op_expire, ZB_CLAIM_SNAP, true, true, false, false, false, false},
     {ZB_KOP_ARRANGE, zb_keeper_op_arrange, ZB_CLAIM_WRITE, true, true, true, false, false, false},
     {ZB_KOP_RESCUE, zb_keeper_op_rescue, ZB_CLAIM_WRITE, true, true, true, false, false, false},
     {ZB_KOP_RESCUES, zb_keeper_op_rescues, ZB_CLAIM_READ, false, true, false, false, false, true},
@@ -41,6 +42,7 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_PEEK_END, zb_keeper_op_peek_end, ZB_CLAIM_READ, false, false, false, false, true, true},
     {ZB_KOP_DRILL, zb_keeper_op_drill, ZB_CLAIM_READ, true, true, false, false, false, false},
     {ZB_KOP_FENCE, zb_keeper_op_fence, ZB_CLAIM_READ, true, false, false, false, false, false},
+    {ZB_KOP_NOTIFY, zb_keeper_op_notify, ZB_CLAIM_READ, false, false, false, false, true, true},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,

@@ -99,7 +99,8 @@ struct zb_keeper_job {
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
     bool canceled;   /* [lock] */
-    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE, DRILL: of its ending; -1 none
+    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending;
+                      * -1 none
                       */
 };
 
@@ -141,6 +142,7 @@ struct zb_keeper {
     int wake_fd;                                 /* eventfd: something is in done */
     /* [lock] whom a fence command runs for; "": free */
     char fencing[ZB_KEEPER_FENCES_MAX][ZB_NODE_NAME_SIZE];
+    bool notifying; /* [lock] the notify program runs */
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */
@@ -196,13 +198,15 @@ void zb_keeper_list_remove(struct zb_keeper_list *list, struct zb_keeper_job *jo
 void zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_krep *rep, int fd);
 /* Fills rc, sys_errno, msg and hint. */
 void zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err);
-/* Ends a transfer's kernel call or a fence command, now or as soon as it begins. Caller holds lock.
+/* Ends a transfer's kernel call or a program, now or as soon as it begins. Caller holds
+ * lock.
  */
 void zb_keeper_job_cancel(struct zb_keeper_job *job);
 static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
 {
-    return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL;
+    return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL ||
+           job->op->op == ZB_KOP_NOTIFY;
 }
 /* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
  * ZB_E_CANCELED: it was before. */
@@ -518,6 +522,12 @@ void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_k
 
 /* ---- op_prune.c ---- */
 
+#define ZB_KEEPER_BATCH 64
+/* Destroys at most so many snapshots of one dataset in 1 txg, or 2: without those that are held or
+ * cloned, if some are. Changes the order of names; adds to *destroyed. */
+enum zb_rc zb_keeper_batch_destroy(const char **names, size_t count, uint32_t *destroyed,
+                                   struct zb_err *err) ZB_CHECKED;
+
 /* The snapshots of a dataset, by createtxg, and why each stays (zb_rules_prune). */
 struct zb_keeper_plan {
     struct zb_zfs_snaps list;
@@ -544,6 +554,18 @@ enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *servic
                                    const struct zb_conf_service *conf, bool *alive,
                                    struct zb_err *err) ZB_CHECKED;
 
+/* ---- op_notify.c ---- */
+
+/* Ends the notify program that an earlier life of this keeper left behind. */
+void zb_keeper_notice_settle(const struct zb_keeper *k);
+
+/* ---- op_expire.c ---- */
+
+/* A snapshot was received ("ds@name"): if it is another tool's it is marked so, for EXPIRE. That it
+ * cannot be is logged, and hinders nothing. 1 txg. */
+void zb_keeper_received_mark(const struct zb_keeper *k, const char *snap, const char *name,
+                             uint64_t pool_guid);
+
 /* ---- op_fence.c ---- */
 
 /* Ends the fence commands that an earlier life of this keeper left behind: one that is counted no
@@ -568,6 +590,7 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
     zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets, zb_keeper_op_peek,
-    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill;
+    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill, zb_keeper_op_notify,
+    zb_keeper_op_expire;
 
 #endif

@@ -258,6 +258,7 @@ zb_keeper_start_settle(struct zb_keeper *k)
 
     zb_keeper_fences_settle(k);
     zb_keeper_drills_settle(k);
+    zb_keeper_notice_settle(k);
     if (state != ZB_ZFS_POOL_ONLINE && state != ZB_ZFS_POOL_DEGRADED) {
         /* Each service is settled by its first operation, when the pool answers. */
         zb_log_error("the pool of %s is %s", k->conf->root, zb_zfs_pool_state_word(state));

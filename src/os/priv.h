@@ -8,7 +8,21 @@
 #ifndef ZB_OS_PRIV_H
 #define ZB_OS_PRIV_H
 
+#include <sys/types.h>
+
 #include "base/err.h"
+
+#define ZB_ENGINE_USER "_zbaton"
+
+struct zb_os_identity {
+    uid_t uid;
+    gid_t gid;
+};
+
+/* Of a user with its primary group. ZB_E_NOTFOUND no such user, ZB_E_USAGE the user is root. Thread
+ * safe. */
+enum zb_rc zb_os_identity_find(const char *user, struct zb_os_identity *identity,
+                               struct zb_err *err) ZB_CHECKED;
 
 /*
  * Becomes `user` with its primary group and no other groups, without capabilities (bounding set

@@ -9,18 +9,21 @@
 #include <sys/types.h>
 
 #include "base/types.h"
+#include "os/priv.h"
 
 #define ZB_OS_SPAWN_KEEP_FD 3 /* the number under which the program finds keep_fd */
 
 struct zb_os_spawn_spec {
-    const char *path;  /* absolute; no search */
-    char *const *argv; /* NULL-terminated, argv[0] included */
-    char *const *env;  /* NULL-terminated; NULL: this process's own */
-    const char *group; /* zb_os_cgroup name; NULL: this process's own */
-    const char *dir;   /* where it begins; NULL: "/" */
-    int output_fd;     /* stdout and stderr; -1: /dev/null; stays the caller's */
-    int error_fd;      /* stderr; <= 0: as output_fd; stays the caller's */
-    int keep_fd;       /* becomes descriptor 3; <= 0: none; stays the caller's */
+    const char *path;                /* absolute; no search */
+    char *const *argv;               /* NULL-terminated, argv[0] included */
+    char *const *env;                /* NULL-terminated; NULL: this process's own */
+    const char *group;               /* zb_os_cgroup name; NULL: this process's own */
+    const char *dir;                 /* where it begins; NULL: "/" */
+    const struct zb_os_identity *as; /* whom the program runs as, without other groups and
+                                        capabilities; NULL: this process's */
+    int output_fd;                   /* stdout and stderr; -1: /dev/null; stays the caller's */
+    int error_fd;                    /* stderr; <= 0: as output_fd; stays the caller's */
+    int keep_fd;                     /* becomes descriptor 3; <= 0: none; stays the caller's */
     bool own_output; /* stdout and stderr are this process's own (the engine); output_fd is ignored
                       */
 };

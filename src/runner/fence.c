@@ -22,16 +22,8 @@ static enum zb_rc
 program_prepare(const struct zb_fence *f, struct program *p, struct zb_err *err)
 {
     static char path[] = ZB_RUNNER_PATH;
-    char dir[ZB_PATH_SIZE];
-    const char *slash = strrchr(f->command, '/');
-    enum zb_rc rc;
+    enum zb_rc rc = zb_runner_path_find(f->command, p->path, err);
 
-    if (slash == NULL || f->command[0] != '/') {
-        return zb_err_set(err, ZB_E_REFUSED, "not an absolute path: '%.100s'", f->command);
-    }
-    (void)snprintf(dir, sizeof(dir), "%.*s", slash == f->command ? 1 : (int)(slash - f->command),
-                   f->command);
-    rc = zb_runner_program_find(dir, slash + 1, p->path, err);
     if (rc != ZB_OK) {
         return rc;
     }

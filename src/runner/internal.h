@@ -19,6 +19,8 @@ struct zb_runner_command {
     char *env[4];
 };
 
+/* A program by its absolute path, as zb_runner_program_find; path of ZB_PATH_SIZE. */
+enum zb_rc zb_runner_path_find(const char *command, char *path, struct zb_err *err) ZB_CHECKED;
 /* A command line of the declaration: its program, words and environment. */
 enum zb_rc zb_runner_command_prepare(const struct zb_runner *r, const char *line,
                                      struct zb_runner_command *c, struct zb_err *err) ZB_CHECKED;

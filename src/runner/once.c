@@ -148,6 +148,7 @@ run(const struct zb_once *o, const int pipe_fd[2], struct zb_err *err)
     struct zb_os_spawn_spec spec = {.path = o->path,
                                     .argv = o->argv,
                                     .env = o->env,
+                                    .as = o->as,
                                     .dir = o->dir,
                                     .group = o->group,
                                     .output_fd = -1,

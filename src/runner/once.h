@@ -1,13 +1,14 @@
 /*
- * Runs a program once to its end, for what its exit says: a fence command, a drill's check. It runs
- * in a group of its own (os/cgroup.h): whatever became of it, nothing of it is left when the call
- * returns, as far as KILL reaches. What it writes to stdout is dropped, of stderr the last line is
- * told.
+ * Runs a program once to its end, for what its exit says: a fence command, a drill's check, what
+ * hears of an event. It runs in a group of its own (os/cgroup.h): whatever became of it, nothing of
+ * it is left when the call returns, as far as KILL reaches. What it writes to stdout is dropped, of
+ * stderr the last line is told.
  */
 #ifndef ZB_RUNNER_ONCE_H
 #define ZB_RUNNER_ONCE_H
 
 #include "base/types.h"
+#include "os/priv.h"
 
 #define ZB_ONCE_LINE_MAX 160 /* bytes of the program's last line that are told */
 
@@ -19,7 +20,8 @@ struct zb_once {
     const char *dir;   /* where it begins; NULL: "/" */
     const char *group; /* as ZB_RUNNER_GROUP_MAX */
     uint32_t timeout_ms;
-    int cancel_fd; /* readable: the run is ended; -1: none */
+    int cancel_fd;                   /* readable: the run is ended; -1: none */
+    const struct zb_os_identity *as; /* whom it runs as; NULL: as this process */
 };
 
 /*

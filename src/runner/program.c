@@ -140,3 +140,17 @@ zb_runner_command_prepare(const struct zb_runner *r, const char *line, struct zb
     c->env[3] = NULL;
     return ZB_OK;
 }
+
+enum zb_rc
+zb_runner_path_find(const char *command, char *path, struct zb_err *err)
+{
+    char dir[ZB_PATH_SIZE];
+    const char *slash = strrchr(command, '/');
+
+    if (slash == NULL || command[0] != '/') {
+        return zb_err_set(err, ZB_E_REFUSED, "not an absolute path: '%.100s'", command);
+    }
+    (void)snprintf(dir, sizeof(dir), "%.*s", slash == command ? 1 : (int)(slash - command),
+                   command);
+    return zb_runner_program_find(dir, slash + 1, path, err);
+}

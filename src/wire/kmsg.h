@@ -11,11 +11,11 @@
  * of a socket pair (not a pipe, so that the keeper can end a stream whatever the engine does).
  *
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
- * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
- * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS and
- * FENCE. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and wait up to 5 s
- * for the rest.
+ * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT, PRUNE and EXPIRE
+ * exclude all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while
+ * it is sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL,
+ * BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
+ * receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -57,7 +57,9 @@ enum zb_kop {
     ZB_KOP_PEEKS,
     ZB_KOP_PEEK_END,
     ZB_KOP_DRILL,
-    ZB_KOP_LAST = ZB_KOP_DRILL,
+    ZB_KOP_NOTIFY,
+    ZB_KOP_EXPIRE,
+    ZB_KOP_LAST = ZB_KOP_EXPIRE,
 };
 
 /* clang-format off */
@@ -113,7 +115,7 @@ enum zb_kop {
  *            is aborted; any other is refused by name). The begin record is
  *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
  *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
- * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE or DRILL whose command shall. That operation is answered.
+ * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE, DRILL or NOTIFY whose command shall. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
  *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
  *            the tree is mounted read-write here; children that somebody unmounted are mounted again first. -> elapsed_ms; CHECK -> running 0/1.
@@ -227,6 +229,15 @@ enum zb_kop {
  *            then. ZB_E_FAILED, ZB_E_TIMEOUT, ZB_E_NOTFOUND, ZB_E_UNSUPPORTED (no fence-command): nothing is known. ZB_E_BUSY:
  *            it runs for that node already, or for ZB_KEEPER_FENCES_MAX others. Ended by CANCEL, by the end of the engine that asked,
  *            and by the end of the keeper; by its next start, when it was killed. -> elapsed_ms.
+ * NOTIFY     service (may be empty), snap: rule of an event, count: its level (enum zb_log_level), time_s, text: what it says. Runs the node's
+ *            notify program (runner/notice.h) as the engine's user, until its notify-timeout. ZB_OK: it exited 0. ZB_E_UNSUPPORTED: there is none.
+ *            ZB_E_BUSY: it runs already. Ended as FENCE is. -> elapsed_ms.
+ * EXPIRE     service, term, node (leader), uuid (of a dataset), text: guids of at most 64 snapshots, a line each. Destroys those that are other tools' and that this keeper
+ *            received (it says so in zbaton:received of each, with this node and pool): the engine found them gone where node leads, for as long as is declared.
+ *            Refuses unless this node follows node in `term` as RECEIVE wants it, and unless the copy has come away from nothing: dataset marked, not mounted,
+ *            nothing written after its newest snapshot, which is a set of the record's lineage, no partial receive. One that is a set, was not received here, is not older
+ *            than the newest set, is held or cloned, stays. -> count destroyed; text: of each that stays a line: guid, name and why, with a tab between them.
+ *            What is not there at all has no line.
  */
 /* clang-format on */
 

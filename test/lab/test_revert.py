@@ -16,7 +16,7 @@ def bad(cluster, web):  # noqa: F811
     """The service with bad data on every member; the good set before it, and a good file that came with the bad."""
     leader = web.old
     web.write()
-    leader.run(f"echo good >/srv/{NAME}/file")
+    leader.run(f"rm -f /srv/{NAME}/late; echo good >/srv/{NAME}/file")
     cluster.zbaton(f"sync {NAME}")
     web.good = sets_newest(cluster, leader)
     web.kept = set(web.recorder.stored(leader))

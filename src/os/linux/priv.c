@@ -70,7 +70,7 @@ capabilities_prove(int status_fd, struct zb_err *err)
 }
 
 static enum zb_rc
-drop_prove(const struct passwd *pw, int status_fd, struct zb_err *err)
+drop_prove(const struct zb_os_identity *id, int status_fd, struct zb_err *err)
 {
     uid_t uid[3];
     gid_t gid[3];
@@ -79,9 +79,8 @@ drop_prove(const struct passwd *pw, int status_fd, struct zb_err *err)
         return zb_err_sys(err, errno, "read back ids");
     }
     for (int i = 0; i < 3; i++) {
-        if (uid[i] != pw->pw_uid || gid[i] != pw->pw_gid) {
-            return zb_err_set(err, ZB_E_FAILED, "ids are not those of %s after the drop",
-                              pw->pw_name);
+        if (uid[i] != id->uid || gid[i] != id->gid) {
+            return zb_err_set(err, ZB_E_FAILED, "ids are not the wanted ones after the drop");
         }
     }
     if (getgroups(0, NULL) != 0) {
@@ -97,25 +96,39 @@ drop_prove(const struct passwd *pw, int status_fd, struct zb_err *err)
 }
 
 enum zb_rc
+zb_os_identity_find(const char *user, struct zb_os_identity *identity, struct zb_err *err)
+{
+    char buf[4096];
+    struct passwd pw, *found = NULL;
+    int e = getpwnam_r(user, &pw, buf, sizeof(buf), &found);
+
+    if (e != 0) {
+        return zb_err_sys(err, e, "look up user %s", user);
+    }
+    if (found == NULL) {
+        (void)zb_err_set(err, ZB_E_NOTFOUND, "no user %s", user);
+        return zb_err_hint(err, "useradd --system --no-create-home --shell /usr/sbin/nologin %s",
+                           user);
+    }
+    if (pw.pw_uid == 0 || pw.pw_gid == 0) {
+        return zb_err_set(err, ZB_E_USAGE, "user %s is root", user);
+    }
+    *identity = (struct zb_os_identity){pw.pw_uid, pw.pw_gid};
+    return ZB_OK;
+}
+
+enum zb_rc
 zb_os_priv_drop(const char *user, const char *chroot_dir, struct zb_err *err)
 {
     enum zb_rc rc = ZB_OK;
     int status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    const struct passwd *pw;
+    struct zb_os_identity id = {0};
 
     if (status_fd < 0) {
         return zb_err_sys(err, errno, "open /proc/self/status");
     }
-    errno = 0;
-    pw = getpwnam(user);
-    if (pw == NULL) {
-        rc = zb_err_set(err, ZB_E_NOTFOUND, "no user %s", user);
-        (void)zb_err_hint(err, "useradd --system --no-create-home --shell /usr/sbin/nologin %s",
-                          user);
-        goto out;
-    }
-    if (pw->pw_uid == 0 || pw->pw_gid == 0) {
-        rc = zb_err_set(err, ZB_E_USAGE, "user %s is root", user);
+    rc = zb_os_identity_find(user, &id, err);
+    if (rc != ZB_OK) {
         goto out;
     }
     if (chroot_dir != NULL && (chroot(chroot_dir) != 0 || chdir("/") != 0)) {
@@ -126,8 +139,8 @@ zb_os_priv_drop(const char *user, const char *chroot_dir, struct zb_err *err)
     if (rc != ZB_OK) {
         goto out;
     }
-    if (setgroups(0, NULL) != 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) != 0 ||
-        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) != 0) {
+    if (setgroups(0, NULL) != 0 || setresgid(id.gid, id.gid, id.gid) != 0 ||
+        setresuid(id.uid, id.uid, id.uid) != 0) {
         rc = zb_err_sys(err, errno, "become %s", user);
         goto out;
     }
@@ -139,7 +152,7 @@ zb_os_priv_drop(const char *user, const char *chroot_dir, struct zb_err *err)
         rc = zb_err_sys(err, errno, "set no_new_privs");
         goto out;
     }
-    rc = drop_prove(pw, status_fd, err);
+    rc = drop_prove(&id, status_fd, err);
 out:
     (void)close(status_fd);
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "drop privileges");

@@ -468,6 +468,71 @@ rescues(const struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 
 /* --- fencing --- */
 
+static void
+snap_remove(struct model_dataset *d, uint64_t guid)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < d->snaps_count; i++) {
+        if (d->snaps[i].guid != guid) {
+            d->snaps[kept++] = d->snaps[i];
+        }
+    }
+    assert_int_equal(kept + 1, d->snaps_count);
+    d->snaps_count = kept;
+}
+
+static void
+expire(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    char *text = strdup(req->text);
+    char *save = NULL;
+    FILE *stays;
+    size_t size = 0;
+    assert_non_null(text);
+    assert_string_equal(req->node, m->record.learned_leader);
+    assert_int_equal(req->term, m->record.learned_term);
+    stays = open_memstream(&rep->text, &size);
+    for (char *one = strtok_r(text, "\n", &save); one != NULL; one = strtok_r(NULL, "\n", &save)) {
+        if (m->all_are_local) {
+            (void)fprintf(stays, "%s\tx\tnot received by zbaton here\n", one);
+            continue;
+        }
+        for (uint32_t i = 0; i < m->datasets_count; i++) {
+            if (strcmp(m->datasets[i].uuid, req->uuid) == 0) {
+                snap_remove(&m->datasets[i], strtoull(one, NULL, 10));
+                rep->count++;
+            }
+        }
+    }
+    (void)fclose(stays);
+    free(text);
+}
+
+void
+model_notify_end(struct model *m, enum zb_rc rc)
+{
+    struct zb_krep rep = {.id = m->notify_id, .op = ZB_KOP_NOTIFY};
+    assert_int_not_equal(m->notify_id, 0);
+    m->notify_id = 0;
+    if (rc != ZB_OK) {
+        refuse(&rep, rc, "notify: exit status 1: no mail today");
+    }
+    reply_send(m, &rep, -1);
+}
+
+static void
+notify(struct model *m, const struct zb_kreq *req)
+{
+    assert_int_equal(m->notify_id, 0); /* never two at once */
+    m->notify_id = req->id;
+    m->notified++;
+    (void)snprintf(m->notified_last, sizeof(m->notified_last), "%s %s %u: %s", req->service,
+                   req->snap, (unsigned)req->count, req->text);
+    if (!m->notify_stalls) {
+        model_notify_end(m, m->notify_rc);
+    }
+}
+
 void
 model_fence_end(struct model *m, enum zb_rc rc)
 {
@@ -511,6 +576,12 @@ request(struct model *m, const struct zb_kreq *req)
         break;
     case ZB_KOP_FENCE:
         fence(m, req);
+        return;
+    case ZB_KOP_EXPIRE:
+        expire(m, req, &rep);
+        break;
+    case ZB_KOP_NOTIFY:
+        notify(m, req);
         return;
     case ZB_KOP_PRUNE:
         m->floor = (struct zb_set_id){req->base_term, req->base_seq};

@@ -60,10 +60,16 @@ struct model {
     struct zb_kreq fence;                                   /* the last one, without its text */
     void (*on_fence)(void *ctx, const struct zb_kreq *req); /* may be NULL */
     void *on_fence_ctx;
-    uint32_t rescued;     /* snapshots that RESCUE set aside */
-    size_t payload_bytes; /* of each stream, beside its header */
-    uint64_t requests;    /* how many came */
-    uint64_t fault_at;    /* the request, from 1, that fault happens to; 0: none */
+    enum zb_rc notify_rc;    /* how NOTIFY is answered ... */
+    bool notify_stalls;      /* ... when model_notify_end says so */
+    uint64_t notify_id;      /* of the one under way; 0: none */
+    uint32_t notified;       /* how many there were */
+    char notified_last[600]; /* "service rule level: text" */
+    bool all_are_local;      /* EXPIRE: nothing was received here */
+    uint32_t rescued;        /* snapshots that RESCUE set aside */
+    size_t payload_bytes;    /* of each stream, beside its header */
+    uint64_t requests;       /* how many came */
+    uint64_t fault_at;       /* the request, from 1, that fault happens to; 0: none */
     enum model_fault fault;
     uint64_t faulted; /* id of the request it happened to; 0: not yet */
 };
@@ -76,6 +82,8 @@ void model_snap_add(struct model_dataset *d, const char *name, uint64_t guid);
 const struct model_dataset *model_dataset_find(const struct model *m, const char *rel);
 uint64_t model_newest(const struct model *m, const char *rel); /* 0: none */
 
+/* The NOTIFY that stalls ends. */
+void model_notify_end(struct model *m, enum zb_rc rc);
 /* The FENCE that stalls ends. */
 void model_fence_end(struct model *m, enum zb_rc rc);
 

@@ -71,6 +71,14 @@ test_status(void **state)
     p.show.columns = "node,set,service";
     assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
     picture_compare(&p, "status-o");
+    picture_begin(&p, "status-promise");
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-promise");
+    picture_begin(&p, "status-promise");
+    p.show.exact = p.show.scripted = true;
+    p.show.columns = "service,loss";
+    assert_int_equal(zb_show_status(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "status-promise-Hpo");
 }
 
 static void
