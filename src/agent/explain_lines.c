@@ -5,7 +5,6 @@
 #include <inttypes.h>
 
 #include "agent/explain.h"
-#include "agent/foreign.h"
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -450,21 +449,6 @@ bases_say(struct lines *l, struct zb_set_id kept)
     }
 }
 
-/* Snapshots of other tools that are not where this copy comes from. */
-static void
-foreign_say(struct lines *l)
-{
-    const struct zb_foreign_items *items = zb_foreign_items(l->f->a, l->f->service);
-
-    for (uint32_t i = 0; i < items->count && !l->f->leads; i++) {
-        const struct zb_foreign_item *one = &items->items[i];
-        if (one->why[0] != '\0') {
-            blocker_add(l, &(struct blocker){PRUNE, "A-foreign-stays", NULL},
-                        "snapshot %s of another tool stays: %s", one->name, one->why);
-        }
-    }
-}
-
 static void
 sets_say(struct lines *l, const struct field *k)
 {
@@ -556,7 +540,6 @@ blockers_say(struct lines *l)
     if (sets.kind != NULL) {
         sets_say(l, &sets);
     }
-    foreign_say(l);
     free(text);
 }
 

@@ -33,7 +33,6 @@ static const struct {
     {"C-failover-superseded", "zbaton history", ""},
     {"A-drill-failed", "zbaton drill", " --node NODE tries again"},
     {"A-peer-down", DAEMON, NULL},
-    {"A-foreign-stays", "zfs list -t snapshot, there; zfs destroy when it is not needed", NULL},
     {"A-promise-broken", "zbaton explain", ", and there what is said of each member"},
     {"R-rejoin-no-base", "zbaton rejoin", ""},
     {"R-rejoin-waits", DAEMON, NULL},

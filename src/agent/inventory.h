@@ -12,7 +12,6 @@ struct zb_inventory_dataset {
     char rel[ZB_REL_SIZE];
     char newest[ZB_SNAP_NAME_SIZE];   /* newest snapshot of any tool, or "" */
     char token[1024];                 /* receive_resume_token or "" */
-    bool cut;                         /* there are older snapshots than those listed */
     uint32_t snaps_count;             /* at most ZB_STEPS_MAX, the newest ones */
     uint64_t *guids;                  /* oldest first; owned */
     char (*names)[ZB_SNAP_NAME_SIZE]; /* of the same; owned; NULL for another node's */

@@ -63,7 +63,6 @@ on_snaps(void *ctx, const struct zb_krep *rep)
     struct zb_inventory_dataset *d = &f->inv.datasets[f->dataset];
     if (rep->count > ZB_STEPS_MAX && !f->cut) {
         f->cut = true; /* again, the newest ones only */
-        d->cut = true;
         f->start = rep->count - ZB_STEPS_MAX;
         fetch_next(f);
         return;

@@ -4,7 +4,6 @@
 #include "agent/drill.h"
 #include "agent/drive.h"
 #include "agent/fence.h"
-#include "agent/foreign.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
 #include "agent/notify.h"
@@ -30,7 +29,6 @@ zb_parts_open(struct zb_agent *a)
     a->promises = zb_promises_new(a);
     a->fences = zb_fences_new();
     a->notices = zb_notices_new(a);
-    a->foreigns = zb_foreigns_new(a);
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
 }
@@ -40,7 +38,6 @@ zb_parts_close(struct zb_agent *a)
 {
     zb_keeper_client_free(a->keeper);
     a->keeper = NULL;
-    zb_foreigns_close(a);
     zb_notices_close(a);
     zb_promises_close(a);
     zb_rescues_close(a);

@@ -34,7 +34,6 @@ enum zb_conf_bucket {
 };
 #define ZB_CONF_BUCKETS 5
 #define ZB_CONF_KEEP_MAX 1000 /* of one period */
-#define ZB_CONF_FOREIGN_GRACE_MS (UINT64_C(7) * 86400000)
 
 /* What is kept: a set that any of it wants (conf/retention.h). */
 struct zb_conf_keep {
@@ -56,7 +55,6 @@ struct zb_conf_service {
     uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */
     struct zb_conf_keep keep;        /* last: 2 to 10000 */
     struct zb_conf_keep backup_keep; /* on backups, where it is more; all 0 when not declared */
-    uint64_t foreign_grace_ms;       /* ZB_CONF_FOREIGN_GRACE_MS when not declared: 0 */
     uint64_t quota_bytes;            /* 0: none */
     enum zb_conf_runner runner;
     char start[ZB_COMMAND_SIZE]; /* COMMAND: program in commands-dir and arguments */

@@ -27,7 +27,6 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_PROMOTE, zb_keeper_op_promote, ZB_CLAIM_WRITE, true, true, false, false, false, false},
     {ZB_KOP_DEMOTE, zb_keeper_op_demote, ZB_CLAIM_WRITE, true, false, true, false, true, false},
     {ZB_KOP_PRUNE, zb_keeper_op_prune, ZB_CLAIM_SNAP, true, true, false, false, false, false},
-    {ZB_KOP_EXPIRE, zb_keeper_op_expire, ZB_CLAIM_SNAP, true, true, false, false, false, false},
     {ZB_KOP_ARRANGE, zb_keeper_op_arrange, ZB_CLAIM_WRITE, true, true, true, false, false, false},
     {ZB_KOP_RESCUE, zb_keeper_op_rescue, ZB_CLAIM_WRITE, true, true, true, false, false, false},
     {ZB_KOP_RESCUES, zb_keeper_op_rescues, ZB_CLAIM_READ, false, true, false, false, false, true},

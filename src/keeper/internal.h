@@ -522,12 +522,6 @@ void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_k
 
 /* ---- op_prune.c ---- */
 
-#define ZB_KEEPER_BATCH 64
-/* Destroys at most so many snapshots of one dataset in 1 txg, or 2: without those that are held or
- * cloned, if some are. Changes the order of names; adds to *destroyed. */
-enum zb_rc zb_keeper_batch_destroy(const char **names, size_t count, uint32_t *destroyed,
-                                   struct zb_err *err) ZB_CHECKED;
-
 /* The snapshots of a dataset, by createtxg, and why each stays (zb_rules_prune). */
 struct zb_keeper_plan {
     struct zb_zfs_snaps list;
@@ -559,13 +553,6 @@ enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *servic
 /* Ends the notify program that an earlier life of this keeper left behind. */
 void zb_keeper_notice_settle(const struct zb_keeper *k);
 
-/* ---- op_expire.c ---- */
-
-/* A snapshot was received ("ds@name"): if it is another tool's it is marked so, for EXPIRE. That it
- * cannot be is logged, and hinders nothing. 1 txg. */
-void zb_keeper_received_mark(const struct zb_keeper *k, const char *snap, const char *name,
-                             uint64_t pool_guid);
-
 /* ---- op_fence.c ---- */
 
 /* Ends the fence commands that an earlier life of this keeper left behind: one that is counted no
@@ -590,7 +577,6 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
     zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets, zb_keeper_op_peek,
-    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill, zb_keeper_op_notify,
-    zb_keeper_op_expire;
+    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill, zb_keeper_op_notify;
 
 #endif

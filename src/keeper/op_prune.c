@@ -8,6 +8,7 @@
 
 #define PRUNE_MAX                                                                                  \
     256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
+#define PRUNE_BATCH 64
 #define WHY_SIZE 512
 
 void
@@ -44,10 +45,11 @@ zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
 
 /* ---- PRUNE ---- */
 
-enum zb_rc
-zb_keeper_batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_err *err)
+/* Destroys a batch; without those that refuse, if some do. */
+static enum zb_rc
+batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_err *err)
 {
-    int errnos[ZB_KEEPER_BATCH] = {0};
+    int errnos[PRUNE_BATCH] = {0};
     size_t left = 0;
     enum zb_rc rc = zb_zfs_snaps_destroy(names, count, errnos, err);
 
@@ -78,14 +80,14 @@ dataset_prune(struct zb_keeper *k, const struct zb_keeper_job *job, const char *
               uint32_t *destroyed, struct zb_err *err)
 {
     struct zb_keeper_plan plan = {0};
-    char names[ZB_KEEPER_BATCH][ZB_DATASET_NAME_SIZE];
-    const char *batch[ZB_KEEPER_BATCH];
+    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
+    const char *batch[PRUNE_BATCH];
     size_t n = 0;
     enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, dataset, err);
 
     for (size_t i = 0; i <= plan.list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
-        if (n == ZB_KEEPER_BATCH || (i == plan.list.count && n > 0)) {
-            rc = zb_keeper_batch_destroy(batch, n, destroyed, err);
+        if (n == PRUNE_BATCH || (i == plan.list.count && n > 0)) {
+            rc = batch_destroy(batch, n, destroyed, err);
             n = 0;
         }
         if (i < plan.list.count && plan.stays[i] == 0) {

@@ -366,8 +366,5 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     }
     receive.fd = job->transfer_fd;
     rc = receive_run(job, &receive, err);
-    if (rc == ZB_OK) {
-        zb_keeper_received_mark(k, snap, job->req.snap, mark.pool_guid);
-    }
     return transfer_end(k, job, rc, err);
 }

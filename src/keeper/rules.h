@@ -174,25 +174,6 @@ struct zb_set_id zb_rules_goes_on_from(const struct zb_kreq *req);
 void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
                        const char *boot_id, uint64_t pool_guid);
 
-/* EXPIRE: of the dataset d, which the request names, or NULL; written_bytes proven. */
-enum zb_rc zb_rules_expire(const struct zb_keeper_record *r, const struct zb_kreq *req,
-                           const struct zb_keeper_facts *f, const struct zb_kdataset *d,
-                           struct zb_err *err) ZB_CHECKED;
-/* A snapshot that EXPIRE was asked for. */
-struct zb_rules_foreign {
-    const char *name;
-    bool received;     /* by this node into this pool: its mark says so */
-    bool is_older;     /* than the newest set of its dataset */
-    const char *hold;  /* a tag, or "" */
-    const char *clone; /* a dataset, or "" */
-};
-/* Why it stays; buf of ZB_FOREIGN_WHY_SIZE. False: it goes. */
-#define ZB_FOREIGN_WHY_SIZE (ZB_DATASET_NAME_SIZE + 32)
-bool zb_rules_foreign_stays(const struct zb_rules_foreign *s, char *buf);
-/* The mark of a received snapshot: "vm2/1234567890"; buf of ZB_RECEIVED_MARK_SIZE. */
-#define ZB_RECEIVED_MARK_SIZE (ZB_NODE_NAME_SIZE + 24)
-void zb_rules_received_format(const char *node, uint64_t pool_guid, char *buf);
-
 #define ZB_KEEP_BASE 0x100u    /* a member stands on it, or may come to */
 #define ZB_KEEP_FOREIGN 0x200u /* no set of the service's (S9) */
 #define ZB_KEEP_LABEL 0x400u   /* it has a label */

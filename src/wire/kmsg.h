@@ -11,11 +11,11 @@
  * of a socket pair (not a pipe, so that the keeper can end a stream whatever the engine does).
  *
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
- * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT, PRUNE and EXPIRE
- * exclude all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while
- * it is sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL,
- * BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
- * receives, and wait up to 5 s for the rest.
+ * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
+ * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS,
+ * FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and
+ * wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
@@ -58,8 +58,7 @@ enum zb_kop {
     ZB_KOP_PEEK_END,
     ZB_KOP_DRILL,
     ZB_KOP_NOTIFY,
-    ZB_KOP_EXPIRE,
-    ZB_KOP_LAST = ZB_KOP_EXPIRE,
+    ZB_KOP_LAST = ZB_KOP_NOTIFY,
 };
 
 /* clang-format off */
@@ -232,12 +231,6 @@ enum zb_kop {
  * NOTIFY     service (may be empty), snap: rule of an event, count: its level (enum zb_log_level), time_s, text: what it says. Runs the node's
  *            notify program (runner/notice.h) as the engine's user, until its notify-timeout. ZB_OK: it exited 0. ZB_E_UNSUPPORTED: there is none.
  *            ZB_E_BUSY: it runs already. Ended as FENCE is. -> elapsed_ms.
- * EXPIRE     service, term, node (leader), uuid (of a dataset), text: guids of at most 64 snapshots, a line each. Destroys those that are other tools' and that this keeper
- *            received (it says so in zbaton:received of each, with this node and pool): the engine found them gone where node leads, for as long as is declared.
- *            Refuses unless this node follows node in `term` as RECEIVE wants it, and unless the copy has come away from nothing: dataset marked, not mounted,
- *            nothing written after its newest snapshot, which is a set of the record's lineage, no partial receive. One that is a set, was not received here, is not older
- *            than the newest set, is held or cloned, stays. -> count destroyed; text: of each that stays a line: guid, name and why, with a tab between them.
- *            What is not there at all has no line.
  */
 /* clang-format on */
 

@@ -169,7 +169,7 @@ zb_zfs_props_set(const char *dataset, const struct zb_zfs_setprop *props, size_t
                  struct zb_err *err)
 {
     nvlist_t *errors = NULL;
-    enum zb_rc rc = zb_zfs_name_check(dataset, strchr(dataset, '@') != NULL ? '@' : '\0', err);
+    enum zb_rc rc = zb_zfs_name_check(dataset, '\0', err);
     if (rc != ZB_OK || count == 0) {
         return rc;
     }

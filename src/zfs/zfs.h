@@ -153,10 +153,9 @@ const char *zb_zfs_props_local(const struct zb_zfs_props *props, const char *nam
  * next name or NULL. For finding every "zbaton:..." one. */
 const char *zb_zfs_props_next(const struct zb_zfs_props *props, void **cursor);
 
-/* Sets native and user properties of one dataset, user ones of a snapshot too (ZFS_IOC_SET_PROP). 1
- * txg for all that need no special call; quota, reservation and the like 1 txg each. NOT atomic: on
- * ZB_E_FAILED some may be set; msg names the first refused one. Takes effect on a mounted dataset
- * at once. */
+/* Sets native and user properties of one dataset (ZFS_IOC_SET_PROP). 1 txg for all that need no
+ * special call; quota, reservation and the like 1 txg each. NOT atomic: on ZB_E_FAILED some may be
+ * set; msg names the first refused one. Takes effect on a mounted dataset at once. */
 enum zb_rc zb_zfs_props_set(const char *dataset, const struct zb_zfs_setprop *props, size_t count,
                             struct zb_err *err) ZB_CHECKED;
 

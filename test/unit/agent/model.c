@@ -468,46 +468,6 @@ rescues(const struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 
 /* --- fencing --- */
 
-static void
-snap_remove(struct model_dataset *d, uint64_t guid)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < d->snaps_count; i++) {
-        if (d->snaps[i].guid != guid) {
-            d->snaps[kept++] = d->snaps[i];
-        }
-    }
-    assert_int_equal(kept + 1, d->snaps_count);
-    d->snaps_count = kept;
-}
-
-static void
-expire(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
-{
-    char *text = strdup(req->text);
-    char *save = NULL;
-    FILE *stays;
-    size_t size = 0;
-    assert_non_null(text);
-    assert_string_equal(req->node, m->record.learned_leader);
-    assert_int_equal(req->term, m->record.learned_term);
-    stays = open_memstream(&rep->text, &size);
-    for (char *one = strtok_r(text, "\n", &save); one != NULL; one = strtok_r(NULL, "\n", &save)) {
-        if (m->all_are_local) {
-            (void)fprintf(stays, "%s\tx\tnot received by zbaton here\n", one);
-            continue;
-        }
-        for (uint32_t i = 0; i < m->datasets_count; i++) {
-            if (strcmp(m->datasets[i].uuid, req->uuid) == 0) {
-                snap_remove(&m->datasets[i], strtoull(one, NULL, 10));
-                rep->count++;
-            }
-        }
-    }
-    (void)fclose(stays);
-    free(text);
-}
-
 void
 model_notify_end(struct model *m, enum zb_rc rc)
 {
@@ -577,9 +537,6 @@ request(struct model *m, const struct zb_kreq *req)
     case ZB_KOP_FENCE:
         fence(m, req);
         return;
-    case ZB_KOP_EXPIRE:
-        expire(m, req, &rep);
-        break;
     case ZB_KOP_NOTIFY:
         notify(m, req);
         return;

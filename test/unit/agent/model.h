@@ -65,7 +65,6 @@ struct model {
     uint64_t notify_id;      /* of the one under way; 0: none */
     uint32_t notified;       /* how many there were */
     char notified_last[600]; /* "service rule level: text" */
-    bool all_are_local;      /* EXPIRE: nothing was received here */
     uint32_t rescued;        /* snapshots that RESCUE set aside */
     size_t payload_bytes;    /* of each stream, beside its header */
     uint64_t requests;       /* how many came */
