@@ -175,8 +175,8 @@ struct run {
 bool
 zb_drill_is_verdict(enum zb_rc rc)
 {
-    return rc != ZB_E_BUSY && rc != ZB_E_CANCELED && rc != ZB_E_CLOSED && rc != ZB_E_LIMIT &&
-           rc != ZB_E_NOMEM;
+    return rc == ZB_OK || rc == ZB_E_FAILED || rc == ZB_E_TIMEOUT || rc == ZB_E_UNSUPPORTED ||
+           rc == ZB_E_REFUSED;
 }
 
 static void

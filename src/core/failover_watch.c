@@ -76,6 +76,12 @@ watch_leading(struct step *x)
         zb_core_failover_end(x, ZB_OK, x->core->opt.self, "C-done", "");
         return;
     }
+    if (x->now.ms >= f->deadline.ms && f->step < ZB_FAILOVER_TAKE) {
+        zb_core_failover_end(x, ZB_E_HELD, x->core->opt.self, "C-failover-not-begun",
+                             "this node could not stop or unmount the service, which it led: "
+                             "nothing was taken");
+        return;
+    }
     if (x->now.ms >= f->deadline.ms) {
         bool runs = f->step == ZB_FAILOVER_FOLLOW;
         zb_core_failover_end(x, runs ? ZB_OK : ZB_E_TIMEOUT, x->core->opt.self,
@@ -97,7 +103,7 @@ zb_core_failover_watch(struct step *x)
         return;
     }
     /* One that a leader may have stopped for goes on: it would leave nobody that leads. */
-    if (s->conf.frozen && s->ask.failover && !f->allow_loss &&
+    if (s->conf.frozen && s->ask.failover && !f->allow_loss && !f->revert &&
         (s->role == ZB_ROLE_ASKING || s->role == ZB_ROLE_FORWARDING)) {
         zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-frozen",
                                  "the service was frozen meanwhile");

@@ -453,7 +453,8 @@ bases_now(const struct step *x, struct zb_core_msg *m)
     }
     p = &s->peers[s->obs.learned_leader];
     *m = p->report;
-    return p->known && m->established_term == s->obs.learned_term;
+    /* What is to be kept may be declared anew, and not known here yet. */
+    return p->known && m->established_term == s->obs.learned_term && m->version <= s->conf.version;
 }
 
 static void

@@ -7,6 +7,26 @@
 
 #include <string.h>
 
+/* A node that may be writable, or was granted a later term, and cannot grant now: nobody would lead
+ * until it is back. */
+static bool
+waits_for_anybody(const struct step *x)
+{
+    const struct svc *s = x->s;
+    uint32_t wanted = zb_core_suspects(s);
+
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if (n != x->core->opt.self && zb_core_is_member(s, n)) {
+            wanted |= s->peers[n].seen.suspects;
+            if (s->peers[n].seen.granted_term > s->obs.established_term &&
+                s->peers[n].seen.granted_to < ZB_NODES_MAX) {
+                wanted |= 1u << s->peers[n].seen.granted_to;
+            }
+        }
+    }
+    return s->obs.suspects_unknown || (wanted & ~(x->core->up | 1u << x->core->opt.self)) != 0;
+}
+
 /* Why this node cannot begin, or NULL. */
 static const char *
 preflight(const struct step *x, const struct zb_set_ref *set, enum zb_rc *rc, const char **rule)
@@ -18,6 +38,12 @@ preflight(const struct step *x, const struct zb_set_ref *set, enum zb_rc *rc, co
     if (s->role != ZB_ROLE_LEADING || s->failover.command_id != 0) {
         return "this node does not lead the service, or its leader is about to change: try again";
     }
+    *rc = ZB_E_BUSY;
+    *rule = "C-revert-prunes";
+    if (s->op_id != 0 && s->op_kind == ZB_ACT_PRUNE) { /* of that set, perhaps */
+        return "old sets are being destroyed: try again";
+    }
+    *rc = ZB_E_REFUSED;
     *rule = "C-revert-not-of-history";
     if (zb_set_id_is_none(set->id) || zb_set_id_cmp(set->id, s->obs.newest.id) > 0 ||
         !zb_lineage_has(&s->obs.lineage, set->id)) {
@@ -31,6 +57,11 @@ preflight(const struct step *x, const struct zb_set_ref *set, enum zb_rc *rc, co
     *rule = "C-revert-no-majority";
     if (!zb_core_majority(s, zb_core_up_voters(x))) {
         return "no majority of the voters can be reached";
+    }
+    *rule = "C-revert-suspect";
+    if (waits_for_anybody(x)) {
+        return "a node that may still be writable, or was granted a later term, does not answer: "
+               "bring it back first";
     }
     return NULL;
 }
@@ -48,7 +79,6 @@ zb_core_revert_command(struct step *x, const struct zb_event *ev)
         return;
     }
     zb_core_failover_begin(x, ev);
-    x->s->failover.allow_loss = true; /* what is left behind was named by the order */
     x->s->failover.revert = true;
     x->s->failover.best = ev->u.command.set;
     zb_core_failover_step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);

@@ -361,6 +361,8 @@ struct zb_keeper_side {
     const char *container; /* below the root */
     const char *word;      /* for messages, and for the directory below the run directory */
     const char *mark; /* local user property of what is of the kind; another is somebody's (S9) */
+    /* Nothing in it is anybody's but zbaton's: each dataset has the mark, and no snapshot. */
+    bool own_only;
     /* Adds its line to what a list says. */
     enum zb_rc (*describe)(const struct zb_zfs_tree *tree, const char *name,
                            struct zb_keeper_text *t, struct zb_err *err);

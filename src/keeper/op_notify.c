@@ -78,7 +78,7 @@ run(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
                           .time = {job->req.time_s},
                           .text = job->req.text,
                           .timeout_ms = k->conf->notify_timeout_ms};
-    enum zb_rc rc = zb_os_identity_find(ZB_ENGINE_USER, &identity, err);
+    enum zb_rc rc = zb_os_identity_find(ZB_NOTIFY_USER, &identity, err);
 
     if (rc == ZB_OK) {
         rc = zb_keeper_job_cancel_open(k, job, &n.cancel_fd, err);

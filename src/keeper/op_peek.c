@@ -42,8 +42,11 @@ peek_describe(const struct zb_zfs_tree *tree, const char *name, struct zb_keeper
     return ZB_OK;
 }
 
-const struct zb_keeper_side zb_keeper_peeks = {
-    .container = ZB_KEEPER_PEEKS, .word = "peek", .mark = MARK, .describe = peek_describe};
+const struct zb_keeper_side zb_keeper_peeks = {.container = ZB_KEEPER_PEEKS,
+                                               .word = "peek",
+                                               .mark = MARK,
+                                               .own_only = true,
+                                               .describe = peek_describe};
 
 enum zb_rc
 zb_keeper_op_peeks(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)

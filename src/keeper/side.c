@@ -350,11 +350,17 @@ dataset_check(const struct zb_keeper_side *side, const struct zb_zfs_tree *tree,
     char snap[ZB_DATASET_NAME_SIZE];
     enum zb_rc rc;
 
-    if (own == NULL || strcmp(own, service) != 0) { /* S9 */
+    if (own == NULL || strcmp(own, service) != 0 ||
+        (side->own_only && zb_zfs_props_local(&tree->datasets[i], side->mark) == NULL)) { /* S9 */
         (void)zb_err_set(err, ZB_E_REFUSED, "%s in the %s is not zbaton's", dataset, side->word);
         return zb_err_hint(err, "rename it to a place outside the %s", side->word);
     }
     rc = zb_zfs_snaps_list(dataset, &snaps, err);
+    if (rc == ZB_OK && side->own_only && snaps.count > 0) {
+        (void)zb_err_set(err, ZB_E_REFUSED, "%s in the %s has snapshots, which are not zbaton's",
+                         dataset, side->word);
+        rc = zb_err_hint(err, "zfs destroy %.200s@%%", dataset);
+    }
     for (size_t s = 0; s < snaps.count && rc == ZB_OK; s++) {
         snap_name(dataset, snaps.snaps[s].name, snap);
         rc = snap_check(tree, snap, err);

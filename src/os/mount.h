@@ -35,7 +35,8 @@ enum zb_rc zb_os_mount(const char *dataset, const char *dir, unsigned flags,
                        struct zb_err *err) ZB_CHECKED;
 
 /* Shows what is mounted at dir, and below it, at to as well (mount(2) MS_BIND, MS_REC), with the
- * same options. What to may be: as for zb_os_mount. */
+ * same options. What to may be: as for zb_os_mount. dir has to be ZFS and mounted read-only:
+ * ZB_E_REFUSED. */
 enum zb_rc zb_os_mount_bind(const char *dir, const char *to, struct zb_err *err) ZB_CHECKED;
 
 /* Turns the mount of dataset at dir read-write in place, whatever uses it, even over readonly=on

@@ -13,6 +13,9 @@
 #include "base/err.h"
 
 #define ZB_ENGINE_USER "_zbaton"
+/* Of programs that the engine may ask for: not its own, so that it cannot take them over, which are
+ * neither in its chroot nor kept from gaining privileges. */
+#define ZB_NOTIFY_USER "nobody"
 
 struct zb_os_identity {
     uid_t uid;

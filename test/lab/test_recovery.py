@@ -441,9 +441,9 @@ def test_a_copy_is_not_what_it_was(day):
               "echo mine >/root/web/by-hand; umount /root/web; zpool sync")
     day.told(one, "vm3: its copy was written to by somebody else")
     [rescue] = wait_until(lambda: day.rescues(three), 180, "it is set aside")
+    day.settled()
     with cluster.rescue(three, rescue) as path:
         assert three.run(f"cat {path}/by-hand").out == "mine\n"
-    day.settled()
 
     # vm3's pool is another one of that name.
     three.run("zpool destroy -f zdata && zpool create -f -o cachefile=none -O mountpoint=none -O canmount=off zdata vdb")
@@ -714,10 +714,10 @@ def everything_goes_back(day, page):
     """To the set before the newest one; a record of after it is found in the rescue of each member."""
     cluster, one = day.cluster, day.cluster.hosts[0]
     day.write()
+    kept = set(day.recorder.stored(one))
     day.sync()
     before = day.position(one, one)
     page.words["TERM/SEQ"] = f"{before[0]}/{before[1]}"
-    kept = set(day.recorder.stored(one))
     day.write()
     day.sync()
     here = day.written_on(one)

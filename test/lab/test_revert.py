@@ -16,10 +16,10 @@ def bad(cluster, web):  # noqa: F811
     """The service with bad data on every member; the good set before it, and a good file that came with the bad."""
     leader = web.old
     web.write()
+    web.kept = set(web.recorder.stored(leader))
     leader.run(f"rm -f /srv/{NAME}/late; echo good >/srv/{NAME}/file")
     cluster.zbaton(f"sync {NAME}")
     web.good = sets_newest(cluster, leader)
-    web.kept = set(web.recorder.stored(leader))
     web.write()
     leader.run(f"rm /srv/{NAME}/file; echo wanted >/srv/{NAME}/late; sync -f /srv/{NAME}")
     cluster.zbaton(f"sync {NAME}")

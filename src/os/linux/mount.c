@@ -8,11 +8,14 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/types.h"
 #include "os/linux/dir.h"
 #include "os/linux/mountinfo.h"
+
+#define ZFS_MAGIC 0x2fc12fc1UL /* statfs(2) f_type */
 
 /* "web", "web/log", "web@snap" for "web"; not "website". */
 static bool
@@ -304,21 +307,46 @@ zb_os_mount(const char *dataset, const char *dir, unsigned flags, struct zb_err 
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "mount %s at %s", dataset, dir);
 }
 
+/* Who names dir is not trusted to show anything else of the host. */
+static enum zb_rc
+readonly_zfs_open(const char *dir, int *fd, struct zb_err *err)
+{
+    struct statfs fs;
+
+    *fd = open(dir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*fd < 0 || fstatfs(*fd, &fs) != 0) {
+        return zb_err_sys(err, errno, "open %s", dir);
+    }
+    if ((unsigned long)fs.f_type != ZFS_MAGIC || (fs.f_flags & ST_RDONLY) == 0) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "%s is no file system of ZFS that is mounted read-only", dir);
+    }
+    return ZB_OK;
+}
+
 enum zb_rc
 zb_os_mount_bind(const char *dir, const char *to, struct zb_err *err)
 {
-    char target[64];
+    char source[64], target[64];
+    int from = -1;
     int fd = -1;
-    enum zb_rc rc = zb_os_dir_open(to, true, &fd, err);
+    enum zb_rc rc = readonly_zfs_open(dir, &from, err);
 
+    if (rc == ZB_OK) {
+        rc = zb_os_dir_open(to, true, &fd, err);
+    }
     if (rc == ZB_OK) {
         rc = refuse_unless_empty(fd, to, err);
     }
     if (rc == ZB_OK) {
+        snprintf(source, sizeof source, "/proc/self/fd/%d", from);
         snprintf(target, sizeof target, "/proc/self/fd/%d", fd);
-        if (mount(dir, target, NULL, MS_BIND | MS_REC, NULL) != 0) {
+        if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) != 0) {
             rc = zb_err_sys(err, errno, "mount");
         }
+    }
+    if (from >= 0) {
+        close(from);
     }
     if (fd >= 0) {
         close(fd);

@@ -71,7 +71,11 @@ what_cannot_be_gone_back_to_is_refused(void **state)
     world_revert(&W, 0, &set, 2);
     stories_reply(2, ZB_E_REFUSED, "C-revert-not-of-history");
     set.id.seq = 0;
+    world_seen(&W, 0, 2, &(struct zb_core_seen){.granted_term = 2, .granted_to = 1});
     world_power_off(&W, 1);
+    world_run(&W, 1000);
+    world_revert(&W, 0, &set, 4);
+    stories_reply(4, ZB_E_NOQUORUM, "C-revert-suspect");
     world_power_off(&W, 2);
     world_run(&W, 1000);
     world_revert(&W, 0, &set, 3);
