@@ -215,7 +215,7 @@ int
 zb_run_prune(struct zb_cli *cli)
 {
     bool dry_run = zb_cli_has(cli, ZB_OPT_DRY_RUN);
-    const char *node = cli->values[ZB_OPT_AT];
+    const char *node = cli->values[ZB_OPT_ON_NODE];
     struct zb_client_call call = {.cmd = "prune",
                                   .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0],
                                                     "node", node == NULL ? "" : node, "dry_run",
