@@ -99,15 +99,18 @@ int
 zb_run_peek(struct zb_cli *cli)
 {
     struct zb_client_call call = {.cmd = "peek"};
-    int64_t life_s = 3600;
+    int64_t life_s = 0; /* the daemon's own */
     json_t *data = NULL;
     struct zb_err err;
     enum zb_rc rc = options_check(cli, &life_s, &err);
 
     if (rc == ZB_OK) {
-        call.args = json_pack("{s:s, s:s, s:s, s:I}", "service", cli->operands[0], "set",
-                              cli->operands_count > 1 ? cli->operands[1] : "", "node", node_of(cli),
-                              "for_s", (json_int_t)life_s);
+        call.args =
+            json_pack("{s:s, s:s, s:s}", "service", cli->operands[0], "set",
+                      cli->operands_count > 1 ? cli->operands[1] : "", "node", node_of(cli));
+        if (life_s > 0) {
+            json_object_set_new(call.args, "for_s", json_integer(life_s));
+        }
         rc = zb_cli_call(cli, &call, &data, &err);
     }
     if (rc == ZB_OK && zb_cli_has(cli, ZB_OPT_AT)) {
