@@ -36,7 +36,7 @@ on_made(void *ctx, const struct zb_krep *rep)
     struct zb_request *r = ctx;
     json_t *peek = NULL;
 
-    zb_peeks_changed(r->a);
+    zb_peeks_look(r->a);
     if (rep->rc != ZB_OK) {
         keeper_fail(r, rep);
         return;
