@@ -18,7 +18,7 @@ struct zb_drills {
     bool running; /* one that the schedule wants */
     /* {service: {"time_s","term","seq","ok","text"}}; NULL: not told yet */
     json_t *told[ZB_NODES_MAX];
-    int64_t *retry_s; /* of each service: not before this time */
+    int64_t retry_s[ZB_SERVICES_MAX]; /* of each service: not before this time */
 };
 
 /* --- results --- */
@@ -322,7 +322,6 @@ zb_drills_new(struct zb_agent *a)
     struct zb_drills *d = zb_must_alloc(1, sizeof *d);
 
     a->drills = d;
-    d->retry_s = zb_must_alloc(ZB_SERVICES_MAX, sizeof *d->retry_s);
     (void)uv_timer_init(&a->loop, &d->timer);
     d->timer.data = a;
     (void)uv_timer_start(&d->timer, on_timer, TICK_MS, TICK_MS);
@@ -343,9 +342,6 @@ zb_drills_free(struct zb_drills *d)
 {
     for (size_t i = 0; d != NULL && i < ZB_NODES_MAX; i++) {
         json_decref(d->told[i]);
-    }
-    if (d != NULL) {
-        free(d->retry_s);
     }
     free(d);
 }
