@@ -3,21 +3,12 @@
  */
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/keeper.h"
 #include "agent/listing.h"
 #include "agent/must.h"
 #include "agent/peek.h"
 #include "agent/position.h"
 #include "agent/request.h"
-
-static void
-keeper_fail(struct zb_request *r, const struct zb_krep *rep)
-{
-    struct zb_err err;
-
-    zb_err_set(&err, (enum zb_rc)rep->rc, "%s", rep->msg);
-    zb_err_hint(&err, "%s", rep->hint[0] != '\0' ? rep->hint : "zbaton peek list");
-    zb_request_fail(r, &err, NULL);
-}
 
 static json_t *
 data_new(const struct zb_request *r)
@@ -35,10 +26,12 @@ on_made(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
     json_t *peek = NULL;
+    struct zb_err err;
 
     zb_peeks_look(r->a);
     if (rep->rc != ZB_OK) {
-        keeper_fail(r, rep);
+        zb_keeper_reply_error(rep, "zbaton peek list", &err);
+        zb_request_fail(r, &err, NULL);
         return;
     }
     peek = json_loads(rep->text != NULL ? rep->text : "", JSON_REJECT_DUPLICATES, NULL);
@@ -136,9 +129,11 @@ static void
 on_ended(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
+    struct zb_err err;
 
     if (rep->rc != ZB_OK) {
-        keeper_fail(r, rep);
+        zb_keeper_reply_error(rep, "zbaton peek list", &err);
+        zb_request_fail(r, &err, NULL);
         return;
     }
     zb_agent_event(r->a, ZB_LOG_INFO, "", "A-peek-ended", "%s ended peek %s", r->who,

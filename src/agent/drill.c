@@ -4,6 +4,7 @@
 
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/keeper.h"
 #include "agent/must.h"
 #include "agent/peer.h"
 #include "agent/position.h"
@@ -213,8 +214,7 @@ on_drilled(void *ctx, const struct zb_krep *rep)
     struct zb_err err;
 
     if (run->a->drills == NULL || !zb_drill_is_verdict((enum zb_rc)rep->rc)) {
-        (void)zb_err_set(&err, (enum zb_rc)rep->rc, "%s", rep->msg);
-        (void)zb_err_hint(&err, "%s", rep->hint);
+        zb_keeper_reply_error(rep, "", &err);
         run->order.on_done(run->order.ctx, NULL, &err);
         free(run);
         return;
