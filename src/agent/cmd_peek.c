@@ -60,9 +60,7 @@ set_find(struct zb_request *r, uint16_t service, struct zb_err *err)
 
     zb_core_view(r->a->core, service, &view);
     id = view.obs.newest.id;
-    if (text[0] != '\0' && !zb_set_id_parse(text, &id)) {
-        (void)zb_err_set(err, ZB_E_USAGE, "'%.64s' is not a set: TERM/NUMBER, as 12/345", text);
-        (void)zb_err_hint(err, "zbaton history %s lists them", name);
+    if (text[0] != '\0' && zb_request_set(r, service, &id, err) != ZB_OK) {
         return NULL;
     }
     const struct zb_manifest *m =

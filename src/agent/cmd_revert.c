@@ -183,7 +183,6 @@ zb_cmd_revert(struct zb_request *r)
 {
     struct zb_agent *a = r->a;
     uint16_t service = zb_request_service(r);
-    const char *text = zb_request_text(r, "set");
     struct zb_core_view view;
     struct zb_set_id id;
     struct zb_err err;
@@ -191,9 +190,7 @@ zb_cmd_revert(struct zb_request *r)
     if (service == ZB_SERVICE_NONE) {
         return;
     }
-    if (!zb_set_id_parse(text, &id)) {
-        zb_err_set(&err, ZB_E_USAGE, "'%.64s' is no set: TERM/SEQ is wanted, as 3/17", text);
-        zb_err_hint(&err, "zbaton history %s lists the sets", a->services[service].conf.name);
+    if (zb_request_set(r, service, &id, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         return;
     }
