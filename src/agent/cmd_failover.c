@@ -148,18 +148,6 @@ on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
 
 /* --- the end --- */
 
-static json_t *
-set_id_json(struct zb_set_id id)
-{
-    if (zb_set_id_is_none(id)) {
-        return json_null();
-    }
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
-    return set;
-}
-
 static bool
 rule_is(const struct zb_action *reply, const char *rule)
 {
@@ -181,7 +169,7 @@ result_json(const struct failover *f, const struct zb_action *reply)
     uint64_t term = reply->term != 0 ? reply->term : f->next;
     zb_json_put(data, "to", zb_json_text(node_name(f, f->a->self)));
     zb_json_put(data, "term", zb_json_int((int64_t)term));
-    zb_json_put(data, "from_set", set_id_json(f->fork.id));
+    zb_json_put(data, "from_set", zb_json_set_id(f->fork.id));
     zb_json_put(data, "lost", zb_json_text(f->lost));
     zb_json_put(data, "background", zb_json_bool(reply->rc == ZB_E_TIMEOUT));
     zb_json_put(data, "degraded", zb_json_bool(rule_is(reply, "C-failover-degraded")));

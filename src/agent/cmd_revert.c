@@ -61,12 +61,10 @@ static json_t *
 result_json(const struct revert *v)
 {
     json_t *data = zb_must(json_object());
-    json_t *set = zb_must(json_object());
+    json_t *set = zb_json_set_id(v->set.id);
     char text[256], time[24];
 
     zb_wall_format(v->time, time);
-    zb_json_put(set, "term", zb_json_int((int64_t)v->set.id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)v->set.id.seq));
     zb_json_put(set, "time", zb_json_text(time));
     left_text(v, text, sizeof text);
     zb_json_put(data, "service", zb_json_text(service_name(v)));

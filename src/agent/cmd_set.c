@@ -39,11 +39,8 @@ static void
 set_done(struct set_command *c)
 {
     json_t *data = zb_must(json_object());
-    json_t *set = zb_must(json_object());
 
-    zb_json_put(set, "term", zb_json_int((int64_t)c->set.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)c->set.seq));
-    zb_json_put(data, "set", set);
+    zb_json_put(data, "set", zb_json_set_id(c->set));
     zb_json_put(data, "label", c->label[0] != '\0' ? zb_json_text(c->label) : zb_must(json_null()));
     zb_json_put(data, "elapsed_ms", zb_json_int(zb_mono_now().ms - c->begun.ms));
     if (c->sync) {

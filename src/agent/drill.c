@@ -72,8 +72,9 @@ zb_drill_told(const struct zb_agent *a, uint8_t node, const char *service)
     zb_wall_format(time, text);
     zb_json_put(told, "time", zb_json_text(text));
     zb_json_put(told, "age_s", zb_json_int(age_s > 0 ? age_s : 0));
-    (void)snprintf(text, sizeof text, "%" PRIu64 "/%" PRIu64, zb_json_read_u64(&r, "term"),
-                   zb_json_read_u64(&r, "seq"));
+    const struct zb_set_id set = {.term = zb_json_read_u64(&r, "term"),
+                                  .seq = zb_json_read_u64(&r, "seq")};
+    zb_set_id_format(set, text);
     zb_json_put(told, "set", zb_json_text(text));
     zb_json_put(told, "ok", zb_json_bool(zb_json_read_bool(&r, "ok")));
     zb_json_put(told, "text", zb_must(json_copy(json_object_get(last, "text"))));
@@ -221,8 +222,8 @@ on_drilled(void *ctx, const struct zb_krep *rep)
     }
     result_keep(run, rep);
     json_t *result = zb_must(json_object());
-    char set[48];
-    (void)snprintf(set, sizeof set, "%" PRIu64 "/%" PRIu64, run->set.term, run->set.seq);
+    char set[ZB_SET_ID_SIZE];
+    zb_set_id_format(run->set, set);
     zb_json_put(result, "set", zb_json_text(set));
     zb_json_put(result, "ok", zb_json_bool(rep->rc == ZB_OK));
     zb_json_put(result, "text", zb_json_text(rep->rc == ZB_OK ? "" : rep->msg));

@@ -74,7 +74,7 @@ struct zb_step_texts {
     char start[ZB_COMMAND_SIZE + 32];
     char stop[ZB_COMMAND_SIZE + 32];
     char unit[ZB_UNIT_SIZE + 32];
-    char set[48];
+    char set[ZB_SET_ID_SIZE];
     char bytes[24];
     char term[24];
     char next[24];
