@@ -100,8 +100,6 @@ step_text(const struct failover *f, const struct zb_action *s, char *buf, size_t
 static void
 on_step(void *ctx, const struct zb_action *s)
 {
-    static const char *const phases[] = {
-        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
     struct failover *f = ctx;
     char text[512] = "";
 
@@ -110,8 +108,7 @@ on_step(void *ctx, const struct zb_action *s)
         f->fork = s->set;
     }
     step_text(f, s, text, sizeof text);
-    json_t *line =
-        zb_steps_progress(&zb_steps_failover, s->step, phases[s->phase], text, s->elapsed_ms);
+    json_t *line = zb_steps_progress(&zb_steps_failover, s->step, s->phase, text, s->elapsed_ms);
     zb_json_put(line, "node", zb_json_text(node_name(f, s->node)));
     zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
     zb_request_progress(f->r, line);

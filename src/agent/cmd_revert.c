@@ -79,8 +79,6 @@ result_json(const struct revert *v)
 static void
 on_step(void *ctx, const struct zb_action *s)
 {
-    static const char *const phases[] = {
-        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
     struct revert *v = ctx;
     struct zb_step_texts words;
     char text[512];
@@ -92,7 +90,7 @@ on_step(void *ctx, const struct zb_action *s)
         zb_steps_done(&zb_steps_revert, s->step, &words.w, text, sizeof text);
     }
     zb_request_progress(
-        v->r, zb_steps_progress(&zb_steps_revert, s->step, phases[s->phase], text, s->elapsed_ms));
+        v->r, zb_steps_progress(&zb_steps_revert, s->step, s->phase, text, s->elapsed_ms));
 }
 
 static void
