@@ -100,8 +100,6 @@ step_text(const struct failover *f, const struct zb_action *s, char *buf, size_t
 static void
 on_step(void *ctx, const struct zb_action *s)
 {
-    static const char *const phases[] = {
-        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
     struct failover *f = ctx;
     char text[512] = "";
 
@@ -110,8 +108,7 @@ on_step(void *ctx, const struct zb_action *s)
         f->fork = s->set;
     }
     step_text(f, s, text, sizeof text);
-    json_t *line =
-        zb_steps_progress(&zb_steps_failover, s->step, phases[s->phase], text, s->elapsed_ms);
+    json_t *line = zb_steps_progress(&zb_steps_failover, s->step, s->phase, text, s->elapsed_ms);
     zb_json_put(line, "node", zb_json_text(node_name(f, s->node)));
     zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
     zb_request_progress(f->r, line);
@@ -148,18 +145,6 @@ on_term(void *ctx, const struct zb_action *term, char *lost, size_t size)
 
 /* --- the end --- */
 
-static json_t *
-set_id_json(struct zb_set_id id)
-{
-    if (zb_set_id_is_none(id)) {
-        return json_null();
-    }
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
-    return set;
-}
-
 static bool
 rule_is(const struct zb_action *reply, const char *rule)
 {
@@ -181,7 +166,7 @@ result_json(const struct failover *f, const struct zb_action *reply)
     uint64_t term = reply->term != 0 ? reply->term : f->next;
     zb_json_put(data, "to", zb_json_text(node_name(f, f->a->self)));
     zb_json_put(data, "term", zb_json_int((int64_t)term));
-    zb_json_put(data, "from_set", set_id_json(f->fork.id));
+    zb_json_put(data, "from_set", zb_json_set_id(f->fork.id));
     zb_json_put(data, "lost", zb_json_text(f->lost));
     zb_json_put(data, "background", zb_json_bool(reply->rc == ZB_E_TIMEOUT));
     zb_json_put(data, "degraded", zb_json_bool(rule_is(reply, "C-failover-degraded")));

@@ -21,18 +21,6 @@ time_json(struct zb_wall time)
     return zb_json_text(buf);
 }
 
-static json_t *
-set_id_json(struct zb_set_id id)
-{
-    if (zb_set_id_is_none(id)) {
-        return zb_must(json_null());
-    }
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
-    return set;
-}
-
 static uint32_t
 count_of(const struct zb_request *r)
 {
@@ -61,7 +49,7 @@ terms_json(struct zb_agent *a, const char *service, uint32_t limit, json_t *term
         json_t *term = zb_must(json_object());
         zb_json_put(term, "term", zb_json_int((int64_t)t->term));
         zb_json_put(term, "leader", zb_json_text(t->leader));
-        zb_json_put(term, "fork_set", set_id_json(t->fork.id));
+        zb_json_put(term, "fork_set", zb_json_set_id(t->fork.id));
         zb_json_put(term, "reason", zb_json_text(zb_history_reason_word(t->reason)));
         zb_json_put(term, "who", zb_json_text(t->who));
         zb_json_put(term, "started", time_json(t->started));
@@ -91,7 +79,7 @@ set_json(struct zb_agent *a, const char *service, struct zb_set_id id, json_t *s
         (void)snprintf(guid, sizeof guid, "%" PRIu64, root->guid);
     }
     json_t *set = zb_must(json_object());
-    zb_json_put(set, "set", set_id_json(id));
+    zb_json_put(set, "set", zb_json_set_id(id));
     zb_json_put(set, "time", time_json(m.time));
     zb_json_put(set, "guid", zb_json_text(guid));
     zb_json_put(set, "datasets", zb_json_int(m.entries_count));

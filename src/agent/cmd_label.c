@@ -122,19 +122,16 @@ zb_cmd_label(struct zb_request *r)
 {
     uint16_t service = zb_request_service(r);
     const char *text = zb_request_text(r, "label");
-    const char *set = zb_request_text(r, "set");
     struct zb_label_order order = {.on_done = on_done, .ctx = r};
     struct zb_err err;
-    enum zb_rc rc = ZB_OK;
+    enum zb_rc rc;
 
     /* Its leader knows every set; to give one up needs none. */
     if (service == ZB_SERVICE_NONE || (text[0] != '\0' && !zb_forward_to_leader(r, service))) {
         return;
     }
-    if (!zb_set_id_parse(set, &order.label.set)) {
-        (void)zb_err_set(&err, ZB_E_USAGE, "'%.64s' is not a set: TERM/NUMBER, as 12/345", set);
-        rc = zb_err_hint(&err, "zbaton history %s lists them", r->a->services[service].conf.name);
-    } else if (text[0] != '\0') {
+    rc = zb_request_set(r, service, &order.label.set, &err);
+    if (rc == ZB_OK && text[0] != '\0') {
         rc = zb_label_check(text, &err);
     }
     if (rc == ZB_OK) {

@@ -50,8 +50,6 @@ words_fill(const struct move *m, uint64_t bytes, struct zb_step_texts *x)
 static void
 on_step(void *ctx, const struct zb_action *s)
 {
-    static const char *const phases[] = {
-        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
     struct move *m = ctx;
     struct zb_step_texts words;
     char text[512];
@@ -71,8 +69,7 @@ on_step(void *ctx, const struct zb_action *s)
         words_fill(m, s->bytes, &words);
         zb_steps_done(&zb_steps_move, s->step, &words.w, text, sizeof text);
     }
-    json_t *line =
-        zb_steps_progress(&zb_steps_move, s->step, phases[s->phase], text, s->elapsed_ms);
+    json_t *line = zb_steps_progress(&zb_steps_move, s->step, s->phase, text, s->elapsed_ms);
     zb_json_put(line, "bytes", zb_json_int((int64_t)s->bytes));
     zb_request_progress(m->r, line);
 }
@@ -94,7 +91,7 @@ on_timer(uv_timer_t *timer)
     if (id == 0 || !zb_agent_ship_view(a, id, &ship)) {
         return;
     }
-    json_t *line = zb_steps_progress(&zb_steps_move, m->step, "bytes", "", ship.elapsed_ms);
+    json_t *line = zb_steps_note(&zb_steps_move, m->step, "bytes", "", ship.elapsed_ms);
     zb_json_put(line, "bytes", zb_json_int((int64_t)ship.bytes_done));
     zb_json_put(line, "bytes_total", zb_json_int((int64_t)ship.bytes_total));
     zb_request_progress(m->r, line);

@@ -3,21 +3,12 @@
  */
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/keeper.h"
 #include "agent/listing.h"
 #include "agent/must.h"
 #include "agent/peek.h"
 #include "agent/position.h"
 #include "agent/request.h"
-
-static void
-keeper_fail(struct zb_request *r, const struct zb_krep *rep)
-{
-    struct zb_err err;
-
-    zb_err_set(&err, (enum zb_rc)rep->rc, "%s", rep->msg);
-    zb_err_hint(&err, "%s", rep->hint[0] != '\0' ? rep->hint : "zbaton peek list");
-    zb_request_fail(r, &err, NULL);
-}
 
 static json_t *
 data_new(const struct zb_request *r)
@@ -35,10 +26,12 @@ on_made(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
     json_t *peek = NULL;
+    struct zb_err err;
 
-    zb_peeks_changed(r->a);
+    zb_peeks_look(r->a);
     if (rep->rc != ZB_OK) {
-        keeper_fail(r, rep);
+        zb_keeper_reply_error(rep, "zbaton peek list", &err);
+        zb_request_fail(r, &err, NULL);
         return;
     }
     peek = json_loads(rep->text != NULL ? rep->text : "", JSON_REJECT_DUPLICATES, NULL);
@@ -67,9 +60,7 @@ set_find(struct zb_request *r, uint16_t service, struct zb_err *err)
 
     zb_core_view(r->a->core, service, &view);
     id = view.obs.newest.id;
-    if (text[0] != '\0' && !zb_set_id_parse(text, &id)) {
-        (void)zb_err_set(err, ZB_E_USAGE, "'%.64s' is not a set: TERM/NUMBER, as 12/345", text);
-        (void)zb_err_hint(err, "zbaton history %s lists them", name);
+    if (text[0] != '\0' && zb_request_set(r, service, &id, err) != ZB_OK) {
         return NULL;
     }
     const struct zb_manifest *m =
@@ -136,9 +127,11 @@ static void
 on_ended(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
+    struct zb_err err;
 
     if (rep->rc != ZB_OK) {
-        keeper_fail(r, rep);
+        zb_keeper_reply_error(rep, "zbaton peek list", &err);
+        zb_request_fail(r, &err, NULL);
         return;
     }
     zb_agent_event(r->a, ZB_LOG_INFO, "", "A-peek-ended", "%s ended peek %s", r->who,

@@ -58,9 +58,7 @@ set_add(struct prune *p, const char *snap, const char *why)
         return false;
     }
     json_t *one = zb_must(json_object());
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
+    json_t *set = zb_json_set_id(id);
     zb_wall_format(time, text);
     zb_json_put(set, "time", zb_json_text(text));
     zb_json_put(one, "set", set);

@@ -3,6 +3,7 @@
  */
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/keeper.h"
 #include "agent/must.h"
 #include "agent/position.h"
 #include "agent/request.h"
@@ -115,23 +116,15 @@ zb_cmd_rescue_show(struct zb_request *r)
 /* --- rescue.mount, rescue.drop --- */
 
 static void
-keeper_fail(struct zb_request *r, const struct zb_krep *rep)
-{
-    struct zb_err err;
-
-    zb_err_set(&err, (enum zb_rc)rep->rc, "%s", rep->msg);
-    zb_err_hint(&err, "%s", rep->hint[0] != '\0' ? rep->hint : "zbaton rescue list");
-    zb_request_fail(r, &err, NULL);
-}
-
-static void
 on_mounted(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
+    struct zb_err err;
 
     zb_rescues_changed(r->a);
     if (rep->rc != ZB_OK) {
-        keeper_fail(r, rep);
+        zb_keeper_reply_error(rep, "zbaton rescue list", &err);
+        zb_request_fail(r, &err, NULL);
         return;
     }
     json_t *data = zb_must(json_object());
@@ -143,10 +136,12 @@ static void
 on_dropped(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
+    struct zb_err err;
 
     zb_rescues_changed(r->a);
     if (rep->rc != ZB_OK) {
-        keeper_fail(r, rep);
+        zb_keeper_reply_error(rep, "zbaton rescue list", &err);
+        zb_request_fail(r, &err, NULL);
         return;
     }
     zb_agent_event(r->a, ZB_LOG_WARNING, "", "A-rescue-dropped",

@@ -61,12 +61,10 @@ static json_t *
 result_json(const struct revert *v)
 {
     json_t *data = zb_must(json_object());
-    json_t *set = zb_must(json_object());
+    json_t *set = zb_json_set_id(v->set.id);
     char text[256], time[24];
 
     zb_wall_format(v->time, time);
-    zb_json_put(set, "term", zb_json_int((int64_t)v->set.id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)v->set.id.seq));
     zb_json_put(set, "time", zb_json_text(time));
     left_text(v, text, sizeof text);
     zb_json_put(data, "service", zb_json_text(service_name(v)));
@@ -81,8 +79,6 @@ result_json(const struct revert *v)
 static void
 on_step(void *ctx, const struct zb_action *s)
 {
-    static const char *const phases[] = {
-        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
     struct revert *v = ctx;
     struct zb_step_texts words;
     char text[512];
@@ -94,7 +90,7 @@ on_step(void *ctx, const struct zb_action *s)
         zb_steps_done(&zb_steps_revert, s->step, &words.w, text, sizeof text);
     }
     zb_request_progress(
-        v->r, zb_steps_progress(&zb_steps_revert, s->step, phases[s->phase], text, s->elapsed_ms));
+        v->r, zb_steps_progress(&zb_steps_revert, s->step, s->phase, text, s->elapsed_ms));
 }
 
 static void
@@ -183,7 +179,6 @@ zb_cmd_revert(struct zb_request *r)
 {
     struct zb_agent *a = r->a;
     uint16_t service = zb_request_service(r);
-    const char *text = zb_request_text(r, "set");
     struct zb_core_view view;
     struct zb_set_id id;
     struct zb_err err;
@@ -191,9 +186,7 @@ zb_cmd_revert(struct zb_request *r)
     if (service == ZB_SERVICE_NONE) {
         return;
     }
-    if (!zb_set_id_parse(text, &id)) {
-        zb_err_set(&err, ZB_E_USAGE, "'%.64s' is no set: TERM/SEQ is wanted, as 3/17", text);
-        zb_err_hint(&err, "zbaton history %s lists the sets", a->services[service].conf.name);
+    if (zb_request_set(r, service, &id, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         return;
     }

@@ -1,5 +1,5 @@
 /*
- * snapshot, sync: one set now; with a label, if one is given.
+ * snapshot, sync: one set now; that of a snapshot with a label, if one is given.
  */
 #include <inttypes.h>
 
@@ -13,6 +13,7 @@ struct set_command {
     uint16_t service;
     struct zb_mono begun;
     bool sync;
+    const char *label;    /* of the request; "": none */
     struct zb_set_id set; /* that was taken */
 };
 
@@ -37,14 +38,10 @@ followers_json(const struct zb_agent *a, uint16_t service, struct zb_set_id id)
 static void
 set_done(struct set_command *c)
 {
-    const char *label = zb_request_text(c->r, "label");
     json_t *data = zb_must(json_object());
-    json_t *set = zb_must(json_object());
 
-    zb_json_put(set, "term", zb_json_int((int64_t)c->set.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)c->set.seq));
-    zb_json_put(data, "set", set);
-    zb_json_put(data, "label", label[0] != '\0' ? zb_json_text(label) : zb_must(json_null()));
+    zb_json_put(data, "set", zb_json_set_id(c->set));
+    zb_json_put(data, "label", c->label[0] != '\0' ? zb_json_text(c->label) : zb_must(json_null()));
     zb_json_put(data, "elapsed_ms", zb_json_int(zb_mono_now().ms - c->begun.ms));
     if (c->sync) {
         zb_json_put(data, "followers", followers_json(c->r->a, c->service, c->set));
@@ -67,8 +64,7 @@ on_labelled(void *ctx, const struct zb_err *err)
     (void)zb_err_wrap(&told, "set %" PRIu64 "/%" PRIu64 " was taken, but has no label", c->set.term,
                       c->set.seq);
     (void)zb_err_hint(&told, "zbaton label %s %" PRIu64 "/%" PRIu64 " '%s'",
-                      c->r->a->services[c->service].conf.name, c->set.term, c->set.seq,
-                      zb_request_text(c->r, "label"));
+                      c->r->a->services[c->service].conf.name, c->set.term, c->set.seq, c->label);
     zb_request_fail(c->r, &told, NULL);
     free(c);
 }
@@ -78,7 +74,6 @@ on_reply(void *ctx, const struct zb_action *reply)
 {
     struct set_command *c = ctx;
     struct zb_request *r = c->r;
-    const char *label = zb_request_text(r, "label");
     struct zb_err err;
 
     if (reply->rc != ZB_OK) {
@@ -89,12 +84,12 @@ on_reply(void *ctx, const struct zb_action *reply)
         return;
     }
     c->set = reply->set.id;
-    if (label[0] == '\0') {
+    if (c->label[0] == '\0') {
         set_done(c);
         return;
     }
     struct zb_label_order order = {.label = {.set = c->set}, .on_done = on_labelled, .ctx = c};
-    zb_label_order_fill(&order, r, c->service, label);
+    zb_label_order_fill(&order, r, c->service, c->label);
     zb_label_start(r->a, &order);
 }
 
@@ -102,19 +97,23 @@ static void
 set_run(struct zb_request *r, enum zb_cmd_kind kind)
 {
     uint16_t service = zb_request_service(r);
+    bool labels = kind == ZB_CMD_SNAPSHOT && json_object_get(r->args, "label") != NULL;
+    const char *label = labels ? zb_request_text(r, "label") : "";
     struct zb_err err;
 
     if (service == ZB_SERVICE_NONE || !zb_forward_to_leader(r, service)) {
         return;
     }
-    if (json_object_get(r->args, "label") != NULL &&
-        zb_label_check(zb_request_text(r, "label"), &err) != ZB_OK) {
+    if (labels && zb_label_check(label, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         return;
     }
     struct set_command *c = zb_must_alloc(1, sizeof *c);
-    *c = (struct set_command){
-        .r = r, .service = service, .begun = zb_mono_now(), .sync = kind == ZB_CMD_SYNC};
+    *c = (struct set_command){.r = r,
+                              .service = service,
+                              .begun = zb_mono_now(),
+                              .sync = kind == ZB_CMD_SYNC,
+                              .label = label};
     struct zb_agent_command command = {.kind = kind,
                                        .service = service,
                                        .node = ZB_NODE_NONE,

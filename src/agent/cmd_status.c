@@ -263,9 +263,7 @@ set_put(const struct look *l, json_t *member, struct zb_wall now)
 
     if (!zb_set_id_is_none(l->set.id)) {
         const struct zb_manifest *m = zb_position_manifest(l->a, l->service, l->set.id);
-        set = zb_must(json_object());
-        zb_json_put(set, "term", zb_json_int((int64_t)l->set.id.term));
-        zb_json_put(set, "seq", zb_json_int((int64_t)l->set.id.seq));
+        set = zb_json_set_id(l->set.id);
         if (m != NULL) {
             zb_wall_format(m->time, time);
             zb_json_put(set, "time", zb_json_text(time));

@@ -306,6 +306,19 @@ zb_request_service(struct zb_request *r)
     return service;
 }
 
+enum zb_rc
+zb_request_set(const struct zb_request *r, uint16_t service, struct zb_set_id *id,
+               struct zb_err *err)
+{
+    const char *text = zb_request_text(r, "set");
+
+    if (zb_set_id_parse(text, id)) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_USAGE, "'%.64s' is not a set: TERM/SEQ, as 12/345", text);
+    return zb_err_hint(err, "zbaton history %s lists the sets", r->a->services[service].conf.name);
+}
+
 /* --- reading one request --- */
 
 static void

@@ -4,6 +4,7 @@
 
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/keeper.h"
 #include "agent/must.h"
 #include "agent/peer.h"
 #include "agent/position.h"
@@ -18,7 +19,7 @@ struct zb_drills {
     bool running; /* one that the schedule wants */
     /* {service: {"time_s","term","seq","ok","text"}}; NULL: not told yet */
     json_t *told[ZB_NODES_MAX];
-    int64_t *retry_s; /* of each service: not before this time */
+    int64_t retry_s[ZB_SERVICES_MAX]; /* of each service: not before this time */
 };
 
 /* --- results --- */
@@ -71,8 +72,9 @@ zb_drill_told(const struct zb_agent *a, uint8_t node, const char *service)
     zb_wall_format(time, text);
     zb_json_put(told, "time", zb_json_text(text));
     zb_json_put(told, "age_s", zb_json_int(age_s > 0 ? age_s : 0));
-    (void)snprintf(text, sizeof text, "%" PRIu64 "/%" PRIu64, zb_json_read_u64(&r, "term"),
-                   zb_json_read_u64(&r, "seq"));
+    const struct zb_set_id set = {.term = zb_json_read_u64(&r, "term"),
+                                  .seq = zb_json_read_u64(&r, "seq")};
+    zb_set_id_format(set, text);
     zb_json_put(told, "set", zb_json_text(text));
     zb_json_put(told, "ok", zb_json_bool(zb_json_read_bool(&r, "ok")));
     zb_json_put(told, "text", zb_must(json_copy(json_object_get(last, "text"))));
@@ -213,16 +215,15 @@ on_drilled(void *ctx, const struct zb_krep *rep)
     struct zb_err err;
 
     if (run->a->drills == NULL || !zb_drill_is_verdict((enum zb_rc)rep->rc)) {
-        (void)zb_err_set(&err, (enum zb_rc)rep->rc, "%s", rep->msg);
-        (void)zb_err_hint(&err, "%s", rep->hint);
+        zb_keeper_reply_error(rep, "", &err);
         run->order.on_done(run->order.ctx, NULL, &err);
         free(run);
         return;
     }
     result_keep(run, rep);
     json_t *result = zb_must(json_object());
-    char set[48];
-    (void)snprintf(set, sizeof set, "%" PRIu64 "/%" PRIu64, run->set.term, run->set.seq);
+    char set[ZB_SET_ID_SIZE];
+    zb_set_id_format(run->set, set);
     zb_json_put(result, "set", zb_json_text(set));
     zb_json_put(result, "ok", zb_json_bool(rep->rc == ZB_OK));
     zb_json_put(result, "text", zb_json_text(rep->rc == ZB_OK ? "" : rep->msg));
@@ -322,7 +323,6 @@ zb_drills_new(struct zb_agent *a)
     struct zb_drills *d = zb_must_alloc(1, sizeof *d);
 
     a->drills = d;
-    d->retry_s = zb_must_alloc(ZB_SERVICES_MAX, sizeof *d->retry_s);
     (void)uv_timer_init(&a->loop, &d->timer);
     d->timer.data = a;
     (void)uv_timer_start(&d->timer, on_timer, TICK_MS, TICK_MS);
@@ -343,9 +343,6 @@ zb_drills_free(struct zb_drills *d)
 {
     for (size_t i = 0; d != NULL && i < ZB_NODES_MAX; i++) {
         json_decref(d->told[i]);
-    }
-    if (d != NULL) {
-        free(d->retry_s);
     }
     free(d);
 }

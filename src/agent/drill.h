@@ -15,15 +15,15 @@
 struct zb_drills;
 
 struct zb_drills *zb_drills_new(struct zb_agent *a);
-/* NULL is fine, as of the next. */
+/* No more are begun; who waits for one is told still. */
 void zb_drills_close(struct zb_agent *a);
-/* After the keeper's answers have come. */
+/* After the keeper's answers have come. NULL is fine. */
 void zb_drills_free(struct zb_drills *d);
 
-/* {"set","ok","text","elapsed_ms"}, borrowed; NULL with *err: nothing was proved, nothing is
- * remembered. cb exactly once, from the loop. */
 struct zb_drill_order {
     uint16_t service;
+    /* Exactly once, possibly before zb_drill_start returns. result: {"set","ok","text",
+     * "elapsed_ms"}, borrowed; NULL with *err: nothing was proved or remembered. */
     void (*on_done)(void *ctx, const json_t *result, const struct zb_err *err);
     void *ctx;
 };

@@ -94,7 +94,7 @@ fence_ask(struct zb_failover_fence *f, uint8_t node, uint64_t term)
 static void
 fence_note(struct zb_failover_fence *f, uint8_t node, const char *text)
 {
-    json_t *line = zb_steps_progress(&zb_steps_failover, ZB_FAILOVER_FENCE, "note", text, 0);
+    json_t *line = zb_steps_note(&zb_steps_failover, ZB_FAILOVER_FENCE, "note", text, 0);
 
     zb_json_put(line, "node", zb_json_text(node_name(f, node)));
     zb_request_progress(f->r, line);

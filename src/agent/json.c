@@ -105,6 +105,18 @@ zb_json_set(const struct zb_set_ref *set)
 }
 
 json_t *
+zb_json_set_id(struct zb_set_id id)
+{
+    if (zb_set_id_is_none(id)) {
+        return json_null();
+    }
+    json_t *o = zb_must(json_object());
+    zb_json_put(o, "term", zb_json_int((int64_t)id.term));
+    zb_json_put(o, "seq", zb_json_int((int64_t)id.seq));
+    return o;
+}
+
+json_t *
 zb_json_manifest(const struct zb_manifest *m)
 {
     json_t *entries = zb_json_array_new();

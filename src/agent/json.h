@@ -29,6 +29,8 @@ json_t *zb_json_bool(bool v);
 /* Bytes that are not UTF-8 become '?'. */
 json_t *zb_json_text(const char *s);
 json_t *zb_json_set(const struct zb_set_ref *set);
+/* {"term","seq"} with numbers, as the control socket has them; null for none. */
+json_t *zb_json_set_id(struct zb_set_id id);
 /* {"term","seq","time","entries":[[uuid, rel, guid], ...]} */
 json_t *zb_json_manifest(const struct zb_manifest *m);
 

@@ -423,6 +423,13 @@ on_cancel_reply(void *ctx, const struct zb_krep *rep)
 }
 
 void
+zb_keeper_reply_error(const struct zb_krep *rep, const char *hint, struct zb_err *err)
+{
+    (void)zb_err_set(err, (enum zb_rc)rep->rc, "%s", rep->msg);
+    (void)zb_err_hint(err, "%s", rep->hint[0] != '\0' ? rep->hint : hint);
+}
+
+void
 zb_keeper_client_cancel(struct zb_keeper_client *c, uint64_t id)
 {
     if (id != 0) {

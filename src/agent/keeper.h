@@ -40,6 +40,8 @@ void zb_keeper_client_free(struct zb_keeper_client *c);
  * with ZB_E_LIMIT or ZB_E_CLOSED. */
 uint64_t zb_keeper_client_call(struct zb_keeper_client *c, struct zb_kreq *req,
                                const struct zb_keeper_call *call);
+/* What a reply that is not ZB_OK says; `hint` where the keeper had none. */
+void zb_keeper_reply_error(const struct zb_krep *rep, const char *hint, struct zb_err *err);
 /* Asks the keeper to end a SEND or RECEIVE; that one is still answered. id 0: nothing. */
 void zb_keeper_client_cancel(struct zb_keeper_client *c, uint64_t id);
 

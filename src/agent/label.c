@@ -129,19 +129,15 @@ zb_labels_sets(const struct zb_labels *l, const char *service, struct zb_set_id 
 char *
 zb_labels_lines(const struct zb_labels *l, const char *service)
 {
-    struct zb_set_id sets[ZB_LABELS_MAX];
-    uint32_t count = zb_labels_sets(l, service, sets);
+    uint32_t i = place_of(l, service, (struct zb_set_id){0});
+    char *text = NULL;
     size_t used = 0;
-    char *text;
 
-    if (count == 0) {
-        return NULL;
-    }
-    text = zb_must_alloc(count, LINE_SIZE);
-    for (uint32_t i = 0; i < count; i++) {
-        used +=
-            (size_t)snprintf(text + used, LINE_SIZE, "%" PRIu64 "/%" PRIu64 "\t%s\n", sets[i].term,
-                             sets[i].seq, zb_labels_find(l, service, sets[i])->text);
+    for (; i < l->count && strcmp(l->items[i].service, service) == 0; i++) {
+        const struct zb_label *one = &l->items[i];
+        text = zb_must(realloc(text, used + LINE_SIZE));
+        used += (size_t)snprintf(text + used, LINE_SIZE, "%" PRIu64 "/%" PRIu64 "\t%s\n",
+                                 one->set.term, one->set.seq, one->text);
     }
     return text;
 }

@@ -1,6 +1,7 @@
 #include "agent/listing.h"
 
 #include "agent/json.h"
+#include "agent/keeper.h"
 #include "agent/must.h"
 
 /* In pages: what does not fit one answer of the keeper is asked for again, from there on. */
@@ -46,8 +47,7 @@ on_lines(void *ctx, const struct zb_krep *rep)
     struct listing *l = ctx;
     struct zb_err err;
     if (rep->rc != ZB_OK) {
-        zb_err_set(&err, (enum zb_rc)rep->rc, "%s", rep->msg);
-        zb_err_hint(&err, "%s", rep->hint);
+        zb_keeper_reply_error(rep, "", &err);
         listing_end(l, &err);
     } else if (lines_take(l->list, rep->text) > 0 && json_array_size(l->list) < rep->count) {
         listing_ask(l);

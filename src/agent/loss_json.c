@@ -17,9 +17,7 @@ set_json(struct zb_set_id id, int64_t time_s)
     if (zb_set_id_is_none(id)) {
         return json_null();
     }
-    json_t *set = zb_must(json_object());
-    zb_json_put(set, "term", zb_json_int((int64_t)id.term));
-    zb_json_put(set, "seq", zb_json_int((int64_t)id.seq));
+    json_t *set = zb_json_set_id(id);
     zb_wall_format((struct zb_wall){time_s}, text);
     zb_json_put(set, "time", time_s < 0 ? json_null() : zb_json_text(text));
     return set;

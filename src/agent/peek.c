@@ -16,12 +16,10 @@ struct zb_peeks {
     json_t *told; /* {name: why it could not be ended}; owned */
 };
 
-static void look(struct zb_agent *a);
-
 static void
 on_timer(uv_timer_t *timer)
 {
-    look(timer->data);
+    zb_peeks_look(timer->data);
 }
 
 struct zb_peeks *
@@ -132,7 +130,7 @@ end_next(struct zb_agent *a)
     }
     p->looking = false;
     if (p->changed) {
-        look(a);
+        zb_peeks_look(a);
     }
 }
 
@@ -159,8 +157,8 @@ on_list(void *ctx, json_t *list, const struct zb_err *err)
     end_next(a);
 }
 
-static void
-look(struct zb_agent *a)
+void
+zb_peeks_look(struct zb_agent *a)
 {
     struct zb_peeks *p = a->peeks;
 
@@ -172,10 +170,4 @@ look(struct zb_agent *a)
         p->looking = true;
         zb_listing_start(a, ZB_KOP_PEEKS, on_list, a);
     }
-}
-
-void
-zb_peeks_changed(struct zb_agent *a)
-{
-    look(a);
 }

@@ -16,12 +16,12 @@
 struct zb_peeks;
 
 struct zb_peeks *zb_peeks_new(struct zb_agent *a);
-/* NULL is fine, as of the next. */
+/* They are not looked at by the clock any more. */
 void zb_peeks_close(struct zb_agent *a);
-/* After the keeper's answers have come. */
+/* After the keeper's answers have come. NULL is fine. */
 void zb_peeks_free(struct zb_peeks *p);
-/* They are others now. */
-void zb_peeks_changed(struct zb_agent *a);
+/* A peek was made: looks at them again, so that its end is waited for. */
+void zb_peeks_look(struct zb_agent *a);
 
 /* --- pure --- */
 

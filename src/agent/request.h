@@ -41,6 +41,9 @@ bool zb_request_bool(const struct zb_request *r, const char *name);
 int64_t zb_request_int(const struct zb_request *r, const char *name, int64_t otherwise);
 /* The service of args.service. Not declared: the request is failed, ZB_SERVICE_NONE. */
 uint16_t zb_request_service(struct zb_request *r);
+/* The set of args.set. ZB_E_USAGE: it is none. */
+enum zb_rc zb_request_set(const struct zb_request *r, uint16_t service, struct zb_set_id *id,
+                          struct zb_err *err) ZB_CHECKED;
 /* Fails the request, saying who froze the service and why; false when it is not frozen. */
 bool zb_request_frozen(struct zb_request *r, uint16_t service, const char *rule);
 

@@ -1,7 +1,5 @@
 #include "agent/rescue.h"
 
-#include <inttypes.h>
-
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/listing.h"
@@ -65,14 +63,14 @@ fork_json(const json_t *rescue)
     size_t i;
     json_t *dataset;
     struct zb_set_id id;
-    char text[64] = "";
+    char text[ZB_SET_ID_SIZE] = "";
 
     json_array_foreach(json_object_get(rescue, "datasets"), i, dataset)
     {
         const char *rel = json_string_value(json_object_get(dataset, "rel"));
         const char *fork = json_string_value(json_object_get(dataset, "fork"));
         if (rel != NULL && rel[0] == '\0' && fork != NULL && zb_set_name_parse(fork, &id, NULL)) {
-            (void)snprintf(text, sizeof text, "%" PRIu64 "/%" PRIu64, id.term, id.seq);
+            zb_set_id_format(id, text);
         }
     }
     return zb_json_text(text);

@@ -68,8 +68,7 @@ zb_step_words_fill(const struct zb_agent *a, const struct zb_step_subject *subje
     runner_words(x, conf);
     dataset_text(a, subject->source, conf->name, x->source_dataset, sizeof x->source_dataset);
     dataset_text(a, subject->target, conf->name, x->target_dataset, sizeof x->target_dataset);
-    (void)snprintf(x->set, sizeof x->set, "%" PRIu64 "/%" PRIu64, subject->set.term,
-                   subject->set.seq);
+    zb_set_id_format(subject->set, x->set);
     (void)snprintf(x->term, sizeof x->term, "%" PRIu64, subject->term);
     (void)snprintf(x->next, sizeof x->next, "%" PRIu64, subject->next);
     bytes_text(subject->bytes, x->bytes, sizeof x->bytes);

@@ -232,8 +232,8 @@ zb_steps_plan(const struct zb_steps *steps, const struct zb_step_words *words)
 }
 
 json_t *
-zb_steps_progress(const struct zb_steps *steps, unsigned step, const char *phase, const char *text,
-                  int64_t elapsed_ms)
+zb_steps_note(const struct zb_steps *steps, unsigned step, const char *phase, const char *text,
+              int64_t elapsed_ms)
 {
     json_t *line = zb_must(json_object());
 
@@ -244,4 +244,14 @@ zb_steps_progress(const struct zb_steps *steps, unsigned step, const char *phase
     zb_json_put(line, "text", zb_json_text(text));
     zb_json_put(line, "elapsed_ms", zb_json_int(elapsed_ms));
     return line;
+}
+
+json_t *
+zb_steps_progress(const struct zb_steps *steps, unsigned step, enum zb_step_phase phase,
+                  const char *text, int64_t elapsed_ms)
+{
+    static const char *const words[] = {
+        [ZB_STEP_BEGIN] = "begin", [ZB_STEP_END] = "end", [ZB_STEP_FAIL] = "fail"};
+
+    return zb_steps_note(steps, step, words[phase], text, elapsed_ms);
 }

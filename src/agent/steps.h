@@ -52,8 +52,11 @@ void zb_steps_done(const struct zb_steps *steps, unsigned step, const struct zb_
 /* steps[] of the dry run: step, name, text, calls[]. */
 json_t *zb_steps_plan(const struct zb_steps *steps, const struct zb_step_words *words);
 /* {"step","of","name","phase","text","elapsed_ms"}: a progress line. */
-json_t *zb_steps_progress(const struct zb_steps *steps, unsigned step, const char *phase,
+json_t *zb_steps_progress(const struct zb_steps *steps, unsigned step, enum zb_step_phase phase,
                           const char *text, int64_t elapsed_ms);
+/* The same of a step that goes on: phase "bytes" or "note". */
+json_t *zb_steps_note(const struct zb_steps *steps, unsigned step, const char *phase,
+                      const char *text, int64_t elapsed_ms);
 
 /* --- step_words.c --- */
 
@@ -74,7 +77,7 @@ struct zb_step_texts {
     char start[ZB_COMMAND_SIZE + 32];
     char stop[ZB_COMMAND_SIZE + 32];
     char unit[ZB_UNIT_SIZE + 32];
-    char set[48];
+    char set[ZB_SET_ID_SIZE];
     char bytes[24];
     char term[24];
     char next[24];

@@ -104,17 +104,23 @@ zb_set_id_is_none(struct zb_set_id id)
     return id.term == 0 && id.seq == 0;
 }
 
+void
+zb_set_id_format(struct zb_set_id id, char *buf)
+{
+    (void)snprintf(buf, ZB_SET_ID_SIZE, "%" PRIu64 "/%" PRIu64, id.term, id.seq);
+}
+
 bool
 zb_set_id_parse(const char *text, struct zb_set_id *id)
 {
-    char again[48];
+    char again[ZB_SET_ID_SIZE];
     char *end;
     struct zb_set_id found = {.term = strtoull(text, &end, 10)};
 
     if (*end == '/') {
         found.seq = strtoull(end + 1, NULL, 10);
     }
-    (void)snprintf(again, sizeof(again), "%" PRIu64 "/%" PRIu64, found.term, found.seq);
+    zb_set_id_format(found, again);
     if (strcmp(text, again) != 0 || zb_set_id_is_none(found)) {
         return false;
     }

@@ -27,6 +27,8 @@ struct zb_set_id {
     uint64_t seq;
 };
 
+#define ZB_SET_ID_SIZE 42 /* as text, with its NUL */
+
 #define ZB_DIGEST_SIZE 16
 
 /* A set as the core sees it: order and the digest of its manifest (identity). */
@@ -54,6 +56,8 @@ struct zb_manifest {
 /* Compares (term, seq): <0, 0, >0. */
 int zb_set_id_cmp(struct zb_set_id a, struct zb_set_id b);
 bool zb_set_id_is_none(struct zb_set_id id);
+/* "12/345"; buf of ZB_SET_ID_SIZE. */
+void zb_set_id_format(struct zb_set_id id, char *buf);
 /* "12/345", and nothing else. *id is written on success only. */
 bool zb_set_id_parse(const char *text, struct zb_set_id *id);
 bool zb_set_ref_equal(const struct zb_set_ref *a, const struct zb_set_ref *b);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "agent/files.h"
+#include "cmd/field.h"
 #include "cmd/table.h"
 #include "conf/node.h"
 
@@ -141,4 +142,56 @@ zb_cli_confirm(const char *question)
     fflush(stdout);
     return fgets(answer, sizeof answer, stdin) != NULL &&
            (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0);
+}
+
+void
+zb_cli_steps_init(struct zb_cli_steps *s, const struct zb_cli *cli)
+{
+    *s = (struct zb_cli_steps){.cli = cli, .list = json_array(), .progress = {.show = &cli->show}};
+}
+
+void
+zb_cli_steps_close(struct zb_cli_steps *s)
+{
+    json_decref(s->list);
+    s->list = NULL;
+}
+
+void
+zb_cli_steps_add(struct zb_cli_steps *s, const json_t *progress)
+{
+    s->begun = true;
+    if (!zb_cli_has(s->cli, ZB_OPT_JSON)) {
+        zb_show_steps_progress(&s->progress, progress);
+    } else if (strcmp(zb_field_text(progress, "phase"), "bytes") != 0) {
+        json_t *step = json_copy((json_t *)(uintptr_t)progress);
+        json_object_del(step, "type");
+        json_array_append_new(s->list, step);
+    }
+}
+
+bool
+zb_cli_steps_print(const struct zb_cli_steps *s, json_t *data)
+{
+    if (zb_cli_has(s->cli, ZB_OPT_JSON)) {
+        if (json_object_get(data, "steps") == NULL) {
+            json_object_set(data, "steps", s->list);
+        }
+        zb_cli_json(s->cli, data);
+        return true;
+    }
+    if (zb_cli_has(s->cli, ZB_OPT_DRY_RUN)) {
+        zb_show_steps_plan(&s->cli->show, data);
+        return true;
+    }
+    return false;
+}
+
+int
+zb_cli_steps_exit(const json_t *data)
+{
+    if (zb_field_bool(data, "background")) {
+        return ZB_EXIT_BACKGROUND;
+    }
+    return zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
 }

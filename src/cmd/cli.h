@@ -42,9 +42,9 @@ enum zb_option_id {
     ZB_OPT_NO_FENCE,
     ZB_OPT_AS_OF_TERM,
     ZB_OPT_DISCARD,
-    ZB_OPT_AT,
+    ZB_OPT_ON_NODE,
     ZB_OPT_REASON,
-    ZB_OPT_DIR,
+    ZB_OPT_AT,
     ZB_OPT_FOR,
     ZB_OPT_LABEL,
     ZB_OPT_UNDRILLED,
@@ -97,6 +97,25 @@ bool zb_cli_number(const char *text, int64_t *value);
 bool zb_cli_duration(const char *text, int64_t *seconds);
 /* Asks on the terminal; false without one. */
 bool zb_cli_confirm(const char *question);
+
+/* --- cli.c: commands that are carried out in steps: move, failover, revert --- */
+
+struct zb_cli_steps {
+    const struct zb_cli *cli;
+    bool begun;
+    json_t *list; /* for -j; owned */
+    struct zb_show_progress progress;
+};
+
+void zb_cli_steps_init(struct zb_cli_steps *s, const struct zb_cli *cli);
+void zb_cli_steps_close(struct zb_cli_steps *s);
+/* A progress line: shown; with -j kept, but for how far a step has come. */
+void zb_cli_steps_add(struct zb_cli_steps *s, const json_t *progress);
+/* With -j or of a dry run (data has its steps then) prints the result; else false: it is the
+ * command's to print. */
+bool zb_cli_steps_print(const struct zb_cli_steps *s, json_t *data);
+/* The exit code of a command that was carried out. */
+int zb_cli_steps_exit(const json_t *data);
 
 /* --- the commands --- */
 

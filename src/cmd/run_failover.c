@@ -14,11 +14,9 @@ struct failover {
     struct zb_cli *cli;
     bool dry_run; /* of the call under way */
     bool interactive;
-    bool begun;
     int64_t as_of_term; /* 0: any */
     json_t *statement;  /* NULL before it came */
-    json_t *steps;      /* for -j */
-    struct zb_show_progress progress;
+    struct zb_cli_steps steps;
 };
 
 /* --- fencing --- */
@@ -80,18 +78,6 @@ fenced_ask(const struct failover *f, const json_t *need)
 
 /* --- progress --- */
 
-static void
-step_show(struct failover *f, const json_t *progress)
-{
-    if (!zb_cli_has(f->cli, ZB_OPT_JSON)) {
-        zb_show_steps_progress(&f->progress, progress);
-        return;
-    }
-    json_t *step = json_copy((json_t *)(uintptr_t)progress);
-    json_object_del(step, "type");
-    json_array_append_new(f->steps, step);
-}
-
 static bool
 on_progress(void *ctx, const json_t *progress)
 {
@@ -104,12 +90,11 @@ on_progress(void *ctx, const json_t *progress)
         }
     } else if (strcmp(zb_field_text(progress, "need"), "fenced") == 0) {
         if (f->interactive) {
-            zb_show_steps_end(&f->progress);
+            zb_show_steps_end(&f->steps.progress);
             fenced_ask(f, progress);
         }
     } else if (!f->dry_run) {
-        f->begun = true;
-        step_show(f, progress);
+        zb_cli_steps_add(&f->steps, progress);
     }
     return true;
 }
@@ -156,7 +141,7 @@ call_run(struct failover *f, json_t **data, struct zb_err *err)
     struct zb_client_call call = {
         .cmd = "failover", .args = args, .on_progress = on_progress, .ctx = f};
     enum zb_rc rc = zb_cli_call(cli, &call, data, err);
-    zb_show_steps_end(&f->progress);
+    zb_show_steps_end(&f->steps.progress);
     return rc;
 }
 
@@ -201,23 +186,13 @@ result_show(struct failover *f, json_t *data)
 {
     struct zb_cli *cli = f->cli;
 
-    if (zb_cli_has(cli, ZB_OPT_JSON)) {
-        if (f->statement != NULL) {
-            json_object_set(data, "statement", f->statement);
-        }
-        if (json_object_get(data, "steps") == NULL) {
-            json_object_set(data, "steps", f->steps);
-        }
-        zb_cli_json(cli, data);
-    } else if (f->dry_run) {
-        zb_show_steps_plan(&cli->show, data);
-    } else {
+    if (f->statement != NULL) {
+        json_object_set(data, "statement", f->statement);
+    }
+    if (!zb_cli_steps_print(&f->steps, data)) {
         zb_show_failover_result(&cli->show, cli->operands[0], data);
     }
-    if (zb_field_bool(data, "background")) {
-        return ZB_EXIT_BACKGROUND;
-    }
-    return zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
+    return zb_cli_steps_exit(data);
 }
 
 /* What it would do and lose; then, agreed to, the same for good. */
@@ -237,7 +212,7 @@ failover_run(struct failover *f)
         f->dry_run = false;
         rc = consent(f, &err) ? call_run(f, &data, &err) : err.rc;
     }
-    if (rc == ZB_E_CLOSED && f->begun) {
+    if (rc == ZB_E_CLOSED && f->steps.begun) {
         zb_err_hint(&err, "the failover may go on: zbaton status %s", f->cli->operands[0]);
     }
     int code = rc == ZB_OK ? result_show(f, data) : zb_cli_fail(f->cli, &err);
@@ -251,17 +226,16 @@ zb_run_failover(struct zb_cli *cli)
     bool terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
     struct failover f = {.cli = cli,
                          .interactive = terminal && !zb_cli_has(cli, ZB_OPT_YES) &&
-                                        !zb_cli_has(cli, ZB_OPT_JSON),
-                         .progress = {.show = &cli->show}};
+                                        !zb_cli_has(cli, ZB_OPT_JSON)};
 
     if (zb_cli_has(cli, ZB_OPT_AS_OF_TERM) &&
         !zb_cli_number(cli->values[ZB_OPT_AS_OF_TERM], &f.as_of_term)) {
         fputs("zbaton failover: --as-of-term wants a number from 1 to 1000000\n", stderr);
         return zb_rc_exit(ZB_E_USAGE);
     }
-    f.steps = json_array();
+    zb_cli_steps_init(&f.steps, cli);
     int code = failover_run(&f);
     json_decref(f.statement);
-    json_decref(f.steps);
+    zb_cli_steps_close(&f.steps);
     return code;
 }

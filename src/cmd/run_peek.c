@@ -14,7 +14,7 @@
 static const char *
 node_of(const struct zb_cli *cli)
 {
-    return zb_cli_has(cli, ZB_OPT_AT) ? cli->values[ZB_OPT_AT] : "";
+    return zb_cli_has(cli, ZB_OPT_ON_NODE) ? cli->values[ZB_OPT_ON_NODE] : "";
 }
 
 /* --- peek --- */
@@ -22,7 +22,7 @@ node_of(const struct zb_cli *cli)
 static enum zb_rc
 options_check(const struct zb_cli *cli, int64_t *life_s, struct zb_err *err)
 {
-    const char *dir = cli->values[ZB_OPT_DIR];
+    const char *dir = cli->values[ZB_OPT_AT];
 
     if (zb_cli_has(cli, ZB_OPT_FOR) && !zb_cli_duration(cli->values[ZB_OPT_FOR], life_s)) {
         return zb_err_set(err, ZB_E_USAGE, "--for wants a time as 90s, 30m, 24h or 7d");
@@ -30,7 +30,7 @@ options_check(const struct zb_cli *cli, int64_t *life_s, struct zb_err *err)
     if (dir == NULL) {
         return ZB_OK;
     }
-    if (zb_cli_has(cli, ZB_OPT_AT)) {
+    if (zb_cli_has(cli, ZB_OPT_ON_NODE)) {
         return zb_err_set(err, ZB_E_USAGE, "--at is a directory of this host: not with --node");
     }
     if (dir[0] != '/') {
@@ -83,14 +83,14 @@ dir_show(const struct zb_cli *cli, json_t *data, struct zb_err *err)
     json_t *peek = json_object_get(data, "peek");
     json_t *ended = NULL;
     struct zb_err after;
-    enum zb_rc rc = zb_os_mount_bind(zb_field_text(peek, "mounted"), cli->values[ZB_OPT_DIR], err);
+    enum zb_rc rc = zb_os_mount_bind(zb_field_text(peek, "mounted"), cli->values[ZB_OPT_AT], err);
 
     if (rc != ZB_OK && end_call(cli, zb_field_text(peek, "name"), &ended, &after) != ZB_OK) {
         fprintf(stderr, "warning: peek %s is left: %s\n", zb_field_text(peek, "name"), after.msg);
     }
     json_decref(ended);
     if (rc == ZB_OK) {
-        json_object_set_new(peek, "at", json_string(cli->values[ZB_OPT_DIR]));
+        json_object_set_new(peek, "at", json_string(cli->values[ZB_OPT_AT]));
     }
     return rc;
 }
@@ -99,24 +99,27 @@ int
 zb_run_peek(struct zb_cli *cli)
 {
     struct zb_client_call call = {.cmd = "peek"};
-    int64_t life_s = 3600;
+    int64_t life_s = 0; /* the daemon's own */
     json_t *data = NULL;
     struct zb_err err;
     enum zb_rc rc = options_check(cli, &life_s, &err);
 
     if (rc == ZB_OK) {
-        call.args = json_pack("{s:s, s:s, s:s, s:I}", "service", cli->operands[0], "set",
-                              cli->operands_count > 1 ? cli->operands[1] : "", "node", node_of(cli),
-                              "for_s", (json_int_t)life_s);
+        call.args =
+            json_pack("{s:s, s:s, s:s}", "service", cli->operands[0], "set",
+                      cli->operands_count > 1 ? cli->operands[1] : "", "node", node_of(cli));
+        if (life_s > 0) {
+            json_object_set_new(call.args, "for_s", json_integer(life_s));
+        }
         rc = zb_cli_call(cli, &call, &data, &err);
     }
-    if (rc == ZB_OK && zb_cli_has(cli, ZB_OPT_DIR)) {
+    if (rc == ZB_OK && zb_cli_has(cli, ZB_OPT_AT)) {
         rc = dir_show(cli, data, &err);
     }
     if (rc == ZB_OK) {
         made_print(cli, data,
-                   zb_cli_has(cli, ZB_OPT_DIR)
-                       ? cli->values[ZB_OPT_DIR]
+                   zb_cli_has(cli, ZB_OPT_AT)
+                       ? cli->values[ZB_OPT_AT]
                        : zb_field_text(json_object_get(data, "peek"), "mounted"));
     }
     json_decref(data);

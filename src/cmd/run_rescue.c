@@ -85,7 +85,7 @@ zb_run_rejoin(struct zb_cli *cli)
 static enum zb_rc
 ask(const struct zb_cli *cli, const char *cmd, json_t **data, struct zb_err *err)
 {
-    const char *node = cli->values[ZB_OPT_AT];
+    const char *node = cli->values[ZB_OPT_ON_NODE];
     struct zb_client_call call = {
         .cmd = cmd,
         .args = json_pack("{s:s, s:s}", "node", node == NULL ? "" : node, "name",

@@ -7,41 +7,25 @@
 #include "cmd/field.h"
 #include "cmd/table.h"
 
-struct revert {
-    struct zb_cli *cli;
-    bool begun;
-    json_t *steps; /* for -j */
-    struct zb_show_progress progress;
-};
-
 static bool
 on_progress(void *ctx, const json_t *progress)
 {
-    struct revert *v = ctx;
-
-    v->begun = true;
-    if (!zb_cli_has(v->cli, ZB_OPT_JSON)) {
-        zb_show_steps_progress(&v->progress, progress);
-        return true;
-    }
-    json_t *step = json_copy((json_t *)(uintptr_t)progress);
-    json_object_del(step, "type");
-    json_array_append_new(v->steps, step);
+    zb_cli_steps_add(ctx, progress);
     return true;
 }
 
 static enum zb_rc
-call_run(struct revert *v, bool dry_run, json_t **data, struct zb_err *err)
+call_run(struct zb_cli_steps *s, bool dry_run, json_t **data, struct zb_err *err)
 {
     struct zb_client_call call = {.cmd = "revert",
                                   .args =
-                                      json_pack("{s:s, s:s, s:b}", "service", v->cli->operands[0],
-                                                "set", v->cli->operands[1], "dry_run", dry_run),
+                                      json_pack("{s:s, s:s, s:b}", "service", s->cli->operands[0],
+                                                "set", s->cli->operands[1], "dry_run", dry_run),
                                   .on_progress = on_progress,
-                                  .ctx = v};
-    enum zb_rc rc = zb_cli_call(v->cli, &call, data, err);
+                                  .ctx = s};
+    enum zb_rc rc = zb_cli_call(s->cli, &call, data, err);
 
-    zb_show_steps_end(&v->progress);
+    zb_show_steps_end(&s->progress);
     return rc;
 }
 
@@ -74,19 +58,15 @@ consent(const struct zb_cli *cli, struct zb_err *err)
 }
 
 static int
-result_show(const struct revert *v, json_t *data)
+result_show(const struct zb_cli_steps *s, json_t *data)
 {
-    struct zb_cli *cli = v->cli;
+    const struct zb_cli *cli = s->cli;
     char set[48];
 
-    if (zb_cli_has(cli, ZB_OPT_JSON)) {
-        if (json_object_get(data, "steps") == NULL) {
-            json_object_set(data, "steps", v->steps);
-        }
-        zb_cli_json(cli, data);
-    } else if (zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
-        zb_show_steps_plan(&cli->show, data);
-    } else if (zb_field_bool(data, "background")) {
+    if (zb_cli_steps_print(s, data)) {
+        return zb_cli_steps_exit(data);
+    }
+    if (zb_field_bool(data, "background")) {
         printf("%s goes back to set %s: ", cli->operands[0], zb_field_set(data, "set", set));
         zb_text_print(stdout, zb_field_text(data, "text"));
         putchar('\n');
@@ -101,20 +81,19 @@ result_show(const struct revert *v, json_t *data)
             putchar('\n');
         }
     }
-    if (zb_field_bool(data, "background")) {
-        return ZB_EXIT_BACKGROUND;
-    }
-    return zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
+    return zb_cli_steps_exit(data);
 }
 
 /* What it would do; then, agreed to, the same for good. */
 int
 zb_run_revert(struct zb_cli *cli)
 {
-    struct revert v = {.cli = cli, .progress = {.show = &cli->show}, .steps = json_array()};
+    struct zb_cli_steps s;
     json_t *data = NULL;
     struct zb_err err;
-    enum zb_rc rc = call_run(&v, true, &data, &err);
+
+    zb_cli_steps_init(&s, cli);
+    enum zb_rc rc = call_run(&s, true, &data, &err);
 
     if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_JSON)) {
         statement_show(data);
@@ -122,13 +101,13 @@ zb_run_revert(struct zb_cli *cli)
     if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
         json_decref(data);
         data = NULL;
-        rc = consent(cli, &err) ? call_run(&v, false, &data, &err) : err.rc;
+        rc = consent(cli, &err) ? call_run(&s, false, &data, &err) : err.rc;
     }
-    if (rc == ZB_E_CLOSED && v.begun) {
+    if (rc == ZB_E_CLOSED && s.begun) {
         zb_err_hint(&err, "it may go on: zbaton status %s", cli->operands[0]);
     }
-    int code = rc == ZB_OK ? result_show(&v, data) : zb_cli_fail(cli, &err);
+    int code = rc == ZB_OK ? result_show(&s, data) : zb_cli_fail(cli, &err);
     json_decref(data);
-    json_decref(v.steps);
+    zb_cli_steps_close(&s);
     return code;
 }

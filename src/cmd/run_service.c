@@ -126,61 +126,41 @@ zb_run_explain(struct zb_cli *cli)
 
 /* --- move --- */
 
-struct move {
-    struct zb_cli *cli;
-    struct zb_show_progress progress;
-    json_t *steps; /* for -j */
-    bool begun;
-};
-
 static bool
 move_progress(void *ctx, const json_t *progress)
 {
-    struct move *m = ctx;
+    struct zb_cli_steps *s = ctx;
 
-    m->begun = true;
-    if (zb_cli_has(m->cli, ZB_OPT_NO_WAIT)) {
+    if (zb_cli_has(s->cli, ZB_OPT_NO_WAIT)) {
+        s->begun = true;
         return false;
     }
-    if (!zb_cli_has(m->cli, ZB_OPT_JSON)) {
-        zb_show_steps_progress(&m->progress, progress);
-    } else if (strcmp(zb_field_text(progress, "phase"), "bytes") != 0) {
-        json_t *step = json_copy((json_t *)(uintptr_t)progress);
-        json_object_del(step, "type");
-        json_array_append_new(m->steps, step);
-    }
+    zb_cli_steps_add(s, progress);
     return true;
 }
 
 static int
-move_done(struct move *m, json_t *data)
+move_done(const struct zb_cli_steps *s, json_t *data)
 {
-    struct zb_cli *cli = m->cli;
+    const struct zb_cli *cli = s->cli;
 
-    if (zb_cli_has(cli, ZB_OPT_JSON)) {
-        if (json_object_get(data, "steps") == NULL) {
-            json_object_set(data, "steps", m->steps);
-        }
-        zb_cli_json(cli, data);
-    } else if (zb_cli_has(cli, ZB_OPT_DRY_RUN)) {
-        zb_show_steps_plan(&cli->show, data);
-    } else if (zb_field_bool(data, "background")) {
+    if (zb_cli_steps_print(s, data)) {
+        return zb_cli_steps_exit(data);
+    }
+    if (zb_field_bool(data, "background")) {
         printf("%s was released to %s: ", cli->operands[0], cli->operands[1]);
         zb_text_print(stdout, zb_field_text(data, "text"));
         putchar('\n');
     } else {
         zb_show_move_result(&cli->show, cli->operands[0], cli->operands[1], data);
     }
-    if (zb_field_bool(data, "background")) {
-        return ZB_EXIT_BACKGROUND;
-    }
-    return zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
+    return zb_cli_steps_exit(data);
 }
 
 int
 zb_run_move(struct zb_cli *cli)
 {
-    struct move m = {.cli = cli, .progress = {.show = &cli->show}, .steps = json_array()};
+    struct zb_cli_steps s;
     json_t *data = NULL;
     struct zb_err err;
     int code;
@@ -190,24 +170,25 @@ zb_run_move(struct zb_cli *cli)
                           cli->operands[1], "dry_run", zb_cli_has(cli, ZB_OPT_DRY_RUN),
                           "allow_undrilled", zb_cli_has(cli, ZB_OPT_UNDRILLED)),
         .on_progress = move_progress,
-        .ctx = &m};
-    enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
+        .ctx = &s};
 
-    zb_show_steps_end(&m.progress);
+    zb_cli_steps_init(&s, cli);
+    enum zb_rc rc = zb_cli_call(cli, &call, &data, &err);
+    zb_show_steps_end(&s.progress);
     if (rc == ZB_OK) {
-        code = move_done(&m, data);
-    } else if (rc == ZB_E_CANCELED && zb_cli_has(cli, ZB_OPT_NO_WAIT) && m.begun) {
+        code = move_done(&s, data);
+    } else if (rc == ZB_E_CANCELED && zb_cli_has(cli, ZB_OPT_NO_WAIT) && s.begun) {
         printf("The move of %s to %s has begun: zbaton status %s\n", cli->operands[0],
                cli->operands[1], cli->operands[0]);
         code = ZB_EXIT_BACKGROUND;
     } else {
-        if (rc == ZB_E_CLOSED && m.begun) {
+        if (rc == ZB_E_CLOSED && s.begun) {
             zb_err_hint(&err, "the move may go on: zbaton status %s", cli->operands[0]);
         }
         code = zb_cli_fail(cli, &err);
     }
     json_decref(data);
-    json_decref(m.steps);
+    zb_cli_steps_close(&s);
     return code;
 }
 
@@ -215,7 +196,7 @@ int
 zb_run_prune(struct zb_cli *cli)
 {
     bool dry_run = zb_cli_has(cli, ZB_OPT_DRY_RUN);
-    const char *node = cli->values[ZB_OPT_AT];
+    const char *node = cli->values[ZB_OPT_ON_NODE];
     struct zb_client_call call = {.cmd = "prune",
                                   .args = json_pack("{s:s, s:s, s:b}", "service", cli->operands[0],
                                                     "node", node == NULL ? "" : node, "dry_run",

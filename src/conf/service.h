@@ -65,7 +65,7 @@ struct zb_conf_service {
     uint32_t stop_timeout_ms;
     uint64_t drill_ms; /* how often a follower's copy is tried; 0: never by itself */
     char drill_check[ZB_COMMAND_SIZE]; /* program in commands-dir and arguments; may be "" */
-    uint32_t drill_timeout_ms;         /* 0: not declared */
+    uint32_t drill_timeout_ms;         /* 1 s to 24 h */
 };
 
 /* Sorted by name. Zero is an empty list; zb_conf_services_close frees items. */

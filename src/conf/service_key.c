@@ -78,7 +78,7 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"drill-check", ZB_CONF_STRING, AT(drill_check), .valid = zb_conf_command_valid,
      .expected = command_expected},
     {"drill-timeout", ZB_CONF_DURATION, AT(drill_timeout_ms), .min = 1000, .max = 24 * 3600000,
-     .expected = "a time from 1s to 24h, such as \"10m\""},
+     .expected = "a time from 1s to 24h, such as \"10m\"", .fallback = "10m"},
 };
 const size_t zb_conf_service_keys_count =
     sizeof zb_conf_service_keys / sizeof zb_conf_service_keys[0];

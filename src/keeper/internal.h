@@ -386,6 +386,9 @@ enum zb_rc zb_keeper_side_open(const struct zb_keeper *k, const struct zb_keeper
 enum zb_rc zb_keeper_side_container_make(const struct zb_keeper *k,
                                          const struct zb_keeper_side *side,
                                          struct zb_err *err) ZB_CHECKED;
+/* How many there are. */
+enum zb_rc zb_keeper_side_count(const struct zb_keeper *k, const struct zb_keeper_side *side,
+                                size_t *count, struct zb_err *err) ZB_CHECKED;
 /* RESCUES and PEEKS of kmsg.h. */
 enum zb_rc zb_keeper_side_list(const struct zb_keeper *k, const struct zb_keeper_side *side,
                                struct zb_keeper_job *job, struct zb_err *err) ZB_CHECKED;

@@ -9,9 +9,8 @@
 #include "runner/runner.h"
 
 #define GROUP_SIZE (ZB_NODE_NAME_SIZE + ZB_SERVICE_NAME_SIZE + 16)
-#define TIMEOUT_MS (10u * 60000) /* of a check, when none is declared */
-#define LIFE_S 300               /* of the clone beyond that, should nobody be left to end it */
-#define END_TRIES 3              /* what was killed may need a moment to let go of the mount */
+#define LIFE_S 300  /* of the clone beyond that, should nobody be left to end it */
+#define END_TRIES 3 /* what was killed may need a moment to let go of the mount */
 
 /* A service's own groups are "<node>.<service>" and that with ".ctl"; names have no dots. */
 static void
@@ -96,8 +95,7 @@ clone_end(struct zb_keeper *k, const char *service, char *name)
 static enum zb_rc
 drill(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
-    const uint32_t timeout_ms =
-        job->conf.drill_timeout_ms != 0 ? job->conf.drill_timeout_ms : TIMEOUT_MS;
+    const uint32_t timeout_ms = job->conf.drill_timeout_ms;
     struct zb_kreq req = {.op = ZB_KOP_PEEK, .manifest = job->req.manifest}; /* borrowed */
     struct zb_peek *peek = calloc(1, sizeof(*peek));
     enum zb_rc rc;

@@ -102,17 +102,9 @@ zb_keeper_op_peek_end(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
 static enum zb_rc
 count_check(const struct zb_keeper *k, struct zb_err *err)
 {
-    char container[ZB_DATASET_NAME_SIZE];
-    struct zb_zfs_names names = {0};
     size_t count = 0;
-    enum zb_rc rc;
+    enum zb_rc rc = zb_keeper_side_count(k, &zb_keeper_peeks, &count, err);
 
-    (void)snprintf(container, sizeof(container), "%.240s" ZB_KEEPER_PEEKS, k->conf->root);
-    rc = zb_zfs_children_list(container, &names, err);
-    for (size_t i = 1; i < names.count; i++) { /* the first is the container */
-        count += strchr(names.names[i] + strlen(container) + 1, '/') == NULL ? 1 : 0;
-    }
-    zb_zfs_names_close(&names);
     if (rc == ZB_OK && count >= PEEKS_MAX) {
         (void)zb_err_set(err, ZB_E_LIMIT, "there are %zu peeks already", count);
         return zb_err_hint(err, "zbaton peek list; zbaton peek end NAME");

@@ -167,6 +167,45 @@ line_add(const struct zb_keeper_side *side, const char *dataset, const char *nam
     return rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* dropped meanwhile */
 }
 
+/* Datasets of the container, itself first; none where there is no container. container of
+ * ZB_DATASET_NAME_SIZE. */
+static enum zb_rc
+names_list(const struct zb_keeper *k, const struct zb_keeper_side *side, char *container,
+           struct zb_zfs_names *names, struct zb_err *err)
+{
+    (void)snprintf(container, ZB_DATASET_NAME_SIZE, "%.240s%s", k->conf->root, side->container);
+    enum zb_rc rc = zb_zfs_children_list(container, names, err);
+    return rc == ZB_E_NOTFOUND ? ZB_OK : rc;
+}
+
+/* NULL: it is part of another one. */
+static const char *
+name_in(const char *container, const char *dataset)
+{
+    const char *name = dataset + strlen(container) + 1;
+
+    return strchr(name, '/') == NULL ? name : NULL;
+}
+
+enum zb_rc
+zb_keeper_side_count(const struct zb_keeper *k, const struct zb_keeper_side *side, size_t *count,
+                     struct zb_err *err)
+{
+    char container[ZB_DATASET_NAME_SIZE];
+    struct zb_zfs_names names = {0};
+    enum zb_rc rc = names_list(k, side, container, &names, err);
+    size_t found = 0;
+
+    for (size_t i = 1; i < names.count; i++) {
+        found += name_in(container, names.names[i]) != NULL ? 1 : 0;
+    }
+    zb_zfs_names_close(&names);
+    if (rc == ZB_OK) {
+        *count = found;
+    }
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_side_list(const struct zb_keeper *k, const struct zb_keeper_side *side,
                     struct zb_keeper_job *job, struct zb_err *err)
@@ -179,15 +218,11 @@ zb_keeper_side_list(const struct zb_keeper *k, const struct zb_keeper_side *side
     if (t.bytes == NULL) {
         return zb_err_set(err, ZB_E_NOMEM, "no memory for a list");
     }
-    (void)snprintf(container, sizeof(container), "%.240s%s", k->conf->root, side->container);
-    rc = zb_zfs_children_list(container, &names, err);
-    if (rc == ZB_E_NOTFOUND) {
-        rc = ZB_OK;
-    }
-    for (size_t i = 1; i < names.count && rc == ZB_OK; i++) { /* the first is the container */
-        const char *name = names.names[i] + strlen(container) + 1;
+    rc = names_list(k, side, container, &names, err);
+    for (size_t i = 1; i < names.count && rc == ZB_OK; i++) {
+        const char *name = name_in(container, names.names[i]);
 
-        if (strchr(name, '/') == NULL) {
+        if (name != NULL) {
             rc = line_add(side, names.names[i], name, job, &t, err);
         }
     }

@@ -209,8 +209,8 @@ enum zb_kop {
  *            "mounted" (path or "": after a restart of the host)}; count: how many there are in all.
  * PEEK_END   service (may be empty), text: name of a peek. Unmounts it, wherever it is mounted, and destroys its clones, never anything
  *            else. ZB_E_HELD names who uses it, a hold or a clone of it; ZB_E_REFUSED what is not zbaton's. Whether its time is over is not asked.
- * DRILL      service, manifest (a set). Makes a peek of the set, runs the declared drill-check (a program of commands-dir) over it, until drill-timeout (10 min
- *            where none is declared), and ends the peek, whatever came of it. The program begins in the mounted tree, which ZBATON_MOUNTPOINT names.
+ * DRILL      service, manifest (a set). Makes a peek of the set, runs the declared drill-check (a program of commands-dir) over it, until drill-timeout,
+ *            and ends the peek, whatever came of it. The program begins in the mounted tree, which ZBATON_MOUNTPOINT names.
  *            ZB_E_FAILED and ZB_E_TIMEOUT tell the last line that it wrote to its standard error; other codes as of PEEK. ZB_E_BUSY: one of
  *            this service is under way, or ZB_KEEPER_DRILLS_MAX others. Ended by CANCEL, by the end of the engine that asked, and by the end of the keeper. -> elapsed_ms.
  * BLOCKERS   service, text as of PRUNE: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves

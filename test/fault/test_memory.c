@@ -239,7 +239,7 @@ static const char declaration[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/web\",\"interval\":\"10s\",\"keep\":\"7\",\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s\",\"stop\":\"t\",\"check\":\"c\","
-    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\"}";
+    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"drill-timeout\":\"20m\"}";
 
 /* There and back; jansson's allocations are those that fail. */
 static enum zb_rc

@@ -32,7 +32,7 @@ def bad(cluster, web):  # noqa: F811
 
 def test_a_set_that_cannot_be_gone_back_to(cluster, bad):
     leader = bad.old
-    for wrong, rc, cause in (("last", 2, "is no set: TERM/SEQ is wanted"), ("1/999999", 1, "is not known here"),
+    for wrong, rc, cause in (("last", 2, "is not a set: TERM/SEQ"), ("1/999999", 1, "is not known here"),
                              (bad.set, 3, "not agreed to")):
         said = cluster.zbaton(f"revert {NAME} {wrong}", host=bad.third, check=False)
         assert said.rc == rc and cause in said.err and "hint: zbaton" in said.err, said

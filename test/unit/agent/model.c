@@ -7,9 +7,9 @@
 
 #include "base/be.h"
 #include "model.h"
+#include "model_ops.h"
 
 #define HEADER_SIZE 16 /* of a stream: guid, from_guid */
-#define RESCUE_NAME "web-000001-20261122T064100Z"
 
 struct model_receive {
     struct model *m;
@@ -32,8 +32,8 @@ gone(const struct model *m)
     return m->faulted != 0 && m->fault >= MODEL_DROPS;
 }
 
-static void
-reply_send(struct model *m, const struct zb_krep *rep, int fd)
+void
+model_reply(struct model *m, const struct zb_krep *rep, int fd)
 {
     struct zb_krep failed = {
         .id = rep->id, .op = rep->op, .rc = ZB_E_FAILED, .msg = "told to fail"};
@@ -65,8 +65,8 @@ reply_send(struct model *m, const struct zb_krep *rep, int fd)
     assert_int_equal(sendmsg(m->fd, &msg, MSG_NOSIGNAL), iov.iov_len);
 }
 
-static void
-refuse(struct zb_krep *rep, enum zb_rc rc, const char *msg)
+void
+model_refuse(struct zb_krep *rep, enum zb_rc rc, const char *msg)
 {
     rep->rc = rc;
     (void)snprintf(rep->msg, sizeof(rep->msg), "%s", msg);
@@ -94,8 +94,8 @@ model_snap_add(struct model_dataset *d, const char *name, uint64_t guid)
     zb_strcopy(s->name, sizeof(s->name), name);
 }
 
-static struct model_dataset *
-find(struct model *m, const char *rel)
+struct model_dataset *
+model_find(struct model *m, const char *rel)
 {
     for (uint32_t i = 0; i < m->datasets_count; i++) {
         if (strcmp(m->datasets[i].rel, rel) == 0) {
@@ -108,11 +108,11 @@ find(struct model *m, const char *rel)
 const struct model_dataset *
 model_dataset_find(const struct model *m, const char *rel)
 {
-    return find((struct model *)(uintptr_t)m, rel);
+    return model_find((struct model *)(uintptr_t)m, rel);
 }
 
-static uint64_t
-newest_of(const struct model_dataset *d)
+uint64_t
+model_newest_of(const struct model_dataset *d)
 {
     return d != NULL && d->snaps_count > 0 ? d->snaps[d->snaps_count - 1].guid : 0;
 }
@@ -120,7 +120,7 @@ newest_of(const struct model_dataset *d)
 uint64_t
 model_newest(const struct model *m, const char *rel)
 {
-    return newest_of(model_dataset_find(m, rel));
+    return model_newest_of(model_dataset_find(m, rel));
 }
 
 static void
@@ -145,7 +145,7 @@ observe(struct model *m, struct zb_krep *rep)
         to->written_bytes = !m->mounted ? m->changed_bytes : m->written ? 512 : 0;
         if (d->snaps_count > 0) {
             zb_strcopy(to->newest, sizeof(to->newest), d->snaps[d->snaps_count - 1].name);
-            to->newest_guid = newest_of(d);
+            to->newest_guid = model_newest_of(d);
         }
     }
 }
@@ -153,9 +153,9 @@ observe(struct model *m, struct zb_krep *rep)
 static void
 snaps(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 {
-    const struct model_dataset *d = find(m, req->rel);
+    const struct model_dataset *d = model_find(m, req->rel);
     if (d == NULL) {
-        refuse(rep, ZB_E_NOTFOUND, "no such dataset");
+        model_refuse(rep, ZB_E_NOTFOUND, "no such dataset");
         return;
     }
     rep->count = d->snaps_count;
@@ -192,7 +192,7 @@ snapshot(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     struct zb_manifest *out = &rep->manifest;
     struct zb_set_id id;
     if (number_used(m, req)) {
-        refuse(rep, ZB_E_REFUSED, "the number is used");
+        model_refuse(rep, ZB_E_REFUSED, "the number is used");
         return;
     }
     assert_int_equal(zb_manifest_init(out, m->datasets_count, &err), ZB_OK);
@@ -219,7 +219,7 @@ snapshot(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 static void
 send_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 {
-    const struct model_dataset *d = find(m, req->rel);
+    const struct model_dataset *d = model_find(m, req->rel);
     static uint8_t zeros[1 << 16];
     uint8_t header[HEADER_SIZE];
     int fds[2];
@@ -234,11 +234,11 @@ send_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
             has_to || (d->snaps[i].guid == req->guid && strcmp(d->snaps[i].name, req->snap) == 0);
     }
     if (req->token[0] != '\0') {
-        refuse(rep, ZB_E_MISMATCH, "the token belongs to another stream");
+        model_refuse(rep, ZB_E_MISMATCH, "the token belongs to another stream");
         return;
     }
     if (!has || !has_to) {
-        refuse(rep, ZB_E_NOTFOUND, "no such snapshot");
+        model_refuse(rep, ZB_E_NOTFOUND, "no such snapshot");
         return;
     }
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
@@ -247,7 +247,7 @@ send_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
     assert_int_equal(write(fds[0], header, sizeof(header)), sizeof(header));
     assert_true(m->payload_bytes <= sizeof(zeros));
     assert_int_equal(write(fds[0], zeros, m->payload_bytes), m->payload_bytes);
-    reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
+    model_reply(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
     (void)close(fds[0]);
     (void)close(fds[1]);
 }
@@ -263,19 +263,19 @@ receive_end(struct model_receive *v)
 {
     struct model *m = v->m;
     struct zb_krep rep = {.id = v->req.id, .op = v->req.op};
-    struct model_dataset *d = find(m, v->req.rel);
+    struct model_dataset *d = model_find(m, v->req.rel);
     if (v->size < HEADER_SIZE || zb_be64_get(v->header) != v->req.guid ||
         zb_be64_get(v->header + 8) != v->req.from_guid) {
-        refuse(&rep, ZB_E_CLOSED, "the stream is cut");
+        model_refuse(&rep, ZB_E_CLOSED, "the stream is cut");
     } else {
         if (d == NULL) {
             d = model_dataset_add(m, v->req.uuid, v->req.rel);
         }
         model_snap_add(d, v->req.snap, v->req.guid);
         d->token[0] = '\0';
-        rep.guid = newest_of(d);
+        rep.guid = model_newest_of(d);
     }
-    reply_send(m, &rep, -1);
+    model_reply(m, &rep, -1);
     for (struct model_receive **at = &m->receives; *at != NULL; at = &(*at)->next) {
         if (*at == v) {
             *at = v->next;
@@ -312,23 +312,23 @@ on_receive_readable(uv_poll_t *poll, int status, int events)
 static bool
 receive_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 {
-    struct model_dataset *d = find(m, req->rel);
+    struct model_dataset *d = model_find(m, req->rel);
     int fds[2];
     if (m->receive_fails_once != ZB_OK) {
-        refuse(rep, m->receive_fails_once, "told to fail");
+        model_refuse(rep, m->receive_fails_once, "told to fail");
         m->receive_fails_once = ZB_OK;
         return false;
     }
     if (d != NULL && d->uuid[0] == '\0' && (req->flags & ZB_KF_ADOPT) != 0 &&
-        newest_of(d) == req->from_guid) {
+        model_newest_of(d) == req->from_guid) {
         zb_strcopy(d->uuid, sizeof(d->uuid), req->uuid);
     }
     if (req->term != m->record.learned_term || strcmp(req->node, m->record.learned_leader) != 0) {
-        refuse(rep, ZB_E_REFUSED, "not the leader");
+        model_refuse(rep, ZB_E_REFUSED, "not the leader");
         return false;
     }
-    if (newest_of(d) != req->from_guid || (d != NULL && strcmp(d->uuid, req->uuid) != 0)) {
-        refuse(rep, ZB_E_DIVERGED, "not the base");
+    if (model_newest_of(d) != req->from_guid || (d != NULL && strcmp(d->uuid, req->uuid) != 0)) {
+        model_refuse(rep, ZB_E_DIVERGED, "not the base");
         return false;
     }
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
@@ -342,7 +342,7 @@ receive_start(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
         assert_int_equal(uv_poll_start(&v->poll, UV_READABLE | UV_DISCONNECT, on_receive_readable),
                          0);
     }
-    reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
+    model_reply(m, &(struct zb_krep){.id = req->id, .op = req->op, .more = 1}, fds[1]);
     (void)close(fds[1]);
     return true;
 }
@@ -377,7 +377,7 @@ lead(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
         break;
     case ZB_KOP_GRANT:
         if (req->term <= m->record.granted_term && strcmp(req->node, m->record.granted_to) != 0) {
-            refuse(rep, ZB_E_STALE, "granted before");
+            model_refuse(rep, ZB_E_STALE, "granted before");
             return;
         }
         granted(m, req);
@@ -392,7 +392,7 @@ lead(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
         m->sealed = false;
         if (m->mount_fails_once) {
             m->mount_fails_once = false;
-            refuse(rep, ZB_E_FAILED, "told to fail");
+            model_refuse(rep, ZB_E_FAILED, "told to fail");
             return;
         }
         break;
@@ -421,103 +421,10 @@ static void
 arrange(struct model *m, const struct zb_manifest *set)
 {
     for (uint32_t i = 0; i < set->entries_count; i++) {
-        struct model_dataset *d = find(m, set->entries[i].rel);
+        struct model_dataset *d = model_find(m, set->entries[i].rel);
         if (d != NULL && d->uuid[0] != '\0' && strcmp(d->uuid, set->entries[i].uuid) != 0) {
             *d = m->datasets[--m->datasets_count];
         }
-    }
-}
-
-/* What came after the forks is gone here; `rescued` counts it. */
-static void
-rescue(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
-{
-    uint32_t before = m->rescued;
-    if (zb_manifest_find(&req->manifest, "") == NULL) {
-        if ((req->flags & ZB_KF_WHOLE) == 0) {
-            refuse(rep, ZB_E_NOTFOUND, "nothing in common");
-            return;
-        }
-        m->rescued += m->datasets_count;
-        m->datasets_count = 0;
-    }
-    for (uint32_t i = 0; m->datasets_count > 0 && i < req->manifest.entries_count; i++) {
-        const struct zb_manifest_entry *e = &req->manifest.entries[i];
-        struct model_dataset *d = find(m, e->rel);
-        assert_non_null(d);
-        while (newest_of(d) != e->guid) {
-            assert_true(d->snaps_count > 0);
-            d->snaps_count--;
-            m->rescued++;
-        }
-    }
-    rep->bytes = 4096;
-    rep->text = m->rescued > before ? strdup(RESCUE_NAME) : NULL;
-}
-
-static void
-rescues(const struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
-{
-    rep->count = m->rescued > 0 ? 1 : 0;
-    if (rep->count > 0 && req->count == 0) {
-        rep->text = strdup("{\"name\":\"" RESCUE_NAME "\",\"service\":\"web\",\"bytes\":4096,"
-                           "\"created\":\"2026-11-22T06:41:00Z\",\"datasets\":[{\"rel\":\"\","
-                           "\"fork\":\"zbaton-000001-00000007-20261122T064000Z\"}]}");
-    }
-}
-
-/* --- fencing --- */
-
-void
-model_notify_end(struct model *m, enum zb_rc rc)
-{
-    struct zb_krep rep = {.id = m->notify_id, .op = ZB_KOP_NOTIFY};
-    assert_int_not_equal(m->notify_id, 0);
-    m->notify_id = 0;
-    if (rc != ZB_OK) {
-        refuse(&rep, rc, "notify: exit status 1: no mail today");
-    }
-    reply_send(m, &rep, -1);
-}
-
-static void
-notify(struct model *m, const struct zb_kreq *req)
-{
-    assert_int_equal(m->notify_id, 0); /* never two at once */
-    m->notify_id = req->id;
-    m->notified++;
-    (void)snprintf(m->notified_last, sizeof(m->notified_last), "%s %s %u: %s", req->service,
-                   req->snap, (unsigned)req->count, req->text);
-    if (!m->notify_stalls) {
-        model_notify_end(m, m->notify_rc);
-    }
-}
-
-void
-model_fence_end(struct model *m, enum zb_rc rc)
-{
-    struct zb_krep rep = {.id = m->fence_id, .op = ZB_KOP_FENCE};
-    assert_int_not_equal(m->fence_id, 0);
-    m->fence_id = 0;
-    if (rc != ZB_OK) {
-        refuse(&rep, rc, "fence: exit status 1: no answer of the BMC");
-    }
-    reply_send(m, &rep, -1);
-}
-
-static void
-fence(struct model *m, const struct zb_kreq *req)
-{
-    assert_int_equal(m->fence_id, 0); /* never two at once */
-    assert_string_not_equal(req->node, m->node);
-    m->fence_id = req->id;
-    m->fence = *req;
-    m->fence.text = NULL;
-    if (m->on_fence != NULL) {
-        m->on_fence(m->on_fence_ctx, req);
-    }
-    if (!m->fence_stalls) {
-        model_fence_end(m, m->fence_rc);
     }
 }
 
@@ -535,36 +442,35 @@ request(struct model *m, const struct zb_kreq *req)
         }
         break;
     case ZB_KOP_FENCE:
-        fence(m, req);
+        model_fence(m, req);
         return;
     case ZB_KOP_NOTIFY:
-        notify(m, req);
+        model_notify(m, req);
         return;
     case ZB_KOP_PRUNE:
-        m->floor = (struct zb_set_id){req->base_term, req->base_seq};
-        m->floor_way = (struct zb_set_id){req->term, req->seq};
+        model_prune(m, req);
         break;
     case ZB_KOP_OBSERVE:
         observe(m, &rep);
         break;
     case ZB_KOP_RESCUE:
-        rescue(m, req, &rep);
+        model_rescue(m, req, &rep);
         break;
     case ZB_KOP_RESCUES:
-        rescues(m, req, &rep);
+        model_rescues(m, req, &rep);
         break;
     case ZB_KOP_PEEKS: /* there are none */
         break;
     case ZB_KOP_DRILL:
         if (m->drill_fails) {
-            refuse(&rep, ZB_E_FAILED, "check: exit status 1");
+            model_refuse(&rep, ZB_E_FAILED, "check: exit status 1");
         }
         break;
     case ZB_KOP_BLOCKERS:
         rep.text = m->blockers != NULL ? strdup(m->blockers) : NULL;
         break;
     case ZB_KOP_RESCUE_DROP:
-        assert_string_equal(req->text, RESCUE_NAME);
+        assert_string_equal(req->text, MODEL_RESCUE_NAME);
         break;
     case ZB_KOP_ARRANGE:
         arrange(m, &req->manifest);
@@ -595,7 +501,7 @@ request(struct model *m, const struct zb_kreq *req)
         lead(m, req, &rep);
         break;
     }
-    reply_send(m, &rep, -1);
+    model_reply(m, &rep, -1);
     zb_krep_close(&rep);
 }
 
@@ -608,7 +514,7 @@ request_fault(struct model *m, const struct zb_kreq *req)
     if (done && !piped) {
         request(m, req);
     } else {
-        reply_send(m, &(struct zb_krep){.id = req->id, .op = req->op}, -1);
+        model_reply(m, &(struct zb_krep){.id = req->id, .op = req->op}, -1);
     }
     if (gone(m)) {
         (void)shutdown(m->fd, SHUT_RDWR);

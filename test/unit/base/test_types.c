@@ -199,11 +199,16 @@ set_ids_as_people_write_them(void **state)
                                       "a/b",
                                       "12/345/6",
                                       "99999999999999999999/1"};
+    char text[ZB_SET_ID_SIZE];
     struct zb_set_id id = {0};
     (void)state;
 
     assert_true(zb_set_id_parse("12/345", &id));
     assert_int_equal(zb_set_id_cmp(id, (struct zb_set_id){12, 345}), 0);
+    zb_set_id_format(id, text);
+    assert_string_equal(text, "12/345");
+    zb_set_id_format((struct zb_set_id){UINT64_MAX, UINT64_MAX}, text);
+    assert_string_equal(text, "18446744073709551615/18446744073709551615");
     assert_true(zb_set_id_parse("1/0", &id));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_false(zb_set_id_parse(bad[i], &id));

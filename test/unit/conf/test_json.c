@@ -9,7 +9,7 @@ static const char full[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/web\",\"interval\":\"10s\",\"keep\":\"7\",\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s \\\"a\\\\\\\" b\\\"\",\"stop\":\"t\",\"check\":\"c\","
-    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\"}";
+    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"drill-timeout\":\"20m\"}";
 
 static void
 full_round_trip(void **state)
@@ -48,7 +48,7 @@ canonical(void **state)
     assert_int_equal(zb_conf_service_to_json(&service, &text, &err), ZB_OK);
     assert_string_equal(text, START ",\"interval\":\"30s\",\"keep\":\"24\",\"runner\":\"systemd\","
                                     "\"unit\":\"web.service\",\"start-timeout\":\"1m\","
-                                    "\"stop-timeout\":\"1m\"}");
+                                    "\"stop-timeout\":\"1m\",\"drill-timeout\":\"10m\"}");
     free(text);
 }
 

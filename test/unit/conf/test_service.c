@@ -52,6 +52,7 @@ fields_and_defaults(void **state)
     assert_int_equal(s->runner, ZB_CONF_RUNNER_NONE);
     assert_int_equal(s->start_timeout_ms, 60000);
     assert_int_equal(s->stop_timeout_ms, 90000);
+    assert_int_equal(s->drill_timeout_ms, 600000);
     assert_string_equal(s->start, "");
     /* Nothing of one section stays in the next. */
     assert_int_equal(list.items[0].backups.count, 0);
