@@ -99,22 +99,44 @@ on_done(void *ctx, const struct zb_err *err)
     }
 }
 
-/* Whether there is something to label, or to take the label of. */
-static enum zb_rc
-set_check(struct zb_request *r, uint16_t service, const struct zb_label *l, struct zb_err *err)
+static void
+no_set(struct zb_request *r, const struct zb_label *l, const char *why)
 {
-    bool off = l->text[0] == '\0';
-    bool there = off ? zb_labels_find(&r->a->labels, l->service, l->set) != NULL
-                     : zb_position_manifest(r->a, service, l->set) != NULL;
+    struct zb_err err;
 
-    if (there) {
-        return ZB_OK;
+    (void)zb_err_set(&err, ZB_E_NOTFOUND, "set %" PRIu64 "/%" PRIu64 " of %s %s", l->set.term,
+                     l->set.seq, l->service, why);
+    (void)zb_err_hint(&err, "zbaton history %s lists the sets", l->service);
+    zb_request_fail(r, &err, NULL);
+}
+
+/* The history knows sets that are gone, or stand in a rescue only: such a one cannot be kept. */
+static void
+on_checked(void *ctx, bool held)
+{
+    struct zb_label_order *order = ctx;
+    struct zb_request *r = order->ctx;
+
+    if (held) {
+        zb_label_start(r->a, order);
+    } else {
+        no_set(r, &order->label, "is not on the leader whole any more");
     }
-    (void)zb_err_set(err, ZB_E_NOTFOUND,
-                     off ? "set %" PRIu64 "/%" PRIu64 " of %s has no label"
-                         : "no set %" PRIu64 "/%" PRIu64 " of %s is known",
-                     l->set.term, l->set.seq, l->service);
-    return zb_err_hint(err, "zbaton history %s lists them", l->service);
+    free(order);
+}
+
+static void
+label_put(const struct zb_label_order *order, struct zb_request *r, uint16_t service)
+{
+    const struct zb_manifest *m = zb_position_manifest(r->a, service, order->label.set);
+
+    if (m == NULL) {
+        no_set(r, &order->label, "is not known");
+        return;
+    }
+    struct zb_label_order *kept = zb_must_alloc(1, sizeof *kept);
+    *kept = *order;
+    zb_position_check(r->a, service, m, on_checked, kept);
 }
 
 void
@@ -134,15 +156,18 @@ zb_cmd_label(struct zb_request *r)
     if (rc == ZB_OK && text[0] != '\0') {
         rc = zb_label_check(text, &err);
     }
-    if (rc == ZB_OK) {
-        zb_label_order_fill(&order, r, service, text);
-        rc = set_check(r, service, &order.label, &err);
-    }
     if (rc != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         return;
     }
-    zb_label_start(r->a, &order);
+    zb_label_order_fill(&order, r, service, text);
+    if (text[0] != '\0') {
+        label_put(&order, r, service);
+    } else if (zb_labels_find(&r->a->labels, order.label.service, order.label.set) != NULL) {
+        zb_label_start(r->a, &order);
+    } else {
+        no_set(r, &order.label, "has no label");
+    }
 }
 
 void

@@ -159,9 +159,9 @@ results_store(struct zb_agent *a)
         zb_log_error("%s", err.msg);
     }
     free(text);
-    for (uint8_t i = 0; i < a->nodes_count; i++) {
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
         if (i != a->self && a->nodes[i].up) {
-            told_send(a, i);
+            told_send(a, (uint8_t)i);
         }
     }
 }

@@ -3,12 +3,9 @@
 #include "history/statement.h"
 
 static const char *const reason_words[] = {
-    [ZB_HISTORY_INIT] = "init",
-    [ZB_HISTORY_MOVE] = "move",
-    [ZB_HISTORY_RESTART] = "restart",
-    [ZB_HISTORY_FAILOVER] = "failover",
-    [ZB_HISTORY_REVERT] = "revert",
-    [ZB_HISTORY_UNTOLD] = "untold",
+    [ZB_HISTORY_INIT] = "init",       [ZB_HISTORY_MOVE] = "move",
+    [ZB_HISTORY_RESTART] = "restart", [ZB_HISTORY_FAILOVER] = "failover",
+    [ZB_HISTORY_REVERT] = "revert",   [ZB_HISTORY_UNTOLD] = "untold",
 };
 #define REASONS_COUNT (sizeof reason_words / sizeof reason_words[0])
 

@@ -27,7 +27,7 @@ only_what_says_something_of_the_copy_counts(void **state)
     assert_true(zb_drill_is_verdict(ZB_E_TIMEOUT));
     assert_true(zb_drill_is_verdict(ZB_E_UNSUPPORTED)); /* an encryption key is missing */
     assert_true(zb_drill_is_verdict(ZB_E_REFUSED));     /* the check is not root's alone */
-    assert_false(zb_drill_is_verdict(ZB_E_NOTFOUND)); /* the set went meanwhile */
+    assert_false(zb_drill_is_verdict(ZB_E_NOTFOUND));   /* the set went meanwhile */
     assert_false(zb_drill_is_verdict(ZB_E_NOSPACE));
     assert_false(zb_drill_is_verdict(ZB_E_SYS));
     assert_false(zb_drill_is_verdict(ZB_E_BUSY));
