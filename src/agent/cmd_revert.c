@@ -152,9 +152,8 @@ no_set(struct revert *v, const char *why)
 }
 
 static void
-on_checked(void *ctx, bool held)
+core_ask(struct revert *v)
 {
-    struct revert *v = ctx;
     struct zb_agent_command command = {.kind = ZB_CMD_REVERT,
                                        .service = v->service,
                                        .node = v->r->a->self,
@@ -167,11 +166,65 @@ on_checked(void *ctx, bool held)
                                        .on_reply = on_reply,
                                        .ctx = v};
 
-    if (held) {
-        zb_agent_command_start(v->r->a, &command);
-    } else {
-        no_set(v, "is not on the leader whole any more");
+    zb_agent_command_start(v->r->a, &command);
+}
+
+/* The last field of the first line of that kind (BLOCKERS of wire/kmsg.h), or NULL; *length. */
+static const char *
+blocker_find(const char *text, const char *kind, int *length)
+{
+    size_t size = strlen(kind);
+
+    for (const char *line = text; line != NULL && *line != '\0';) {
+        const char *end = strchr(line, '\n');
+        const char *last = line;
+        if (end == NULL) {
+            return NULL;
+        }
+        for (const char *p = line; p < end; p++) {
+            last = *p == '\t' ? p + 1 : last;
+        }
+        if (strncmp(line, kind, size) == 0 && line[size] == '\t') {
+            *length = (int)(end - last);
+            return last;
+        }
+        line = end + 1;
     }
+    return NULL;
+}
+
+/* What somebody else has open could not be unmounted, and the service would stand still for it. */
+static void
+on_blockers(void *ctx, const struct zb_krep *rep)
+{
+    struct revert *v = ctx;
+    struct zb_err err;
+    int length = 0;
+    const char *who = blocker_find(rep->text, "process", &length);
+
+    if (who == NULL) { /* or not known: then it is asked for all the same */
+        core_ask(v);
+        return;
+    }
+    zb_err_set(&err, ZB_E_HELD, "%s is in use beside the service's own processes: %.*s",
+               service_name(v), length, who);
+    zb_err_hint(&err, "zbaton explain %s", service_name(v));
+    zb_request_fail(v->r, &err, "C-revert-held");
+    free(v);
+}
+
+static void
+on_checked(void *ctx, bool held)
+{
+    struct revert *v = ctx;
+    struct zb_kreq req = {.op = ZB_KOP_BLOCKERS};
+
+    if (!held) {
+        no_set(v, "is not on the leader whole any more");
+        return;
+    }
+    zb_strcopy(req.service, sizeof req.service, service_name(v));
+    zb_agent_keeper_call(v->r->a, &req, on_blockers, v);
 }
 
 void

@@ -36,6 +36,10 @@ def test_a_set_that_cannot_be_gone_back_to(cluster, bad):
                              (bad.set, 3, "not agreed to")):
         said = cluster.zbaton(f"revert {NAME} {wrong}", host=bad.third, check=False)
         assert said.rc == rc and cause in said.err and "hint: zbaton" in said.err, said
+    leader.run(f"cd /srv/{NAME} && {{ setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! >/run/in-the-way; }}")
+    said = cluster.zbaton(f"revert -y {NAME} {bad.set}", host=bad.third, check=False)
+    leader.run("kill $(cat /run/in-the-way)")
+    assert said.rc != 0 and "(sleep)" in said.err and f"hint: zbaton explain {NAME}" in said.err, said
     assert cluster.leader(NAME) is leader and cluster.service(NAME)["term"] == bad.term
     assert leader.run(f"cat /srv/{NAME}/late").out == "wanted\n"
 
