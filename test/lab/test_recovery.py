@@ -447,7 +447,7 @@ def test_a_copy_is_not_what_it_was(day):
 
     # vm3's pool is another one of that name.
     three.run("zpool destroy -f zdata && zpool create -f -o cachefile=none -O mountpoint=none -O canmount=off zdata vdb")
-    day.told(one, "vm3: its pool is another one than before")
+    day.told(one, "vm3: its pool is another one than before", service="")
     day.write()
     page.next("zfs create")
     page.end()
