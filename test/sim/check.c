@@ -371,13 +371,10 @@ stands_with(struct sim *w, uint8_t node, uint8_t service, uint8_t uuid, bool lea
     return has || (m == NULL && leader_prunes);
 }
 
-/* S4: who follows the last leader prunes nothing of a history that this one does not go on from: it
- * is set aside first. */
-static void
-pruned_of_history(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
-                  const struct sim_snap *gone)
+/* The last leader's of all that led; NULL: it has none. */
+static const struct sim_dataset *
+last_led(struct sim *w, uint8_t service, uint8_t uuid, uint8_t *node)
 {
-    const struct zb_record *r = &w->nodes[node].services[service].record.rec;
     const struct sim_dataset *led = NULL;
     uint64_t last = 0;
 
@@ -385,8 +382,37 @@ pruned_of_history(struct sim *w, uint8_t node, uint8_t service, const struct sim
         const struct sim_service *s = &w->nodes[n].services[service];
         if (s->record.rec.established_term > last) {
             last = s->record.rec.established_term;
-            led = sim_dataset_by_uuid(w, n, service, d->uuid);
+            led = sim_dataset_by_uuid(w, n, service, uuid);
+            *node = n;
         }
+    }
+    return led;
+}
+
+/* After a revert members go back to where nobody knew that they would stand, and get full copies
+ * half of which they stand on: only what the leader itself keeps is asked for then. */
+static bool
+is_left_by_revert(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d)
+{
+    uint8_t leader = node;
+
+    (void)last_led(w, service, d->uuid, &leader);
+    return w->reverted[service] != 0 && leader != node;
+}
+
+/* S4: who follows the last leader prunes nothing of a history that this one does not go on from: it
+ * is set aside first. */
+static void
+pruned_of_history(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
+                  const struct sim_snap *gone)
+{
+    const struct zb_record *r = &w->nodes[node].services[service].record.rec;
+    uint8_t leader = node;
+    const struct sim_dataset *led = last_led(w, service, d->uuid, &leader);
+    uint64_t last = w->nodes[leader].services[service].record.rec.established_term;
+
+    if (sim_statement_reverting(leader, service)) {
+        return; /* it goes back, in a term that is not led yet */
     }
     if (led != NULL && !led->orphan && r->learned_term == last && r->established_term < last &&
         !sim_descends(w, gone->version, led->live)) {
@@ -403,11 +429,9 @@ void
 sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
                  const struct sim_snap *gone)
 {
-    const struct zb_record *r = &w->nodes[node].services[service].record.rec;
-
     pruned_of_history(w, node, service, d, gone);
-    if (r->learned_term < w->reverted[service]) {
-        return; /* it has not heard yet that others went back, to where it stood long ago */
+    if (is_left_by_revert(w, node, service, d)) {
+        return;
     }
     for (uint8_t n = 0; n < w->opt.nodes && !w->conf[service].backup[node]; n++) {
         const struct sim_dataset *other = sim_dataset_by_uuid(w, n, service, d->uuid);

@@ -81,6 +81,7 @@ void
 sim_statement_revert(const struct sim *w, uint8_t node, uint8_t service)
 {
     revert[service].after = w->nodes[node].services[service].record.rec.established_term;
+    memset(&stated[node][service], 0, sizeof(stated[node][service])); /* of an earlier order */
     revert[service].begun = true;
     revert[service].node = node;
 }
