@@ -15,7 +15,7 @@
 #define ZB_REPORT_MS 10000    /* refresh of reports that did not change */
 #define ZB_ASK_MS 500         /* grants and releases are asked for again after this */
 #define ZB_ASK_AHEAD_MS 10000 /* ... of a voter that holds a newer set */
-#define ZB_LOOK_MS 30000      /* a follower looks at its own disk this often, or at the interval */
+#define ZB_LOOK_MS 30000      /* a member looks at its own disk this often, or at the interval */
 #define ZB_RETRY_MIN_MS 500   /* first wait after a failed operation, doubled up to ... */
 #define ZB_RETRY_MAX_MS 30000
 #define ZB_PRESYNC_ROUNDS_MAX 3

@@ -131,6 +131,14 @@ zb_core_lead_settle(struct step *x)
     if (zb_core_prune_settle(x)) {
         return;
     }
+    if (s->conf.interval_ms >
+        ZB_LOOK_MS) { /* a service that ended is not missed until a set is due */
+        if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
+            zb_core_op(x, ZB_ACT_OBSERVE);
+            return;
+        }
+        zb_core_wake_at(x, s->obs_at.ms + ZB_LOOK_MS);
+    }
     s->why = s->obs.running ? "leads" : "leads, but the service does not run: started again later";
     s->why_rule = s->obs.running ? "R-leads" : "R-service-down";
     if (!s->obs.running) {

@@ -35,6 +35,30 @@ a_move_loses_nothing_and_everybody_follows(void **state)
     assert_true(W.replies[0].action.down_ms > W.replies[0].action.own_ms);
 }
 
+static bool
+vm1_runs(struct world *w, unsigned running)
+{
+    return w->nodes[0].running == (running != 0);
+}
+
+/* Sets are due once an hour, and the service is started again long before. */
+static void
+a_service_that_ended_is_started_again(void **state)
+{
+    struct zb_core_conf conf = W.conf;
+
+    (void)state;
+    conf.version = 2;
+    conf.interval_ms = 3600000;
+    for (unsigned i = 0; i < 3; i++) {
+        world_declare(&W, i, &conf);
+    }
+    world_run(&W, 120000);
+    W.nodes[0].running = false;
+    assert_true(world_run_until(&W, vm1_runs, 1, 60000));
+    assert_int_equal(W.nodes[0].disk.record.established_term, 1);
+}
+
 static void
 twenty_moves_in_a_ring(void **state)
 {
@@ -438,6 +462,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(first_leader_takes_term_1),
         T(a_move_loses_nothing_and_everybody_follows),
+        T(a_service_that_ended_is_started_again),
         T(twenty_moves_in_a_ring),
         T(power_cut_of_every_host_leads_where_it_led),
         T(a_leader_alone_does_not_take),
