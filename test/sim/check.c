@@ -389,17 +389,6 @@ last_led(struct sim *w, uint8_t service, uint8_t uuid, uint8_t *node)
     return led;
 }
 
-/* After a revert members go back to where nobody knew that they would stand, and get full copies
- * half of which they stand on: only what the leader itself keeps is asked for then. */
-static bool
-is_left_by_revert(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d)
-{
-    uint8_t leader = node;
-
-    (void)last_led(w, service, d->uuid, &leader);
-    return w->reverted[service] != 0 && leader != node;
-}
-
 /* S4: who follows the last leader prunes nothing of a history that this one does not go on from: it
  * is set aside first. */
 static void
@@ -430,8 +419,8 @@ sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_
                  const struct sim_snap *gone)
 {
     pruned_of_history(w, node, service, d, gone);
-    if (is_left_by_revert(w, node, service, d)) {
-        return;
+    if (w->reverted[service]) {
+        return; /* members go back to where nobody knew that they would stand, or get full copies */
     }
     for (uint8_t n = 0; n < w->opt.nodes && !w->conf[service].backup[node]; n++) {
         const struct sim_dataset *other = sim_dataset_by_uuid(w, n, service, d->uuid);

@@ -47,6 +47,7 @@ sim_revert(struct sim *w, uint8_t node, uint8_t service)
                 w->allow_loss[node][service] = before;
             } else {
                 w->reverts++;
+                w->reverted[service] = true;
                 sim_statement_revert(w, node, service);
             }
             return;

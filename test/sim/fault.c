@@ -239,18 +239,20 @@ fault_repair(struct sim *w)
     }
 }
 
-/* Every other voter holds a newer set than the node's disk ever came to, so that it never leads
- * with what it has (S6). What no set of theirs has could only be lost silently. */
+/* Every other voter holds a newer set of its history than the node's disk ever came to, so that it
+ * never leads with what it has (S6). What no set of theirs has could only be lost silently. */
 static bool
 older_shows(struct sim *w, uint8_t node, uint8_t service)
 {
+    const struct zb_lineage *lineage = &w->nodes[node].services[service].record.rec.lineage;
     struct zb_set_ref own;
 
     sim_reached(w, node, service, &own);
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         struct zb_set_ref other;
         sim_reached(w, i, service, &other);
-        if (i != node && !w->conf[service].backup[i] && zb_set_id_cmp(other.id, own.id) <= 0) {
+        if (i != node && !w->conf[service].backup[i] &&
+            (zb_set_id_cmp(other.id, own.id) <= 0 || !zb_lineage_has(lineage, other.id))) {
             return false;
         }
     }

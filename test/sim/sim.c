@@ -197,10 +197,7 @@ action_start(struct sim *w, uint8_t node, const struct zb_action *a)
         sim_tell(w, node, "step %u phase %d n%u %s", a->step, (int)a->phase, a->node + 1, a->text);
         break;
     case ZB_ACT_TERM:
-        if (a->reason == ZB_TERM_REVERT) {
-            w->reverts_done++;
-            w->reverted[a->service] = a->term;
-        }
+        w->reverts_done += a->reason == ZB_TERM_REVERT;
         sim_statement_check(w, node, a, is_failover(w, node, a->command_id));
         break;
     case ZB_ACT_NOTE:

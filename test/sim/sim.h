@@ -268,7 +268,7 @@ struct sim {
     uint32_t failovers_done;
     uint32_t reverts; /* begun */
     uint32_t reverts_done;
-    uint64_t reverted[SIM_SERVICES]; /* the last term that a revert began */
+    bool reverted[SIM_SERVICES]; /* ever; it was begun */
     uint32_t lost_count;
     uint32_t rescued_count;
     uint64_t next_guid;
