@@ -175,6 +175,7 @@ struct svc {
     uint64_t superseded; /* highest established term that voters told of */
     struct asking ask;
     uint64_t next_seq;
+    bool first_set_due; /* the term's first: at once */
     struct zb_mono set_due;
     struct zb_mono start_retry_at;
     uint32_t start_failures;

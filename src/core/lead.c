@@ -12,6 +12,7 @@ zb_core_lead_begin(struct step *x)
         s->next_seq = last.seq + 1;
     }
     s->set_due.ms = x->now.ms + s->conf.interval_ms;
+    s->first_set_due = s->obs.newest.id.term != s->obs.established_term;
 }
 
 /* ---- sets ---- */
@@ -71,6 +72,7 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
     s->obs.foreign = false;
     s->newest_at = x->now;
     s->next_seq = r->set.id.seq + 1;
+    s->first_set_due = false;
     s->snapshot_refusals = 0;
     s->unpruned++;
     for (unsigned i = 0; i < ZB_CORE_WAITERS_MAX; i++) {
@@ -86,7 +88,7 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
     }
 }
 
-/* A set is waited for, or none of the term is here yet: its first one is taken at once. */
+/* A set is waited for, or the first one of a term is due: at once. */
 static bool
 snapshot_wanted(const struct svc *s)
 {
@@ -95,7 +97,7 @@ snapshot_wanted(const struct svc *s)
             return true;
         }
     }
-    return s->obs.newest.id.term != s->obs.established_term;
+    return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
 }
 
 /* One operation at a time, in this order: the service runs; sets that are waited for; due sets; old

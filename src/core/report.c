@@ -23,7 +23,6 @@ fill(const struct step *x, struct zb_core_msg *m)
     m->running = s->obs.running;
     m->modified = s->obs.modified;
     m->written_bytes = s->obs.modified ? s->obs.written_bytes : 0;
-    m->parted = s->rejoin.wanted;
     m->exists = s->obs.exists;
     m->lineage = s->obs.lineage;
     m->sees_leader = zb_core_sees_leader(x);
@@ -46,6 +45,7 @@ zb_core_report_send(struct step *x, uint8_t node)
     fill(x, &a->msg);
     a->msg.seen = x->s->peers[node].seen;
     zb_core_bases_fill(x, node, &a->msg);
+    a->msg.parted = x->s->rejoin.wanted; /* for people: the next refresh is soon enough */
 }
 
 /* On change (not of the bases, which change with every acknowledged set), and as a refresh. */

@@ -191,7 +191,7 @@ put_msg(struct sim_hash *h, const struct zb_core_msg *m)
     put(h, pack(m->established_term, m->released_term, m->released_to));
     put(h, pack(m->role, m->bases_count,
                 (uint64_t)m->running | m->modified << 1 | m->exists << 2 | m->failover << 3 |
-                    m->allow_loss << 4 | m->sees_leader << 5 | m->parted << 6));
+                    m->allow_loss << 4 | m->sees_leader << 5));
     put_set(h, &m->set);
     put_lineage(h, &m->lineage);
     for (uint32_t i = 0; i < m->bases_count; i++) {
@@ -289,15 +289,16 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
 {
     const struct svc *s = core->services;
 
-    put(h, pack(s->role, core->up,
-                (uint64_t)s->obs_known | (s->obs_at.ms > s->role_at.ms) << 1 |
-                    (now_ms - s->obs_at.ms >= zb_core_look_ms(s)) << 2 |
-                    (s->retry_at.ms > now_ms) << 3 | (s->promote_at.ms > now_ms) << 4 |
-                    (s->set_due.ms > now_ms) << 5 | (s->start_retry_at.ms > now_ms) << 6 |
-                    (s->prune_at.ms > now_ms) << 7 | (s->ask.again_at.ms > now_ms) << 8 |
-                    (now_ms - s->reported_at.ms >= ZB_REPORT_MS) << 9 | (s->failures > 0) << 10 |
-                    (s->look_failures > 0) << 11 | (s->promote_failures > 0) << 12 |
-                    (s->start_failures > 0) << 13 | (s->unpruned > 0) << 14));
+    put(h,
+        pack(s->role, core->up,
+             (uint64_t)s->obs_known | (s->obs_at.ms > s->role_at.ms) << 1 |
+                 (now_ms - s->obs_at.ms >= zb_core_look_ms(s)) << 2 |
+                 (s->retry_at.ms > now_ms) << 3 | (s->promote_at.ms > now_ms) << 4 |
+                 (s->set_due.ms > now_ms) << 5 | (s->start_retry_at.ms > now_ms) << 6 |
+                 (s->prune_at.ms > now_ms) << 7 | (s->ask.again_at.ms > now_ms) << 8 |
+                 (now_ms - s->reported_at.ms >= ZB_REPORT_MS) << 9 | (s->failures > 0) << 10 |
+                 (s->look_failures > 0) << 11 | (s->promote_failures > 0) << 12 |
+                 (s->start_failures > 0) << 13 | (s->unpruned > 0) << 14 | s->first_set_due << 15));
     put_obs(h, &s->obs);
     if (s->op_id != 0) {
         put(h, pack(s->op_term, s->op_nonce, (uint64_t)s->op_kind << 8 | s->op_node));
