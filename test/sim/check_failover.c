@@ -103,7 +103,8 @@ writable_newest(struct sim *w, const struct sim_item *item)
     for (uint8_t n = 0; n < w->opt.nodes && !w->allow_loss[item->node][item->service]; n++) {
         struct zb_set_ref at;
         const struct sim_service *its = &w->nodes[n].services[item->service];
-        bool led = its->record.rec.established_term == learned ||
+        /* Or leads again since, and nobody of them knows. */
+        bool led = its->record.rec.established_term >= learned ||
                    its->before.established_term == learned; /* and forgot it */
         sim_position(w, n, item->service, &at);
         /* What the last leader granted, and was off before its answer arrived: its own last sets
