@@ -294,6 +294,7 @@ promote_done(struct step *x, const struct zb_core_result *r)
         a->reason = s->ask.reason;
         a->command_id = s->failover.command_id;
         s->failover.stated_term = s->ask.term; /* an order goes on after its own */
+        s->failover.revert = false; /* ... with what is written from here on: it has gone back */
         s->next_seq = 0;
     }
     if (r->rc == ZB_OK) {

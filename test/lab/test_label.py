@@ -24,7 +24,7 @@ def test_a_labelled_set_stays_on_every_member(cluster):
     for text in ("''", "' '", "'a\tb'", "x" * 65):
         assert cluster.zbaton(f"snapshot mark --label {text}", check=False).rc == 2
     assert "has no label" in cluster.zbaton("unlabel mark 1/0", check=False).err
-    assert "no set 9/9" in cluster.zbaton("label mark 9/9 x", check=False).err
+    assert "set 9/9 of mark is not known" in cluster.zbaton("label mark 9/9 x", check=False).err
 
     # vm3 is away while a second one is named, and two's copy is what is led from later.
     cluster.daemon_stop(three)

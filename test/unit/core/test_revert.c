@@ -58,6 +58,21 @@ a_set_that_is_gone_leaves_everything_as_it_is(void **state)
     assert_int_equal(W.term.reason, ZB_TERM_RESTART);
 }
 
+/* The term is recorded, and its mount fails: the order goes on with the tree as it is then. */
+static void
+it_goes_back_only_once(void **state)
+{
+    struct zb_set_ref first = sets_are_made();
+
+    (void)state;
+    W.fail_mount = true;
+    world_revert(&W, 0, &first, 1);
+    stories_reply(1, ZB_OK, "C-done");
+    assert_int_equal(W.nodes[0].disk.record.established_term, 3);
+    assert_int_equal(W.term.reason, ZB_TERM_RESTART);
+    assert_true(zb_set_ref_equal(&W.term.set, &first));
+}
+
 static void
 what_cannot_be_gone_back_to_is_refused(void **state)
 {
@@ -110,6 +125,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(the_leader_goes_back_and_leads_a_new_term),
         T(a_set_that_is_gone_leaves_everything_as_it_is),
+        T(it_goes_back_only_once),
         T(what_cannot_be_gone_back_to_is_refused),
         T(twice),
     };
