@@ -711,7 +711,8 @@ def test_the_wrong_host_was_failed_over(day):
 
 
 def everything_goes_back(day, page):
-    """To the set before the newest one; a record of after it is found in the rescue of each member."""
+    """To the set before the newest one; a record of after it is found in the rescue of each member, and dropped with
+    it. Returns those."""
     cluster, one = day.cluster, day.cluster.hosts[0]
     day.write()
     kept = set(day.recorder.stored(one))
@@ -727,6 +728,7 @@ def everything_goes_back(day, page):
     page.end()
     day.leads(one)
     day.settled()
+    acknowledged = {number for number, _, _ in day.recorder.acknowledged()}
     live = set(day.recorder.stored(one))
     assert kept <= live and here - live
     for host in cluster.hosts:
@@ -735,6 +737,7 @@ def everything_goes_back(day, page):
             stored = set(day.recorder.stored_in(host, path))
             assert here - live <= stored if host is one else stored - live, host.name
         cluster.zbaton(f"rescue drop -y {rescue}", host=host)
+    return acknowledged - live
 
 
 def test_bad_data_was_replicated(day):
@@ -772,10 +775,12 @@ def test_bad_data_was_replicated(day):
         assert seen.out == "good\n"
     page.next("zfs release")
     wait_until(lambda: not any(left()), 120, "it goes when it is not held")
-    everything_goes_back(day, page)
+    dropped = everything_goes_back(day, page)
 
     # What is led cannot be stopped from outside: it is started again.
     one.run("systemctl stop web")
     wait_until(lambda: one.run("systemctl is-active web", check=False).out == "active\n", 90, "web is started again")
     day.leads(one)
-    day.nothing_lost()
+    day.settled()
+    day.write(5)
+    day.kept(but=dropped)
