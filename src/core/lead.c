@@ -133,8 +133,8 @@ zb_core_lead_settle(struct step *x)
     if (zb_core_prune_settle(x)) {
         return;
     }
-    if (s->conf.interval_ms >
-        ZB_LOOK_MS) { /* a service that ended is not missed until a set is due */
+    /* A service that ended is not missed until a set is due. */
+    if (s->conf.interval_ms > ZB_LOOK_MS) {
         if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
             zb_core_op(x, ZB_ACT_OBSERVE);
             return;

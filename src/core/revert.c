@@ -5,8 +5,6 @@
  */
 #include "core/internal.h"
 
-#include <string.h>
-
 /* A node that may be writable, or was granted a later term, and cannot grant now: nobody would lead
  * until it is back. */
 static bool
