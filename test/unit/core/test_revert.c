@@ -73,6 +73,23 @@ it_goes_back_only_once(void **state)
     assert_true(zb_set_ref_equal(&W.term.set, &first));
 }
 
+/* Somebody holds the mount: told as not begun; and the leader goes on as it was once that one left.
+ */
+static void
+a_mount_that_is_held_is_no_revert(void **state)
+{
+    struct zb_set_ref first = sets_are_made();
+
+    (void)state;
+    W.fail_always = ZB_ACT_DEMOTE;
+    world_revert(&W, 0, &first, 1);
+    stories_reply(1, ZB_E_HELD, "C-failover-not-begun");
+    W.fail_always = 0;
+    stories_current(0, 120000);
+    assert_int_equal(W.rescues, 0);
+    assert_true(zb_set_id_cmp(W.nodes[0].disk.newest.id, first.id) > 0);
+}
+
 static void
 what_cannot_be_gone_back_to_is_refused(void **state)
 {
@@ -126,6 +143,7 @@ main(void)
         T(the_leader_goes_back_and_leads_a_new_term),
         T(a_set_that_is_gone_leaves_everything_as_it_is),
         T(it_goes_back_only_once),
+        T(a_mount_that_is_held_is_no_revert),
         T(what_cannot_be_gone_back_to_is_refused),
         T(twice),
     };
