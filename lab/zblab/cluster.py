@@ -148,6 +148,9 @@ class Cluster:
                 "mountpoint": f"/srv/{name}", "interval": "5s", "keep": 50, "runner": "command",
                 "start-timeout": "60s", "stop-timeout": "30s"}
         text.update({key.replace("_", "-"): value for key, value in keys.items()})
+        for other, declared in self.services.items():
+            if other != name and "start" in text and declared.get("start") == text["start"]:
+                raise LabError(f"{other} starts the same: {text['start']}; a port each")
         self.services[name] = text
 
     def text(self):

@@ -34,7 +34,7 @@ def test_adoption_keeps_data_and_history_and_can_be_undone(cluster, old):
     guid = host.run(f"zfs get -Hp -o value guid {top}").out
     process = host.popen("cd /srv/old && exec sleep 500")
     wait_until(lambda: host.run("pgrep -f 'sleep 500'", check=False).rc == 0, 20, "the dataset is in use")
-    cluster.declare("old", start="redis 6421", mountpoint="/srv/old")
+    cluster.declare("old", start="redis 6491", mountpoint="/srv/old")
 
     dry = cluster.apply("-n").out
     assert "old" in dry and "readonly" in dry and "unmount" in dry, dry
@@ -77,7 +77,7 @@ def test_an_existing_copy_that_shares_a_snapshot_is_adopted(cluster, old):
         other.put("/tmp/zblab-copy.stream", "/tmp/copy.stream")
         other.run(f"zfs receive -u {copy}{rel} </tmp/copy.stream; rm /tmp/copy.stream")
     guid = other.run(f"zfs get -Hp -o value guid {copy} {copy}/inner").out
-    cluster.declare("old", start="redis 6421", mountpoint="/srv/old")
+    cluster.declare("old", start="redis 6491", mountpoint="/srv/old")
     cluster.apply("-y")
     cluster.wait_current("old", "vm1", 300)
     assert other.run(f"zfs get -Hp -o value guid {copy} {copy}/inner").out == guid, "continued, not sent again"
@@ -94,7 +94,7 @@ def test_an_unrelated_dataset_in_the_way_is_never_overwritten(cluster, old):
     other.run(f"zfs create -o mountpoint=/srv/unrelated {there} && echo precious >/srv/unrelated/file && "
               f"zfs snapshot {there}@mine && zfs umount {there}")
     guid = other.run(f"zfs get -Hp -o value guid {there}").out
-    cluster.declare("old", start="redis 6421", mountpoint="/srv/old")
+    cluster.declare("old", start="redis 6491", mountpoint="/srv/old")
     cluster.apply("-y")
     wait_until(lambda: cluster.leader("old") is host, 60, "old runs on vm1")
     wait_until(lambda: [e for e in cluster.zbaton("events -j").out.splitlines()

@@ -25,7 +25,7 @@ def child_create(cluster, host, name, child, text):
 
 
 def test_children_made_anew_and_renamed_reach_every_member(cluster):
-    cluster.declare("kids", start="redis 6431")
+    cluster.declare("kids", start="redis 6481")
     cluster.apply()
     cluster.wait_current("kids", "vm1")
     one, two, three = cluster.hosts
@@ -74,7 +74,7 @@ def test_children_made_anew_and_renamed_reach_every_member(cluster):
 
 @pytest.mark.long
 def test_a_leader_that_lost_a_child_leads_again_after_a_power_cut(cluster):
-    cluster.declare("lost", start="redis 6432", interval="1h")
+    cluster.declare("lost", start="redis 6482", interval="1h")
     cluster.apply()
     cluster.wait_current("lost", "vm1")
     one, two, _ = cluster.hosts
@@ -96,7 +96,7 @@ def test_a_leader_that_lost_a_child_leads_again_after_a_power_cut(cluster):
 
 @pytest.mark.long
 def test_a_disk_that_went_back_is_refused_until_it_is_whole(cluster):
-    cluster.declare("back", start="redis 6433", interval="1h")
+    cluster.declare("back", start="redis 6483", interval="1h")
     cluster.apply()
     cluster.wait_current("back", "vm1")
     one, two, _ = cluster.hosts
@@ -104,7 +104,7 @@ def test_a_disk_that_went_back_is_refused_until_it_is_whole(cluster):
     cluster.zbaton("sync back")
     cluster.wait_current("back", "vm1")
     older = list(cluster.snapshots(one, "back")[""])[-1]
-    one.run("redis-cli -p 6433 set key value")
+    one.run("redis-cli -p 6483 set key value")
     cluster.zbaton("sync back")
     cluster.wait_current("back", "vm1")
     newest = list(cluster.snapshots(two, "back")[""])[-1]
@@ -124,4 +124,4 @@ def test_a_disk_that_went_back_is_refused_until_it_is_whole(cluster):
     one.run(f"zfs receive -u {top} </tmp/back.stream; rm /tmp/back.stream")
     cluster.daemon_start(one)
     cluster.wait_current("back", "vm1", 300)
-    assert one.run("redis-cli -p 6433 get key").out == "value\n"
+    assert one.run("redis-cli -p 6483 get key").out == "value\n"
