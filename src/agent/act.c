@@ -1,3 +1,4 @@
+#include "agent/base_gone.h"
 #include "agent/drive.h"
 #include "agent/internal.h"
 #include "agent/must.h"
@@ -203,6 +204,9 @@ on_reply(void *ctx, const struct zb_krep *rep)
     if (op->kind == ZB_ACT_RESCUE) {
         rescue_done(op, rep);
     }
+    if (op->kind == ZB_ACT_PRUNE && rep->rc == ZB_OK) {
+        zb_base_gone_tell(op->a, op->service, rep->text);
+    }
     if (op->kind == ZB_ACT_SNAPSHOT) {
         snapshot_done(op, rep);
     } else if (op->kind == ZB_ACT_OBSERVE ||
@@ -227,6 +231,7 @@ zb_act_protect(const struct zb_action *action, struct zb_kreq *req)
     req->term = action->floor_way.term;
     req->seq = action->floor_way.seq;
     req->protect_count = action->protect_count;
+    req->count = action->bases_count;
     for (uint32_t i = 0; i < action->protect_count; i++) {
         req->protect[i] = action->protect[i];
     }

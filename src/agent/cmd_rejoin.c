@@ -167,7 +167,7 @@ on_observed(void *ctx, const struct zb_krep *rep)
     if (rep->datasets_count > 0) {
         memcpy(j->observed.datasets, rep->datasets, rep->datasets_count * sizeof *rep->datasets);
     }
-    zb_inventory_fetch(j->a, j->service, on_inventory, j);
+    zb_inventory_fetch(j->a, j->service, false, on_inventory, j);
 }
 
 /* --- setting aside --- */

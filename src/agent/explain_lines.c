@@ -101,7 +101,8 @@ trouble_add(struct lines *l, enum zb_trouble_kind kind, uint8_t node, const stru
                                        [ZB_TROUBLE_START] = "starting",
                                        [ZB_TROUBLE_LOOK] = "looking at the datasets",
                                        [ZB_TROUBLE_DEMOTE] = "unmounting",
-                                       [ZB_TROUBLE_PROMOTE] = "taking the lead"};
+                                       [ZB_TROUBLE_PROMOTE] = "taking the lead",
+                                       [ZB_TROUBLE_BASE] = "finding its base"};
     struct zb_trouble_at at = {l->f->service, kind, node};
     const struct zb_trouble *t = zb_trouble_find(l->f->a, &at);
     char since[24];
@@ -255,6 +256,10 @@ follower_say(struct lines *l, const struct zb_loss_member *m)
     if (node == ZB_NODE_NONE || !m->reachable) {
         blocker_add(l, &(struct blocker){REPLICATE, "A-peer-down", NULL},
                     "%s is not reachable; it had %s", m->node, set);
+        (void)snprintf(help, sizeof help, "zbaton rejoin %s %s, when it is back", l->service,
+                       m->node);
+        (void)trouble_add(l, ZB_TROUBLE_BASE, node,
+                          &(struct blocker){REPLICATE, "A-base-gone", help});
         return;
     }
     (void)snprintf(help, sizeof help, "zbaton explain %s %s", l->service, m->node);

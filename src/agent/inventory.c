@@ -10,6 +10,7 @@ zb_inventory_close(struct zb_inventory *inv)
     for (uint32_t i = 0; i < inv->datasets_count; i++) {
         free(inv->datasets[i].guids);
         free(inv->datasets[i].names);
+        free(inv->datasets[i].marks);
     }
     free(inv->datasets);
     *inv = (struct zb_inventory){0};

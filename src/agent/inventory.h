@@ -7,6 +7,14 @@
 
 #include "base/types.h"
 
+/* A bookmark of a set, from which another node that has the set can be sent on. */
+struct zb_inventory_mark {
+    char name[ZB_SNAP_NAME_SIZE];
+    uint64_t guid;
+    uint64_t createtxg;
+    uint32_t before; /* of the dataset's snapshots, so many are older, or it itself */
+};
+
 struct zb_inventory_dataset {
     char uuid[ZB_UUID_SIZE];
     char rel[ZB_REL_SIZE];
@@ -15,6 +23,8 @@ struct zb_inventory_dataset {
     uint32_t snaps_count;             /* at most ZB_STEPS_MAX, the newest ones */
     uint64_t *guids;                  /* oldest first; owned */
     char (*names)[ZB_SNAP_NAME_SIZE]; /* of the same; owned; NULL for another node's */
+    uint32_t marks_count;             /* where they were asked for */
+    struct zb_inventory_mark *marks;  /* owned */
 };
 
 struct zb_inventory {

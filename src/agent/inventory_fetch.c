@@ -9,6 +9,7 @@ struct fetch {
     uint32_t dataset; /* index of the one that is asked for */
     uint32_t start;   /* index of the next snapshot asked for */
     bool cut;         /* the oldest ones were left out */
+    bool marks;       /* bookmarks too */
     struct zb_inventory inv;
     void (*cb)(void *ctx, const struct zb_inventory_result *result);
     void *ctx;
@@ -24,6 +25,7 @@ fetch_end(struct fetch *f, enum zb_rc rc, const char *msg)
 }
 
 static void on_snaps(void *ctx, const struct zb_krep *rep);
+static void on_marks(void *ctx, const struct zb_krep *rep);
 
 static void
 fetch_next(struct fetch *f)
@@ -32,10 +34,12 @@ fetch_next(struct fetch *f)
         fetch_end(f, ZB_OK, "");
         return;
     }
-    struct zb_kreq req = {.op = ZB_KOP_SNAPS, .count = f->start};
+    struct zb_inventory_dataset *d = &f->inv.datasets[f->dataset];
+    bool marks = f->marks && d->marks == NULL; /* first: the snapshots then say where they stand */
+    struct zb_kreq req = {.op = ZB_KOP_SNAPS, .count = f->start, .flags = marks ? ZB_KF_MARKS : 0};
     zb_strcopy(req.service, sizeof(req.service), f->a->services[f->service].conf.name);
-    zb_strcopy(req.rel, sizeof(req.rel), f->inv.datasets[f->dataset].rel);
-    zb_agent_keeper_call(f->a, &req, on_snaps, f);
+    zb_strcopy(req.rel, sizeof(req.rel), d->rel);
+    zb_agent_keeper_call(f->a, &req, marks ? on_marks : on_snaps, f);
 }
 
 static void
@@ -48,8 +52,31 @@ snaps_append(struct zb_inventory_dataset *d, const struct zb_krep *rep)
         uint32_t at = d->snaps_count + i;
         d->guids[at] = rep->snaps[i].guid;
         zb_strcopy(d->names[at], sizeof(d->names[at]), rep->snaps[i].name);
+        for (uint32_t m = 0; m < d->marks_count; m++) {
+            d->marks[m].before += rep->snaps[i].createtxg <= d->marks[m].createtxg;
+        }
     }
     d->snaps_count = count;
+}
+
+/* A reply's worth at most: there are a few for each member that is away. */
+static void
+on_marks(void *ctx, const struct zb_krep *rep)
+{
+    struct fetch *f = ctx;
+    if (rep->rc != ZB_OK) {
+        fetch_end(f, (enum zb_rc)rep->rc, rep->msg);
+        return;
+    }
+    struct zb_inventory_dataset *d = &f->inv.datasets[f->dataset];
+    d->marks_count = rep->snaps_count;
+    d->marks = zb_must_alloc(rep->snaps_count + 1, sizeof(*d->marks));
+    for (uint32_t i = 0; i < rep->snaps_count; i++) {
+        zb_strcopy(d->marks[i].name, sizeof(d->marks[i].name), rep->snaps[i].name);
+        d->marks[i].guid = rep->snaps[i].guid;
+        d->marks[i].createtxg = rep->snaps[i].createtxg;
+    }
+    fetch_next(f);
 }
 
 static void
@@ -103,12 +130,12 @@ on_observed(void *ctx, const struct zb_krep *rep)
 }
 
 void
-zb_inventory_fetch(struct zb_agent *a, uint16_t service,
+zb_inventory_fetch(struct zb_agent *a, uint16_t service, bool marks,
                    void (*cb)(void *ctx, const struct zb_inventory_result *result), void *ctx)
 {
     struct fetch *f = zb_must_alloc(1, sizeof(*f));
     struct zb_kreq req = {.op = ZB_KOP_OBSERVE};
-    *f = (struct fetch){.a = a, .service = service, .cb = cb, .ctx = ctx};
+    *f = (struct fetch){.a = a, .service = service, .marks = marks, .cb = cb, .ctx = ctx};
     zb_strcopy(req.service, sizeof(req.service), a->services[service].conf.name);
     zb_agent_keeper_call(a, &req, on_observed, f);
 }

@@ -129,7 +129,7 @@ on_arranged(void *ctx, const struct zb_krep *rep)
     struct zb_land_inventory *q = ctx;
     uint16_t service = zb_agent_service_find(q->a, q->service);
     if (!q->closed && rep->rc == ZB_OK && service != ZB_SERVICE_NONE) {
-        zb_inventory_fetch(q->a, service, on_fetched, q);
+        zb_inventory_fetch(q->a, service, false, on_fetched, q);
         return;
     }
     if (!q->closed) {

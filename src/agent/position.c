@@ -403,7 +403,7 @@ zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *obs
     q->observed.datasets = zb_must_alloc(observed->datasets_count, sizeof(*q->observed.datasets));
     memcpy(q->observed.datasets, observed->datasets,
            observed->datasets_count * sizeof(*q->observed.datasets));
-    zb_inventory_fetch(a, service, on_searched, q);
+    zb_inventory_fetch(a, service, false, on_searched, q);
 }
 
 /* --- is a set held, as re-read --- */
@@ -440,7 +440,7 @@ on_check_observed(void *ctx, const struct zb_krep *rep)
     } else if (zb_position_is_newest(rep, &c->m)) {
         check_end(c, true);
     } else {
-        zb_inventory_fetch(c->a, c->service, on_checked, c);
+        zb_inventory_fetch(c->a, c->service, false, on_checked, c);
     }
 }
 

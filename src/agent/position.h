@@ -44,7 +44,7 @@ struct zb_inventory_result {
     const char *msg;
     struct zb_inventory *inventory;
 };
-void zb_inventory_fetch(struct zb_agent *a, uint16_t service,
+void zb_inventory_fetch(struct zb_agent *a, uint16_t service, bool marks,
                         void (*cb)(void *ctx, const struct zb_inventory_result *result), void *ctx);
 
 /* Whether every dataset of m has m's snapshot here, as the keeper re-reads it now. From the loop.

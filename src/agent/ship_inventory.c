@@ -70,7 +70,7 @@ zb_ship_inventory_ask(struct zb_ship *s)
     struct own *own = zb_must_alloc(1, sizeof(*own));
     *own = (struct own){.a = s->a, .action_id = s->action_id};
     s->fetching = true;
-    zb_inventory_fetch(s->a, s->service, on_own, own);
+    zb_inventory_fetch(s->a, s->service, true, on_own, own);
 }
 
 static void

@@ -31,26 +31,49 @@ place_cmp(const void *a, const void *b)
     return left->guid < right->guid ? -1 : left->guid > right->guid;
 }
 
-/* Where the newest of the peer's snapshots that own has too stands in own's list: -1 none. *behind
- * is how many of the peer's are newer than that one. */
-static int64_t
-newest_common(const struct zb_inventory_dataset *own, const struct zb_inventory_dataset *peer,
-              uint32_t *behind)
+/* The newest snapshot of the peer that own has too, or a bookmark of it. */
+struct common {
+    uint64_t guid;    /* 0: nothing in common */
+    uint32_t next;    /* index in own's list of the snapshot that comes after it */
+    const char *name; /* on own */
+    uint32_t newer;   /* how many of the peer's are newer */
+};
+
+/* By guid; of the bookmarks behind the snapshots. */
+static struct place *
+places_make(const struct zb_inventory_dataset *own, uint32_t *count)
 {
-    struct place *places = zb_must_alloc(own->snaps_count, sizeof(*places));
-    int64_t found = -1;
-    for (uint32_t i = 0; i < own->snaps_count; i++) {
-        places[i] = (struct place){.guid = own->guids[i], .index = i};
+    *count = own->snaps_count + own->marks_count;
+    struct place *places = zb_must_alloc(*count, sizeof(*places));
+    for (uint32_t i = 0; i < *count; i++) {
+        places[i].index = i;
+        places[i].guid =
+            i < own->snaps_count ? own->guids[i] : own->marks[i - own->snaps_count].guid;
     }
-    qsort(places, own->snaps_count, sizeof(*places), place_cmp);
-    *behind = 0;
-    for (uint32_t i = peer->snaps_count; i > 0 && found < 0; i--) {
+    qsort(places, *count, sizeof(*places), place_cmp);
+    return places;
+}
+
+static struct common
+newest_common(const struct zb_inventory_dataset *own, const struct zb_inventory_dataset *peer)
+{
+    struct common found = {0};
+    uint32_t count;
+    struct place *places = places_make(own, &count);
+    for (uint32_t i = peer->snaps_count; i > 0 && found.guid == 0; i--) {
         struct place key = {.guid = peer->guids[i - 1]};
-        const struct place *p = bsearch(&key, places, own->snaps_count, sizeof(*places), place_cmp);
-        if (p != NULL) {
-            found = p->index;
+        const struct place *p = bsearch(&key, places, count, sizeof(*places), place_cmp);
+        if (p == NULL) {
+            found.newer++;
+        } else if (p->index < own->snaps_count) {
+            found.guid = p->guid;
+            found.next = p->index + 1;
+            found.name = own->names[p->index];
         } else {
-            (*behind)++;
+            const struct zb_inventory_mark *mark = &own->marks[p->index - own->snaps_count];
+            found.guid = mark->guid;
+            found.next = mark->before;
+            found.name = mark->name;
         }
     }
     free(places);
@@ -63,52 +86,56 @@ shown(const char *rel)
     return rel[0] != '\0' ? rel : "(top)";
 }
 
-/* The steps of own from snapshot index `from` (-1: full stream first) to `to`. */
+/* The steps of own from what is in common (NULL: full stream first) to snapshot index `to`. */
 static void
-chain_fill(struct zb_ship_chain *c, const struct zb_inventory_dataset *own, int64_t from,
-           int64_t to)
+chain_fill(struct zb_ship_chain *c, const struct zb_inventory_dataset *own,
+           const struct common *from, uint32_t to)
 {
-    c->steps_count = (uint32_t)(to - from);
+    uint32_t next = from != NULL ? from->next : 0;
+    uint64_t guid = from != NULL ? from->guid : 0;
+    c->steps_count = to + 1 - next;
     c->steps = zb_must_alloc(c->steps_count, sizeof(*c->steps));
-    if (from >= 0) {
-        zb_strcopy(c->base, sizeof(c->base), own->names[from]);
+    if (from != NULL) {
+        zb_strcopy(c->base, sizeof(c->base), from->name);
     }
     for (uint32_t i = 0; i < c->steps_count; i++) {
-        int64_t at = from + 1 + i;
-        zb_strcopy(c->steps[i].snap, sizeof(c->steps[i].snap), own->names[at]);
-        c->steps[i].guid = own->guids[at];
-        c->steps[i].from_guid = at > 0 ? own->guids[at - 1] : 0;
+        zb_strcopy(c->steps[i].snap, sizeof(c->steps[i].snap), own->names[next + i]);
+        c->steps[i].guid = own->guids[next + i];
+        c->steps[i].from_guid = guid;
+        guid = c->steps[i].guid;
     }
 }
 
 /* The streams for a dataset that the peer has; none (steps_count 0) when it holds the set. */
 static enum zb_rc
 chain_continue(const struct zb_inventory_dataset *own, const struct zb_inventory_dataset *peer,
-               int64_t to, struct zb_ship_chain *c, struct zb_err *err)
+               uint32_t to, struct zb_ship_chain *c, struct zb_err *err)
 {
-    uint32_t newer = 0;
-    int64_t from = newest_common(own, peer, &newer);
-    if (newer == 0 && zb_inventory_snap_find(peer, own->guids[to]) >= 0) {
+    struct common from = newest_common(own, peer);
+    if (from.newer == 0 && zb_inventory_snap_find(peer, own->guids[to]) >= 0) {
         return ZB_OK;
     }
-    if (from < 0 && peer->snaps_count == 0 && peer->token[0] != '\0') {
-        chain_fill(c, own, -1, to); /* a first stream that was interrupted */
+    if (from.guid == 0 && peer->snaps_count == 0 && peer->token[0] != '\0') {
+        chain_fill(c, own, NULL, to); /* a first stream that was interrupted */
         return ZB_OK;
     }
-    if (from < 0) {
+    if (from.guid == 0) {
         return zb_err_set(err, ZB_E_DIVERGED,
                           "dataset %s stands there with no snapshot in common (newest there: %s); "
                           "it is not overwritten",
                           shown(peer->rel), peer->newest[0] != '\0' ? peer->newest : "none");
     }
-    if (newer > 0 || from > to) {
+    if (from.newer > 0 || from.next > to) {
         return zb_err_set(err, ZB_E_DIVERGED,
                           "dataset %s has %u snapshots there that are newer than %s and not of "
                           "this line (newest: %s)",
-                          shown(peer->rel), newer > 0 ? newer : (unsigned)(from - to),
-                          own->names[from], peer->newest);
+                          shown(peer->rel),
+                          from.newer > 0       ? from.newer
+                          : from.next > to + 1 ? from.next - 1 - to
+                                               : 1,
+                          from.name, peer->newest);
     }
-    chain_fill(c, own, from, to);
+    chain_fill(c, own, &from, to);
     return ZB_OK;
 }
 
@@ -128,12 +155,12 @@ chain_make(const struct zb_manifest_entry *e, const struct zb_inventory *own,
     zb_strcopy(c->rel, sizeof(c->rel), mine->rel);
     zb_strcopy(c->peer_rel, sizeof(c->peer_rel), there != NULL ? there->rel : e->rel);
     if (there == NULL) {
-        chain_fill(c, mine, -1, to);
+        chain_fill(c, mine, NULL, (uint32_t)to);
         return ZB_OK;
     }
     zb_strcopy(c->token, sizeof(c->token), there->token);
     c->adopt = there->uuid[0] == '\0';
-    return chain_continue(mine, there, to, c, err);
+    return chain_continue(mine, there, (uint32_t)to, c, err);
 }
 
 /* "a/b" is below "a" and below "". */
@@ -221,15 +248,14 @@ zb_ship_fork_make(const struct zb_inventory *own, const struct zb_inventory *pee
     for (uint32_t i = 0; i < peer->datasets_count; i++) {
         const struct zb_inventory_dataset *there = &peer->datasets[i];
         const struct zb_inventory_dataset *mine = same_dataset(own, there->uuid);
-        uint32_t newer = 0;
-        int64_t at = mine != NULL ? newest_common(mine, there, &newer) : -1;
-        if (at < 0 || entry_of_uuid(m, there->uuid) != NULL) {
+        struct common at = mine != NULL ? newest_common(mine, there) : (struct common){0};
+        if (at.guid == 0 || entry_of_uuid(m, there->uuid) != NULL) {
             continue;
         }
         struct zb_manifest_entry *e = &m->entries[m->entries_count++];
         zb_strcopy(e->uuid, sizeof(e->uuid), there->uuid);
         zb_strcopy(e->rel, sizeof(e->rel), there->rel);
-        e->guid = mine->guids[at];
+        e->guid = at.guid;
     }
     zb_manifest_sort(m);
     return zb_manifest_find(m, "") != NULL;

@@ -1,7 +1,7 @@
 /*
  * Which streams bring a follower to hold a set whole: pure, from the leader's list of snapshots,
- * the follower's and the set's manifest. Snapshots are matched by guid, never by name. Every
- * snapshot of the leader in between travels, those of other tools too, one increment each; a
+ * the follower's and the set's manifest. Snapshots are matched by guid, never by name; from what the
+ * leader has only a bookmark of, a follower goes on as well. Every snapshot of the leader in between travels, those of other tools too, one increment each; a
  * dataset that is not there starts with a full stream of its oldest snapshot. Nothing on the
  * follower is ever rolled back or overwritten: what does not continue from a common snapshot is
  * ZB_E_DIVERGED.
@@ -24,7 +24,8 @@ struct zb_ship_chain {
     char uuid[ZB_UUID_SIZE];
     char rel[ZB_REL_SIZE];        /* on the leader */
     char peer_rel[ZB_REL_SIZE];   /* on the follower: another one when it was renamed since */
-    char base[ZB_SNAP_NAME_SIZE]; /* on the leader, of the first step; empty: full stream */
+    char base[ZB_SNAP_NAME_SIZE]; /* on the leader, of the first step, a bookmark's too; empty: full
+                                   * stream */
     char token[1024];             /* of a receive that was interrupted there; for the first step */
     bool adopt;                   /* the follower's copy carries no uuid yet */
     uint32_t after;               /* chain whose first step must be done before (the parent is made
@@ -41,7 +42,7 @@ struct zb_ship_plan {
 
 void zb_ship_plan_close(struct zb_ship_plan *plan);
 
-/* Name on the leader of the snapshot that a step starts from; empty: full stream. */
+/* Name on the leader of the snapshot or bookmark that a step starts from; empty: full stream. */
 const char *zb_ship_chain_base(const struct zb_ship_chain *c, uint32_t step);
 
 /* ZB_E_NOTFOUND: own has no longer the set's snapshot of a dataset. ZB_E_DIVERGED: the follower's

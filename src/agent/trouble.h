@@ -17,6 +17,7 @@ enum zb_trouble_kind {
     ZB_TROUBLE_LOOK,
     ZB_TROUBLE_DEMOTE,
     ZB_TROUBLE_PROMOTE,
+    ZB_TROUBLE_BASE, /* node: who has no base here (base_gone.h) */
 };
 
 struct zb_trouble {

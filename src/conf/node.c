@@ -60,12 +60,12 @@ static const struct zb_conf_key keys[] = {
 #define KEYS_COUNT (sizeof keys / sizeof keys[0])
 
 static enum zb_rc
-required_check(void *ctx, const char *title, uint32_t seen, struct zb_err *err)
+required_check(void *ctx, const char *title, uint64_t seen, struct zb_err *err)
 {
     (void)ctx;
     (void)title;
     for (size_t i = 0; i < KEYS_COUNT; i++) {
-        if (keys[i].required && (seen & (UINT32_C(1) << i)) == 0) {
+        if (keys[i].required && (seen & (UINT64_C(1) << i)) == 0) {
             return zb_err_set(err, ZB_E_FORMAT, "%s is missing: expected %s", keys[i].name,
                               keys[i].expected);
         }

@@ -13,7 +13,7 @@ struct parse {
     const struct zb_conf_grammar *grammar;
     void *base;
     void *ctx;
-    uint32_t seen;
+    uint64_t seen;
     struct zb_err *err; /* rc stays ZB_OK until the first error, which is the one that is kept */
 };
 
@@ -107,7 +107,7 @@ on_key(cfg_t *cfg, cfg_opt_t *opt)
 {
     const struct zb_conf_grammar *g = current->grammar;
     const struct zb_conf_key *key = zb_conf_key_find(g->keys, g->keys_count, opt->name);
-    uint32_t bit = UINT32_C(1) << (key - g->keys);
+    uint64_t bit = UINT64_C(1) << (key - g->keys);
     const char *values[ZB_MEMBERS_MAX + 1];
     size_t count = cfg_opt_size(opt);
 
@@ -129,7 +129,7 @@ on_section(cfg_t *cfg, cfg_opt_t *opt)
 {
     const struct zb_conf_grammar *g = current->grammar;
     cfg_t *section = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
-    uint32_t seen = current->seen;
+    uint64_t seen = current->seen;
 
     for (size_t i = 0; i < g->keys_count; i++) {
         struct zb_conf_values known;

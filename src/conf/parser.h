@@ -7,7 +7,7 @@
 
 #include "conf/key.h"
 
-#define ZB_CONF_KEYS_MAX 32
+#define ZB_CONF_KEYS_MAX 64
 
 struct zb_conf_grammar {
     const char *section; /* all keys are in titled sections of this name; NULL: no sections */
@@ -15,7 +15,7 @@ struct zb_conf_grammar {
     size_t keys_count;
     /* A section ends (without sections: the text). base holds its values; the next section's go
      * there too. title: of the section, or NULL. seen: bit per key that was given. */
-    enum zb_rc (*end)(void *ctx, const char *title, uint32_t seen, struct zb_err *err);
+    enum zb_rc (*end)(void *ctx, const char *title, uint64_t seen, struct zb_err *err);
 };
 
 /* base: struct that keys go to, with the defaults set; end sets them again for the next section.

@@ -113,7 +113,7 @@ object_take(json_t *object, struct zb_conf_service *service, struct zb_err *err)
 {
     const char *name;
     json_t *value;
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     enum zb_rc rc = name_take(object, service, err);
 
     if (rc != ZB_OK) {
@@ -133,7 +133,7 @@ object_take(json_t *object, struct zb_conf_service *service, struct zb_err *err)
         if (rc != ZB_OK) {
             return rc;
         }
-        seen |= UINT32_C(1) << (key - zb_conf_service_keys);
+        seen |= UINT64_C(1) << (key - zb_conf_service_keys);
     }
     return zb_conf_service_check(service, seen, NULL, err);
 }

@@ -56,6 +56,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"backup-weekly", BUCKET(backup_keep.buckets[ZB_CONF_WEEKLY])},
     {"backup-monthly", BUCKET(backup_keep.buckets[ZB_CONF_MONTHLY])},
     {"backup-yearly", BUCKET(backup_keep.buckets[ZB_CONF_YEARLY])},
+    {"catch-up", ZB_CONF_COUNT, AT(catch_up), .min = 1, .max = 10000,
+     .expected = "a number from 1 to 10000", .fallback = "1000"},
     {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
      .expected = "a size from 1M to 1024P, such as \"10G\""},
     {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",
@@ -96,13 +98,13 @@ zb_conf_names_contain(const struct zb_conf_names *names, const char *name)
 
 /* Keys that this runner needs are there, keys of other runners are not. */
 static enum zb_rc
-presence_check(const struct zb_conf_service *service, uint32_t seen, struct zb_err *err)
+presence_check(const struct zb_conf_service *service, uint64_t seen, struct zb_err *err)
 {
     const char *runner = runner_words[service->runner].word;
 
     for (size_t i = 0; i < zb_conf_service_keys_count; i++) {
         const struct zb_conf_key *key = &zb_conf_service_keys[i];
-        bool given = (seen & (UINT32_C(1) << i)) != 0;
+        bool given = (seen & (UINT64_C(1) << i)) != 0;
         bool applies = key->runners == 0 || (key->runners & RUNS(service->runner)) != 0;
         if (given && !applies) {
             return zb_err_set(err, ZB_E_FORMAT, "%s is not for runner \"%s\"", key->name, runner);
@@ -202,7 +204,7 @@ promise_check(const struct zb_conf_service *s, struct zb_err *err)
 }
 
 enum zb_rc
-zb_conf_service_check(const struct zb_conf_service *service, uint32_t seen,
+zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
                       const struct zb_conf_nodes *known, struct zb_err *err)
 {
     if (!zb_service_name_valid(service->name)) {

@@ -11,7 +11,7 @@ extern const size_t zb_conf_service_keys_count;
 
 /* Name, and all that concerns more than one key. seen: bit per key that was given. known may be
  * NULL. ZB_E_FORMAT, ZB_E_LIMIT. */
-enum zb_rc zb_conf_service_check(const struct zb_conf_service *service, uint32_t seen,
+enum zb_rc zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
                                  const struct zb_conf_nodes *known, struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -81,7 +81,7 @@ list_append(struct zb_conf_services *list, const struct zb_conf_service *service
 }
 
 static enum zb_rc
-section_end(void *ctx, const char *title, uint32_t seen, struct zb_err *err)
+section_end(void *ctx, const char *title, uint64_t seen, struct zb_err *err)
 {
     struct builder *b = ctx;
     struct zb_conf_service *service = &b->service;

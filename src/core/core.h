@@ -297,6 +297,7 @@ struct zb_action {
     uint32_t flags;
     uint32_t keep_count;
     uint32_t protect_count;
+    uint32_t bases_count; /* of protect, from the first on: where others stand */
     struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
     struct zb_set_id floor;     /* PRUNE: so do all from this one on, up to a number; or none */
     struct zb_set_id floor_way; /* ... however many; or none */

@@ -473,10 +473,11 @@ prune_fill(const struct step *x, const struct zb_core_msg *bases, struct zb_acti
     const struct svc *s = x->s;
 
     a->keep_count = s->conf.keep_count;
-    a->protect[a->protect_count++] = s->obs.newest.id;
     for (uint32_t i = 0; i < bases->bases_count; i++) {
         a->protect[a->protect_count++] = bases->bases[i];
     }
+    a->bases_count = bases->bases_count;
+    a->protect[a->protect_count++] = s->obs.newest.id;
     if (s->obs.released_term != 0 && a->protect_count < ZB_MEMBERS_MAX + 1) {
         a->protect[a->protect_count++] = s->obs.released_set.id;
     }

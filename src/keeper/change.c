@@ -100,21 +100,75 @@ is_from(struct zb_set_id id, struct zb_set_id floor)
     return !zb_set_id_is_none(floor) && zb_set_id_cmp(id, floor) >= 0;
 }
 
-/* A member stands on this set, or one that is behind may come to stand on it. rank counts from the
- * newest set on: past ZB_CATCH_UP_MAX only where members stand is kept, and what comes after one
- * that is on its way. */
+/* What this node stands on itself, and what a member that is behind may come to stand on. rank
+ * counts from the newest set on. */
 static bool
-is_protected(struct zb_set_id id, uint32_t rank, const struct zb_kreq *req)
+is_protected(struct zb_set_id id, uint32_t rank, const struct zb_rules_prune *in)
 {
+    const struct zb_kreq *req = in->req;
     const struct zb_set_id floor = {req->base_term, req->base_seq};
     const struct zb_set_id floor_way = {req->term, req->seq};
 
-    for (size_t i = 0; i < req->protect_count; i++) {
+    for (size_t i = req->count; i < req->protect_count; i++) {
         if (zb_set_id_cmp(id, req->protect[i]) == 0) {
             return true;
         }
     }
-    return (rank <= ZB_CATCH_UP_MAX && is_from(id, floor)) || is_from(id, floor_way);
+    return (rank <= in->catch_up && is_from(id, floor)) || is_from(id, floor_way);
+}
+
+/* The oldest set of which there is a snapshot or a bookmark, from `from` on, or after it; none. */
+static struct zb_set_id
+next_there(const struct zb_rules_prune *in, struct zb_set_id from, bool after)
+{
+    const struct zb_ksnap *lists[] = {in->snaps, in->marks};
+    const size_t counts[] = {in->snaps_count, in->marks_count};
+    struct zb_set_id best = {0};
+    struct zb_set_id id;
+
+    for (size_t l = 0; l < 2; l++) {
+        for (size_t i = 0; i < counts[l]; i++) {
+            if (zb_set_name_parse(lists[l][i].name, &id, NULL) &&
+                zb_set_id_cmp(id, from) >= (after ? 1 : 0) &&
+                (zb_set_id_is_none(best) || zb_set_id_cmp(id, best) < 0)) {
+                best = id;
+            }
+        }
+    }
+    return best;
+}
+
+struct standing {
+    size_t count;
+    struct zb_set_id ids[2 * (ZB_MEMBERS_MAX + 1)];
+    bool unknown; /* where one of them stands is not known */
+};
+
+/* Where the others stand, and the set after it each: what was sent last may have arrived. */
+static void
+standing_find(const struct zb_rules_prune *in, struct standing *s)
+{
+    *s = (struct standing){0};
+    for (size_t i = 0; i < in->req->count && i < in->req->protect_count; i++) {
+        const struct zb_set_id at = in->req->protect[i];
+
+        s->unknown = s->unknown || at.term == 0;
+        if (at.term != 0 && zb_set_id_cmp(next_there(in, at, false), at) == 0) {
+            s->ids[s->count++] = at;
+            s->ids[s->count++] = next_there(in, at, true);
+        }
+    }
+}
+
+static bool
+is_standing(const struct standing *s, struct zb_set_id id)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (zb_set_id_cmp(s->ids[i], id) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 const char *
@@ -136,27 +190,42 @@ zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size)
 }
 
 size_t
-zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count, const struct zb_conf_keep *keep,
-               struct zb_wall now, const struct zb_kreq *req, uint32_t *stays)
+zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays)
 {
     struct zb_retention retention;
+    struct standing standing;
     size_t go_count = 0;
     size_t ignored;
 
-    zb_retention_begin(&retention, keep, now);
-    for (size_t i = snaps_count; i-- > 0;) {
+    standing_find(in, &standing);
+    zb_retention_begin(&retention, in->keep, in->now);
+    for (size_t i = in->snaps_count; i-- > 0;) {
         struct zb_set_id id;
         struct zb_wall time;
-        if (!zb_set_name_parse(snaps[i].name, &id, &time)) {
+        if (!zb_set_name_parse(in->snaps[i].name, &id, &time)) {
             stays[i] = ZB_KEEP_FOREIGN;
             continue;
         }
         stays[i] = zb_retention_next(&retention, time);
-        stays[i] |= is_protected(id, retention.count, req) ? ZB_KEEP_BASE : 0;
-        stays[i] |= zb_rules_label_find(req->text, id, &ignored) != NULL ? ZB_KEEP_LABEL : 0;
+        stays[i] |= is_protected(id, retention.count, in) ? ZB_KEEP_BASE : 0;
+        stays[i] |= zb_rules_label_find(in->req->text, id, &ignored) != NULL ? ZB_KEEP_LABEL : 0;
         go_count += stays[i] == 0;
+        stays[i] |= stays[i] == 0 && is_standing(&standing, id) ? ZB_KEEP_MARK : 0;
     }
     return go_count;
+}
+
+void
+zb_rules_prune_marks(const struct zb_rules_prune *in, bool *stay)
+{
+    struct standing standing;
+    struct zb_set_id id;
+
+    standing_find(in, &standing);
+    for (size_t i = 0; i < in->marks_count; i++) {
+        stay[i] = standing.unknown || !zb_set_name_parse(in->marks[i].name, &id, NULL) ||
+                  is_standing(&standing, id);
+    }
 }
 
 int64_t

@@ -527,11 +527,15 @@ void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_k
 
 /* ---- op_prune.c ---- */
 
-/* The snapshots of a dataset, by createtxg, and why each stays (zb_rules_prune). */
+/* The snapshots of a dataset, by createtxg, and why each stays (zb_rules_prune); its bookmarks, and
+ * which of them stay. */
 struct zb_keeper_plan {
     struct zb_zfs_snaps list;
+    struct zb_zfs_snaps mark_list;
     struct zb_ksnap *snaps;
+    struct zb_ksnap *marks;
     uint32_t *stays;
+    bool *marks_stay;
 };
 
 /* By the declared retention and what the request protects. Close *p in any case. */

@@ -151,7 +151,7 @@ old_sets_look(struct lines *l, const struct zb_keeper_view *view, uint32_t index
         sets_tell(l, dataset, &plan.list, from);
     }
     for (size_t i = 0; rc == ZB_OK && i < plan.list.count; i++) {
-        if (plan.stays[i] != 0) {
+        if ((plan.stays[i] & ~ZB_KEEP_MARK) != 0) {
             continue;
         }
         if (l->looked++ == LOOKED_MAX) {

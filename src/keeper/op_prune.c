@@ -1,5 +1,6 @@
 /* PRUNE and SETS of kmsg.h: which sets of a tree stay, and why. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,24 @@ void
 zb_keeper_plan_close(struct zb_keeper_plan *p)
 {
     free(p->snaps);
+    free(p->marks);
     free(p->stays);
+    free(p->marks_stay);
     zb_zfs_snaps_close(&p->list);
+    zb_zfs_snaps_close(&p->mark_list);
+}
+
+/* A name that does not fit is not a set's. NULL: no memory. */
+static struct zb_ksnap *
+names_copy(const struct zb_zfs_snaps *list)
+{
+    struct zb_ksnap *copy = calloc(list->count + 1, sizeof(*copy));
+
+    for (size_t i = 0; copy != NULL && i < list->count; i++) {
+        (void)snprintf(copy[i].name, sizeof(copy[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
+                       list->snaps[i].name);
+    }
+    return copy;
 }
 
 enum zb_rc
@@ -26,20 +43,29 @@ zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
     struct zb_conf_keep keep = zb_conf_keep_of(&job->conf, k->conf->node);
     enum zb_rc rc = zb_zfs_snaps_list(dataset, &p->list, err);
 
-    if (rc != ZB_OK || p->list.count == 0) {
+    if (rc == ZB_OK) {
+        rc = zb_zfs_bookmarks_list(dataset, &p->mark_list, err);
+    }
+    if (rc != ZB_OK) {
         return rc;
     }
-    p->snaps = calloc(p->list.count, sizeof(*p->snaps));
-    p->stays = calloc(p->list.count, sizeof(*p->stays));
-    if (p->snaps == NULL || p->stays == NULL) {
+    p->snaps = names_copy(&p->list);
+    p->marks = names_copy(&p->mark_list);
+    p->stays = calloc(p->list.count + 1, sizeof(*p->stays));
+    p->marks_stay = calloc(p->mark_list.count + 1, sizeof(*p->marks_stay));
+    if (p->snaps == NULL || p->marks == NULL || p->stays == NULL || p->marks_stay == NULL) {
         return zb_err_sys(err, ENOMEM, "prune");
     }
-    for (size_t i = 0; i < p->list.count; i++) {
-        /* A name that does not fit is not a set's. */
-        (void)snprintf(p->snaps[i].name, sizeof(p->snaps[i].name), "%.*s", ZB_SNAP_NAME_SIZE - 1,
-                       p->list.snaps[i].name);
-    }
-    (void)zb_rules_prune(p->snaps, p->list.count, &keep, zb_wall_now(), &job->req, p->stays);
+    const struct zb_rules_prune in = {.snaps = p->snaps,
+                                      .snaps_count = p->list.count,
+                                      .marks = p->marks,
+                                      .marks_count = p->mark_list.count,
+                                      .keep = &keep,
+                                      .catch_up = job->conf.catch_up,
+                                      .now = zb_wall_now(),
+                                      .req = &job->req};
+    (void)zb_rules_prune(&in, p->stays);
+    zb_rules_prune_marks(&in, p->marks_stay);
     return ZB_OK;
 }
 
@@ -74,43 +100,121 @@ batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_e
     return rc == ZB_E_HELD ? ZB_OK : rc;
 }
 
-/* What may go of one dataset, oldest first. */
+/* Whether a snapshot may go; one that a member stands on becomes a bookmark first. */
 static enum zb_rc
-dataset_prune(struct zb_keeper *k, const struct zb_keeper_job *job, const char *dataset,
-              uint32_t *destroyed, struct zb_err *err)
+snap_goes(const char *dataset, const struct zb_keeper_plan *p, size_t i, bool *goes,
+          struct zb_err *err)
 {
-    struct zb_keeper_plan plan = {0};
+    char snap[2 * ZB_DATASET_NAME_SIZE];
+    char mark[2 * ZB_DATASET_NAME_SIZE];
+
+    *goes = (p->stays[i] & ~ZB_KEEP_MARK) == 0;
+    if (p->stays[i] != ZB_KEEP_MARK) {
+        return ZB_OK;
+    }
+    (void)snprintf(snap, sizeof(snap), "%s@%s", dataset, p->snaps[i].name);
+    (void)snprintf(mark, sizeof(mark), "%s#%s", dataset, p->snaps[i].name);
+    return zb_zfs_bookmark(snap, mark, err);
+}
+
+/* Bookmarks that nobody goes on from any more; ZFS knows no holds or clones of them. */
+static enum zb_rc
+marks_destroy(const char *dataset, const struct zb_keeper_plan *p, struct zb_err *err)
+{
     char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
     const char *batch[PRUNE_BATCH];
     size_t n = 0;
-    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, dataset, err);
 
-    for (size_t i = 0; i <= plan.list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
-        if (n == PRUNE_BATCH || (i == plan.list.count && n > 0)) {
-            rc = batch_destroy(batch, n, destroyed, err);
-            n = 0;
-        }
-        if (i < plan.list.count && plan.stays[i] == 0) {
-            (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, plan.snaps[i].name);
+    for (size_t i = 0; i < p->mark_list.count && n < PRUNE_BATCH; i++) {
+        if (!p->marks_stay[i]) {
+            (void)snprintf(names[n], sizeof(names[n]), "%s#%s", dataset, p->marks[i].name);
             batch[n] = names[n];
             n++;
         }
     }
-    zb_keeper_plan_close(&plan);
+    return n > 0 ? zb_zfs_bookmarks_destroy(batch, n, err) : ZB_OK;
+}
+
+/* What may go of one dataset, oldest first. */
+static enum zb_rc
+dataset_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
+              struct zb_err *err)
+{
+    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
+    const char *batch[PRUNE_BATCH];
+    size_t n = 0;
+    enum zb_rc rc = marks_destroy(dataset, plan, err);
+
+    for (size_t i = 0; i <= plan->list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
+        bool goes = false;
+        if (n == PRUNE_BATCH || (i == plan->list.count && n > 0)) {
+            rc = batch_destroy(batch, n, destroyed, err);
+            n = 0;
+        }
+        if (rc == ZB_OK && i < plan->list.count) {
+            rc = snap_goes(dataset, plan, i, &goes, err);
+        }
+        if (rc == ZB_OK && goes) {
+            (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, plan->snaps[i].name);
+            batch[n] = names[n];
+            n++;
+        }
+    }
     return rc;
+}
+
+static bool
+set_is_there(const struct zb_ksnap *snaps, size_t count, struct zb_set_id wanted)
+{
+    struct zb_set_id id;
+
+    for (size_t i = 0; i < count; i++) {
+        if (zb_set_name_parse(snaps[i].name, &id, NULL) && zb_set_id_cmp(id, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sets that members stand on, and of which nothing is left here, a line each: they cannot go on
+ * from this node. */
+static void
+bases_gone_tell(const struct zb_kreq *req, const struct zb_keeper_plan *p, struct zb_keeper_text *t)
+{
+    for (size_t i = 0; i < req->count && i < req->protect_count; i++) {
+        const struct zb_set_id at = req->protect[i];
+        if (at.term != 0 && !set_is_there(p->snaps, p->list.count, at) &&
+            !set_is_there(p->marks, p->mark_list.count, at)) {
+            zb_keeper_text_add(t, "%" PRIu64 "/%" PRIu64 "\n", at.term, at.seq);
+        }
+    }
 }
 
 enum zb_rc
 zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     struct zb_keeper_view view = {0};
+    struct zb_keeper_text t = {.bytes = calloc(1, ZB_KEEPER_TEXT_MAX)};
     uint32_t destroyed = 0;
-    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
+    job->rep.text = t.bytes;
+    if (t.bytes == NULL) {
+        return zb_err_sys(err, ENOMEM, "prune");
+    }
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
     for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
-        if (view.datasets[i].marked) { /* S9 */
-            rc = dataset_prune(k, job, view.props[i]->name, &destroyed, err);
+        struct zb_keeper_plan plan = {0};
+        if (!view.datasets[i].marked) { /* S9 */
+            continue;
         }
+        rc = zb_keeper_plan_open(&plan, k, job, view.props[i]->name, err);
+        if (rc == ZB_OK) {
+            rc = dataset_prune(&plan, view.props[i]->name, &destroyed, err);
+        }
+        if (rc == ZB_OK && view.datasets[i].rel[0] == '\0') {
+            bases_gone_tell(&job->req, &plan, &t);
+        }
+        zb_keeper_plan_close(&plan);
     }
     job->rep.count = destroyed;
     zb_keeper_view_close(&view);
@@ -165,7 +269,7 @@ set_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_k
     struct zb_set_id id = {0};
     enum zb_rc rc = ZB_OK;
 
-    if (p->stays[i] == 0) {
+    if ((p->stays[i] & ~ZB_KEEP_MARK) == 0) {
         rc = in_the_way(dataset, p->snaps[i].name, why, sizeof(why), err);
     } else if (zb_set_name_parse(p->snaps[i].name, &id, NULL)) {
         why_format(p->stays[i], id, job->req.text, why, sizeof(why));

@@ -155,6 +155,25 @@ zb_keeper_op_observe(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
 /* ---- SNAPS ---- */
 
+/* The snapshots; or the bookmarks, of sets alone. */
+static enum zb_rc
+snaps_list(const struct zb_kreq *req, const char *dataset, struct zb_zfs_snaps *list,
+           struct zb_err *err)
+{
+    bool marks = (req->flags & ZB_KF_MARKS) != 0;
+    size_t kept = 0;
+    enum zb_rc rc =
+        marks ? zb_zfs_bookmarks_list(dataset, list, err) : zb_zfs_snaps_list(dataset, list, err);
+
+    for (size_t i = 0; rc == ZB_OK && marks && i < list->count; i++) {
+        if (zb_set_name_parse(list->snaps[i].name, NULL, NULL)) {
+            list->snaps[kept++] = list->snaps[i];
+        }
+    }
+    list->count = rc == ZB_OK && marks ? kept : list->count;
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -172,7 +191,7 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
         return zb_err_sys(err, ENOMEM, "list snapshots");
     }
     if (rc == ZB_OK) {
-        rc = zb_zfs_snaps_list(dataset, &list, err);
+        rc = snaps_list(&job->req, dataset, &list, err);
     }
     if (zb_keeper_aside_check(k, job, asides, &busy) != ZB_OK) {
         zb_zfs_snaps_close(&list);

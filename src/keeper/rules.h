@@ -174,19 +174,33 @@ struct zb_set_id zb_rules_goes_on_from(const struct zb_kreq *req);
 void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, const char *self,
                        const char *boot_id, uint64_t pool_guid);
 
-#define ZB_KEEP_BASE 0x100u    /* a member stands on it, or may come to */
+#define ZB_KEEP_BASE 0x100u    /* this node stands on it, or a member may come to */
 #define ZB_KEEP_FOREIGN 0x200u /* no set of the service's (S9) */
 #define ZB_KEEP_LABEL 0x400u   /* it has a label */
+#define ZB_KEEP_MARK 0x800u    /* alone: it may go, once there is a bookmark of it */
 
 /* The label of a set in a request's text ("12/345<tab>before the upgrade<newline>"...), of which
  * *size bytes are it; NULL: none. */
 const char *zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size);
 
-/* PRUNE: why each snapshot of one dataset stays: fills stays (snaps_count of them) with bits of
- * enum zb_keep and of the above; 0: it may go. Snapshots sorted by createtxg. Returns how many may
- * go. */
-size_t zb_rules_prune(const struct zb_ksnap *snaps, size_t snaps_count,
-                      const struct zb_conf_keep *keep, struct zb_wall now,
-                      const struct zb_kreq *req, uint32_t *stays);
+/* What PRUNE decides by, of one dataset. */
+struct zb_rules_prune {
+    const struct zb_ksnap *snaps; /* by createtxg */
+    size_t snaps_count;
+    const struct zb_ksnap *marks; /* bookmarks, those that are not of sets too */
+    size_t marks_count;
+    const struct zb_conf_keep *keep;
+    uint32_t catch_up; /* newest sets that stay for a member that is away */
+    struct zb_wall now;
+    const struct zb_kreq *req;
+};
+
+/* Why each snapshot stays: fills stays (snaps_count of them) with bits of enum zb_keep and of the
+ * above; 0: it may go. Returns how many may go, with or without a bookmark. A member that is away
+ * stands where it was last seen, or on the set after that: of these, what is too old to stay for it
+ * alone becomes a bookmark, from which it goes on as well. */
+size_t zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays);
+/* Which bookmarks stay (marks_count of them): nobody stands on the others any more. */
+void zb_rules_prune_marks(const struct zb_rules_prune *in, bool *stay);
 
 #endif

@@ -78,7 +78,7 @@ enum zb_kop {
  *            first OBSERVE of a service after the keeper's start replays intent logs of a tree
  *            this node may have led, unless it is still mounted from before (M12).
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
- *            createtxg order from that index on; count: how many there are in all.
+ *            createtxg order from that index on; count: how many there are in all. With ZB_KF_MARKS: the bookmarks that are of sets.
  * CREATE     service, uuid (the cluster's id, for the mark; may be empty), flags. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:
  *            zbaton:* properties, a uuid per dataset, S0 values. Values it changes are remembered
@@ -156,13 +156,15 @@ enum zb_kop {
  * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
  *            Refuses, naming it, when what is mounted carries no mark of the service: somebody's own dataset of
  *            that name; but not on the declared first leader while nobody has led, which adopts it.
- * PRUNE      service, protect: set ids that must stay;
- *            base_term, base_seq: so must this set and all newer ones, up to ZB_CATCH_UP_MAX; term, seq: so must this
+ * PRUNE      service, protect: set ids, the first `count` of them where other members stand, the others of sets that must stay;
+ *            base_term, base_seq: so must this set and all newer ones, up to the declared catch-up; term, seq: so must this
  *            set and all newer ones, however many (a member is on its way from there). Destroys, in
  *            batches, only zbaton sets that the declared retention lets go (conf/retention.h: that of this node's kind), not held, not
- *            cloned (a rescue is a clone of its forks), not protected.
- *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed.
- * SETS       service, protect, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
+ *            cloned (a rescue is a clone of its forks), not protected. A set that a member stands on, and the one after it, which it may have got, become
+ *            bookmarks under the same name first; bookmarks of sets that nobody stands on any more are destroyed, unless a member stands nobody knows where.
+ *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed; text: sets that members stand
+ *            on and of which neither snapshot nor bookmark is here, as "<term>/<seq>" lines.
+ * SETS       service, protect, count, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
  *            the sets of the tree's own dataset, newest first, as many as fit, a line each: its name, a tab, and why it stays: words of
  *            zb_keep_words, "base" (protected), "label LABEL", or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
@@ -246,6 +248,7 @@ enum zb_kop {
     0x80u                   /* RECEIVE, ARRANGE: for the candidate of `term`, which it granted to  \
                              * itself, from another member */
 #define ZB_KF_WHOLE 0x100u  /* RESCUE: with nothing in common the whole tree is set aside */
+#define ZB_KF_MARKS 0x200u  /* SNAPS: of the bookmarks */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */

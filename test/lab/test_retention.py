@@ -169,3 +169,62 @@ def test_what_is_in_the_way_of_pruning_stays_and_is_named(cluster):
     assert "mine" in cluster.snapshots(one, "kept")[""], "not zbaton's"
     one.run(f"zfs release -r mine {dataset}@{sets[2]}; zfs destroy {one.pool}/copy-of-kept")
     holds_exactly(cluster, one, "kept", sets[-3:])
+
+
+def bookmarks(cluster, host, name):
+    """Names of the bookmarks of the service's own dataset."""
+    said = host.run(f"zfs list -Hp -d 1 -t bookmark -o name {cluster.dataset(host, name)}").out.split()
+    return sorted(mark.split("#")[1] for mark in said)
+
+
+def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
+    one, two, three = cluster.hosts
+    cluster.declare("away", runner="none", interval="1h", keep=2, catch_up=3)
+    cluster.apply()
+    cluster.wait_current("away", "vm1")
+    dataset = cluster.dataset(two, "away")
+
+    def leave():
+        """vm2 is off while sets come; its base and the set after it are bookmarks on the others."""
+        cluster.zbaton("sync away")
+        base = sets_of(cluster, two, "away")[-1]
+        cluster.daemon_stop(two)
+        for number in range(7):
+            one.run(f"echo {number} >/srv/away/file")
+            cluster.zbaton("snapshot away")
+        newest = sets_of(cluster, one, "away")[-1]
+        wait_until(lambda: newest in sets_of(cluster, three, "away"), 60, "vm3 has the newest set")
+        made = sets_of(cluster, one, "away")
+        after = made[made.index(base) + 1]
+        for host in (one, three):
+            holds_exactly(cluster, host, "away", made[-3:])
+            assert bookmarks(cluster, host, "away") == [base, after], host.name
+        return base
+
+    guid = two.run(f"zfs get -Hp -o value guid {dataset}").out
+    leave()
+    assert cluster.move("away", "vm3", check=False).rc == 6, "vm2 does not follow yet"  # whoever leads
+    cluster.daemon_start(two)
+    cluster.wait_current("away", "vm3")
+    assert two.run(f"zfs get -Hp -o value guid {dataset}").out == guid, "not sent anew"
+    assert cluster.rescues(two, "away") == []
+    assert two.run(f"zfs list -Hp -o name -t snapshot {dataset}").out
+    cluster.move("away", "vm1")
+    cluster.wait_current("away", "vm1")
+    for host in cluster.hosts:
+        holds_exactly(cluster, host, "away", sets_of(cluster, one, "away")[-2:])
+        assert bookmarks(cluster, host, "away") == [], host.name
+
+    # Without the bookmarks it needs a full copy, which is told while it is away.
+    base = leave()
+    one.run("".join(f"zfs destroy {cluster.dataset(one, 'away')}#{mark}; " for mark in bookmarks(cluster, one, "away")))
+    cluster.zbaton("prune away")
+    told = [event for event in cluster.events("away") if event["rule"] == "A-base-gone"]
+    number = "/".join(str(int(part)) for part in base.split("-")[1:3])
+    assert len(told) == 1 and f"vm2 stands on set {number}" in told[0]["text"], told
+    assert "A-base-gone" in cluster.zbaton("explain away", check=False).out
+    cluster.daemon_start(two)
+    wait_until(lambda: cluster.zbaton("rejoin -y away", host=two, check=False, timeout=120).rc == 0, 120, "vm2 is copied anew")
+    cluster.wait_current("away", "vm1")
+    assert two.run(f"zfs get -Hp -o value guid {dataset}").out != guid
+    wait_until(lambda: "A-base-gone" not in cluster.zbaton("explain away", check=False).out, 60, "it is not said any more")

@@ -35,6 +35,7 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.op.floor_way = a->floor_way;
     item->u.op.lineage = a->lineage;
     item->u.op.protect_count = (uint8_t)a->protect_count;
+    item->u.op.bases_count = (uint8_t)a->bases_count;
     memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
     item->u.op.fail = sim_chance(w, w->opt.op_failures);
     if (!zb_set_id_is_none(a->set.id)) {

@@ -113,6 +113,7 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
         q->seq = item->u.op.floor_way.seq;
     }
     q->protect_count = item->u.op.protect_count;
+    q->count = item->u.op.bases_count;
     memcpy(q->protect, item->u.op.protect, sizeof(q->protect));
     if (item->u.op.node < SIM_NODES) {
         zb_strcopy(q->node, sizeof(q->node), node_names[item->u.op.node]);
@@ -411,8 +412,13 @@ op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
             snaps[j].guid = d->snaps[j].guid;
             snaps[j].createtxg = j + 1;
         }
-        (void)zb_rules_prune(snaps, d->snaps_count, &keep, sim_calendar(w, item->node), &r->req,
-                             stays);
+        const struct zb_rules_prune in = {.snaps = snaps,
+                                          .snaps_count = d->snaps_count,
+                                          .keep = &keep,
+                                          .catch_up = SIM_SNAPS, /* so that none is a bookmark */
+                                          .now = sim_calendar(w, item->node),
+                                          .req = &r->req};
+        (void)zb_rules_prune(&in, stays);
         for (uint32_t j = 0; j < d->snaps_count; j++) {
             if (stays[j] == 0 && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
                 sim_fail(w, "S9: a snapshot of another tool was destroyed on n%u", item->node + 1);

@@ -167,6 +167,7 @@ struct sim_item {
             bool rescued;     /* RESCUE: something was set aside */
             bool meddled;     /* RESCUE: somebody takes a snapshot of what goes on */
             uint8_t protect_count;
+            uint8_t bases_count;
             uint32_t flags;
             uint32_t keep_count;
             uint32_t manifest; /* 1 + number */

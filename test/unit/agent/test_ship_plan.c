@@ -104,6 +104,42 @@ nothing_there_starts_with_the_oldest(void **state)
     world_close(&w);
 }
 
+/* own has a bookmark, made of a snapshot that is gone, behind so many of its snapshots. */
+static void
+mark_add(struct zb_inventory *inv, uint64_t guid, uint32_t before)
+{
+    struct zb_inventory_dataset *d = &inv->datasets[0];
+    d->marks = realloc(d->marks, (d->marks_count + 1) * sizeof(*d->marks));
+    struct zb_inventory_mark *mark = &d->marks[d->marks_count++];
+    *mark = (struct zb_inventory_mark){.guid = guid, .before = before};
+    (void)snprintf(mark->name, sizeof(mark->name), "m%u", (unsigned)guid);
+}
+
+static void
+continues_from_a_bookmark(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    dataset_add(&w.own, 1, "", G(11, 15, 16));
+    dataset_add(&w.peer, 1, "", G(11, 12));
+    mark_add(&w.own, 12, 1);
+    mark_add(&w.own, 13, 1);
+    manifest_add(&w.m, 1, "", 16);
+    assert_int_equal(plan(&w), ZB_OK);
+    assert_int_equal(w.plan.steps_total, 2);
+    assert_step(&w, 0, 0, 12, 15);
+    assert_step(&w, 0, 1, 15, 16);
+    assert_string_equal(zb_ship_chain_base(&w.plan.chains[0], 0), "m12");
+    /* Where it came away is told by the bookmark, too; and nothing is sent to before it. */
+    assert_true(zb_ship_fork_make(&w.own, &w.peer, &w.fork));
+    assert_int_equal(w.fork.entries[0].guid, 12);
+    w.m.entries[0].guid = 11;
+    w.peer.datasets[0].guids[0] = 10;
+    assert_int_equal(plan(&w), ZB_E_DIVERGED);
+    assert_non_null(strstr(w.err.msg, "1 snapshots there that are newer than m12"));
+    world_close(&w);
+}
+
 static void
 continues_from_the_newest_common_through_foreign_ones(void **state)
 {
@@ -463,6 +499,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_there_starts_with_the_oldest),
+        cmocka_unit_test(continues_from_a_bookmark),
         cmocka_unit_test(continues_from_the_newest_common_through_foreign_ones),
         cmocka_unit_test(holds_it_already),
         cmocka_unit_test(no_common_snapshot_is_never_overwritten),

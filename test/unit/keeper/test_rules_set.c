@@ -176,6 +176,20 @@ test_receive_dataset(void **state)
 
 static const struct zb_wall now = {1795331000};
 
+/* What goes of snapshots alone. */
+static size_t
+prune(const struct zb_ksnap *snaps, size_t count, const struct zb_conf_keep *keep,
+      const struct zb_kreq *req, uint32_t *stays)
+{
+    const struct zb_rules_prune in = {.snaps = snaps,
+                                      .snaps_count = count,
+                                      .keep = keep,
+                                      .catch_up = 1000,
+                                      .now = now,
+                                      .req = req};
+    return zb_rules_prune(&in, stays);
+}
+
 static void
 test_prune(void **state)
 {
@@ -193,7 +207,7 @@ test_prune(void **state)
     char labels[] = "1/1\tbefore the upgrade\n2/0\tx\n";
     (void)state;
 
-    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
+    assert_int_equal(prune(snaps, 6, &keep, &req, stays), 2);
     assert_int_equal(stays[0], 0);
     assert_int_equal(stays[1], ZB_KEEP_FOREIGN);
     assert_int_equal(stays[2], 0);
@@ -201,22 +215,22 @@ test_prune(void **state)
     assert_int_equal(stays[4], ZB_KEEP_FOREIGN);
     assert_int_equal(stays[5], ZB_KEEP_LAST);
     keep.last = 0;
-    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 3);
+    assert_int_equal(prune(snaps, 6, &keep, &req, stays), 3);
     assert_int_equal(stays[5], ZB_KEEP_LAST); /* never the newest */
     req.text = labels;
-    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
+    assert_int_equal(prune(snaps, 6, &keep, &req, stays), 2);
     assert_true(stays[0] == 0 && stays[2] == ZB_KEEP_LABEL && stays[3] == 0);
     req.text = NULL;
     keep.last = 2;
     req.protect[0] = (struct zb_set_id){1, 1};
     req.protect_count = 1;
-    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 1);
+    assert_int_equal(prune(snaps, 6, &keep, &req, stays), 1);
     assert_true(stays[0] == 0 && stays[2] != 0);
     req.protect_count = 0;
     req.base_term = 1;
     req.base_seq = 2; /* somebody is on the way from there */
     keep.last = 0;
-    assert_int_equal(zb_rules_prune(snaps, 6, &keep, now, &req, stays), 2);
+    assert_int_equal(prune(snaps, 6, &keep, &req, stays), 2);
     assert_true(stays[0] == 0 && stays[2] == 0 && stays[3] != 0);
 }
 
@@ -237,7 +251,7 @@ test_labels(void **state)
     assert_null(zb_rules_label_find("", (struct zb_set_id){1, 1}, &size));
 }
 
-#define MANY (ZB_CATCH_UP_MAX + 200)
+#define MANY (1200)
 
 static void
 test_prune_while_catching_up(void **state)
@@ -253,15 +267,81 @@ test_prune_while_catching_up(void **state)
                            snaps[i].name);
     }
     /* somebody is away: the newest ones */
-    assert_int_equal(zb_rules_prune(snaps, MANY, &keep, now, &req, stays), 200);
+    assert_int_equal(prune(snaps, MANY, &keep, &req, stays), 200);
     assert_true(stays[199] == 0 && stays[200] != 0);
     req.term = 1;
     req.seq = 50; /* and somebody on the way from there: all that come */
-    assert_int_equal(zb_rules_prune(snaps, MANY, &keep, now, &req, stays), 50);
+    assert_int_equal(prune(snaps, MANY, &keep, &req, stays), 50);
     assert_true(stays[49] == 0 && stays[50] != 0);
     req.base_term = 0;
     req.base_seq = 0;
-    assert_int_equal(zb_rules_prune(snaps, MANY, &keep, now, &req, stays), 50);
+    assert_int_equal(prune(snaps, MANY, &keep, &req, stays), 50);
+}
+
+/* Ten sets, of which one member that is away had the third; catch_up of the newest stay for it. */
+static void
+test_prune_to_bookmarks(void **state)
+{
+    struct zb_ksnap snaps[10] = {0};
+    struct zb_ksnap marks[3] = {0};
+    uint32_t stays[10];
+    bool marks_stay[3];
+    const struct zb_conf_keep keep = {.last = 2};
+    struct zb_kreq req = {.base_term = 1,
+                          .base_seq = 3,
+                          .count = 1,
+                          .protect_count = 2,
+                          .protect = {{1, 3}, {1, 10}}};
+    struct zb_rules_prune in = {.snaps = snaps,
+                                .snaps_count = 10,
+                                .marks = marks,
+                                .keep = &keep,
+                                .catch_up = 4,
+                                .now = now,
+                                .req = &req};
+    (void)state;
+
+    for (unsigned i = 0; i < 10; i++) {
+        zb_set_name_format((struct zb_set_id){1, i + 1}, now, snaps[i].name);
+    }
+    assert_int_equal(zb_rules_prune(&in, stays), 6);
+    assert_true(stays[1] == 0 && stays[4] == 0 && stays[5] == 0);
+    assert_true(stays[2] == ZB_KEEP_MARK && stays[3] == ZB_KEEP_MARK); /* or it got the next one */
+    assert_true(stays[6] == ZB_KEEP_BASE && stays[9] == (ZB_KEEP_LAST | ZB_KEEP_BASE));
+
+    /* Its turn comes again when they are bookmarks already, and these stay. */
+    marks[0] = snaps[0];
+    marks[1] = snaps[2];
+    marks[2] = snaps[3];
+    in.marks_count = 3;
+    in.snaps = snaps + 4;
+    in.snaps_count = 6;
+    assert_int_equal(zb_rules_prune(&in, stays), 2);
+    assert_true(stays[0] == 0 && stays[1] == 0 && stays[2] == ZB_KEEP_BASE);
+    zb_rules_prune_marks(&in, marks_stay);
+    assert_true(!marks_stay[0] && marks_stay[1] && marks_stay[2]);
+
+    /* It came on. */
+    req.protect[0] = (struct zb_set_id){1, 9};
+    req.base_seq = 9;
+    zb_rules_prune_marks(&in, marks_stay);
+    assert_true(!marks_stay[0] && !marks_stay[1] && !marks_stay[2]);
+
+    /* Nobody knows where it stands; and a bookmark of somebody's own. */
+    req.protect[0] = (struct zb_set_id){0, 1};
+    zb_rules_prune_marks(&in, marks_stay);
+    assert_true(marks_stay[0] && marks_stay[1] && marks_stay[2]);
+    req.protect[0] = (struct zb_set_id){1, 9};
+    zb_strcopy(marks[0].name, sizeof(marks[0].name), "mine");
+    zb_rules_prune_marks(&in, marks_stay);
+    assert_true(marks_stay[0] && !marks_stay[1]);
+
+    /* What this node stands on itself is never a bookmark alone, however old it is. */
+    in.snaps = snaps;
+    in.snaps_count = 10;
+    req.protect[1] = (struct zb_set_id){1, 2};
+    (void)zb_rules_prune(&in, stays);
+    assert_true(stays[1] == ZB_KEEP_BASE);
 }
 
 int
@@ -275,6 +355,7 @@ main(void)
         cmocka_unit_test(test_prune),
         cmocka_unit_test(test_labels),
         cmocka_unit_test(test_prune_while_catching_up),
+        cmocka_unit_test(test_prune_to_bookmarks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
