@@ -100,21 +100,26 @@ batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_e
     return rc == ZB_E_HELD ? ZB_OK : rc;
 }
 
-/* Whether a snapshot may go; one that a member stands on becomes a bookmark first. */
+/* Snapshots that members stand on become bookmarks before they go; one of which none can be made
+ * (a pool without the feature, or without room) stays, and keeps nothing else from going. */
 static enum zb_rc
-snap_goes(const char *dataset, const struct zb_keeper_plan *p, size_t i, bool *goes,
-          struct zb_err *err)
+marks_make(const char *dataset, struct zb_keeper_plan *p, struct zb_err *err)
 {
     char snap[2 * ZB_DATASET_NAME_SIZE];
     char mark[2 * ZB_DATASET_NAME_SIZE];
+    enum zb_rc rc = ZB_OK;
 
-    *goes = (p->stays[i] & ~ZB_KEEP_MARK) == 0;
-    if (p->stays[i] != ZB_KEEP_MARK) {
-        return ZB_OK;
+    for (size_t i = 0; i < p->list.count; i++) {
+        if (p->stays[i] != ZB_KEEP_MARK) {
+            continue;
+        }
+        (void)snprintf(snap, sizeof(snap), "%s@%s", dataset, p->snaps[i].name);
+        (void)snprintf(mark, sizeof(mark), "%s#%s", dataset, p->snaps[i].name);
+        enum zb_rc made = zb_zfs_bookmark(snap, mark, err);
+        p->stays[i] = made == ZB_OK ? 0 : ZB_KEEP_BASE;
+        rc = made == ZB_OK ? rc : made;
     }
-    (void)snprintf(snap, sizeof(snap), "%s@%s", dataset, p->snaps[i].name);
-    (void)snprintf(mark, sizeof(mark), "%s#%s", dataset, p->snaps[i].name);
-    return zb_zfs_bookmark(snap, mark, err);
+    return rc;
 }
 
 /* Bookmarks that nobody goes on from any more; ZFS knows no holds or clones of them. */
@@ -137,30 +142,40 @@ marks_destroy(const char *dataset, const struct zb_keeper_plan *p, struct zb_err
 
 /* What may go of one dataset, oldest first. */
 static enum zb_rc
-dataset_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
-              struct zb_err *err)
+snaps_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
+            struct zb_err *err)
 {
     char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
     const char *batch[PRUNE_BATCH];
     size_t n = 0;
-    enum zb_rc rc = marks_destroy(dataset, plan, err);
+    enum zb_rc rc = ZB_OK;
 
     for (size_t i = 0; i <= plan->list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
-        bool goes = false;
         if (n == PRUNE_BATCH || (i == plan->list.count && n > 0)) {
             rc = batch_destroy(batch, n, destroyed, err);
             n = 0;
         }
-        if (rc == ZB_OK && i < plan->list.count) {
-            rc = snap_goes(dataset, plan, i, &goes, err);
-        }
-        if (rc == ZB_OK && goes) {
+        if (i < plan->list.count && plan->stays[i] == 0) {
             (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, plan->snaps[i].name);
             batch[n] = names[n];
             n++;
         }
     }
     return rc;
+}
+
+static enum zb_rc
+dataset_prune(struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
+              struct zb_err *err)
+{
+    enum zb_rc made = marks_make(dataset, plan, err);
+    struct zb_err later;
+    enum zb_rc rc = snaps_prune(plan, dataset, destroyed, made == ZB_OK ? err : &later);
+
+    if (made == ZB_OK && rc == ZB_OK) {
+        rc = marks_destroy(dataset, plan, err);
+    }
+    return made != ZB_OK ? made : rc;
 }
 
 static bool
