@@ -161,12 +161,13 @@ snaps_list(const struct zb_kreq *req, const char *dataset, struct zb_zfs_snaps *
            struct zb_err *err)
 {
     bool marks = (req->flags & ZB_KF_MARKS) != 0;
+    struct zb_set_id id;
     size_t kept = 0;
     enum zb_rc rc =
         marks ? zb_zfs_bookmarks_list(dataset, list, err) : zb_zfs_snaps_list(dataset, list, err);
 
     for (size_t i = 0; rc == ZB_OK && marks && i < list->count; i++) {
-        if (zb_set_name_parse(list->snaps[i].name, NULL, NULL)) {
+        if (zb_set_name_parse(list->snaps[i].name, &id, NULL)) {
             list->snaps[kept++] = list->snaps[i];
         }
     }

@@ -18,7 +18,7 @@ BUILD = os.path.join(HERE, "..", "..", os.environ.get("ZB_BUILD", "build"))
 PROBE = "/opt/keeper_probe"
 PROBE_ENV = os.environ.get("ZB_PROBE_ENV", "")  # "ASAN_OPTIONS=log_path=/var/tmp/asan"
 FLAGS = {"unmount": 1, "sync": 2, "planned": 4, "remount": 8, "remounted": 16, "dry_run": 32,
-         "adopt": 64, "forward": 128, "whole": 256}
+         "adopt": 64, "forward": 128, "whole": 256, "marks": 512}
 MOUNT_RW = 2
 MASK = (1 << 64) - 1
 
@@ -629,11 +629,25 @@ def test_prune_keeps_what_it_must(led):
         a.snapshot(1, seq).good()
     host.run(f"zfs snapshot {a.root}/web@mine; zfs hold keep {a.root}/web@{set_name(host, a.root + '/web', 1, 2)}; "
              f"zfs clone -o canmount=off {a.root}/web@{set_name(host, a.root + '/web', 1, 3)} {a.root}/clone")
-    pruned = a.ask("prune", count=2, protect="1/1").good()
+    pruned = a.ask("prune", protect="1/1").good()
     left = [s["name"] for s in a.ask("snaps").good()["snaps"]]
     assert [int(n.split("-")[2]) for n in left if n.startswith("zbaton")] == [1, 2, 3, 6, 7] and "mine" in left
     assert pruned["count"] == 3 + 5  # 0, 4, 5 of the root; 0, 2, 3, 4, 5 of the child
     host.run(f"zfs destroy {a.root}/clone; zfs release -r keep {a.root}/web@{set_name(host, a.root + '/web', 1, 2)}")
+
+    # Where another member stands, and the set after it, bookmarks stay, for as long as it stands there; not others' bookmarks.
+    name = set_name(host, f"{a.root}/web", 1, 1)
+    host.run(f"zfs bookmark {a.root}/web@mine {a.root}/web#mine")
+    assert a.ask("prune", count=1, protect="1/1").good()["count"] == 3 + 1
+    assert [s["name"] for s in a.ask("snaps").good()["snaps"] if s["name"].startswith("zbaton")] == \
+        [set_name(host, f"{a.root}/web", 1, seq) for seq in (6, 7)]
+    marks = [m["name"] for m in a.ask("snaps", flags=["marks"]).good()["snaps"]]
+    assert marks[0] == name and [int(m.split("-")[2]) for m in marks] == [1, 2], marks
+    assert a.ask("snaps", flags=["marks"], rel="log").good()["snaps"][0]["name"] == name
+    gone = a.ask("prune", count=2, protect="1/6,1/3").good()
+    assert gone["count"] == 0 and gone["text"] == "1/3\n", "of what it stands on nothing is left"
+    assert a.ask("snaps", flags=["marks"]).good()["snaps"] == []
+    assert host.run(f"zfs list -H -t bookmark -o name {a.root}/web").out == f"{a.root}/web#mine\n"
 
 
 def test_engine_that_breaks_the_protocol_is_started_again(led):
