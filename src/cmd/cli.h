@@ -48,9 +48,13 @@ enum zb_option_id {
     ZB_OPT_FOR,
     ZB_OPT_LABEL,
     ZB_OPT_UNDRILLED,
+    ZB_OPT_SAMPLE,
+    ZB_OPT_FULL,
+    ZB_OPT_NODES,
+    ZB_OPT_TIMEOUT,
     ZB_OPTIONS_COUNT,
 };
-#define ZB_OPT_BIT(id) (1u << (id))
+#define ZB_OPT_BIT(id) (UINT64_C(1) << (id))
 
 struct zb_cli;
 
@@ -58,8 +62,8 @@ struct zb_cli_command {
     const char *name;     /* "status", "token create" */
     const char *operands; /* "SERVICE NODE" */
     const char *summary;
-    uint32_t options;  /* ZB_OPT_BITs it takes ... */
-    uint32_t required; /* ... and of these the ones that must be given */
+    uint64_t options;  /* ZB_OPT_BITs it takes ... */
+    uint64_t required; /* ... and of these the ones that must be given */
     int operands_min;
     int operands_max;
     int (*run)(struct zb_cli *cli);
@@ -136,6 +140,7 @@ int zb_run_drill(struct zb_cli *cli);
 int zb_run_peek(struct zb_cli *cli);
 int zb_run_peek_list(struct zb_cli *cli);
 int zb_run_peek_end(struct zb_cli *cli);
+int zb_run_verify(struct zb_cli *cli);
 int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
 int zb_run_label(struct zb_cli *cli);

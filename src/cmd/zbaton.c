@@ -46,6 +46,10 @@ static const struct option_form {
     {ZB_OPT_LABEL, 0, "label", "TEXT", "what to call the set; it is kept as long as it has one"},
     {ZB_OPT_UNDRILLED, 0, "allow-undrilled", NULL, "to a node whose last drill failed, too"},
     {ZB_OPT_FOR, 0, "for", "TIME", "how long it lasts, as 90s, 30m, 24h, 7d; else 1h"},
+    {ZB_OPT_SAMPLE, 0, "sample", "N%", "read the content of this share of the files; else 10%"},
+    {ZB_OPT_FULL, 0, "full", NULL, "read the content of every file"},
+    {ZB_OPT_NODES, 0, "nodes", "NODE,NODE[,...]", "only on these members"},
+    {ZB_OPT_TIMEOUT, 0, "timeout", "TIME", "give up after that, as 90s, 30m, 24h, 7d; else 12h"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -104,6 +108,8 @@ static const struct zb_cli_command commands[] = {
     {"peek end", "NAME", "the end of a peek", BIT(JSON) | BIT(ON_NODE), 0, 1, 1, zb_run_peek_end},
     {"peek", "SERVICE [SET]", "look into a set of this node, read-only, for some time",
      BIT(JSON) | BIT(ON_NODE) | BIT(AT) | BIT(FOR), 0, 1, 2, zb_run_peek},
+    {"verify", "SERVICE [SET]", "compare the files of a set on the members that hold it",
+     BIT(JSON) | BIT(SAMPLE) | BIT(FULL) | BIT(NODES) | BIT(TIMEOUT), 0, 1, 2, zb_run_verify},
     {"snapshot", "SERVICE", "take one set now", BIT(JSON) | BIT(LABEL), 0, 1, 1, zb_run_snapshot},
     {"sync", "SERVICE", "take one set and wait until the followers have it", BIT(JSON), 0, 1, 1,
      zb_run_sync},

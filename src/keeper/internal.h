@@ -143,6 +143,7 @@ struct zb_keeper {
     /* [lock] whom a fence command runs for; "": free */
     char fencing[ZB_KEEPER_FENCES_MAX][ZB_NODE_NAME_SIZE];
     bool notifying; /* [lock] the notify program runs */
+    bool verifying; /* [lock] a VERIFY reads a set */
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */
@@ -206,7 +207,7 @@ static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
 {
     return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL ||
-           job->op->op == ZB_KOP_NOTIFY;
+           job->op->op == ZB_KOP_NOTIFY || job->op->op == ZB_KOP_VERIFY;
 }
 /* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
  * ZB_E_CANCELED: it was before. */
@@ -425,6 +426,10 @@ enum zb_rc zb_keeper_peek_make(struct zb_keeper *k, const struct zb_kreq *req, s
 enum zb_rc zb_keeper_peek_end(struct zb_keeper *k, const struct zb_kreq *req,
                               struct zb_err *err) ZB_CHECKED;
 
+/* Ends what the keeper made for itself. What is in the way of that is no fault of the copy: it ends
+ * with its time then. */
+void zb_keeper_peek_leave(struct zb_keeper *k, const char *service, char *name);
+
 /* ---- op_drill.c ---- */
 
 /* Ends the checks of drills that an earlier life of this keeper left behind. */
@@ -586,6 +591,7 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_learn, zb_keeper_op_promote, zb_keeper_op_demote, zb_keeper_op_arrange,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
     zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets, zb_keeper_op_peek,
-    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill, zb_keeper_op_notify;
+    zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill, zb_keeper_op_notify,
+    zb_keeper_op_verify;
 
 #endif

@@ -10,7 +10,6 @@
 
 #define GROUP_SIZE (ZB_NODE_NAME_SIZE + ZB_SERVICE_NAME_SIZE + 16)
 #define LIFE_S 300  /* of the clone beyond that, should nobody be left to end it */
-#define END_TRIES 3 /* what was killed may need a moment to let go of the mount */
 
 /* A service's own groups are "<node>.<service>" and that with ".ctl"; names have no dots. */
 static void
@@ -75,23 +74,6 @@ check_run(struct zb_keeper *k, struct zb_keeper_job *job, const char *path, uint
     return rc;
 }
 
-/* What is in the way of the end is no fault of the copy: it ends with its time. */
-static void
-clone_end(struct zb_keeper *k, const char *service, char *name)
-{
-    struct zb_kreq req = {.op = ZB_KOP_PEEK_END, .text = name};
-    struct zb_err err;
-    enum zb_rc rc = ZB_E_HELD;
-
-    zb_strcopy(req.service, sizeof(req.service), service);
-    for (int i = 0; i < END_TRIES && (rc == ZB_E_HELD || rc == ZB_E_BUSY); i++) {
-        rc = zb_keeper_peek_end(k, &req, &err);
-    }
-    if (rc != ZB_OK) {
-        zb_log_warning("drill of %s: %s", service, err.msg);
-    }
-}
-
 static enum zb_rc
 drill(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -108,7 +90,7 @@ drill(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
     rc = zb_keeper_peek_make(k, &req, peek, err);
     if (rc == ZB_OK) {
         rc = check_run(k, job, peek->path, timeout_ms, err);
-        clone_end(k, job->req.service, peek->name);
+        zb_keeper_peek_leave(k, job->req.service, peek->name);
     }
     free(peek->line);
     free(peek);

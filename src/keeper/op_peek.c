@@ -8,6 +8,7 @@
 #include "keeper/internal.h"
 
 #define PEEKS_MAX 64 /* on this node; more are refused with ZB_E_LIMIT */
+#define END_TRIES 3  /* what was killed may need a moment to let go of the mount */
 /* On each dataset of a peek, local: rules.h, zb_rules_peek_mark_format. */
 #define MARK "zbaton:peek"
 
@@ -89,6 +90,22 @@ zb_keeper_peek_end(struct zb_keeper *k, const struct zb_kreq *req, struct zb_err
     zb_zfs_tree_close(&tree);
     zb_keeper_side_turn_give(k);
     return rc;
+}
+
+void
+zb_keeper_peek_leave(struct zb_keeper *k, const char *service, char *name)
+{
+    struct zb_kreq req = {.op = ZB_KOP_PEEK_END, .text = name};
+    struct zb_err err;
+    enum zb_rc rc = ZB_E_HELD;
+
+    zb_strcopy(req.service, sizeof(req.service), service);
+    for (int i = 0; i < END_TRIES && (rc == ZB_E_HELD || rc == ZB_E_BUSY); i++) {
+        rc = zb_keeper_peek_end(k, &req, &err);
+    }
+    if (rc != ZB_OK) {
+        zb_log_warning("peek of %s: %s", service, err.msg);
+    }
 }
 
 enum zb_rc

@@ -181,6 +181,7 @@ static const char *const op_words[] = {
     [ZB_KOP_PEEK_END] = "peek-end",
     [ZB_KOP_DRILL] = "drill",
     [ZB_KOP_NOTIFY] = "notify",
+    [ZB_KOP_VERIFY] = "verify",
 };
 
 const char *

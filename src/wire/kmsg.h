@@ -13,8 +13,8 @@
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, BLOCKERS,
- * FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and
+ * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, VERIFY,
+ * BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and
  * wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
@@ -58,7 +58,8 @@ enum zb_kop {
     ZB_KOP_PEEK_END,
     ZB_KOP_DRILL,
     ZB_KOP_NOTIFY,
-    ZB_KOP_LAST = ZB_KOP_NOTIFY,
+    ZB_KOP_VERIFY,
+    ZB_KOP_LAST = ZB_KOP_VERIFY,
 };
 
 /* clang-format off */
@@ -215,6 +216,11 @@ enum zb_kop {
  *            and ends the peek, whatever came of it. The program begins in the mounted tree, which ZBATON_MOUNTPOINT names.
  *            ZB_E_FAILED and ZB_E_TIMEOUT tell the last line that it wrote to its standard error; other codes as of PEEK. ZB_E_BUSY: one of
  *            this service is under way, or ZB_KEEPER_DRILLS_MAX others. Ended by CANCEL, by the end of the engine that asked, and by the end of the keeper. -> elapsed_ms.
+ * VERIFY     service, manifest (a set), nonce (seed), count (share of the files whose content is read, in 1/10000), timeout_ms, flags, text: "" or
+ *            "BITS PREFIX...", which names are wanted (keeper/sum.h). Makes a peek of the set, reads it, and ends the peek. Changes nothing.
+ *            Codes as of PEEK; ZB_E_BUSY: one is under way on this node; ZB_E_TIMEOUT; ZB_E_CANCELED. Ended as DRILL is. -> elapsed_ms, text: lines
+ *            "total NAMES FILES READ-FILES READ-BYTES UNREADABLE", "error ERRNO PATH" of the first of what cannot be read, and "sum BUCKET SUM" for each bucket with a name
+ *            in it; with ZB_KF_LIST "name POSITION DIGEST PATH" instead, and "more COUNT" of names that did not fit.
  * BLOCKERS   service, text as of PRUNE: what on this host is in the way of a move, of replication or of PRUNE, by name. Changes nothing, and proves
  *            nothing: an explanation. -> text: whole lines, as many as fit, of four fields with a tab between them: kind, dataset, snapshot (its
  *            name alone, or ""), what. Control characters are '?'. Kinds:
@@ -249,6 +255,7 @@ enum zb_kop {
                              * itself, from another member */
 #define ZB_KF_WHOLE 0x100u  /* RESCUE: with nothing in common the whole tree is set aside */
 #define ZB_KF_MARKS 0x200u  /* SNAPS: of the bookmarks */
+#define ZB_KF_LIST 0x400u   /* VERIFY: names instead of sums */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */

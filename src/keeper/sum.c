@@ -1,0 +1,382 @@
+#include "keeper/sum.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/be.h"
+
+#define PIECE_BYTES (256u << 10)
+#define DIGEST_BYTES 32
+#define NAMES_BYTES (44u << 10)
+#define ERRORS_BYTES (8u << 10)
+#define SHOWN_MAX 300 /* bytes of a path that are told */
+
+/* --- texts --- */
+
+static bool
+text_open(struct zb_sum_text *t, size_t size)
+{
+    t->bytes = calloc(1, size);
+    t->size = size;
+    return t->bytes != NULL;
+}
+
+/* A whole line, or none. */
+static void __attribute__((format(printf, 2, 3)))
+text_add(struct zb_sum_text *t, const char *fmt, ...)
+{
+    size_t room = t->size - t->used;
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(t->bytes + t->used, room, fmt, ap);
+    va_end(ap);
+    if (n > 0 && (size_t)n < room) {
+        t->used += (size_t)n;
+    } else {
+        t->bytes[t->used] = '\0';
+        t->left_off++;
+    }
+}
+
+/* "log/a\x0ab": printable, one line, and of an end that shows where it was cut. */
+static void
+path_show(const struct zb_sum *s, char shown[SHOWN_MAX + 8])
+{
+    const char *parts[] = {s->rel, s->rel[0] != '\0' ? "/" : "",
+                           s->path[0] != '\0' ? s->path : "."};
+    size_t used = 0;
+
+    for (size_t i = 0; i < 3; i++) {
+        for (const char *p = parts[i]; *p != '\0'; p++) {
+            unsigned char c = (unsigned char)*p;
+            if (used >= SHOWN_MAX) {
+                (void)snprintf(shown + used, 8, "...");
+                return;
+            }
+            if (c >= ' ' && c < 0x7f && c != '\\') {
+                shown[used++] = (char)c;
+            } else {
+                used += (size_t)snprintf(shown + used, 5, "\\x%02x", c);
+            }
+        }
+    }
+    shown[used] = '\0';
+}
+
+/* --- what is wanted --- */
+
+static bool
+number_read(const char **p, uint64_t max, uint64_t *value)
+{
+    char *end;
+
+    if (**p < '0' || **p > '9') {
+        return false;
+    }
+    errno = 0;
+    *value = strtoull(*p, &end, 10);
+    *p = end;
+    return errno == 0 && *value <= max;
+}
+
+bool
+zb_sum_range_parse(const char *text, struct zb_sum_options *o)
+{
+    struct zb_sum_options read = {0};
+    uint64_t value;
+
+    if (text != NULL && text[0] != '\0') {
+        if (!number_read(&text, 2 * ZB_SUM_BUCKET_BITS, &value)) {
+            return false;
+        }
+        read.bits = (uint32_t)value;
+        while (*text == ' ' && read.prefixes_count < ZB_SUM_PREFIXES_MAX) {
+            text++;
+            if (!number_read(&text, (1u << read.bits) - 1, &value)) {
+                return false;
+            }
+            read.prefixes[read.prefixes_count++] = (uint32_t)value;
+        }
+        if (*text != '\0' || (read.bits == 0) != (read.prefixes_count == 0)) {
+            return false;
+        }
+    }
+    o->bits = read.bits;
+    o->prefixes_count = read.prefixes_count;
+    memcpy(o->prefixes, read.prefixes, sizeof(read.prefixes));
+    return true;
+}
+
+static bool
+is_wanted(const struct zb_sum_options *o, uint64_t position)
+{
+    if (o->bits == 0) {
+        return true;
+    }
+    for (uint32_t i = 0; i < o->prefixes_count; i++) {
+        if (position >> (64 - o->bits) == o->prefixes[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- digests --- */
+
+static bool
+digest_begin(const struct zb_sum *s)
+{
+    return EVP_DigestInit_ex2(s->md_ctx, s->md, NULL) == 1;
+}
+
+static bool
+digest_add(const struct zb_sum *s, const void *bytes, size_t size)
+{
+    return EVP_DigestUpdate(s->md_ctx, bytes, size) == 1;
+}
+
+static bool
+digest_end(const struct zb_sum *s, uint8_t digest[DIGEST_BYTES])
+{
+    return EVP_DigestFinal_ex(s->md_ctx, digest, NULL) == 1;
+}
+
+static enum zb_rc
+digest_failed(struct zb_err *err)
+{
+    return zb_err_set(err, ZB_E_NOMEM, "no memory for a digest");
+}
+
+static bool
+key_make(const struct zb_sum *s, uint8_t key[DIGEST_BYTES])
+{
+    uint8_t seed[8];
+
+    zb_be64_put(seed, s->options.seed);
+    return digest_begin(s) && digest_add(s, seed, sizeof(seed)) &&
+           digest_add(s, s->rel, strlen(s->rel) + 1) &&
+           digest_add(s, s->path, strlen(s->path) + 1) && digest_end(s, key);
+}
+
+/* --- one name --- */
+
+/* The content of a regular file. *error: why it could not be read. */
+static enum zb_rc
+content_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, int *error,
+            struct zb_err *err)
+{
+    int file = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    enum zb_rc rc = ZB_OK;
+    struct stat now;
+    ssize_t n = -1;
+
+    if (file < 0 || fstat(file, &now) != 0) {
+        *error = errno;
+    } else if (!S_ISREG(now.st_mode) || now.st_ino != st->st_ino) {
+        *error = ESTALE; /* of a set nothing changes under us */
+    }
+    while (*error == 0 && rc == ZB_OK && n != 0) {
+        n = read(file, s->piece, PIECE_BYTES);
+        if (n < 0) {
+            *error = errno == EINTR ? 0 : errno;
+            continue;
+        }
+        s->read_bytes += (uint64_t)n;
+        if (!digest_add(s, s->piece, (size_t)n)) {
+            rc = digest_failed(err);
+        } else if (s->options.go_on != NULL) {
+            rc = s->options.go_on(s->options.ctx, err);
+        }
+    }
+    if (file >= 0) {
+        (void)close(file);
+    }
+    s->read_files += *error == 0 ? 1 : 0;
+    return rc;
+}
+
+static enum zb_rc
+target_add(const struct zb_sum *s, int fd, const char *name, int *error, struct zb_err *err)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlinkat(fd, name, target, sizeof(target));
+
+    if (n < 0) {
+        *error = errno;
+        return ZB_OK;
+    }
+    return digest_add(s, target, (size_t)n) ? ZB_OK : digest_failed(err);
+}
+
+/* Type, mode and owner of everything; what else counts depends on the type. */
+static bool
+meta_add(const struct zb_sum *s, const struct stat *st)
+{
+    bool sized = S_ISREG(st->st_mode) || S_ISLNK(st->st_mode);
+    bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
+    char text[160];
+    int n = snprintf(
+        text, sizeof(text), "%o %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %u:%u\n",
+        (unsigned)st->st_mode, (uint64_t)st->st_uid, (uint64_t)st->st_gid,
+        S_ISDIR(st->st_mode) ? 0 : (uint64_t)st->st_nlink, sized ? (int64_t)st->st_size : 0,
+        device ? major(st->st_rdev) : 0, device ? minor(st->st_rdev) : 0);
+
+    return digest_add(s, text, (size_t)n);
+}
+
+static void
+unreadable_tell(struct zb_sum *s, int error)
+{
+    char shown[SHOWN_MAX + 8];
+
+    if (++s->unreadable <= ZB_SUM_ERRORS_MAX) {
+        path_show(s, shown);
+        text_add(&s->errors, "error %d %s\n", error, shown);
+    }
+}
+
+static void
+tally(struct zb_sum *s, uint64_t position, const uint8_t digest[DIGEST_BYTES])
+{
+    const uint64_t words[2] = {zb_be64_get(digest), zb_be64_get(digest + 8)};
+    uint64_t after = s->options.bits == 0 ? position : position << s->options.bits;
+    struct zb_sum_bucket *b = &s->buckets[after >> (64 - ZB_SUM_BUCKET_BITS)];
+    char shown[SHOWN_MAX + 8];
+
+    b->count++;
+    b->words[0] += words[0]; /* they wrap around */
+    b->words[1] += words[1];
+    if (s->options.list) {
+        path_show(s, shown);
+        text_add(&s->names, "name %016" PRIx64 " %016" PRIx64 "%016" PRIx64 " %s\n", position,
+                 words[0], words[1], shown);
+    }
+}
+
+/* The digest of a name over its key, what it is, and what is in it. */
+static enum zb_rc
+entry_digest(struct zb_sum *s, int fd, const char *name, const struct stat *st,
+             const uint8_t key[DIGEST_BYTES], int *error, uint8_t digest[DIGEST_BYTES],
+             struct zb_err *err)
+{
+    const bool drawn = zb_be32_get(key + 8) % ZB_SUM_ALL < s->options.share;
+    enum zb_rc rc = ZB_OK;
+    char text[32];
+    int n;
+
+    if (!digest_begin(s) || !digest_add(s, key, DIGEST_BYTES) ||
+        (*error == 0 && !meta_add(s, st))) {
+        return digest_failed(err);
+    }
+    if (*error == 0 && S_ISREG(st->st_mode) && drawn) {
+        rc = content_add(s, fd, name, st, error, err);
+    } else if (*error == 0 && S_ISLNK(st->st_mode)) {
+        rc = target_add(s, fd, name, error, err);
+    }
+    n = snprintf(text, sizeof(text), "\nerror %d", *error);
+    if (rc == ZB_OK && (!digest_add(s, text, (size_t)n) || !digest_end(s, digest))) {
+        rc = digest_failed(err);
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_sum_entry_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, int error,
+                 struct zb_err *err)
+{
+    uint8_t key[DIGEST_BYTES], digest[DIGEST_BYTES];
+    uint64_t position;
+    enum zb_rc rc;
+
+    if (!key_make(s, key)) {
+        return digest_failed(err);
+    }
+    position = zb_be64_get(key);
+    if (!is_wanted(&s->options, position)) {
+        return ZB_OK;
+    }
+    rc = entry_digest(s, fd, name, st, key, &error, digest, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    s->entries++;
+    s->files += st != NULL && S_ISREG(st->st_mode) ? 1 : 0;
+    if (error != 0) {
+        unreadable_tell(s, error);
+    }
+    tally(s, position, digest);
+    return ZB_OK;
+}
+
+/* --- all of it --- */
+
+enum zb_rc
+zb_sum_open(struct zb_sum *s, const struct zb_sum_options *options, struct zb_err *err)
+{
+    *s = (struct zb_sum){.options = *options, .rel = ""};
+    if (options->share > ZB_SUM_ALL || (!options->list && options->prefixes_count > 1)) {
+        return zb_err_set(err, ZB_E_USAGE, "a share of at most %u and one range are wanted",
+                          ZB_SUM_ALL);
+    }
+    s->buckets = calloc(ZB_SUM_BUCKETS, sizeof(*s->buckets));
+    s->piece = malloc(PIECE_BYTES);
+    s->path = calloc(1, ZB_SUM_PATH_MAX);
+    s->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    s->md_ctx = EVP_MD_CTX_new();
+    if (!text_open(&s->names, NAMES_BYTES) || !text_open(&s->errors, ERRORS_BYTES) ||
+        s->buckets == NULL || s->piece == NULL || s->path == NULL || s->md == NULL ||
+        s->md_ctx == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory for sums");
+    }
+    return ZB_OK;
+}
+
+void
+zb_sum_close(struct zb_sum *s)
+{
+    free(s->buckets);
+    free(s->piece);
+    free(s->path);
+    free(s->names.bytes);
+    free(s->errors.bytes);
+    EVP_MD_free(s->md);
+    EVP_MD_CTX_free(s->md_ctx);
+    *s = (struct zb_sum){0};
+}
+
+char *
+zb_sum_text_new(const struct zb_sum *s)
+{
+    struct zb_sum_text t = {0};
+
+    if (!text_open(&t, NAMES_BYTES + ERRORS_BYTES + 256)) {
+        return NULL;
+    }
+    text_add(&t, "total %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", s->entries,
+             s->files, s->read_files, s->read_bytes, s->unreadable);
+    text_add(&t, "%s", s->errors.bytes);
+    if (s->options.list) {
+        text_add(&t, "%s", s->names.bytes);
+        if (s->names.left_off > 0) {
+            text_add(&t, "more %" PRIu64 "\n", s->names.left_off);
+        }
+        return t.bytes;
+    }
+    for (size_t i = 0; i < ZB_SUM_BUCKETS; i++) {
+        const struct zb_sum_bucket *b = &s->buckets[i];
+        if (b->count > 0) {
+            text_add(&t, "sum %zu %016" PRIx64 "%016" PRIx64 "\n", i, b->words[0], b->words[1]);
+        }
+    }
+    return t.bytes;
+}
