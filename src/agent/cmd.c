@@ -17,6 +17,7 @@ zb_command_find(const char *name)
         {"ping", false, zb_cmd_ping},
         {"status", false, zb_cmd_status},
         {"node.list", false, zb_cmd_node_list},
+        {"node.remove", false, zb_cmd_node_remove},
         {"token.create", false, zb_cmd_token_create},
         {"token.list", false, zb_cmd_token_list},
         {"token.revoke", false, zb_cmd_token_revoke},

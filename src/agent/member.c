@@ -65,6 +65,12 @@ zb_member_root(const struct zb_agent *a, uint8_t node)
     return a->member->told[node].root;
 }
 
+bool
+zb_member_is_issuer(const struct zb_agent *a, uint8_t node)
+{
+    return node == a->self ? a->pki.ca_key != NULL : a->member->told[node].issuer;
+}
+
 /* --- tokens --- */
 
 enum zb_rc

@@ -202,6 +202,47 @@ zb_run_node_list(struct zb_cli *cli)
 }
 
 static enum zb_rc
+remove_call(const struct zb_cli *cli, bool dry_run, json_t **data, struct zb_err *err)
+{
+    struct zb_client_call call = {.cmd = "node.remove",
+                                  .args =
+                                      json_pack("{s:s, s:b, s:b}", "node", cli->operands[0], "lost",
+                                                zb_cli_has(cli, ZB_OPT_LOST), "dry_run", dry_run)};
+
+    return zb_cli_call(cli, &call, data, err);
+}
+
+int
+zb_run_node_remove(struct zb_cli *cli)
+{
+    json_t *data = NULL;
+    struct zb_err err;
+    enum zb_rc rc = remove_call(cli, true, &data, &err);
+
+    json_decref(data);
+    data = NULL;
+    if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_YES) &&
+        !zb_cli_confirm("It can come back only with a new token. Take it out?")) {
+        (void)zb_err_set(&err, ZB_E_REFUSED, "not agreed to; nothing was changed");
+        rc = zb_err_hint(&err, "zbaton node remove -y %s does it", cli->operands[0]);
+    }
+    if (rc == ZB_OK) {
+        rc = remove_call(cli, false, &data, &err);
+    }
+    if (rc != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else {
+        zb_text_print(stdout, cli->operands[0]);
+        puts(" is no node of the cluster any more, and its certificate is not accepted.");
+    }
+    json_decref(data);
+    return 0;
+}
+
+static enum zb_rc
 show_token(const struct zb_show *show, const json_t *data, struct zb_err *err)
 {
     (void)err;
