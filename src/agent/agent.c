@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/cert.h"
 #include "agent/config.h"
 #include "agent/drive.h"
 #include "agent/files.h"
@@ -284,13 +285,17 @@ net_start(struct zb_agent *a, struct zb_err *err)
                                                    .on_join = on_join,
                                                    .on_refused = on_refused},
                                      .ctx = a};
-    return zb_net_new(&options, &a->net, err);
+    enum zb_rc rc = zb_net_new(&options, &a->net, err);
+    return rc == ZB_E_AUTH ? zb_err_hint(err, "zbaton cert renew --token TOKEN, with a token that "
+                                              "another node made (zbaton token create)")
+                           : rc;
 }
 
 static enum zb_rc
 engine_start(struct run *run, struct zb_err *err)
 {
     struct zb_agent *a = &run->a;
+    zb_cert_load(a);
     enum zb_rc rc = net_start(a, err);
     if (rc != ZB_OK) {
         return rc;
@@ -303,6 +308,7 @@ engine_start(struct run *run, struct zb_err *err)
     }
     if (rc == ZB_OK) {
         zb_leave_rest(a, a->kept, zb_config_current(a)->version);
+        a->certs = zb_certs_new(a);
     }
     if (rc == ZB_OK) {
         rc = zb_control_init(a, run->control_fd, err);
@@ -322,6 +328,7 @@ engine_close(struct run *run)
     if (a->drive != NULL) {
         zb_parts_close(a);
         zb_config_close(a);
+        zb_certs_close(a);
         zb_member_close(a);
     }
     zb_keeper_client_free(a->keeper);

@@ -40,6 +40,7 @@ struct zb_agent_node {
     char name[ZB_NODE_NAME_SIZE];
     char address[ZB_ADDRESS_SIZE];
     char fingerprint[65]; /* SHA-256 of its certificate, hex */
+    char next[65];        /* of the one that takes its place, or "" */
     char version[32];
 };
 

@@ -103,6 +103,7 @@ peers_set(struct zb_agent *a)
         zb_strcopy(p->name, sizeof(p->name), a->nodes[i].name);
         zb_strcopy(p->address, sizeof(p->address), a->nodes[i].address);
         zb_strcopy(p->fingerprint, sizeof(p->fingerprint), a->nodes[i].fingerprint);
+        zb_strcopy(p->next, sizeof(p->next), a->nodes[i].next);
     }
     if (zb_net_peers_set(a->net, peers, count, &err) != ZB_OK) {
         zb_agent_event(a, ZB_LOG_ERROR, "", "A-peers", "peers: %s", err.msg);
@@ -124,6 +125,7 @@ zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size
         to->present = true;
         zb_strcopy(to->address, sizeof(to->address), nodes[i].address);
         zb_strcopy(to->fingerprint, sizeof(to->fingerprint), nodes[i].fingerprint);
+        zb_strcopy(to->next, sizeof(to->next), nodes[i].next);
         zb_strcopy(to->version, sizeof(to->version), nodes[i].version);
     }
     for (uint32_t i = 0; i < a->nodes_count; i++) {

@@ -18,6 +18,8 @@ zb_command_find(const char *name)
         {"status", false, zb_cmd_status},
         {"node.list", false, zb_cmd_node_list},
         {"node.remove", false, zb_cmd_node_remove},
+        {"cert.renew", true, zb_cmd_cert_renew},
+        {"cert.sign", true, zb_cmd_cert_sign},
         {"token.create", false, zb_cmd_token_create},
         {"token.list", false, zb_cmd_token_list},
         {"token.revoke", false, zb_cmd_token_revoke},
@@ -71,6 +73,17 @@ zb_cmd_ping(struct zb_request *r)
     zb_request_done(r, data);
 }
 
+static void
+cert_add(json_t *node, const struct zb_agent *a, uint8_t i)
+{
+    const struct zb_wall ends = zb_member_cert_ends(a, i);
+    char text[24];
+
+    zb_wall_format(ends, text);
+    zb_json_put(node, "cert", zb_json_text(a->nodes[i].fingerprint));
+    zb_json_put(node, "cert_ends", ends.s != 0 ? zb_json_text(text) : zb_must(json_null()));
+}
+
 void
 zb_cmd_node_list(struct zb_request *r)
 {
@@ -90,6 +103,7 @@ zb_cmd_node_list(struct zb_request *r)
         zb_json_put(node, "up", zb_json_bool(self || n->up));
         zb_json_put(node, "self", zb_json_bool(self));
         zb_json_put(node, "version", zb_json_text(self ? ZB_VERSION : zb_member_version(a, i)));
+        cert_add(node, a, i);
         zb_json_append(nodes, node);
     }
     zb_json_put(data, "nodes", nodes);

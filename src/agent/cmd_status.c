@@ -3,10 +3,12 @@
  */
 #include <inttypes.h>
 
+#include "agent/cert.h"
 #include "agent/config.h"
 #include "agent/drill.h"
 #include "agent/internal.h"
 #include "agent/json.h"
+#include "agent/member.h"
 #include "agent/must.h"
 #include "agent/pool.h"
 #include "agent/position.h"
@@ -512,6 +514,7 @@ cluster_json(struct report *report)
     const struct zb_agent *a = report->a;
     json_t *cluster = zb_must(json_object());
     unsigned up = 0, nodes = 0;
+    char cert[ZB_CERT_SAY_SIZE];
 
     for (uint8_t i = 0; i < a->nodes_count; i++) {
         struct zb_net_peer_status status = {0};
@@ -519,6 +522,9 @@ cluster_json(struct report *report)
             continue;
         }
         nodes++;
+        if (zb_cert_say(zb_member_cert_ends(a, i), report->now, cert)) {
+            warn(report, "%s: %s (zbaton cert renew %s)", a->nodes[i].name, cert, a->nodes[i].name);
+        }
         if (i == a->self || a->nodes[i].up) {
             up++;
             continue;

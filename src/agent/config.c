@@ -84,6 +84,7 @@ apply(struct zb_agent *a)
         zb_strcopy(nodes[i].name, sizeof nodes[i].name, doc->nodes[i].name);
         zb_strcopy(nodes[i].address, sizeof nodes[i].address, doc->nodes[i].address);
         zb_strcopy(nodes[i].fingerprint, sizeof nodes[i].fingerprint, doc->nodes[i].fingerprint);
+        zb_strcopy(nodes[i].next, sizeof nodes[i].next, doc->nodes[i].next);
     }
     zb_agent_nodes_apply(a, nodes, doc->nodes_count);
     zb_labels_close(&a->labels);

@@ -106,6 +106,9 @@ zb_config_doc_format(const struct zb_config_doc *doc, char **text, char hash[ZB_
         zb_json_put(node, "name", zb_json_text(doc->nodes[i].name));
         zb_json_put(node, "address", zb_json_text(doc->nodes[i].address));
         zb_json_put(node, "fingerprint", zb_json_text(doc->nodes[i].fingerprint));
+        if (doc->nodes[i].next[0] != '\0') {
+            zb_json_put(node, "next", zb_json_text(doc->nodes[i].next));
+        }
         zb_json_append(nodes, node);
     }
     zb_json_put(object, "version", zb_json_u64(doc->version));
@@ -150,6 +153,9 @@ nodes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
         if (r.bad == NULL && node.fingerprint[0] != '\0' &&
             !zb_fingerprint_valid(node.fingerprint)) {
             zb_json_read_fail(&r, "fingerprint");
+        }
+        if (json_object_get(item, "next") != NULL) {
+            zb_json_read_name(&r, "next", node.next, sizeof node.next, zb_fingerprint_valid);
         }
         if (r.bad == NULL && zb_config_doc_node_find(doc, node.name) >= 0) {
             zb_json_read_fail(&r, "name");

@@ -21,6 +21,7 @@ struct zb_config_node {
     char name[ZB_NODE_NAME_SIZE];
     char address[ZB_ADDRESS_SIZE];
     char fingerprint[65]; /* of its certificate; may be empty */
+    char next[65];        /* of the one that takes its place, while both are good; "": none */
 };
 
 /* Zero is none; zb_config_doc_close frees what it holds. */

@@ -67,6 +67,7 @@ struct zb_agent {
     struct zb_config_state *config; /* config.c */
     struct zb_control *control;     /* control.c */
     struct zb_member_state *member; /* member.c */
+    struct zb_certs *certs;         /* cert.c */
 };
 
 /* --- event.c --- */

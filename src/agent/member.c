@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "agent/cert.h"
 #include "agent/config.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -15,6 +16,7 @@ struct told {
     char version[32];
     char root[ZB_DATASET_NAME_SIZE];
     bool issuer; /* holds the CA's key */
+    struct zb_wall cert_ends;
 };
 
 struct zb_member_state {
@@ -33,6 +35,7 @@ zb_member_peer_up(struct zb_agent *a, uint8_t node)
     zb_json_put(msg, "version", zb_json_text(ZB_VERSION));
     zb_json_put(msg, "root", zb_json_text(a->root));
     zb_json_put(msg, "issuer", zb_json_bool(a->pki.ca_key != NULL));
+    zb_json_put(msg, "cert_ends_s", zb_json_int(zb_cert_ends(a).s));
     (void)zb_peer_send(a, node, msg);
 }
 
@@ -40,7 +43,7 @@ void
 zb_member_message(struct zb_agent *a, uint8_t node, const json_t *msg)
 {
     struct zb_json_reader r = zb_json_read(msg);
-    struct told told;
+    struct told told = {0};
 
     if (strcmp(json_string_value(json_object_get(msg, "t")), "node.info") != 0) {
         return;
@@ -48,6 +51,9 @@ zb_member_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     zb_json_read_text(&r, "version", told.version, sizeof told.version);
     zb_json_read_text(&r, "root", told.root, sizeof told.root);
     told.issuer = zb_json_read_bool(&r, "issuer");
+    if (json_object_get(msg, "cert_ends_s") != NULL) { /* an older one does not tell */
+        told.cert_ends.s = zb_json_read_int(&r, "cert_ends_s", 0, INT64_MAX);
+    }
     if (r.bad == NULL) {
         a->member->told[node] = told;
     }
@@ -63,6 +69,12 @@ const char *
 zb_member_root(const struct zb_agent *a, uint8_t node)
 {
     return a->member->told[node].root;
+}
+
+struct zb_wall
+zb_member_cert_ends(const struct zb_agent *a, uint8_t node)
+{
+    return node == a->self ? zb_cert_ends(a) : a->member->told[node].cert_ends;
 }
 
 bool
@@ -328,6 +340,7 @@ doc_with_node(const struct zb_agent *a, const struct zb_join_request *request,
     zb_strcopy(n->name, sizeof n->name, request->node);
     zb_strcopy(n->address, sizeof n->address, request->address);
     zb_strcopy(n->fingerprint, sizeof n->fingerprint, fingerprint);
+    n->next[0] = '\0';
     doc->version++;
     return ZB_OK;
 }

@@ -24,8 +24,9 @@ void zb_member_join(struct zb_agent *a, const struct zb_join_request *request);
 
 /* What a node told of itself; "" while unknown. */
 const char *zb_member_version(const struct zb_agent *a, uint8_t node);
-const char *zb_member_root(const struct zb_agent *a, uint8_t node); /* dataset */
-bool zb_member_is_issuer(const struct zb_agent *a, uint8_t node);   /* holds the CA's key */
+const char *zb_member_root(const struct zb_agent *a, uint8_t node);         /* dataset */
+struct zb_wall zb_member_cert_ends(const struct zb_agent *a, uint8_t node); /* 0: not known */
+bool zb_member_is_issuer(const struct zb_agent *a, uint8_t node);           /* holds the CA's key */
 
 /* --- tokens (cmd_token.c) --- */
 

@@ -61,6 +61,8 @@ void zb_cmd_ping(struct zb_request *r);
 void zb_cmd_status(struct zb_request *r);
 void zb_cmd_node_list(struct zb_request *r);
 void zb_cmd_node_remove(struct zb_request *r);
+void zb_cmd_cert_renew(struct zb_request *r);
+void zb_cmd_cert_sign(struct zb_request *r);
 void zb_cmd_token_create(struct zb_request *r);
 void zb_cmd_token_list(struct zb_request *r);
 void zb_cmd_token_revoke(struct zb_request *r);

@@ -53,6 +53,7 @@ enum zb_option_id {
     ZB_OPT_NODES,
     ZB_OPT_TIMEOUT,
     ZB_OPT_LOST,
+    ZB_OPT_TOKEN,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (UINT64_C(1) << (id))
@@ -156,6 +157,7 @@ int zb_run_config_show(struct zb_cli *cli);
 int zb_run_config_check(struct zb_cli *cli);
 int zb_run_node_list(struct zb_cli *cli);
 int zb_run_node_remove(struct zb_cli *cli);
+int zb_run_cert_renew(struct zb_cli *cli);
 int zb_run_token_create(struct zb_cli *cli);
 int zb_run_token_list(struct zb_cli *cli);
 int zb_run_token_revoke(struct zb_cli *cli);

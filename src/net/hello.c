@@ -79,8 +79,7 @@ server_right(struct zb_conn *conn)
                         want->name);
         return false;
     }
-    if (want->fingerprint[0] != '\0' &&
-        strcmp(conn->tls_peer.fingerprint, want->fingerprint) != 0) {
+    if (!zb_net_peer_pinned(want, conn->tls_peer.fingerprint)) {
         zb_hello_refuse(conn, "the certificate of %s is not the pinned one", want->name);
         return false;
     }
@@ -173,8 +172,7 @@ peer_admit(struct zb_conn *conn, const struct hello *hello)
         zb_hello_refuse(conn, "%s is not a node of this cluster", hello->node);
         return NULL;
     }
-    if (peer->conf.fingerprint[0] != '\0' &&
-        strcmp(peer->conf.fingerprint, conn->tls_peer.fingerprint) != 0) {
+    if (!zb_net_peer_pinned(&peer->conf, conn->tls_peer.fingerprint)) {
         zb_hello_refuse(conn, "the certificate of %s is not the pinned one", hello->node);
         return NULL;
     }

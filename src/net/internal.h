@@ -180,6 +180,8 @@ void *zb_net_alloc(size_t size); /* zeroed; aborts when there is none */
 uint64_t zb_net_now(const struct zb_net *net);
 /* Not removed ones; NULL. */
 struct zb_peer *zb_net_peer_find(const struct zb_net *net, const char *name);
+/* Whether the certificate is one of those that the peer may come with. */
+bool zb_net_peer_pinned(const struct zb_net_peer *peer, const char *fingerprint);
 /* A handle of this net was closed; frees the net when it was the last of a closing one. */
 void zb_net_handle_closed(struct zb_net *net);
 /* The loop will call the work of woken connections and waiting streams in this turn. */

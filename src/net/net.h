@@ -10,7 +10,7 @@
  * json_t given to a function are borrowed too and encoded before it returns.
  *
  * A peer is who has a certificate of this cluster's CA whose CN is the name it claims and the name
- * of an entry of the peers table, with the pinned fingerprint if there is one, and the same cluster
+ * of an entry of the peers table, with a pinned fingerprint if there is one, and the same cluster
  * id. Everybody else is refused before anything of it is looked at, with an on_refused event. The
  * only thing accepted without a certificate is a join request (join.h).
  *
@@ -51,6 +51,7 @@ struct zb_net_peer {
     char name[ZB_NODE_NAME_SIZE];
     char address[ZB_ADDRESS_SIZE];         /* numeric: "10.77.0.1:7979", "[fd00::1]:7979" */
     char fingerprint[ZB_FINGERPRINT_SIZE]; /* pinned certificate, or empty: any of the CA */
+    char next[ZB_FINGERPRINT_SIZE];        /* one that takes its place; or empty */
 };
 
 struct zb_net_callbacks {

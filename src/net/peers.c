@@ -17,7 +17,8 @@ peers_check(const struct zb_net_peer *peers, size_t count, struct zb_err *err)
         if (!zb_socket_address_valid(p->address)) {
             return zb_err_set(err, ZB_E_USAGE, "peer %s: bad address \"%s\"", p->name, p->address);
         }
-        if (p->fingerprint[0] != '\0' && !zb_fingerprint_valid(p->fingerprint)) {
+        if ((p->fingerprint[0] != '\0' && !zb_fingerprint_valid(p->fingerprint)) ||
+            (p->next[0] != '\0' && !zb_fingerprint_valid(p->next))) {
             return zb_err_set(err, ZB_E_USAGE, "peer %s: bad fingerprint", p->name);
         }
         for (size_t j = 0; j < i; j++) {
@@ -27,6 +28,13 @@ peers_check(const struct zb_net_peer *peers, size_t count, struct zb_err *err)
         }
     }
     return ZB_OK;
+}
+
+bool
+zb_net_peer_pinned(const struct zb_net_peer *peer, const char *fingerprint)
+{
+    return peer->fingerprint[0] == '\0' || strcmp(peer->fingerprint, fingerprint) == 0 ||
+           (peer->next[0] != '\0' && strcmp(peer->next, fingerprint) == 0);
 }
 
 static void
@@ -48,8 +56,8 @@ unpinned_doom(struct zb_net *net, struct zb_peer *peer)
     struct zb_conn *conn;
 
     for (conn = TAILQ_FIRST(&net->conns); conn != NULL; conn = TAILQ_NEXT(conn, link)) {
-        if (conn->peer == peer && peer->conf.fingerprint[0] != '\0' && conn->opened &&
-            strcmp(conn->tls_peer.fingerprint, peer->conf.fingerprint) != 0) {
+        if (conn->peer == peer && conn->opened &&
+            !zb_net_peer_pinned(&peer->conf, conn->tls_peer.fingerprint)) {
             zb_conn_doom(conn, "its certificate is not the pinned one any more");
         }
     }

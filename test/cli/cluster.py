@@ -92,6 +92,13 @@ class Node:
             self.process.kill()
             self.process.wait()
             self.process = None
+            wait_for(f"the engine of {self.name} is gone", self.listens_not)
+
+    def listens_not(self):
+        """The engine ends by itself, a moment after its keeper."""
+        host, port = self.address.rsplit(":", 1)
+        with socket.socket() as s:
+            return s.connect_ex((host, int(port))) != 0
 
     def log(self):
         path = self.dir / "log"

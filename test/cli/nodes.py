@@ -2,6 +2,8 @@
 """Nodes that leave the cluster, and certificates: engines of several nodes on this host, as in cluster.py."""
 import os
 import shutil
+import sqlite3
+import subprocess
 import sys
 
 from cluster import Node, check_join, main, services, wait_for
@@ -84,6 +86,106 @@ def check_removed(a, b, c, base):
     wait_for("vm3 knows that too", lambda: sorted(names(b)) == ["vm2", "vm3"])
 
 
+def cert(node, of):
+    """Fingerprint of a node's certificate, as the configuration of another one says, and when it ends."""
+    [found] = [n for n in node.json("node", "list")["nodes"] if n["name"] == of]
+    return found["cert"], found["cert_ends"]
+
+
+def make_expired(a, b):
+    """A certificate of this CA for vm3 that ended yesterday, and its key."""
+    state, work = a.dir / "state", b.dir / "expired"
+    work.mkdir()
+    openssl = lambda *args: subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=work)  # noqa: E731
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key", "-out", "csr", "-subj", "/CN=vm3")
+    (work / "conf").write_text(f"""[ca]
+default_ca = d
+[d]
+database = {work}/index
+serial = {work}/serial
+new_certs_dir = {work}
+default_md = sha256
+policy = p
+x509_extensions = e
+[p]
+commonName = supplied
+[e]
+keyUsage = digitalSignature
+extendedKeyUsage = serverAuth,clientAuth
+""")
+    (work / "index").write_text("")
+    (work / "serial").write_text("4711")
+    openssl("ca", "-batch", "-config", "conf", "-cert", state / "ca.crt", "-keyfile", state / "ca.key", "-in", "csr", "-out", "crt",
+            "-startdate", "20200101000000Z", "-enddate", "20210101000000Z", "-notext")
+    return {"node.crt": (work / "crt").read_bytes(), "node.key": (work / "key").read_bytes()}
+
+
+def check_renewal(a, b, c):
+    """vm2 holds the CA's key; each gets a new certificate, by order of any of them, and keeps it."""
+    for node, order, of in ((a, a, "vm2"), (b, b, "vm3"), (b, a, "vm3")):
+        before, _ = cert(a, of)
+        out = order.zbaton("cert", "renew", *([of] if order is not node else []))
+        assert out.startswith(f"The certificate of {of} is new, and ends 20"), out
+        wait_for("only the new one is accepted", lambda: cert(a, of)[0] == cert(b, of)[0] != before)
+        all_up(a, b)
+        assert "A-cert-renewed" in node.zbaton("events")
+    assert a.zbaton("events").count("signed a new certificate for vm3") == 2
+    assert "no node 'vm9'" in a.zbaton("cert", "renew", "vm9", code=1)
+    now = {of: cert(a, of)[0] for of in ("vm2", "vm3")}
+    for node in (a, b):
+        node.stop()
+    for node in (a, b):
+        node.start()
+    all_up(a, b)
+    assert {of: cert(b, of)[0] for of in ("vm2", "vm3")} == now
+    wait_for("each knows when the other's ends", lambda: cert(a, "vm3")[1] and cert(b, "vm2")[1])
+
+    shutil.rmtree(c.dir / "state")
+    check_join(a, c)
+    all_up(a, b, c)
+
+    # The one of before is not good any more: it stands in the files still, and is used without the history's.
+    b.stop()
+    with sqlite3.connect(b.dir / "state" / "engine" / "history.db") as db:
+        assert db.execute("DELETE FROM meta WHERE name = 'identity'").rowcount == 1
+    b.start()
+    wait_for("it is refused", lambda: refusals(b, "the certificate of vm3 is not the pinned one"))
+    assert a.nodes_up() == 2 and b.nodes_up() == 1
+
+    # With a token it gets one that is, without its daemon, as long as the others are a majority.
+    token = a.zbaton("token", "create", "-H").strip()
+    assert "goes without NODE" in b.zbaton("cert", "renew", "--token", token, "vm3", code=2)
+    b.stop()
+    out = b.zbaton("cert", "renew", "--token", token)
+    assert "vm3 has a new certificate" in out, out
+    b.start()
+    all_up(a, b, c)
+    assert cert(a, "vm3")[0] == cert(b, "vm3")[0] != now["vm3"]
+
+    # An expired one is no reason for anybody to let it in, and the daemon says so.
+    b.stop()
+    expired = make_expired(a, b)
+    kept = {name: (b.dir / "state" / name).read_bytes() for name in ("node.crt", "node.key")}
+    for name, text in expired.items():
+        (b.dir / "state" / name).write_bytes(text)
+    with open(b.dir / "log", "ab") as log:
+        done = subprocess.run([b.fake_keeper, b.programs / "zbatond", b.conf], stdout=log, stderr=log, timeout=60)
+    assert done.returncode != 0
+    assert "node.crt: certificate has expired" in b.log() and "zbaton cert renew --token TOKEN" in b.log(), b.log()
+    wait_for("vm3 is seen down", lambda: a.nodes_up() == 2)
+    b.zbaton("cert", "renew", "--token", a.zbaton("token", "create", "-H").strip())
+    b.start()
+    all_up(a, b, c)
+    assert kept["node.crt"] != (b.dir / "state" / "node.crt").read_bytes()
+
+    # Nobody signs: nothing changes.
+    version = b.version()
+    a.stop()
+    out = b.zbaton("cert", "renew", code=1)
+    assert "the node that holds the key of the cluster's CA is not reachable" in out, out
+    assert b.version() == version
+
+
 def run(base, programs, fake_keeper):
     zfs_names = base / "zfs-names"
     zfs_names.write_text("pool\n")
@@ -98,6 +200,7 @@ def run(base, programs, fake_keeper):
         all_up(a, b, c)
         check_remove_refused(a, b, c, base)
         check_removed(a, b, c, base)
+        check_renewal(a, b, c)
     except BaseException:
         for n in nodes:
             print(f"--- {n.name}\n{n.log()}", file=sys.stderr)

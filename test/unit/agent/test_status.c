@@ -2,9 +2,18 @@
 #include "pair.h"
 
 #include "agent/config.h"
+#include "agent/member.h"
 #include "agent/request.h"
 
 static json_t *answer; /* of the last status */
+static struct zb_wall cert_ends[PAIR_HOSTS];
+
+struct zb_wall
+zb_member_cert_ends(const struct zb_agent *a, uint8_t node)
+{
+    (void)a;
+    return cert_ends[node];
+}
 
 const struct zb_config_doc *
 zb_config_current(const struct zb_agent *a)
@@ -108,12 +117,59 @@ a_follower_that_lacks_two_sets_is_not_healthy(void **state)
     assert_true(healthy(w, 0, "running", 2));
 }
 
+/* What status warns of, of a certificate; NULL: nothing. To be freed. */
+static char *
+cert_warning(const struct pair *w)
+{
+    struct zb_request r = {.a = (struct zb_agent *)(uintptr_t)&w->hosts[0].a,
+                           .args = json_object()};
+    char *found = NULL;
+    size_t i;
+    json_t *text;
+    zb_cmd_status(&r);
+    json_array_foreach(json_object_get(answer, "warnings"), i, text)
+    {
+        if (strstr(json_string_value(text), "certificate") != NULL) {
+            assert_null(found);
+            found = strdup(json_string_value(text));
+        }
+    }
+    json_decref(answer);
+    json_decref(r.args);
+    return found;
+}
+
+static void
+a_certificate_that_ends_is_warned_of(void **state)
+{
+    struct pair *w = *state;
+    const int64_t now_s = zb_wall_now().s;
+    pair_declare(w);
+    assert_null(cert_warning(w)); /* not known */
+    cert_ends[0].s = cert_ends[1].s = now_s + 31 * 86400;
+    assert_null(cert_warning(w));
+    cert_ends[1].s = now_s + 12 * 86400 + 600;
+    char *text = cert_warning(w);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "vm2: its certificate ends 20"));
+    assert_non_null(strstr(text, ", in 12 days (zbaton cert renew vm2)"));
+    free(text);
+    cert_ends[0].s = now_s - 1;
+    cert_ends[1].s = 0;
+    text = cert_warning(w);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "vm1: its certificate has ended 20"));
+    free(text);
+    cert_ends[0].s = 0;
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         pair_test(a_follower_may_lack_the_newest_set_for_some_intervals),
         pair_test(a_follower_that_lacks_two_sets_is_not_healthy),
+        pair_test(a_certificate_that_ends_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

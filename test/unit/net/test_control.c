@@ -1,6 +1,7 @@
 /* Control connections between nets: up, messages, down, who is refused. */
 #include "world.h"
 
+#include <openssl/pem.h>
 #include <unistd.h>
 
 static void
@@ -253,6 +254,109 @@ test_pin_changed_while_up(void **state)
     pair_close(&w, &a, &b);
 }
 
+/* While one certificate takes the place of another, both are good; then the old one is not. */
+static void
+test_two_pins_while_it_is_renewed(void **state)
+{
+    struct world w;
+    struct host a, b, again;
+    struct zb_net_peer peer = {0};
+    struct zb_err err;
+    (void)state;
+    pair_open(&w, &a, &b);
+    host_init(&again, &w, "alfa");
+    zb_strcopy(peer.name, sizeof peer.name, "alfa");
+    zb_strcopy(peer.address, sizeof peer.address, a.address);
+    zb_strcopy(peer.fingerprint, sizeof peer.fingerprint, a.fingerprint);
+    zb_strcopy(peer.next, sizeof peer.next, "not hex");
+    assert_int_equal(zb_net_peers_set(b.net, &peer, 1, &err), ZB_E_USAGE);
+    zb_strcopy(peer.next, sizeof peer.next, again.fingerprint);
+    assert_int_equal(zb_net_peers_set(b.net, &peer, 1, &err), ZB_OK);
+    struct zb_pem ca = {"ca", w.ca_cert}, cert = {"cert", again.cert}, key = {"key", again.key};
+    assert_int_equal(zb_net_identity_set(a.net, ca, cert, key, &err), ZB_OK);
+    uint64_t until_ms = world_now_ms() + 300;
+    WAIT(&w, world_now_ms() > until_ms);
+    assert_int_equal(a.downs + b.downs, 0); /* the connection of before stays */
+    zb_strcopy(peer.fingerprint, sizeof peer.fingerprint, again.fingerprint);
+    peer.next[0] = '\0';
+    assert_int_equal(zb_net_peers_set(b.net, &peer, 1, &err), ZB_OK);
+    WAIT(&w, a.downs == 1 && a.ups == 2 && b.ups == 2);
+    cert.text = a.cert;
+    key.text = a.key;
+    assert_int_equal(zb_net_identity_set(a.net, ca, cert, key, &err), ZB_OK);
+    host_stop(&b);
+    host_start(&b);
+    assert_int_equal(zb_net_peers_set(b.net, &peer, 1, &err), ZB_OK);
+    WAIT(&w, b.refusals > 0);
+    assert_string_equal(b.refused_reason, "the certificate of alfa is not the pinned one");
+    host_close(&again);
+    pair_close(&w, &a, &b);
+}
+
+/* The host's certificate as it would be if it ended so soon. */
+static void
+cert_shorten(struct host *h, long seconds)
+{
+    BIO *in = BIO_new_mem_buf(h->cert, -1), *key_in = BIO_new_mem_buf(h->world->ca_key, -1);
+    BIO *out = BIO_new(BIO_s_mem());
+    X509 *cert = PEM_read_bio_X509(in, NULL, NULL, NULL);
+    EVP_PKEY *ca_key = PEM_read_bio_PrivateKey(key_in, NULL, NULL, NULL);
+    struct zb_pki_cert_info info;
+    struct zb_err err;
+    char *text;
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(cert), seconds));
+    assert_true(X509_sign(cert, ca_key, EVP_sha256()) > 0);
+    assert_int_equal(PEM_write_bio_X509(out, cert), 1);
+    long size = BIO_get_mem_data(out, &text);
+    zb_pki_text_free(h->cert);
+    h->cert = strndup(text, (size_t)size);
+    assert_int_equal(zb_pki_cert_info((struct zb_pem){"cert", h->cert}, &info, &err), ZB_OK);
+    zb_strcopy(h->fingerprint, sizeof h->fingerprint, info.fingerprint);
+    EVP_PKEY_free(ca_key);
+    X509_free(cert);
+    BIO_free(in);
+    BIO_free(key_in);
+    BIO_free(out);
+}
+
+static void
+test_an_expired_certificate_is_refused_until_it_is_renewed(void **state)
+{
+    struct world w;
+    struct host a, b, again;
+    struct zb_pki_cert_info info;
+    struct zb_err err;
+    (void)state;
+    pair_init(&w, &a, &b);
+    cert_shorten(&a, 3);
+    assert_int_equal(zb_pki_cert_info((struct zb_pem){"cert", a.cert}, &info, &err), ZB_OK);
+    pair_start(&w, &a, &b);
+    WAIT(&w, zb_wall_now().s > info.not_after.s);
+    assert_int_equal(a.downs, 0); /* what stands, stands */
+    host_stop(&b);
+    b.ups = 0;
+    host_start(&b);
+    host_knows(&b, &a);
+    WAIT(&w, b.refusals > 0);
+    assert_string_equal(b.refused_reason, "certificate: certificate has expired");
+    WAIT(&w, a.refusals > 0);
+    assert_about(a.refused_reason, "expired");
+
+    struct zb_pem ca = {"ca.crt", w.ca_cert}, cert = {"node.crt", a.cert},
+                  key = {"node.key", a.key};
+    assert_int_equal(zb_net_identity_set(a.net, ca, cert, key, &err), ZB_E_AUTH);
+    assert_string_equal(err.msg, "node.crt: certificate has expired");
+    host_init(&again, &w, "alfa");
+    cert.text = again.cert;
+    key.text = again.key;
+    assert_int_equal(zb_net_identity_set(a.net, ca, cert, key, &err), ZB_OK);
+    zb_strcopy(a.fingerprint, sizeof a.fingerprint, again.fingerprint);
+    host_knows(&b, &a);
+    WAIT(&w, a.ups == 2 && b.ups == 1);
+    host_close(&again);
+    pair_close(&w, &a, &b);
+}
+
 static void
 test_ping_keeps_an_idle_connection(void **state)
 {
@@ -341,6 +445,8 @@ main(void)
         cmocka_unit_test(test_wrong_name_in_the_table),
         cmocka_unit_test(test_wrong_pin),
         cmocka_unit_test(test_pin_changed_while_up),
+        cmocka_unit_test(test_two_pins_while_it_is_renewed),
+        cmocka_unit_test(test_an_expired_certificate_is_refused_until_it_is_renewed),
         cmocka_unit_test(test_ping_keeps_an_idle_connection),
         cmocka_unit_test(test_new_checks_its_identity),
         cmocka_unit_test(test_queue_is_bounded),

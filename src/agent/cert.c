@@ -1,0 +1,407 @@
+#include "agent/cert.h"
+
+#include <inttypes.h>
+
+#include "agent/config.h"
+#include "agent/files.h"
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/member.h"
+#include "agent/must.h"
+#include "agent/request.h"
+
+#define META "identity" /* {"cert", "key"}, both PEM */
+#define FIRST_MS 5000
+#define LOOK_MS 60000
+#define DAY_S 86400
+
+struct zb_certs {
+    uv_timer_t timer;
+    struct zb_pki_cert_info own;
+    int64_t told_day; /* when its end was last told */
+    bool renewing;
+    bool settling; /* the last step is under way */
+};
+
+struct renewal {
+    struct zb_agent *a;
+    struct zb_cert_order order;
+    char who[128];
+    char *key;
+    char *cert;
+    struct zb_pki_cert_info info;
+};
+
+/* --- which one is used --- */
+
+static bool
+info_of(const char *name, const char *text, struct zb_pki_cert_info *info)
+{
+    struct zb_err err;
+
+    if (zb_pki_cert_info((struct zb_pem){name, text}, info, &err) == ZB_OK) {
+        return true;
+    }
+    zb_log_error("%s", err.msg);
+    return false;
+}
+
+/* Takes cert and key. */
+static void
+identity_use(struct zb_agent *a, char *cert, char *key)
+{
+    zb_pki_text_free(a->pki.node_crt);
+    zb_pki_text_free(a->pki.node_key);
+    a->pki.node_crt = cert;
+    a->pki.node_key = key;
+}
+
+void
+zb_cert_load(struct zb_agent *a)
+{
+    struct zb_pki_cert_info in_file, renewed;
+    char *text = NULL;
+    struct zb_err err;
+
+    if (zb_history_meta_get(a->history, META, &text, &err) != ZB_OK) {
+        return;
+    }
+    json_t *identity = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    const char *cert = json_string_value(json_object_get(identity, "cert"));
+    const char *key = json_string_value(json_object_get(identity, "key"));
+    const struct zb_pem ca = {ZB_FILE_CA_CRT, a->pki.ca_crt};
+    if (cert == NULL || key == NULL) {
+        zb_log_error("the renewed certificate is not understood");
+    } else if (zb_pki_identity_check(ca, (struct zb_pem){"renewed certificate", cert},
+                                     (struct zb_pem){"its key", key}, a->conf->node,
+                                     &err) != ZB_OK) {
+        zb_log_warning("%s", err.msg);
+    } else if (info_of("renewed certificate", cert, &renewed) &&
+               (!info_of(ZB_FILE_NODE_CRT, a->pki.node_crt, &in_file) ||
+                renewed.not_before.s >= in_file.not_before.s)) {
+        identity_use(a, zb_must(strdup(cert)), zb_must(strdup(key)));
+    }
+    json_decref(identity);
+    zb_pki_text_free(text);
+}
+
+static enum zb_rc
+identity_store(struct zb_agent *a, const char *cert, const char *key, struct zb_err *err)
+{
+    json_t *identity = zb_must(json_object());
+
+    zb_json_put(identity, "cert", zb_json_text(cert));
+    zb_json_put(identity, "key", zb_json_text(key));
+    char *text = zb_must(json_dumps(identity, JSON_COMPACT | JSON_SORT_KEYS));
+    enum zb_rc rc = zb_history_meta_set(a->history, META, text, err);
+    zb_pki_text_free(text);
+    json_decref(identity);
+    return rc;
+}
+
+struct zb_wall
+zb_cert_ends(const struct zb_agent *a)
+{
+    return a->certs != NULL ? a->certs->own.not_after : (struct zb_wall){0};
+}
+
+/* --- signing --- */
+
+enum zb_rc
+zb_cert_sign(struct zb_agent *a, const char *node, const char *csr, char **cert, struct zb_err *err)
+{
+    enum zb_rc rc = zb_member_issuer_check(a, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_pki_sign((struct zb_pem){ZB_FILE_CA_CRT, a->pki.ca_crt},
+                         (struct zb_pem){ZB_FILE_CA_KEY, a->pki.ca_key},
+                         (struct zb_pem){"request", csr}, node, cert, err);
+    }
+    if (rc == ZB_OK) {
+        zb_agent_event(a, ZB_LOG_INFO, "", "A-cert-signed", "signed a new certificate for %s",
+                       node);
+    }
+    return rc;
+}
+
+/* --- the configuration --- */
+
+static const struct zb_config_node *
+own_entry(const struct zb_agent *a)
+{
+    const struct zb_config_doc *doc = zb_config_current(a);
+    int index = zb_config_doc_node_find(doc, a->nodes[a->self].name);
+
+    return index >= 0 ? &doc->nodes[index] : NULL;
+}
+
+/* alone: the only one; else beside the one in force. */
+static void
+pin_change(struct zb_agent *a, const char *fingerprint, bool alone,
+           void (*on_done)(void *ctx, const struct zb_config_outcome *outcome), void *ctx)
+{
+    struct zb_config_doc doc = {0};
+    struct zb_err err;
+    enum zb_rc rc = zb_config_doc_copy(&doc, zb_config_current(a), &err);
+    int index = rc == ZB_OK ? zb_config_doc_node_find(&doc, a->nodes[a->self].name) : -1;
+
+    if (rc == ZB_OK && index < 0) {
+        rc = zb_err_set(&err, ZB_E_REFUSED, "this node is no longer in the configuration");
+    }
+    if (rc != ZB_OK) {
+        const struct zb_config_outcome outcome = {.rc = rc, .err = &err};
+        on_done(ctx, &outcome);
+        return;
+    }
+    struct zb_config_node *n = &doc.nodes[index];
+    char *pin = alone ? n->fingerprint : n->next;
+    n->next[0] = '\0';
+    zb_strcopy(pin, sizeof n->next, fingerprint);
+    doc.version++;
+    const struct zb_config_change change = {.doc = &doc, .on_done = on_done, .ctx = ctx};
+    zb_config_change(a, &change);
+    zb_config_doc_close(&doc);
+}
+
+/* --- the last step --- */
+
+static void
+on_settled(void *ctx, const struct zb_config_outcome *outcome)
+{
+    struct zb_agent *a = ctx;
+
+    if (a->certs != NULL) {
+        a->certs->settling = false;
+    }
+    if (outcome->rc != ZB_OK) {
+        zb_log_warning("the certificate before this one is accepted still: %s", outcome->err->msg);
+    }
+}
+
+/* What is used is what the configuration calls the next one: then the one before goes. */
+static void
+settle(struct zb_agent *a)
+{
+    struct zb_certs *c = a->certs;
+    const struct zb_config_node *own = own_entry(a);
+
+    if (own != NULL && !c->settling && strcmp(own->next, c->own.fingerprint) == 0) {
+        c->settling = true;
+        pin_change(a, c->own.fingerprint, true, on_settled, a);
+    }
+}
+
+/* --- a renewal --- */
+
+static void
+renewal_end(struct renewal *n, const struct zb_err *err)
+{
+    const struct zb_cert_order order = n->order;
+    const struct zb_wall ends = n->info.not_after;
+
+    if (n->a->certs != NULL) {
+        n->a->certs->renewing = false;
+    }
+    zb_pki_text_free(n->key);
+    zb_pki_text_free(n->cert);
+    free(n);
+    order.on_done(order.ctx, err == NULL ? &ends : NULL, err);
+}
+
+static enum zb_rc
+renewal_use(struct renewal *n, struct zb_err *err)
+{
+    struct zb_agent *a = n->a;
+    const struct zb_pem ca = {ZB_FILE_CA_CRT, a->pki.ca_crt};
+    enum zb_rc rc = identity_store(a, n->cert, n->key, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_net_identity_set(a->net, ca, (struct zb_pem){"new certificate", n->cert},
+                                 (struct zb_pem){"new key", n->key}, err);
+    }
+    if (rc == ZB_OK) {
+        identity_use(a, n->cert, n->key);
+        n->cert = n->key = NULL;
+        a->certs->own = n->info;
+    }
+    return rc;
+}
+
+static void
+on_accepted(void *ctx, const struct zb_config_outcome *outcome)
+{
+    struct renewal *n = ctx;
+    struct zb_agent *a = n->a;
+    char ends[24];
+    struct zb_err err;
+
+    if (outcome->rc != ZB_OK || a->certs == NULL) {
+        err = outcome->rc != ZB_OK ? *outcome->err : (struct zb_err){.rc = ZB_E_CLOSED};
+        renewal_end(n, &err);
+        return;
+    }
+    if (renewal_use(n, &err) != ZB_OK) {
+        renewal_end(n, &err);
+        return;
+    }
+    zb_wall_format(n->info.not_after, ends);
+    zb_agent_event(a, ZB_LOG_INFO, "", "A-cert-renewed", "%s renewed the certificate: it ends %s",
+                   n->who, ends);
+    renewal_end(n, NULL);
+    settle(a);
+}
+
+/* Takes cert. */
+static void
+renewal_signed(struct renewal *n, char *cert)
+{
+    struct zb_agent *a = n->a;
+    struct zb_err err;
+
+    n->cert = cert;
+    enum zb_rc rc = zb_pki_identity_check(
+        (struct zb_pem){ZB_FILE_CA_CRT, a->pki.ca_crt}, (struct zb_pem){"new certificate", cert},
+        (struct zb_pem){"new key", n->key}, a->nodes[a->self].name, &err);
+    if (rc == ZB_OK) {
+        rc = zb_pki_cert_info((struct zb_pem){"new certificate", cert}, &n->info, &err);
+    }
+    if (rc == ZB_OK) {
+        pin_change(a, n->info.fingerprint, false, on_accepted, n);
+    } else {
+        renewal_end(n, &err);
+    }
+}
+
+static void
+on_answer(void *ctx, json_t *result)
+{
+    struct renewal *n = ctx;
+    const json_t *data = json_object_get(result, "data");
+    const char *cert = json_string_value(json_object_get(data, "cert"));
+    const char *error = json_string_value(json_object_get(result, "error"));
+    json_int_t rc = json_integer_value(json_object_get(result, "rc"));
+    struct zb_err err;
+
+    if (cert != NULL) {
+        renewal_signed(n, zb_must(strdup(cert)));
+        return;
+    }
+    (void)zb_err_set(&err, rc != ZB_OK ? (enum zb_rc)rc : ZB_E_FORMAT, "%s",
+                     error != NULL ? error : "the answer is not understood");
+    renewal_end(n, &err);
+}
+
+/* Asks the node that holds the CA's key, or is it. */
+static void
+renewal_sign(struct renewal *n, const char *csr)
+{
+    struct zb_agent *a = n->a;
+    char *cert = NULL;
+    struct zb_err err;
+
+    if (a->pki.ca_key != NULL) {
+        if (zb_cert_sign(a, a->nodes[a->self].name, csr, &cert, &err) == ZB_OK) {
+            renewal_signed(n, cert);
+        } else {
+            renewal_end(n, &err);
+        }
+        return;
+    }
+    uint8_t issuer = 0;
+    while (issuer < a->nodes_count &&
+           !(a->nodes[issuer].present && a->nodes[issuer].up && zb_member_is_issuer(a, issuer))) {
+        issuer++;
+    }
+    if (issuer == a->nodes_count) {
+        (void)zb_err_set(&err, ZB_E_CLOSED,
+                         "the node that holds the key of the cluster's CA is not reachable");
+        (void)zb_err_hint(&err, "zbaton node list");
+        renewal_end(n, &err);
+        return;
+    }
+    json_t *args = zb_must(json_object());
+    zb_json_put(args, "csr", zb_json_text(csr));
+    const struct zb_forward_ask ask = {.node = issuer,
+                                       .cmd = "cert.sign",
+                                       .args = args,
+                                       .who = n->who,
+                                       .on_result = on_answer,
+                                       .ctx = n};
+    zb_forward_start(a, &ask);
+    json_decref(args);
+}
+
+void
+zb_cert_renew(struct zb_agent *a, const struct zb_cert_order *order)
+{
+    struct renewal *n = zb_must_alloc(1, sizeof *n);
+    char *csr = NULL;
+    struct zb_err err;
+
+    *n = (struct renewal){.a = a, .order = *order};
+    (void)snprintf(n->who, sizeof n->who, "%s", order->who);
+    if (a->certs->renewing || a->certs->settling) {
+        (void)zb_err_set(&err, ZB_E_BUSY, "the certificate is being renewed already");
+        zb_pki_text_free(n->key);
+        free(n);
+        order->on_done(order->ctx, NULL, &err);
+        return;
+    }
+    a->certs->renewing = true;
+    enum zb_rc rc = zb_pki_key_create(&n->key, &err);
+    if (rc == ZB_OK) {
+        rc = zb_pki_csr_create((struct zb_pem){"new key", n->key}, a->nodes[a->self].name, &csr,
+                               &err);
+    }
+    if (rc == ZB_OK) {
+        renewal_sign(n, csr);
+    } else {
+        renewal_end(n, &err);
+    }
+    zb_pki_text_free(csr);
+}
+
+/* --- its end --- */
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    struct zb_agent *a = timer->data;
+    struct zb_certs *c = a->certs;
+    const struct zb_wall now = zb_wall_now();
+    char text[ZB_CERT_SAY_SIZE];
+
+    settle(a);
+    if (c->told_day != now.s / DAY_S && zb_cert_say(c->own.not_after, now, text)) {
+        c->told_day = now.s / DAY_S;
+        zb_agent_event(a, ZB_LOG_WARNING, "", "A-cert-ends", "%s: %s (zbaton cert renew %s)",
+                       a->nodes[a->self].name, text, a->nodes[a->self].name);
+    }
+}
+
+struct zb_certs *
+zb_certs_new(struct zb_agent *a)
+{
+    struct zb_certs *c = zb_must_alloc(1, sizeof *c);
+
+    (void)info_of(ZB_FILE_NODE_CRT, a->pki.node_crt, &c->own);
+    (void)uv_timer_init(&a->loop, &c->timer);
+    c->timer.data = a;
+    (void)uv_timer_start(&c->timer, on_timer, FIRST_MS, LOOK_MS);
+    return c;
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    free(handle); /* it is the first of the struct */
+}
+
+void
+zb_certs_close(struct zb_agent *a)
+{
+    if (a->certs != NULL) {
+        uv_close((uv_handle_t *)&a->certs->timer, on_closed);
+        a->certs = NULL;
+    }
+}
