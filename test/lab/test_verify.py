@@ -14,6 +14,10 @@ def verify(cluster, args, host=None):
     return said.rc, json.loads(said.out)
 
 
+def peeks(cluster, host):
+    return json.loads(cluster.zbaton("peek list -j", host=host).out)["peeks"]
+
+
 def block_of(host, dataset, inode):
     """Where the first block of a file is: (device, offset, size), in units of 512 bytes."""
     said = host.run(f"zdb -ddddd {dataset} {inode} 2>/dev/null || zdb -e -p /dev -ddddd {dataset} {inode}", timeout=180).out
@@ -74,6 +78,23 @@ def test_members_hold_the_same_files(cluster):
         three.run(f"dd if=/run/saved of={device} bs=512 seek={offset} oflag=direct conv=notrunc 2>/dev/null; "
                   f"zpool clear {three.pool}; zpool scrub -w {three.pool}; zfs inherit primarycache {three.pool}/services", timeout=180)
     assert verify(cluster, "sums --full")[0] == 0
+
+    # What takes long: not twice at once, not for longer than is said, and not for nobody.
+    one.run("truncate -s 200G /srv/sums/hole")
+    cluster.zbaton("sync sums")
+    said = cluster.zbaton("verify sums --full --timeout 2s", check=False)
+    assert said.rc == 1 and "not all of it is read after" in said.err, said
+    one.run("setsid zbaton verify sums --full >/dev/null 2>&1 </dev/null & echo $! >/run/verify.pid")
+    wait_until(lambda: all(peeks(cluster, host) for host in cluster.hosts), 30, "all of them read")
+    said = cluster.zbaton("verify sums --full", check=False)
+    assert said.rc == 1 and "by order of vm1 already" in said.err, said
+    said = cluster.zbaton("verify sums --full", host=two, check=False)
+    assert said.rc == 1 and "a set is being verified on " in said.err, said
+    assert all(peeks(cluster, host) for host in cluster.hosts), "the first one goes on"
+    one.run("kill $(cat /run/verify.pid)")
+    wait_until(lambda: not any(peeks(cluster, host) for host in cluster.hosts), 30, "none of them reads")
+    one.run("rm /srv/sums/hole")
+    cluster.zbaton("sync sums")
 
     # Who is away is not looked at, and said so. Nothing is left of it.
     cluster.daemon_stop(three)

@@ -59,6 +59,15 @@ zb_member_peer_up(struct zb_agent *a, uint8_t node)
     (void)node;
 }
 
+struct zb_wall pair_cert_ends[PAIR_HOSTS];
+
+struct zb_wall
+zb_member_cert_ends(const struct zb_agent *a, uint8_t node)
+{
+    (void)a;
+    return pair_cert_ends[node];
+}
+
 /* --- hosts --- */
 
 static void

@@ -40,6 +40,8 @@ struct pair {
     struct host hosts[PAIR_HOSTS];
 };
 
+extern struct zb_wall pair_cert_ends[PAIR_HOSTS]; /* what each node says of its certificate */
+
 int pair_setup(void **state);
 int pair_teardown(void **state);
 #define pair_test(t) cmocka_unit_test_setup_teardown(t, pair_setup, pair_teardown)

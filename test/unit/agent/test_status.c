@@ -2,18 +2,9 @@
 #include "pair.h"
 
 #include "agent/config.h"
-#include "agent/member.h"
 #include "agent/request.h"
 
 static json_t *answer; /* of the last status */
-static struct zb_wall cert_ends[PAIR_HOSTS];
-
-struct zb_wall
-zb_member_cert_ends(const struct zb_agent *a, uint8_t node)
-{
-    (void)a;
-    return cert_ends[node];
-}
 
 const struct zb_config_doc *
 zb_config_current(const struct zb_agent *a)
@@ -146,21 +137,21 @@ a_certificate_that_ends_is_warned_of(void **state)
     const int64_t now_s = zb_wall_now().s;
     pair_declare(w);
     assert_null(cert_warning(w)); /* not known */
-    cert_ends[0].s = cert_ends[1].s = now_s + 31 * 86400;
+    pair_cert_ends[0].s = pair_cert_ends[1].s = now_s + 31 * 86400;
     assert_null(cert_warning(w));
-    cert_ends[1].s = now_s + 12 * 86400 + 600;
+    pair_cert_ends[1].s = now_s + 12 * 86400 + 600;
     char *text = cert_warning(w);
     assert_non_null(text);
     assert_non_null(strstr(text, "vm2: its certificate ends 20"));
     assert_non_null(strstr(text, ", in 12 days (zbaton cert renew vm2)"));
     free(text);
-    cert_ends[0].s = now_s - 1;
-    cert_ends[1].s = 0;
+    pair_cert_ends[0].s = now_s - 1;
+    pair_cert_ends[1].s = 0;
     text = cert_warning(w);
     assert_non_null(text);
     assert_non_null(strstr(text, "vm1: its certificate has ended 20"));
     free(text);
-    cert_ends[0].s = 0;
+    pair_cert_ends[0].s = 0;
 }
 
 int

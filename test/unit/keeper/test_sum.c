@@ -264,6 +264,22 @@ test_ranges(void **state)
     }
     assert_int_equal(found, 501);
 
+    /* Sums of a range are of the bits that follow. */
+    struct zb_sum_options all = every;
+    unsigned long long position;
+    char digest[33], sum[64];
+    all.list = true;
+    char *text = sums(&all);
+    assert_int_equal(sscanf(strstr(text, "\nname "), "\nname %llx %32s", &position, digest), 2);
+    free(text);
+    one.list = false;
+    one.bits = 10;
+    one.prefixes[0] = (uint32_t)(position >> 54);
+    text = sums(&one);
+    (void)snprintf(sum, sizeof(sum), "\nsum %llu %s\n", position >> 44 & 1023, digest);
+    assert_non_null(strstr(text, sum));
+    free(text);
+
     one.prefixes_count = 2;
     one.prefixes[0] = 3;
     one.list = false;
