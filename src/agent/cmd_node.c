@@ -13,6 +13,9 @@
 
 /* --- what the services still need of it, as far as this node knows --- */
 
+typedef enum zb_rc service_check(const struct zb_conf_service *s, const struct zb_core_view *view,
+                                 const char *name, uint8_t node, struct zb_err *err);
+
 static enum zb_rc
 leads_check(const struct zb_conf_service *s, const struct zb_core_view *view, const char *name,
             uint8_t node, struct zb_err *err)
@@ -59,9 +62,7 @@ static enum zb_rc
 services_check(const struct zb_agent *a, const struct zb_config_doc *doc, const char *name,
                uint8_t node, struct zb_err *err)
 {
-    enum zb_rc (*const checks[])(const struct zb_conf_service *s, const struct zb_core_view *view,
-                                 const char *name, uint8_t node,
-                                 struct zb_err *err) = {leads_check, declared_check, suspect_check};
+    static service_check *const checks[] = {leads_check, declared_check, suspect_check};
     enum zb_rc rc = ZB_OK;
 
     for (size_t c = 0; c < sizeof checks / sizeof checks[0]; c++) {

@@ -34,6 +34,7 @@ struct zb_verify {
     struct zb_mono deadline;
     enum round round;
     char range[96];
+    uint32_t above; /* what ROUND_NARROW divides */
     uint32_t differing;
     uint32_t pending;
     struct zb_err err; /* the first one; ZB_OK: none */
@@ -275,7 +276,7 @@ round_next(struct zb_verify *v)
     if (v->round == ROUND_SUMS) {
         v->differing = found;
     } else {
-        (void)sscanf(v->range, "%*u %" SCNu32, &above);
+        above = v->above;
         bits *= 2;
     }
     if (found == 0) {
@@ -283,6 +284,7 @@ round_next(struct zb_verify *v)
     }
     if (v->round == ROUND_SUMS && most < 1) {
         v->round = ROUND_NARROW;
+        v->above = ranges[0];
     } else {
         v->round = ROUND_LIST;
     }

@@ -153,7 +153,7 @@ enum zb_rc
 zb_verify_answer_parse(const char *text, struct zb_verify_answer *out, struct zb_err *err)
 {
     *out = (struct zb_verify_answer){0};
-    if (strncmp(text, "total ", 6) != 0) {
+    if (text == NULL || strncmp(text, "total ", 6) != 0) {
         return zb_err_set(err, ZB_E_FORMAT, "not the sums of a set");
     }
     while (*text != '\0') {

@@ -9,7 +9,7 @@
 #include "runner/runner.h"
 
 #define GROUP_SIZE (ZB_NODE_NAME_SIZE + ZB_SERVICE_NAME_SIZE + 16)
-#define LIFE_S 300  /* of the clone beyond that, should nobody be left to end it */
+#define LIFE_S 300 /* of the clone beyond that, should nobody be left to end it */
 
 /* A service's own groups are "<node>.<service>" and that with ".ctl"; names have no dots. */
 static void

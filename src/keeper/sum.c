@@ -170,25 +170,33 @@ key_make(const struct zb_sum *s, uint8_t key[DIGEST_BYTES])
 
 /* --- one name --- */
 
-/* The content of a regular file. *error: why it could not be read. */
+struct entry {
+    int fd;           /* of the directory it is in */
+    const char *name; /* in that */
+    const struct stat *st;
+    int error; /* why it, or its content, cannot be read */
+    uint8_t key[DIGEST_BYTES];
+    uint8_t digest[DIGEST_BYTES];
+};
+
+/* The content of a regular file. */
 static enum zb_rc
-content_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, int *error,
-            struct zb_err *err)
+content_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
 {
-    int file = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int file = openat(e->fd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     enum zb_rc rc = ZB_OK;
     struct stat now;
     ssize_t n = -1;
 
     if (file < 0 || fstat(file, &now) != 0) {
-        *error = errno;
-    } else if (!S_ISREG(now.st_mode) || now.st_ino != st->st_ino) {
-        *error = ESTALE; /* of a set nothing changes under us */
+        e->error = errno;
+    } else if (!S_ISREG(now.st_mode) || now.st_ino != e->st->st_ino) {
+        e->error = ESTALE; /* of a set nothing changes under us */
     }
-    while (*error == 0 && rc == ZB_OK && n != 0) {
+    while (e->error == 0 && rc == ZB_OK && n != 0) {
         n = read(file, s->piece, PIECE_BYTES);
         if (n < 0) {
-            *error = errno == EINTR ? 0 : errno;
+            e->error = errno == EINTR ? 0 : errno;
             continue;
         }
         s->read_bytes += (uint64_t)n;
@@ -201,18 +209,18 @@ content_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, i
     if (file >= 0) {
         (void)close(file);
     }
-    s->read_files += *error == 0 ? 1 : 0;
+    s->read_files += e->error == 0 ? 1 : 0;
     return rc;
 }
 
 static enum zb_rc
-target_add(const struct zb_sum *s, int fd, const char *name, int *error, struct zb_err *err)
+target_add(const struct zb_sum *s, struct entry *e, struct zb_err *err)
 {
     char target[PATH_MAX];
-    ssize_t n = readlinkat(fd, name, target, sizeof(target));
+    ssize_t n = readlinkat(e->fd, e->name, target, sizeof(target));
 
     if (n < 0) {
-        *error = errno;
+        e->error = errno;
         return ZB_OK;
     }
     return digest_add(s, target, (size_t)n) ? ZB_OK : digest_failed(err);
@@ -263,58 +271,65 @@ tally(struct zb_sum *s, uint64_t position, const uint8_t digest[DIGEST_BYTES])
     }
 }
 
+/* What is in it: of a file that is drawn, or of a symbolic link. */
+static enum zb_rc
+inside_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
+{
+    if (e->error != 0 || S_ISDIR(e->st->st_mode)) {
+        return ZB_OK;
+    }
+    if (S_ISLNK(e->st->st_mode)) {
+        return target_add(s, e, err);
+    }
+    bool drawn = zb_be32_get(e->key + 8) % ZB_SUM_ALL < s->options.share;
+    return S_ISREG(e->st->st_mode) && drawn ? content_add(s, e, err) : ZB_OK;
+}
+
 /* The digest of a name over its key, what it is, and what is in it. */
 static enum zb_rc
-entry_digest(struct zb_sum *s, int fd, const char *name, const struct stat *st,
-             const uint8_t key[DIGEST_BYTES], int *error, uint8_t digest[DIGEST_BYTES],
-             struct zb_err *err)
+entry_digest(struct zb_sum *s, struct entry *e, struct zb_err *err)
 {
-    const bool drawn = zb_be32_get(key + 8) % ZB_SUM_ALL < s->options.share;
-    enum zb_rc rc = ZB_OK;
+    enum zb_rc rc;
     char text[32];
     int n;
 
-    if (!digest_begin(s) || !digest_add(s, key, DIGEST_BYTES) ||
-        (*error == 0 && !meta_add(s, st))) {
+    if (!digest_begin(s) || !digest_add(s, e->key, DIGEST_BYTES) ||
+        (e->error == 0 && !meta_add(s, e->st))) {
         return digest_failed(err);
     }
-    if (*error == 0 && S_ISREG(st->st_mode) && drawn) {
-        rc = content_add(s, fd, name, st, error, err);
-    } else if (*error == 0 && S_ISLNK(st->st_mode)) {
-        rc = target_add(s, fd, name, error, err);
+    rc = inside_add(s, e, err);
+    if (rc != ZB_OK) {
+        return rc;
     }
-    n = snprintf(text, sizeof(text), "\nerror %d", *error);
-    if (rc == ZB_OK && (!digest_add(s, text, (size_t)n) || !digest_end(s, digest))) {
-        rc = digest_failed(err);
-    }
-    return rc;
+    n = snprintf(text, sizeof(text), "\nerror %d", e->error);
+    return digest_add(s, text, (size_t)n) && digest_end(s, e->digest) ? ZB_OK : digest_failed(err);
 }
 
 enum zb_rc
 zb_sum_entry_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, int error,
                  struct zb_err *err)
 {
-    uint8_t key[DIGEST_BYTES], digest[DIGEST_BYTES];
+    struct entry e = {.fd = fd, .name = name, .st = st, .error = error};
     uint64_t position;
     enum zb_rc rc;
 
-    if (!key_make(s, key)) {
+    if (!key_make(s, e.key)) {
         return digest_failed(err);
     }
-    position = zb_be64_get(key);
+    position = zb_be64_get(e.key);
     if (!is_wanted(&s->options, position)) {
         return ZB_OK;
     }
-    rc = entry_digest(s, fd, name, st, key, &error, digest, err);
+    rc = entry_digest(s, &e, err);
     if (rc != ZB_OK) {
         return rc;
     }
     s->entries++;
     s->files += st != NULL && S_ISREG(st->st_mode) ? 1 : 0;
-    if (error != 0) {
-        unreadable_tell(s, error);
+    if (e.error != 0) {
+        unreadable_tell(s, e.error);
     }
-    tally(s, position, digest);
+    tally(s, position, e.digest);
     return ZB_OK;
 }
 

@@ -14,8 +14,8 @@
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
  * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, VERIFY,
- * BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end receives, and
- * wait up to 5 s for the rest.
+ * BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
+ * receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
 #define ZB_WIRE_KMSG_H
