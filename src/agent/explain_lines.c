@@ -430,7 +430,8 @@ dataset_say(struct lines *l, const struct field *k)
 
 /* --- prune --- */
 
-/* Members that stand below what the number alone keeps: all sets from there on stay (S5). */
+/* Members that stand below what the number alone keeps: sets from there on stay (S5), the newest
+ * `catch-up` of them while one is away. */
 static void
 bases_say(struct lines *l, struct zb_set_id kept)
 {
@@ -448,9 +449,10 @@ bases_say(struct lines *l, struct zb_set_id kept)
                                         "declaration without it",
                        l->service, one->node);
         blocker_add(l, &(struct blocker){PRUNE, "S5", help},
-                    "%s stands on %s%" PRIu64 "/%" PRIu64 ": sets from there on stay for it",
+                    "%s stands on %s%" PRIu64 "/%" PRIu64 ": sets from there on stay for it%s",
                     one->node, zb_set_id_is_none(one->set.id) ? "no set, " : "set ",
-                    one->set.id.term, one->set.id.seq);
+                    one->set.id.term, one->set.id.seq,
+                    one->reachable ? "" : " (the newest ones: catch-up of the declaration)");
     }
 }
 

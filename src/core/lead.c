@@ -402,20 +402,20 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
     for (unsigned i = 0; i < s->conf.members_count && zb_core_leads(s->role); i++) {
         uint8_t n = s->conf.members[i];
         const struct peer *p = &s->peers[n];
+        const struct zb_set_id below_all = {.seq = 1};
         struct zb_set_id at = p->position_known ? p->position.id : (struct zb_set_id){0};
+        bool reached = zb_lineage_reaches(&s->obs.lineage, at);
         if (n == x->core->opt.self || n == node) {
             continue;
         }
-        /* A copy that came away goes on from where it did. */
-        if (zb_lineage_reaches(&s->obs.lineage, at)) {
-            at = zb_lineage_clamp(&s->obs.lineage, at);
-        } else {
-            at = (struct zb_set_id){0};
+        if (reached && !zb_set_id_is_none(at)) {
+            at = zb_lineage_clamp(&s->obs.lineage,
+                                  at); /* what came away goes on from where it did */
         }
-        if (zb_set_id_is_none(at)) {
-            at.seq = 1; /* below every set */
+        if (!p->position_known || !zb_set_id_is_none(at)) { /* else it has nothing */
+            m->bases[m->bases_count++] = zb_set_id_is_none(at) ? below_all : at;
         }
-        m->bases[m->bases_count++] = at;
+        at = reached && !zb_set_id_is_none(at) ? at : below_all;
         floor_lower(&m->floor, at);
         if (on_its_way(x, n)) {
             floor_lower(&m->floor_way, at);

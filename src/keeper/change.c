@@ -117,58 +117,84 @@ is_protected(struct zb_set_id id, uint32_t rank, const struct zb_rules_prune *in
     return (rank <= in->catch_up && is_from(id, floor)) || is_from(id, floor_way);
 }
 
-/* The oldest set of which there is a snapshot or a bookmark, from `from` on, or after it; none. */
-static struct zb_set_id
-next_there(const struct zb_rules_prune *in, struct zb_set_id from, bool after)
+bool
+zb_rules_mark_parse(const char *name, struct zb_set_id *id)
 {
-    const struct zb_ksnap *lists[] = {in->snaps, in->marks};
-    const size_t counts[] = {in->snaps_count, in->marks_count};
-    struct zb_set_id best = {0};
-    struct zb_set_id id;
+    const size_t n = sizeof(ZB_MARK_PREFIX) - 1;
 
-    for (size_t l = 0; l < 2; l++) {
-        for (size_t i = 0; i < counts[l]; i++) {
-            if (zb_set_name_parse(lists[l][i].name, &id, NULL) &&
-                zb_set_id_cmp(id, from) >= (after ? 1 : 0) &&
-                (zb_set_id_is_none(best) || zb_set_id_cmp(id, best) < 0)) {
-                best = id;
-            }
-        }
-    }
-    return best;
+    return strncmp(name, ZB_MARK_PREFIX, n) == 0 && zb_set_name_parse(name + n, id, NULL);
 }
 
-struct standing {
-    size_t count;
-    struct zb_set_id ids[2 * (ZB_MEMBERS_MAX + 1)];
-    bool unknown; /* where one of them stands is not known */
+/* Where another member stands: the set that it had last, or the one after it, for what was sent
+ * last may have arrived unheard. */
+struct stand {
+    struct zb_set_id at;
+    struct zb_set_id next; /* none: there is none yet */
+    bool there;            /* of `at` there is a snapshot or a bookmark */
 };
 
-/* Where the others stand, and the set after it each: what was sent last may have arrived. */
-static void
-standing_find(const struct zb_rules_prune *in, struct standing *s)
-{
-    *s = (struct standing){0};
-    for (size_t i = 0; i < in->req->count && i < in->req->protect_count; i++) {
-        const struct zb_set_id at = in->req->protect[i];
+struct stands {
+    size_t count;
+    struct stand list[ZB_MEMBERS_MAX + 1];
+};
 
-        s->unknown = s->unknown || at.term == 0;
-        if (at.term != 0 && zb_set_id_cmp(next_there(in, at, false), at) == 0) {
-            s->ids[s->count++] = at;
-            s->ids[s->count++] = next_there(in, at, true);
+static void
+stands_see(struct stands *s, struct zb_set_id id)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct stand *one = &s->list[i];
+        int order = zb_set_id_cmp(id, one->at);
+        one->there = one->there || order == 0;
+        if (order > 0 && (zb_set_id_is_none(one->next) || zb_set_id_cmp(id, one->next) < 0)) {
+            one->next = id;
+        }
+    }
+}
+
+static void
+stands_find(const struct zb_rules_prune *in, struct stands *s)
+{
+    struct zb_set_id id;
+
+    s->count = 0;
+    for (size_t i = 0; i < in->req->count && i < in->req->protect_count; i++) {
+        s->list[s->count++] = (struct stand){.at = in->req->protect[i]};
+    }
+    for (size_t i = 0; i < in->snaps_count; i++) {
+        if (zb_set_name_parse(in->snaps[i].name, &id, NULL)) {
+            stands_see(s, id);
+        }
+    }
+    for (size_t i = 0; i < in->marks_count; i++) {
+        if (zb_rules_mark_parse(in->marks[i].name, &id)) {
+            stands_see(s, id);
         }
     }
 }
 
 static bool
-is_standing(const struct standing *s, struct zb_set_id id)
+is_stood_on(const struct stands *s, struct zb_set_id id)
 {
     for (size_t i = 0; i < s->count; i++) {
-        if (zb_set_id_cmp(s->ids[i], id) == 0) {
+        const struct stand *one = &s->list[i];
+        if (one->there && (zb_set_id_cmp(one->at, id) == 0 || zb_set_id_cmp(one->next, id) == 0)) {
             return true;
         }
     }
     return false;
+}
+
+/* A member of which there is nothing where it is said to stand may stand elsewhere, unheard of as
+ * yet: until then no bookmark goes. */
+static bool
+all_are_there(const struct stands *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (!s->list[i].there) {
+            return false;
+        }
+    }
+    return true;
 }
 
 const char *
@@ -190,17 +216,17 @@ zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size)
 }
 
 size_t
-zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays)
+zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays, bool *marks_stay)
 {
     struct zb_retention retention;
-    struct standing standing;
+    struct stands stands;
+    struct zb_set_id id;
     size_t go_count = 0;
     size_t ignored;
 
-    standing_find(in, &standing);
+    stands_find(in, &stands);
     zb_retention_begin(&retention, in->keep, in->now);
     for (size_t i = in->snaps_count; i-- > 0;) {
-        struct zb_set_id id;
         struct zb_wall time;
         if (!zb_set_name_parse(in->snaps[i].name, &id, &time)) {
             stays[i] = ZB_KEEP_FOREIGN;
@@ -210,22 +236,13 @@ zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays)
         stays[i] |= is_protected(id, retention.count, in) ? ZB_KEEP_BASE : 0;
         stays[i] |= zb_rules_label_find(in->req->text, id, &ignored) != NULL ? ZB_KEEP_LABEL : 0;
         go_count += stays[i] == 0;
-        stays[i] |= stays[i] == 0 && is_standing(&standing, id) ? ZB_KEEP_MARK : 0;
+        stays[i] |= stays[i] == 0 && is_stood_on(&stands, id) ? ZB_KEEP_MARK : 0;
+    }
+    for (size_t i = 0; i < in->marks_count; i++) {
+        marks_stay[i] = !all_are_there(&stands) || !zb_rules_mark_parse(in->marks[i].name, &id) ||
+                        is_stood_on(&stands, id);
     }
     return go_count;
-}
-
-void
-zb_rules_prune_marks(const struct zb_rules_prune *in, bool *stay)
-{
-    struct standing standing;
-    struct zb_set_id id;
-
-    standing_find(in, &standing);
-    for (size_t i = 0; i < in->marks_count; i++) {
-        stay[i] = standing.unknown || !zb_set_name_parse(in->marks[i].name, &id, NULL) ||
-                  is_standing(&standing, id);
-    }
 }
 
 int64_t

@@ -64,8 +64,7 @@ zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
                                       .catch_up = job->conf.catch_up,
                                       .now = zb_wall_now(),
                                       .req = &job->req};
-    (void)zb_rules_prune(&in, p->stays);
-    zb_rules_prune_marks(&in, p->marks_stay);
+    (void)zb_rules_prune(&in, p->stays, p->marks_stay);
     return ZB_OK;
 }
 
@@ -114,7 +113,7 @@ marks_make(const char *dataset, struct zb_keeper_plan *p, struct zb_err *err)
             continue;
         }
         (void)snprintf(snap, sizeof(snap), "%s@%s", dataset, p->snaps[i].name);
-        (void)snprintf(mark, sizeof(mark), "%s#%s", dataset, p->snaps[i].name);
+        (void)snprintf(mark, sizeof(mark), "%s#" ZB_MARK_PREFIX "%s", dataset, p->snaps[i].name);
         enum zb_rc made = zb_zfs_bookmark(snap, mark, err);
         p->stays[i] = made == ZB_OK ? 0 : ZB_KEEP_BASE;
         rc = made == ZB_OK ? rc : made;
@@ -164,27 +163,31 @@ snaps_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *de
     return rc;
 }
 
+/* The last error of three steps that do not wait for each other. */
 static enum zb_rc
 dataset_prune(struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
               struct zb_err *err)
 {
-    enum zb_rc made = marks_make(dataset, plan, err);
-    struct zb_err later;
-    enum zb_rc rc = snaps_prune(plan, dataset, destroyed, made == ZB_OK ? err : &later);
+    enum zb_rc rcs[3];
 
-    if (made == ZB_OK && rc == ZB_OK) {
-        rc = marks_destroy(dataset, plan, err);
-    }
-    return made != ZB_OK ? made : rc;
+    rcs[0] = marks_make(dataset, plan, err);
+    rcs[1] = snaps_prune(plan, dataset, destroyed, err);
+    rcs[2] = marks_destroy(dataset, plan, err);
+    return rcs[2] != ZB_OK ? rcs[2] : rcs[1] != ZB_OK ? rcs[1] : rcs[0];
 }
 
 static bool
-set_is_there(const struct zb_ksnap *snaps, size_t count, struct zb_set_id wanted)
+set_is_there(const struct zb_keeper_plan *p, struct zb_set_id wanted)
 {
     struct zb_set_id id;
 
-    for (size_t i = 0; i < count; i++) {
-        if (zb_set_name_parse(snaps[i].name, &id, NULL) && zb_set_id_cmp(id, wanted) == 0) {
+    for (size_t i = 0; i < p->list.count; i++) {
+        if (zb_set_name_parse(p->snaps[i].name, &id, NULL) && zb_set_id_cmp(id, wanted) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < p->mark_list.count; i++) {
+        if (zb_rules_mark_parse(p->marks[i].name, &id) && zb_set_id_cmp(id, wanted) == 0) {
             return true;
         }
     }
@@ -192,17 +195,34 @@ set_is_there(const struct zb_ksnap *snaps, size_t count, struct zb_set_id wanted
 }
 
 /* Sets that members stand on, and of which nothing is left here, a line each: they cannot go on
- * from this node. */
+ * from there. */
 static void
 bases_gone_tell(const struct zb_kreq *req, const struct zb_keeper_plan *p, struct zb_keeper_text *t)
 {
     for (size_t i = 0; i < req->count && i < req->protect_count; i++) {
-        const struct zb_set_id at = req->protect[i];
-        if (at.term != 0 && !set_is_there(p->snaps, p->list.count, at) &&
-            !set_is_there(p->marks, p->mark_list.count, at)) {
-            zb_keeper_text_add(t, "%" PRIu64 "/%" PRIu64 "\n", at.term, at.seq);
+        if (req->protect[i].term != 0 && !set_is_there(p, req->protect[i])) {
+            zb_keeper_text_add(t, "%" PRIu64 "/%" PRIu64 "\n", req->protect[i].term,
+                               req->protect[i].seq);
         }
     }
+}
+
+static enum zb_rc
+dataset_look(const struct zb_keeper *k, const struct zb_keeper_job *job,
+             const struct zb_zfs_props *props, uint32_t *destroyed, struct zb_keeper_text *gone,
+             struct zb_err *err)
+{
+    struct zb_keeper_plan plan = {0};
+    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, props->name, err);
+
+    if (rc == ZB_OK) {
+        rc = dataset_prune(&plan, props->name, destroyed, err);
+        if (gone != NULL) {
+            bases_gone_tell(&job->req, &plan, gone);
+        }
+    }
+    zb_keeper_plan_close(&plan);
+    return rc;
 }
 
 enum zb_rc
@@ -211,6 +231,7 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_keeper_view view = {0};
     struct zb_keeper_text t = {.bytes = calloc(1, ZB_KEEPER_TEXT_MAX)};
     uint32_t destroyed = 0;
+    enum zb_rc failed = ZB_OK; /* of one dataset: keeps the others from nothing */
 
     job->rep.text = t.bytes;
     if (t.bytes == NULL) {
@@ -218,22 +239,15 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     }
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
     for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
-        struct zb_keeper_plan plan = {0};
-        if (!view.datasets[i].marked) { /* S9 */
-            continue;
+        if (view.datasets[i].marked) { /* S9 */
+            bool top = view.datasets[i].rel[0] == '\0';
+            enum zb_rc one = dataset_look(k, job, view.props[i], &destroyed, top ? &t : NULL, err);
+            failed = one != ZB_OK ? one : failed;
         }
-        rc = zb_keeper_plan_open(&plan, k, job, view.props[i]->name, err);
-        if (rc == ZB_OK) {
-            rc = dataset_prune(&plan, view.props[i]->name, &destroyed, err);
-        }
-        if (rc == ZB_OK && view.datasets[i].rel[0] == '\0') {
-            bases_gone_tell(&job->req, &plan, &t);
-        }
-        zb_keeper_plan_close(&plan);
     }
     job->rep.count = destroyed;
     zb_keeper_view_close(&view);
-    return rc;
+    return rc != ZB_OK ? rc : failed;
 }
 
 /* ---- SETS ---- */

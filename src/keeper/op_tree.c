@@ -155,7 +155,7 @@ zb_keeper_op_observe(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
 /* ---- SNAPS ---- */
 
-/* The snapshots; or the bookmarks, of sets alone. */
+/* The snapshots; or the bookmarks, zbaton's alone. */
 static enum zb_rc
 snaps_list(const struct zb_kreq *req, const char *dataset, struct zb_zfs_snaps *list,
            struct zb_err *err)
@@ -167,7 +167,7 @@ snaps_list(const struct zb_kreq *req, const char *dataset, struct zb_zfs_snaps *
         marks ? zb_zfs_bookmarks_list(dataset, list, err) : zb_zfs_snaps_list(dataset, list, err);
 
     for (size_t i = 0; rc == ZB_OK && marks && i < list->count; i++) {
-        if (zb_set_name_parse(list->snaps[i].name, &id, NULL)) {
+        if (zb_rules_mark_parse(list->snaps[i].name, &id)) {
             list->snaps[kept++] = list->snaps[i];
         }
     }

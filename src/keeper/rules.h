@@ -183,11 +183,15 @@ void zb_rules_promoted(struct zb_keeper_record *r, const struct zb_kreq *req, co
  * *size bytes are it; NULL: none. */
 const char *zb_rules_label_find(const char *text, struct zb_set_id set, size_t *size);
 
+/* zbaton's bookmarks: what a set's snapshots are called, behind this. */
+#define ZB_MARK_PREFIX "base-"
+bool zb_rules_mark_parse(const char *name, struct zb_set_id *id);
+
 /* What PRUNE decides by, of one dataset. */
 struct zb_rules_prune {
     const struct zb_ksnap *snaps; /* by createtxg */
     size_t snaps_count;
-    const struct zb_ksnap *marks; /* bookmarks, those that are not of sets too */
+    const struct zb_ksnap *marks; /* bookmarks, those that are not zbaton's too */
     size_t marks_count;
     const struct zb_conf_keep *keep;
     uint32_t catch_up; /* newest sets that stay for a member that is away */
@@ -198,9 +202,8 @@ struct zb_rules_prune {
 /* Why each snapshot stays: fills stays (snaps_count of them) with bits of enum zb_keep and of the
  * above; 0: it may go. Returns how many may go, with or without a bookmark. A member that is away
  * stands where it was last seen, or on the set after that: of these, what is too old to stay for it
- * alone becomes a bookmark, from which it goes on as well. */
-size_t zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays);
-/* Which bookmarks stay (marks_count of them): nobody stands on the others any more. */
-void zb_rules_prune_marks(const struct zb_rules_prune *in, bool *stay);
+ * alone becomes a bookmark, from which it goes on as well. marks_stay (marks_count of them): nobody
+ * stands on the others any more. */
+size_t zb_rules_prune(const struct zb_rules_prune *in, uint32_t *stays, bool *marks_stay);
 
 #endif

@@ -162,7 +162,7 @@ enum zb_kop {
  *            set and all newer ones, however many (a member is on its way from there). Destroys, in
  *            batches, only zbaton sets that the declared retention lets go (conf/retention.h: that of this node's kind), not held, not
  *            cloned (a rescue is a clone of its forks), not protected. A set that a member stands on, and the one after it, which it may have got, become
- *            bookmarks under the same name first; bookmarks of sets that nobody stands on any more are destroyed, unless a member stands nobody knows where.
+ *            bookmarks first (rules.h, ZB_MARK_PREFIX); bookmarks of sets that nobody stands on any more are destroyed, unless a member stands nobody knows where.
  *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed; text: sets that members stand
  *            on and of which neither snapshot nor bookmark is here, as "<term>/<seq>" lines.
  * SETS       service, protect, count, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:

@@ -174,7 +174,7 @@ def test_what_is_in_the_way_of_pruning_stays_and_is_named(cluster):
 def bookmarks(cluster, host, name):
     """Names of the bookmarks of the service's own dataset."""
     said = host.run(f"zfs list -Hp -d 1 -t bookmark -o name {cluster.dataset(host, name)}").out.split()
-    return sorted(mark.split("#")[1] for mark in said)
+    return sorted(mark.split("#base-")[1] for mark in said)
 
 
 def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
@@ -204,7 +204,12 @@ def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
         return base
 
     guid = two.run(f"zfs get -Hp -o value guid {dataset}").out
-    leave()
+    base = leave()
+    good = "/".join(str(int(part)) for part in sets_of(cluster, one, "away")[-2].split("-")[1:3])
+    assert cluster.zbaton(f"revert -y away {good}", check=False).rc in (0, 6), "6: vm2 does not follow yet"
+    for host in (one, three):
+        wait_until(lambda at=host: len(cluster.rescues(at, "away")) == 1 and base in bookmarks(cluster, at, "away"), 60,
+                   f"{host.name} set aside what came after, and goes on with the bookmarks")
     assert cluster.move("away", "vm3", check=False).rc in (0, 6), "6: vm2 does not follow yet"  # whoever leads
     cluster.daemon_start(two)
     cluster.wait_current("away", "vm3")
@@ -219,7 +224,7 @@ def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
 
     # Without the bookmarks it needs a full copy, which is told while it is away.
     base = leave()
-    one.run("".join(f"zfs destroy {cluster.dataset(one, 'away')}#{mark}; " for mark in bookmarks(cluster, one, "away")))
+    one.run("".join(f"zfs destroy {cluster.dataset(one, 'away')}#base-{mark}; " for mark in bookmarks(cluster, one, "away")))
     cluster.zbaton("prune away")
     told = [event for event in cluster.events("away") if event["rule"] == "A-base-gone"]
     number = "/".join(str(int(part)) for part in base.split("-")[1:3])

@@ -418,7 +418,7 @@ op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
                                           .catch_up = SIM_SNAPS, /* so that none is a bookmark */
                                           .now = sim_calendar(w, item->node),
                                           .req = &r->req};
-        (void)zb_rules_prune(&in, stays);
+        (void)zb_rules_prune(&in, stays, NULL);
         for (uint32_t j = 0; j < d->snaps_count; j++) {
             if (stays[j] == 0 && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
                 sim_fail(w, "S9: a snapshot of another tool was destroyed on n%u", item->node + 1);

@@ -187,7 +187,7 @@ prune(const struct zb_ksnap *snaps, size_t count, const struct zb_conf_keep *kee
                                       .catch_up = 1000,
                                       .now = now,
                                       .req = req};
-    return zb_rules_prune(&in, stays);
+    return zb_rules_prune(&in, stays, NULL);
 }
 
 static void
@@ -278,6 +278,12 @@ test_prune_while_catching_up(void **state)
     assert_int_equal(prune(snaps, MANY, &keep, &req, stays), 50);
 }
 
+static void
+mark_of(const struct zb_ksnap *snap, struct zb_ksnap *mark)
+{
+    (void)snprintf(mark->name, sizeof(mark->name), ZB_MARK_PREFIX "%.100s", snap->name);
+}
+
 /* Ten sets, of which one member that is away had the third; catch_up of the newest stay for it. */
 static void
 test_prune_to_bookmarks(void **state)
@@ -304,43 +310,45 @@ test_prune_to_bookmarks(void **state)
     for (unsigned i = 0; i < 10; i++) {
         zb_set_name_format((struct zb_set_id){1, i + 1}, now, snaps[i].name);
     }
-    assert_int_equal(zb_rules_prune(&in, stays), 6);
+    assert_int_equal(zb_rules_prune(&in, stays, marks_stay), 6);
     assert_true(stays[1] == 0 && stays[4] == 0 && stays[5] == 0);
     assert_true(stays[2] == ZB_KEEP_MARK && stays[3] == ZB_KEEP_MARK); /* or it got the next one */
     assert_true(stays[6] == ZB_KEEP_BASE && stays[9] == (ZB_KEEP_LAST | ZB_KEEP_BASE));
 
     /* Its turn comes again when they are bookmarks already, and these stay. */
-    marks[0] = snaps[0];
-    marks[1] = snaps[2];
-    marks[2] = snaps[3];
+    mark_of(&snaps[0], &marks[0]);
+    mark_of(&snaps[2], &marks[1]);
+    mark_of(&snaps[3], &marks[2]);
     in.marks_count = 3;
     in.snaps = snaps + 4;
     in.snaps_count = 6;
-    assert_int_equal(zb_rules_prune(&in, stays), 2);
+    assert_int_equal(zb_rules_prune(&in, stays, marks_stay), 2);
     assert_true(stays[0] == 0 && stays[1] == 0 && stays[2] == ZB_KEEP_BASE);
-    zb_rules_prune_marks(&in, marks_stay);
     assert_true(!marks_stay[0] && marks_stay[1] && marks_stay[2]);
 
     /* It came on. */
     req.protect[0] = (struct zb_set_id){1, 9};
     req.base_seq = 9;
-    zb_rules_prune_marks(&in, marks_stay);
+    (void)zb_rules_prune(&in, stays, marks_stay);
     assert_true(!marks_stay[0] && !marks_stay[1] && !marks_stay[2]);
 
     /* Nobody knows where it stands; and a bookmark of somebody's own. */
     req.protect[0] = (struct zb_set_id){0, 1};
-    zb_rules_prune_marks(&in, marks_stay);
+    (void)zb_rules_prune(&in, stays, marks_stay);
+    assert_true(marks_stay[0] && marks_stay[1] && marks_stay[2]);
+    req.protect[0] = (struct zb_set_id){3, 3}; /* or nothing is where it is said to stand */
+    (void)zb_rules_prune(&in, stays, marks_stay);
     assert_true(marks_stay[0] && marks_stay[1] && marks_stay[2]);
     req.protect[0] = (struct zb_set_id){1, 9};
-    zb_strcopy(marks[0].name, sizeof(marks[0].name), "mine");
-    zb_rules_prune_marks(&in, marks_stay);
+    marks[0] = snaps[0]; /* a set's name, but without the prefix */
+    (void)zb_rules_prune(&in, stays, marks_stay);
     assert_true(marks_stay[0] && !marks_stay[1]);
 
     /* What this node stands on itself is never a bookmark alone, however old it is. */
     in.snaps = snaps;
     in.snaps_count = 10;
     req.protect[1] = (struct zb_set_id){1, 2};
-    (void)zb_rules_prune(&in, stays);
+    (void)zb_rules_prune(&in, stays, marks_stay);
     assert_true(stays[1] == ZB_KEEP_BASE);
 }
 
