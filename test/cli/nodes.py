@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 
-from cluster import Node, check_join, main, services, wait_for
+from cluster import Node, check_join, main, raw, services, wait_for
 
 
 def names(node):
@@ -131,6 +131,7 @@ def check_renewal(a, b, c):
         assert "A-cert-renewed" in node.zbaton("events")
     assert a.zbaton("events").count("signed a new certificate for vm3") == 2
     assert "no node 'vm9'" in a.zbaton("cert", "renew", "vm9", code=1)
+    assert raw(a, b'{"v":1,"cmd":"cert.sign","args":{"csr":"x"}}\n')["word"] == "refused"
     now = {of: cert(a, of)[0] for of in ("vm2", "vm3")}
     for node in (a, b):
         node.stop()
