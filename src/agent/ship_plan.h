@@ -1,10 +1,10 @@
 /*
  * Which streams bring a follower to hold a set whole: pure, from the leader's list of snapshots,
- * the follower's and the set's manifest. Snapshots are matched by guid, never by name; from what the
- * leader has only a bookmark of, a follower goes on as well. Every snapshot of the leader in between travels, those of other tools too, one increment each; a
- * dataset that is not there starts with a full stream of its oldest snapshot. Nothing on the
- * follower is ever rolled back or overwritten: what does not continue from a common snapshot is
- * ZB_E_DIVERGED.
+ * the follower's and the set's manifest. Snapshots are matched by guid, never by name; from what
+ * the leader has only a bookmark of, a follower goes on as well. Every snapshot of the leader in
+ * between travels, those of other tools too, one increment each; a dataset that is not there starts
+ * with a full stream of its oldest snapshot. Nothing on the follower is ever rolled back or
+ * overwritten: what does not continue from a common snapshot is ZB_E_DIVERGED.
  */
 #ifndef ZB_AGENT_SHIP_PLAN_H
 #define ZB_AGENT_SHIP_PLAN_H
