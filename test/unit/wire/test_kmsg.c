@@ -461,18 +461,12 @@ main(int argc, char **argv)
     corpus = argc == 2 ? argv[1] : ".";
 
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(request_round_trip),
-        cmocka_unit_test(reply_round_trip),
-        cmocka_unit_test(whole_messages_are_seeds),
-        cmocka_unit_test(largest_observe_fits),
-        cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(flipped_bytes_do_no_harm),
-        cmocka_unit_test(bad_names_are_refused),
-        cmocka_unit_test(bad_envelopes_are_refused),
-        cmocka_unit_test(bad_manifests_are_refused),
-        cmocka_unit_test(lengths_are_bounded),
-        cmocka_unit_test(texts_are_bounded),
-        cmocka_unit_test(words),
+        cmocka_unit_test(request_round_trip),          cmocka_unit_test(reply_round_trip),
+        cmocka_unit_test(whole_messages_are_seeds),    cmocka_unit_test(largest_observe_fits),
+        cmocka_unit_test(every_truncation_is_refused), cmocka_unit_test(flipped_bytes_do_no_harm),
+        cmocka_unit_test(bad_names_are_refused),       cmocka_unit_test(bad_envelopes_are_refused),
+        cmocka_unit_test(bad_manifests_are_refused),   cmocka_unit_test(lengths_are_bounded),
+        cmocka_unit_test(texts_are_bounded),           cmocka_unit_test(words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
