@@ -301,34 +301,6 @@ clone_make(const struct fork *f, const struct values *v, size_t rest, struct zb_
     return rc;
 }
 
-/* Bookmarks stay with a dataset when its snapshots are promoted away: those that members go on from
- * are made anew on what goes on, as long as it is a clone (of later ones ZFS makes none). No reason
- * to leave a tree half set aside. */
-static void
-marks_follow(const struct fork *f)
-{
-    char from[2 * ZB_DATASET_NAME_SIZE];
-    char to[2 * ZB_DATASET_NAME_SIZE];
-    struct zb_zfs_snaps marks = {0};
-    struct zb_set_id id;
-    struct zb_err err;
-
-    if (zb_zfs_bookmarks_list(f->from->name, &marks, &err) != ZB_OK) {
-        zb_log_warning("%s", err.msg);
-    }
-    for (size_t i = 0; i < marks.count; i++) {
-        if (!zb_rules_mark_parse(marks.snaps[i].name, &id)) {
-            continue;
-        }
-        (void)snprintf(from, sizeof(from), "%s#%s", f->from->name, marks.snaps[i].name);
-        (void)snprintf(to, sizeof(to), "%s#%s", f->live, marks.snaps[i].name);
-        if (zb_zfs_bookmark(from, to, &err) != ZB_OK) {
-            zb_log_info("%s does not go on with what is left of it: %s", to, err.msg);
-        }
-    }
-    zb_zfs_snaps_close(&marks);
-}
-
 static enum zb_rc
 fork_follow(const struct fork *f, struct zb_err *err)
 {
@@ -355,7 +327,6 @@ fork_follow(const struct fork *f, struct zb_err *err)
         rc = zb_err_hint(err, "rename it to a place outside the service's tree");
     }
     if (rc == ZB_OK) {
-        marks_follow(f);
         rc = zb_zfs_promote(f->live, err);
     }
     zb_zfs_props_close(&live);

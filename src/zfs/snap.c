@@ -290,43 +290,30 @@ zb_zfs_holds_list(const char *snap, struct zb_zfs_names *tags, struct zb_err *er
     return ZB_OK;
 }
 
-/* 0: there is none. */
-static uint64_t
-bookmark_guid(const char *mark)
+/* Whether the bookmark is of this very snapshot. */
+static bool
+bookmark_is_of(const char *mark, const char *snap)
 {
     nvlist_t *props = NULL;
     nvlist_t *guid_prop;
-    uint64_t guid = 0;
+    struct zb_err ignored;
+    uint64_t mark_guid = 0;
+    uint64_t snap_guid = 0;
 
     if (lzc_get_bookmark_props(mark, &props) == 0 &&
         nvlist_lookup_nvlist(props, "guid", &guid_prop) == 0) {
-        (void)nvlist_lookup_uint64(guid_prop, "value", &guid);
+        (void)nvlist_lookup_uint64(guid_prop, "value", &mark_guid);
     }
     fnvlist_free(props);
-    return guid;
-}
-
-/* Whether the bookmark is of this very snapshot, or of what another bookmark is of. */
-static bool
-bookmark_is_of(const char *mark, const char *source)
-{
-    struct zb_err ignored;
-    uint64_t guid = bookmark_guid(mark);
-    uint64_t source_guid = 0;
-
-    if (strchr(source, '#') != NULL) {
-        source_guid = bookmark_guid(source);
-    } else if (zb_zfs_guids(&source, 1, &source_guid, &ignored) != ZB_OK) {
-        return false;
-    }
-    return guid != 0 && source_guid == guid;
+    return mark_guid != 0 && zb_zfs_guids(&snap, 1, &snap_guid, &ignored) == ZB_OK &&
+           snap_guid == mark_guid;
 }
 
 enum zb_rc
 zb_zfs_bookmark(const char *snap, const char *mark, struct zb_err *err)
 {
     nvlist_t *errors = NULL;
-    enum zb_rc rc = zb_zfs_name_check(snap, strchr(snap, '#') != NULL ? '#' : '@', err);
+    enum zb_rc rc = zb_zfs_name_check(snap, '@', err);
     if (rc == ZB_OK) {
         rc = zb_zfs_name_check(mark, '#', err);
     }

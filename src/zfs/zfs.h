@@ -256,9 +256,8 @@ enum zb_rc zb_zfs_release(const char *const *snaps, size_t count, const char *ta
 enum zb_rc zb_zfs_holds_list(const char *snap, struct zb_zfs_names *tags,
                              struct zb_err *err) ZB_CHECKED;
 
-/* Bookmark "ds#mark" of snapshot "ds@snap", or of what bookmark "from#mark" is of: ds then is a
- * clone of a snapshot of `from` that came after it. 1 txg. ZB_E_EXISTS, unless it is of the same
- * guid (OK). */
+/* Bookmark "ds#mark" of snapshot "ds@snap"; 1 txg. ZB_E_EXISTS, unless it is of the same guid (OK).
+ */
 enum zb_rc zb_zfs_bookmark(const char *snap, const char *mark, struct zb_err *err) ZB_CHECKED;
 /* Missing ones count as destroyed; 1 txg. */
 enum zb_rc zb_zfs_bookmarks_destroy(const char *const *marks, size_t count,
@@ -272,10 +271,9 @@ enum zb_rc zb_zfs_bookmarks_destroy(const char *const *marks, size_t count,
 enum zb_rc zb_zfs_clone(const char *dataset, const char *snap, const struct zb_zfs_setprop *props,
                         size_t count, struct zb_err *err) ZB_CHECKED;
 /* Turns a clone and its origin's dataset round: the snapshots up to the origin become dataset's,
- * with their guids, names, holds and clones, and the other becomes its clone; each keeps its
- * bookmarks. All or nothing, 1 txg. ZB_E_EXISTS names the snapshot that both have; ZB_E_HELD while
- * one of those that would go over is in use (a send, a mount of it); ZB_E_REFUSED when it is not a
- * clone. */
+ * with their guids, names, holds, clones and bookmarks, and the other becomes its clone. All or
+ * nothing, 1 txg. ZB_E_EXISTS names the snapshot that both have; ZB_E_HELD while one of those that
+ * would go over is in use (a send, a mount of it); ZB_E_REFUSED when it is not a clone. */
 enum zb_rc zb_zfs_promote(const char *dataset, struct zb_err *err) ZB_CHECKED;
 /* Names of the clones of a snapshot; 0 txg. */
 enum zb_rc zb_zfs_clones_list(const char *snap, struct zb_zfs_names *clones,
