@@ -48,53 +48,53 @@ on_made(void *ctx, const struct zb_krep *rep)
     zb_request_done(r, data);
 }
 
-/* args.set ("12/345"), or the newest set that is held whole. */
-static const struct zb_manifest *
-set_find(struct zb_request *r, uint16_t service, struct zb_err *err)
+static void
+on_recalled(void *ctx, const struct zb_manifest *m)
 {
-    const char *name = r->a->services[service].conf.name;
+    struct zb_request *r = ctx;
+    const char *name = zb_request_text(r, "service");
     const char *node = r->a->nodes[r->a->self].name;
     const char *text = zb_request_text(r, "set");
-    struct zb_core_view view;
-    struct zb_set_id id;
+    struct zb_kreq req = {.op = ZB_KOP_PEEK};
+    int64_t life_s = zb_request_int(r, "for_s", ZB_PEEK_LIFE_S);
+    struct zb_err err;
 
-    zb_core_view(r->a->core, service, &view);
-    id = view.obs.newest.id;
-    if (text[0] != '\0' && zb_request_set(r, service, &id, err) != ZB_OK) {
-        return NULL;
-    }
-    const struct zb_manifest *m =
-        zb_set_id_is_none(id) ? NULL : zb_position_manifest(r->a, service, id);
     if (m == NULL && text[0] == '\0') {
-        (void)zb_err_set(err, ZB_E_NOTFOUND, "%s holds no whole set of %s", node, name);
-        (void)zb_err_hint(err, "zbaton status %s", name);
+        (void)zb_err_set(&err, ZB_E_NOTFOUND, "%s holds no whole set of %s", node, name);
+        (void)zb_err_hint(&err, "zbaton status %s", name);
     } else if (m == NULL) {
-        (void)zb_err_set(err, ZB_E_NOTFOUND, "%s knows no set %s of %s", node, text, name);
-        (void)zb_err_hint(err, "zbaton history %s lists them", name);
+        (void)zb_err_set(&err, ZB_E_NOTFOUND, "%s knows no set %s of %s", node, text, name);
+        (void)zb_err_hint(&err, "zbaton history %s lists them", name);
     }
-    return m;
+    if (m == NULL) {
+        zb_request_fail(r, &err, NULL);
+        return;
+    }
+    zb_strcopy(req.service, sizeof req.service, name);
+    req.time_s = zb_wall_now().s + (life_s >= 0 && life_s <= INT32_MAX ? life_s : 0);
+    req.manifest = *m; /* borrowed for the call */
+    zb_agent_keeper_call(r->a, &req, on_made, r);
 }
 
+/* args.set ("12/345"), or the newest set that is held whole. */
 void
 zb_cmd_peek(struct zb_request *r)
 {
     uint16_t service = zb_request_service(r);
-    struct zb_kreq req = {.op = ZB_KOP_PEEK};
-    int64_t life_s = zb_request_int(r, "for_s", ZB_PEEK_LIFE_S);
+    struct zb_core_view view;
+    struct zb_set_id id;
     struct zb_err err;
 
     if (service == ZB_SERVICE_NONE || !zb_forward_to_named(r)) {
         return;
     }
-    const struct zb_manifest *m = set_find(r, service, &err);
-    if (m == NULL) {
+    zb_core_view(r->a->core, service, &view);
+    id = view.obs.newest.id;
+    if (zb_request_text(r, "set")[0] != '\0' && zb_request_set(r, service, &id, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         return;
     }
-    zb_strcopy(req.service, sizeof req.service, r->a->services[service].conf.name);
-    req.time_s = zb_wall_now().s + (life_s >= 0 && life_s <= INT32_MAX ? life_s : 0);
-    req.manifest = *m; /* borrowed for the call */
-    zb_agent_keeper_call(r->a, &req, on_made, r);
+    zb_position_recall(r->a, service, id, on_recalled, r);
 }
 
 /* --- peek.list --- */

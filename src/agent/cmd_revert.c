@@ -227,6 +227,20 @@ on_checked(void *ctx, bool held)
     zb_agent_keeper_call(v->r->a, &req, on_blockers, v);
 }
 
+static void
+on_recalled(void *ctx, const struct zb_manifest *m)
+{
+    struct revert *v = ctx;
+
+    if (m == NULL) {
+        no_set(v, "is not known here");
+        return;
+    }
+    zb_manifest_ref(m, &v->set);
+    v->time = m->time;
+    zb_position_check(v->r->a, v->service, m, on_checked, v);
+}
+
 void
 zb_cmd_revert(struct zb_request *r)
 {
@@ -253,12 +267,5 @@ zb_cmd_revert(struct zb_request *r)
                          .dry_run = zb_request_bool(r, "dry_run"),
                          .set = {.id = id},
                          .term = view.term};
-    const struct zb_manifest *m = zb_position_manifest(a, service, id);
-    if (m == NULL) {
-        no_set(v, "is not known here");
-        return;
-    }
-    zb_manifest_ref(m, &v->set);
-    v->time = m->time;
-    zb_position_check(a, service, m, on_checked, v);
+    zb_position_recall(a, service, id, on_recalled, v);
 }

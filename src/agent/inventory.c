@@ -146,3 +146,60 @@ zb_inventory_rebuild(const struct zb_inventory *inv,
     }
     return false;
 }
+
+/* The snapshot of that set: its guid, or 0; *older: d has sets from before it, or may have. */
+static uint64_t
+guid_of_set(const struct zb_inventory_dataset *d, struct zb_set_id id, struct zb_wall *time,
+            bool *older)
+{
+    uint64_t guid = 0;
+
+    *older = d->snaps_count >= ZB_STEPS_MAX; /* not all of them are seen */
+    for (uint32_t i = 0; i < d->snaps_count; i++) {
+        struct zb_set_id one;
+        struct zb_wall at;
+        if (!zb_set_name_parse(d->names[i], &one, &at)) {
+            continue;
+        }
+        if (zb_set_id_cmp(one, id) == 0) {
+            guid = d->guids[i];
+            *time = at;
+        }
+        *older = *older || zb_set_id_cmp(one, id) < 0;
+    }
+    return guid;
+}
+
+bool
+zb_inventory_recall(const struct zb_inventory *inv, struct zb_set_id id, struct zb_manifest *m)
+{
+    struct zb_manifest got = {0};
+    struct zb_err err;
+    bool whole = true;
+
+    if (inv->datasets_count == 0 || zb_manifest_init(&got, inv->datasets_count, &err) != ZB_OK) {
+        return false;
+    }
+    got.id = id;
+    got.entries_count = 0;
+    for (uint32_t i = 0; i < inv->datasets_count && whole; i++) {
+        const struct zb_inventory_dataset *d = &inv->datasets[i];
+        bool older;
+        uint64_t guid = guid_of_set(d, id, &got.time, &older);
+        if (guid == 0) {
+            whole = !older;
+            continue;
+        }
+        struct zb_manifest_entry *e = &got.entries[got.entries_count++];
+        zb_strcopy(e->uuid, sizeof(e->uuid), d->uuid);
+        zb_strcopy(e->rel, sizeof(e->rel), d->rel);
+        e->guid = guid;
+    }
+    zb_manifest_sort(&got);
+    if (!whole || !zb_manifest_valid(&got) || zb_manifest_find(&got, "") == NULL) {
+        zb_manifest_close(&got);
+        return false;
+    }
+    *m = got;
+    return true;
+}

@@ -51,5 +51,11 @@ bool zb_inventory_has_datasets(const struct zb_inventory *inv, const struct zb_m
 bool zb_inventory_rebuild(const struct zb_inventory *inv,
                           bool (*skip)(const void *ctx, struct zb_set_id id), const void *ctx,
                           struct zb_manifest *m);
+/* That set, by names alone: of every dataset that was there when it was made. A dataset without a
+ * set as old as that was made later, and is left out. False (*m untouched): some other dataset
+ * lacks it, or how old its sets are cannot be seen. Only for an inventory with names. *m is owned
+ * by the caller. */
+bool zb_inventory_recall(const struct zb_inventory *inv, struct zb_set_id id,
+                         struct zb_manifest *m);
 
 #endif

@@ -24,6 +24,12 @@ void zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_man
 const struct zb_manifest *zb_position_manifest(struct zb_agent *a, uint16_t service,
                                                struct zb_set_id id);
 
+/* The same, and of a set that is not known what the names on this disk say (zb_inventory_recall),
+ * which is known from then on. cb may come before this returns; m as above, NULL: it is not here
+ * whole. */
+void zb_position_recall(struct zb_agent *a, uint16_t service, struct zb_set_id id,
+                        void (*cb)(void *ctx, const struct zb_manifest *m), void *ctx);
+
 /* none {0} where there is none */
 struct zb_position {
     struct zb_set_ref newest;  /* the newest set that is held whole */

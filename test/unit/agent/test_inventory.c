@@ -80,6 +80,39 @@ holds_a_set_only_whole(void **state)
     assert_false(zb_inventory_holds(inv, &(struct zb_manifest){0}));
 }
 
+static void
+recall_is(const struct zb_inventory *inv, uint64_t seq, uint32_t entries)
+{
+    struct zb_manifest m = {0};
+
+    assert_true(zb_inventory_recall(inv, (struct zb_set_id){1, seq}, &m));
+    assert_int_equal(m.id.seq, seq);
+    assert_int_equal(m.time.s, 1795300000 + (int64_t)seq);
+    assert_int_equal(m.entries_count, entries);
+    assert_int_equal(m.entries[0].guid, 10 + seq);
+    zb_manifest_close(&m);
+}
+
+static void
+recalls_a_set_of_what_was_there_then(void **state)
+{
+    struct zb_inventory *inv = *state;
+    struct zb_inventory_dataset *child = &inv->datasets[1];
+    struct zb_manifest m = {0};
+
+    recall_is(inv, 1, 2);
+    recall_is(inv, 2, 2);
+    assert_false(zb_inventory_recall(inv, (struct zb_set_id){1, 3}, &m)); /* half of it is here */
+    assert_false(zb_inventory_recall(inv, (struct zb_set_id){1, 4}, &m));
+    assert_false(zb_inventory_recall(inv, (struct zb_set_id){2, 1}, &m));
+    memmove(&child->names[0], &child->names[1], sizeof(child->names[0]));
+    child->guids[0] = child->guids[1];
+    child->snaps_count = 1; /* made after the first set */
+    recall_is(inv, 1, 1);
+    recall_is(inv, 2, 2);
+    assert_int_equal(m.entries_count, 0);
+}
+
 /* How far a disk came, whatever was destroyed on it since. */
 static void
 reached_what_only_lost_children_keep_from_being_whole(void **state)
@@ -179,6 +212,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(holds_a_set_only_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(recalls_a_set_of_what_was_there_then, setup, teardown),
         cmocka_unit_test_setup_teardown(reached_what_only_lost_children_keep_from_being_whole,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(has_the_datasets_of_a_set_by_uuid, setup, teardown),
