@@ -47,7 +47,9 @@ struct zb_core_conf {
     uint8_t members_count;
     uint8_t members[ZB_MEMBERS_MAX]; /* node numbers */
     bool backup[ZB_MEMBERS_MAX];
-    uint8_t first_leader; /* takes term 1 of a service that never had a leader */
+    uint8_t first_leader; /* takes the first term of a service that never had a leader */
+    uint64_t term_floor;  /* terms up to it may have been led in an earlier cluster; 0: none were */
+    bool led_before;      /* ... and of this very service there are sets from then */
     uint64_t version;     /* of the declaration; grants carry it (M11) */
     bool frozen;          /* who leads is not changed by anybody's command */
     int64_t interval_ms;

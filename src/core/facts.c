@@ -55,6 +55,26 @@ zb_core_peer_up(const struct step *x, uint8_t node)
     return node < ZB_NODES_MAX && (x->core->up & (1u << node)) != 0;
 }
 
+/* Of a life that no record tells of: this node would begin an empty service over it. What this disk
+ * has itself is gone on with. */
+bool
+zb_core_has_a_past(const struct step *x)
+{
+    const struct svc *s = x->s;
+
+    if (s->obs.learned_term != 0 || s->obs.established_term != 0) {
+        return false;
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX && !s->conf.led_before; n++) {
+        const struct peer *p = &s->peers[n];
+        if (n != x->core->opt.self && zb_core_is_member(s, n) && p->position_known &&
+            !zb_set_id_is_none(p->position.id) && zb_set_id_is_none(zb_core_reached(s)->id)) {
+            return true;
+        }
+    }
+    return s->conf.led_before;
+}
+
 /* Every earlier leader was granted its term by a majority, so a majority that granted nothing to
  * anybody else proves that there was none. */
 bool
@@ -64,7 +84,8 @@ zb_core_never_led(const struct step *x)
     struct zb_core_seen lost;
     uint32_t clean = 0;
 
-    if (zb_core_lost(s, &lost) || s->obs.learned_term != 0 || s->obs.established_term != 0 ||
+    if (zb_core_has_a_past(x) || zb_core_lost(s, &lost) || s->obs.learned_term != 0 ||
+        s->obs.established_term != 0 ||
         (s->obs.granted_term != 0 && s->obs.granted_to != x->core->opt.self)) {
         return false;
     }
@@ -203,6 +224,9 @@ zb_core_granted_max(const struct step *x)
     const struct svc *s = x->s;
     uint64_t max = s->obs.granted_term;
 
+    if (s->conf.term_floor > max) {
+        max = s->conf.term_floor;
+    }
     /* A service that was withdrawn and declared again has sets, but no records. */
     if (zb_core_reached(s)->id.term > max) {
         max = zb_core_reached(s)->id.term;

@@ -246,6 +246,8 @@ bool zb_core_is_voter(const struct svc *s, uint8_t node);
 uint32_t zb_core_voters(const struct svc *s);
 bool zb_core_majority(const struct svc *s, uint32_t nodes);
 bool zb_core_never_led(const struct step *x);
+/* Nobody's record knows of a leader, and yet there are sets of the service, elsewhere. */
+bool zb_core_has_a_past(const struct step *x);
 uint8_t zb_core_leader(const struct step *x, uint64_t *term);
 bool zb_core_peer_up(const struct step *x, uint8_t node);
 uint64_t zb_core_granted_max(const struct step *x);

@@ -10,6 +10,11 @@ follower_settle(struct step *x)
         zb_core_go(x, ZB_STIM_OBS_FIRST);
         return;
     }
+    if (zb_core_has_a_past(x)) {
+        s->why = "there are sets of it from before it was declared here: it goes on from them, by "
+                 "order (zbaton failover --to NODE)";
+        s->why_rule = "R-led-before";
+    }
     if (zb_core_rejoin_settle(x) || zb_core_prune_settle(x)) {
         return;
     }
