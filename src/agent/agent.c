@@ -346,6 +346,7 @@ engine_close(struct run *run)
     zb_history_close(a->history);
     zb_parts_free(a);
     zb_labels_close(&a->labels);
+    zb_recovered_close(&a->recovered);
     free(a->kept);
     free(a->services);
     zb_pki_text_free(a->pki.ca_crt);

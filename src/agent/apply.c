@@ -159,6 +159,8 @@ core_configure(struct zb_agent *a, uint16_t service)
     members_add(a, &from->backups, true, conf);
     conf->first_leader =
         node_slot(a, from->leader[0] != '\0' ? from->leader : from->members.items[0]);
+    conf->term_floor = a->recovered.term;
+    conf->led_before = zb_recovered_has(&a->recovered, from->name);
     conf->version = s->version;
     conf->frozen = s->freeze.reason[0] != '\0';
     conf->interval_ms = from->interval_ms;

@@ -222,6 +222,13 @@ ask_next(struct apply *p)
         if (zb_conf_services_find(&zb_config_current(a)->services, s->name) != NULL) {
             continue;
         }
+        if (zb_recovered_has(&p->doc.recovered, s->name)) {
+            plan_line(p,
+                      "nobody: %s has sets of an earlier cluster, and goes on from them by order: "
+                      "zbaton failover --to NODE %s",
+                      s->name, s->name);
+            continue;
+        }
         uint8_t node = zb_agent_node_find(a, s->leader);
         if (node == a->self) {
             zb_adopt_plan(a, s, p->doc.version, on_own_plan, p);
@@ -303,6 +310,45 @@ leaders_check(const struct apply *p, const struct zb_config_doc *now, struct zb_
     return ZB_OK;
 }
 
+static bool
+was_led(const struct zb_core_view *view)
+{
+    bool led = view->obs.learned_term != 0 || view->leader != ZB_NODE_NONE;
+
+    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
+        led = led || (view->peers[n].known && view->peers[n].report.learned_term != 0);
+    }
+    return led;
+}
+
+/* Withdrawn, a service gives up the marks of its copies; declared once more, it would begin empty.
+ * Of one that goes on from an earlier cluster that is not allowed before it has. */
+static enum zb_rc
+recovered_check(const struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
+{
+    const struct zb_agent *a = p->r->a;
+
+    for (uint32_t i = 0; i < now->services.count; i++) {
+        const char *name = now->services.items[i].name;
+        uint16_t number = zb_agent_service_find(a, name);
+        struct zb_core_view view;
+        if (zb_conf_services_find(&p->doc.services, name) != NULL || number == ZB_SERVICE_NONE ||
+            !zb_recovered_has(&now->recovered, name)) {
+            continue;
+        }
+        zb_core_view(a->core, number, &view);
+        if (!was_led(&view)) {
+            (void)zb_err_set(err, ZB_E_REFUSED,
+                             "service %s has sets of an earlier cluster and was not led in this "
+                             "one: withdrawn, its copies would be given up",
+                             name);
+            return zb_err_hint(err, "change its members, or first: zbaton failover --to NODE %s",
+                               name);
+        }
+    }
+    return ZB_OK;
+}
+
 static enum zb_rc
 diff_fill(struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
 {
@@ -311,6 +357,9 @@ diff_fill(struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
 
     if (rc == ZB_OK) {
         rc = leaders_check(p, now, err);
+    }
+    if (rc == ZB_OK) {
+        rc = recovered_check(p, now, err);
     }
     if (rc == ZB_OK) {
         rc = zb_conf_services_diff(&now->services, &p->doc.services, &lines, err);

@@ -55,13 +55,14 @@ failover_free(struct failover *f)
 static void
 words_fill(const struct failover *f, uint64_t bytes, struct zb_step_texts *x)
 {
+    uint64_t known = f->loss.term > f->a->recovered.term ? f->loss.term : f->a->recovered.term;
     struct zb_step_subject subject = {.service = f->service,
                                       .source = f->source,
                                       .target = f->a->self,
                                       .set = f->fork.id,
                                       .bytes = bytes,
                                       .term = f->loss.term,
-                                      .next = f->next != 0 ? f->next : f->loss.term + 1};
+                                      .next = f->next != 0 ? f->next : known + 1};
 
     zb_step_words_fill(f->a, &subject, x);
     zb_failover_fence_calls(&f->fence, x->fence, sizeof x->fence);

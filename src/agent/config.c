@@ -89,6 +89,8 @@ apply(struct zb_agent *a)
     zb_agent_nodes_apply(a, nodes, doc->nodes_count);
     zb_labels_close(&a->labels);
     zb_labels_copy(&a->labels, &doc->labels);
+    zb_recovered_close(&a->recovered);
+    zb_recovered_copy(&a->recovered, &doc->recovered);
     if (doc->version > 0) {
         zb_agent_services_apply(a, &doc->services, &doc->freezes, doc->version);
     }

@@ -13,6 +13,7 @@ zb_config_doc_close(struct zb_config_doc *doc)
     zb_conf_services_close(&doc->services);
     zb_freezes_close(&doc->freezes);
     zb_labels_close(&doc->labels);
+    zb_recovered_close(&doc->recovered);
     memset(doc, 0, sizeof *doc);
 }
 
@@ -41,6 +42,12 @@ zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const ch
     enum zb_rc rc = zb_conf_services_parse(text, file, &known, &services, err);
     if (rc != ZB_OK) {
         return rc;
+    }
+    for (uint32_t i = 0; i < doc->services.count; i++) {
+        const char *name = doc->services.items[i].name;
+        if (zb_conf_services_find(&services, name) == NULL) {
+            zb_recovered_remove(&doc->recovered, name);
+        }
     }
     char *copy = zb_must(strdup(text));
     free(doc->text);
@@ -71,10 +78,12 @@ zb_config_doc_copy(struct zb_config_doc *to, const struct zb_config_doc *from, s
     copy.services = (struct zb_conf_services){0};
     copy.freezes = (struct zb_freezes){0};
     copy.labels = (struct zb_labels){0};
+    copy.recovered = (struct zb_recovered){0};
     enum zb_rc rc = zb_config_doc_services_set(&copy, from->text, "configuration", err);
     if (rc == ZB_OK) {
         zb_freezes_copy(&copy.freezes, &from->freezes);
         zb_labels_copy(&copy.labels, &from->labels);
+        zb_recovered_copy(&copy.recovered, &from->recovered);
         *to = copy;
     }
     return rc;
@@ -120,6 +129,9 @@ zb_config_doc_format(const struct zb_config_doc *doc, char **text, char hash[ZB_
     }
     if (doc->labels.count > 0) {
         zb_json_put(object, "labels", zb_labels_json(&doc->labels));
+    }
+    if (doc->recovered.term != 0) {
+        zb_json_put(object, "recovered", zb_recovered_json(&doc->recovered));
     }
     char *dump = zb_must(json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS));
     json_decref(object);
@@ -203,6 +215,16 @@ labels_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
 }
 
+static enum zb_rc
+recovered_parse(const json_t *object, struct zb_config_doc *doc, struct zb_err *err)
+{
+    if (object == NULL) {
+        return ZB_OK;
+    }
+    enum zb_rc rc = zb_recovered_parse(object, &doc->recovered, err);
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
+}
+
 enum zb_rc
 zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *err)
 {
@@ -230,6 +252,9 @@ zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *
     }
     if (rc == ZB_OK) {
         rc = labels_parse(json_object_get(object, "labels"), &parsed, err);
+    }
+    if (rc == ZB_OK) {
+        rc = recovered_parse(json_object_get(object, "recovered"), &parsed, err);
     }
     if (rc == ZB_OK) {
         rc = zb_config_doc_format(&parsed, &canonical, hash, err);

@@ -1,7 +1,8 @@
 /*
- * A version of the cluster's configuration: cluster, nodes, services, which of them are frozen, and
- * labels of sets, as one JSON object ("freezes" and "labels" only where there are any). Its
- * canonical text (sorted keys, no spaces) is what nodes agree on, hash and store.
+ * A version of the cluster's configuration: cluster, nodes, services, which of them are frozen,
+ * labels of sets, and what it goes on from, as one JSON object ("freezes", "labels" and "recovered"
+ * only where there are any). Its canonical text (sorted keys, no spaces) is what nodes agree on,
+ * hash and store.
  */
 #ifndef ZB_AGENT_CONFIG_DOC_H
 #define ZB_AGENT_CONFIG_DOC_H
@@ -11,6 +12,7 @@
 #include "agent/config_rules.h"
 #include "agent/freeze.h"
 #include "agent/label.h"
+#include "agent/recovered.h"
 #include "conf/service.h"
 
 #define ZB_CONFIG_DOC_MAX                                                                          \
@@ -34,10 +36,12 @@ struct zb_config_doc {
     struct zb_conf_services services; /* the same, parsed; owned */
     struct zb_freezes freezes;        /* of these services alone; owned */
     struct zb_labels labels;          /* likewise */
+    struct zb_recovered recovered;    /* of services that may not be declared yet, too; owned */
 };
 
 /* Parses text (copied) as the services of *doc, whose nodes are set: ZB_E_FORMAT with
- * "file:line: ...". What is no service any more is not frozen any more, and has no labels. *doc
+ * "file:line: ...". What is no service any more is not frozen any more, has no labels, and is
+ * declared again as a new one. *doc
  * unchanged on failure.
  */
 enum zb_rc zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const char *file,

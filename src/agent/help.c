@@ -37,6 +37,7 @@ static const struct {
     {"A-drill-failed", "zbaton drill", " --node NODE tries again"},
     {"A-peer-down", DAEMON, NULL},
     {"A-promise-broken", "zbaton explain", ", and there what is said of each member"},
+    {"R-led-before", "zbaton failover -n", " says from which set it would go on"},
     {"R-rejoin-no-base", "zbaton rejoin", ""},
     {"R-rejoin-waits", DAEMON, NULL},
 };

@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "agent/label.h"
+#include "agent/recovered.h"
 
 struct zb_agent_pki {
     char *ca_crt; /* PEM; owned */
@@ -64,6 +65,7 @@ struct zb_agent {
     struct zb_agent_subscriber *subscribers; /* event.c */
 
     struct zb_labels labels;        /* in force; config.c */
+    struct zb_recovered recovered;  /* likewise */
     struct zb_config_state *config; /* config.c */
     struct zb_control *control;     /* control.c */
     struct zb_member_state *member; /* member.c */

@@ -64,6 +64,10 @@ zb_loss_gather(struct zb_agent *a, uint16_t service, const struct zb_core_view *
     *loss = (struct zb_loss){.now_s = zb_wall_now().s, .to = ZB_LOSS_NONE};
     zb_strcopy(loss->service, sizeof loss->service, conf->name);
     zb_loss_terms_look(loss, view);
+    if (loss->term == 0 && zb_recovered_has(&a->recovered, conf->name)) {
+        /* Only sets of an earlier cluster: what came after them there nobody knows. */
+        loss->fork.term = a->recovered.term;
+    }
     for (uint32_t i = 0; i < conf->members.count; i++) {
         member_look(&g, conf->members.items[i], false);
     }

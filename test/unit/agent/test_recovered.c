@@ -1,0 +1,162 @@
+/* What a configuration knows of an earlier cluster, and what a state directory still says of it. */
+#include "unit.h"
+
+#include <unistd.h>
+
+#include "agent/config.h"
+#include "agent/former.h"
+#include "history/history.h"
+
+#define SERVICE(name)                                                                              \
+    "service " name " {\n members = { vm1 }\n leader = vm1\n mountpoint = \"/" name "\"\n}\n"
+
+static void
+doc_make(struct zb_config_doc *doc, const char *services)
+{
+    struct zb_err err;
+
+    doc->version = 2;
+    doc->nodes_count = 1;
+    zb_strcopy(doc->cluster, sizeof doc->cluster, "test");
+    zb_strcopy(doc->nodes[0].name, sizeof doc->nodes[0].name, "vm1");
+    zb_strcopy(doc->nodes[0].address, sizeof doc->nodes[0].address, "127.0.0.1:1");
+    assert_int_equal(zb_config_doc_services_set(doc, services, "services", &err), ZB_OK);
+}
+
+static void
+the_floor_is_well_above_what_was_seen(void **state)
+{
+    (void)state;
+    assert_int_equal(zb_recovered_floor(0), 1000);
+    assert_int_equal(zb_recovered_floor(12), 1000);
+    assert_int_equal(zb_recovered_floor(999), 1000);
+    assert_int_equal(zb_recovered_floor(1000), 2000);
+    assert_int_equal(zb_recovered_floor(1001), 2000);
+}
+
+static void
+services_are_known_before_they_are_declared(void **state)
+{
+    struct zb_config_doc doc = {0}, copy = {0}, parsed = {0};
+    char hash[ZB_CONFIG_HASH_SIZE];
+    char *text = NULL;
+    struct zb_err err;
+    (void)state;
+
+    doc_make(&doc, "");
+    doc.recovered.term = 1000;
+    zb_recovered_add(&doc.recovered, "web");
+    zb_recovered_add(&doc.recovered, "db");
+    zb_recovered_add(&doc.recovered, "web");
+    assert_int_equal(doc.recovered.count, 2);
+    assert_int_equal(zb_config_doc_services_set(&doc, SERVICE("web"), "services", &err), ZB_OK);
+    assert_int_equal(zb_config_doc_copy(&copy, &doc, &err), ZB_OK);
+    assert_int_equal(zb_config_doc_format(&copy, &text, hash, &err), ZB_OK);
+    assert_non_null(
+        strstr(text, "\"recovered\":{\"services\":[\"db\",\"web\"],\"term\":\"1000\"}"));
+    assert_int_equal(zb_config_doc_parse(text, &parsed, &err), ZB_OK);
+    assert_int_equal(parsed.recovered.term, 1000);
+    assert_true(zb_recovered_has(&parsed.recovered, "web"));
+    assert_true(zb_recovered_has(&parsed.recovered, "db"));
+    assert_false(zb_recovered_has(&parsed.recovered, "mail"));
+    free(text);
+    zb_config_doc_close(&doc);
+    zb_config_doc_close(&copy);
+    zb_config_doc_close(&parsed);
+}
+
+static void
+a_withdrawn_service_begins_anew_when_it_is_declared_again(void **state)
+{
+    struct zb_config_doc doc = {0};
+    struct zb_err err;
+    (void)state;
+
+    doc_make(&doc, "");
+    doc.recovered.term = 1000;
+    zb_recovered_add(&doc.recovered, "db");
+    zb_recovered_add(&doc.recovered, "web");
+    assert_int_equal(zb_config_doc_services_set(&doc, SERVICE("web"), "services", &err), ZB_OK);
+    assert_true(zb_recovered_has(&doc.recovered, "web"));
+    assert_int_equal(zb_config_doc_services_set(&doc, "", "services", &err), ZB_OK);
+    assert_false(zb_recovered_has(&doc.recovered, "web"));
+    assert_true(zb_recovered_has(&doc.recovered, "db"));
+    assert_int_equal(doc.recovered.term, 1000);
+    zb_config_doc_close(&doc);
+}
+
+static void
+what_is_not_canonical_is_refused(void **state)
+{
+    static const char *const bad[] = {
+        "null",
+        "{\"services\":[],\"term\":\"0\"}",
+        "{\"services\":[\"web\",\"db\"],\"term\":\"1000\"}",
+        "{\"services\":[\"db\",\"db\"],\"term\":\"1000\"}",
+        "{\"services\":[\"../db\"],\"term\":\"1000\"}",
+        "{\"services\":[7],\"term\":\"1000\"}",
+        "{\"services\":\"db\",\"term\":\"1000\"}",
+        "{\"services\":[\"db\"]}",
+        "{\"more\":1,\"services\":[\"db\"],\"term\":\"1000\"}",
+    };
+    char text[512];
+    struct zb_err err;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct zb_config_doc doc = {0};
+        (void)snprintf(text, sizeof text,
+                       "{\"cluster\":\"test\",\"nodes\":[{\"address\":\"127.0.0.1:1\","
+                       "\"fingerprint\":\"\",\"name\":\"vm1\"}],\"recovered\":%s,\"services\":\"\","
+                       "\"version\":\"2\"}",
+                       bad[i]);
+        assert_int_equal(zb_config_doc_parse(text, &doc, &err), ZB_E_FORMAT);
+    }
+}
+
+static void
+an_old_history_tells_declarations_and_terms(void **state)
+{
+    char path[] = "/tmp/zb-former-XXXXXX";
+    struct zb_config_doc doc = {0};
+    struct zb_former former = {0};
+    struct zb_history *h = NULL;
+    struct zb_history_term term = {.term = 12, .reason = ZB_HISTORY_MOVE};
+    struct zb_history_record record = {.granted_term = 15, .learned_term = 12};
+    struct zb_err err;
+    (void)state;
+
+    assert_int_equal(close(mkstemp(path)), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(zb_former_load(path, &former, &err), ZB_E_NOTFOUND);
+    assert_int_equal(access(path, F_OK), -1);
+    doc_make(&doc, SERVICE("web"));
+    assert_int_equal(zb_config_seed(path, &doc, &err), ZB_OK);
+    assert_int_equal(zb_history_open(path, &h, &err), ZB_OK);
+    zb_strcopy(term.leader, sizeof term.leader, "vm1");
+    zb_strcopy(record.node, sizeof record.node, "vm2");
+    assert_int_equal(zb_history_term_put(h, "web", &term, &err), ZB_OK);
+    assert_int_equal(zb_history_record_put(h, "web", &record, &err), ZB_OK);
+    zb_history_close(h);
+    assert_int_equal(zb_former_load(path, &former, &err), ZB_OK);
+    assert_int_equal(former.doc.version, 2);
+    assert_string_equal(former.doc.text, SERVICE("web"));
+    assert_int_equal(former.term, 15);
+    zb_former_close(&former);
+    zb_config_doc_close(&doc);
+    assert_int_equal(unlink(path), 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_floor_is_well_above_what_was_seen),
+        cmocka_unit_test(services_are_known_before_they_are_declared),
+        cmocka_unit_test(a_withdrawn_service_begins_anew_when_it_is_declared_again),
+        cmocka_unit_test(what_is_not_canonical_is_refused),
+        cmocka_unit_test(an_old_history_tells_declarations_and_terms),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
