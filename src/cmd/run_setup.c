@@ -2,7 +2,7 @@
  * init: the first node of a new cluster. join: one more node. Both work without the daemon.
  */
 #include "agent/files.h"
-#include "cmd/setup.h"
+#include "cmd/recover.h"
 #include "net/join.h"
 
 /* What lies between the checks and the end; every text is released by pki_close. */
@@ -82,7 +82,8 @@ first_doc(const struct zb_setup *s, const char *cluster, const char *node_crt,
 }
 
 static enum zb_rc
-init_make(struct zb_setup *s, const char *cluster, struct zb_err *err)
+init_make(struct zb_setup *s, const char *cluster, const struct zb_recover *recover,
+          struct zb_err *err)
 {
     struct zb_config_doc doc = {0};
     struct pki pki = {0};
@@ -92,6 +93,10 @@ init_make(struct zb_setup *s, const char *cluster, struct zb_err *err)
     zb_uuid_new(cluster_id);
     if (rc == ZB_OK) {
         rc = first_doc(s, cluster, pki.node_crt, &doc, err);
+    }
+    if (rc == ZB_OK && recover != NULL) {
+        zb_recover_fill(recover, &doc.recovered);
+        rc = zb_recover_aside(s, recover, err);
     }
     if (rc == ZB_OK) {
         rc = zb_setup_places_make(s, err);
@@ -105,6 +110,68 @@ init_make(struct zb_setup *s, const char *cluster, struct zb_err *err)
     zb_config_doc_close(&doc);
     pki_close(&pki);
     return rc;
+}
+
+static void
+init_told(const struct zb_setup *s, const char *cluster)
+{
+    printf("Cluster %s has its first node %s.\n"
+           "  %s\n  %s/\n  dataset %s%s\n\n"
+           "Keep a copy of the key of the cluster's CA in a safe place; who has it can let nodes "
+           "in:\n"
+           "  %s/%s\n\n",
+           cluster, s->conf.node, s->conf_path, s->conf.state_dir, s->conf.root,
+           s->dataset_made ? " (made)" : "", s->conf.state_dir, ZB_FILE_CA_KEY);
+}
+
+/* Over the copies of an earlier cluster: they are told, and agreed to, first. */
+static enum zb_rc
+recover_run(const struct zb_cli *cli, struct zb_setup *s, struct zb_err *err)
+{
+    struct zb_recover recover = {0};
+    bool dry_run = zb_cli_has(cli, ZB_OPT_DRY_RUN);
+    enum zb_rc rc = zb_recover_look(s, &recover, err);
+
+    if (rc == ZB_OK) {
+        zb_recover_show(cli, s, &recover);
+    }
+    if (rc == ZB_OK && !dry_run) {
+        rc = zb_recover_consent(cli, s, &recover, err);
+    }
+    if (rc == ZB_OK && !dry_run) {
+        rc = init_make(s, cli->values[ZB_OPT_CLUSTER], &recover, err);
+        if (rc != ZB_OK) {
+            zb_setup_undo(s);
+        } else {
+            putchar('\n');
+            init_told(s, cli->values[ZB_OPT_CLUSTER]);
+            zb_recover_next(s, &recover);
+        }
+    }
+    zb_recover_close(&recover);
+    return rc;
+}
+
+static enum zb_rc
+init_run(const struct zb_cli *cli, struct zb_setup *s, struct zb_err *err)
+{
+    enum zb_rc rc;
+
+    if (zb_cli_has(cli, ZB_OPT_DRY_RUN) || zb_cli_has(cli, ZB_OPT_YES)) {
+        return zb_err_set(err, ZB_E_USAGE, "-n and -y go with --recover");
+    }
+    rc = zb_recover_none_check(s, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    rc = init_make(s, cli->values[ZB_OPT_CLUSTER], NULL, err);
+    if (rc != ZB_OK) {
+        zb_setup_undo(s);
+        return rc;
+    }
+    init_told(s, cli->values[ZB_OPT_CLUSTER]);
+    puts("Next: systemctl enable --now zbaton; zbaton token create");
+    return ZB_OK;
 }
 
 int
@@ -121,23 +188,10 @@ zb_run_init(struct zb_cli *cli)
     }
     enum zb_rc rc = zb_setup_begin(cli, &setup, &err);
     if (rc == ZB_OK) {
-        rc = init_make(&setup, cluster, &err);
-        if (rc != ZB_OK) {
-            zb_setup_undo(&setup);
-        }
+        rc = zb_cli_has(cli, ZB_OPT_RECOVER) ? recover_run(cli, &setup, &err)
+                                             : init_run(cli, &setup, &err);
     }
-    if (rc != ZB_OK) {
-        return zb_cli_fail(cli, &err);
-    }
-    printf(
-        "Cluster %s has its first node %s.\n"
-        "  %s\n  %s/\n  dataset %s%s\n\n"
-        "Keep a copy of the key of the cluster's CA in a safe place; who has it can let nodes in:\n"
-        "  %s/%s\n\n"
-        "Next: systemctl enable --now zbaton; zbaton token create\n",
-        cluster, setup.conf.node, setup.conf_path, setup.conf.state_dir, setup.conf.root,
-        setup.dataset_made ? " (made)" : "", setup.conf.state_dir, ZB_FILE_CA_KEY);
-    return 0;
+    return rc == ZB_OK ? 0 : zb_cli_fail(cli, &err);
 }
 
 /* --- join --- */

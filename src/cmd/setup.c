@@ -236,11 +236,12 @@ nothing_here_check(const struct zb_setup *s, struct zb_err *err)
 }
 
 static enum zb_rc
-parent_check(const struct zb_setup *s, struct zb_err *err)
+parent_check(struct zb_setup *s, struct zb_err *err)
 {
     char parent[ZB_DATASET_NAME_SIZE];
 
     if (zfs_exists(s->conf.root, err) == ZB_OK) {
+        s->root_exists = true;
         return container_check(s->conf.root, err);
     }
     zb_strcopy(parent, sizeof parent, s->conf.root);
@@ -284,7 +285,7 @@ zb_setup_begin(const struct zb_cli *cli, struct zb_setup *s, struct zb_err *err)
         return zb_err_set(err, ZB_E_USAGE, "--address is too long");
     }
     zb_strcopy(s->address, sizeof s->address, address);
-    rc = nothing_here_check(s, err);
+    rc = zb_cli_has(cli, ZB_OPT_RECOVER) ? ZB_OK : nothing_here_check(s, err);
     if (rc == ZB_OK) {
         rc = users_find(s, err);
     }
@@ -442,5 +443,8 @@ zb_setup_undo(struct zb_setup *s)
     }
     if (s->dataset_made) {
         container_destroy(s);
+    }
+    if (s->aside[0] != '\0' && rename(s->aside, s->conf.state_dir) != 0) {
+        fprintf(stderr, "zbaton: %s stays: %s\n", s->aside, strerror(errno));
     }
 }

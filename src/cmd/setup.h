@@ -17,7 +17,9 @@ struct zb_setup {
     const char *conf_path;
     char address[ZB_ADDRESS_SIZE]; /* where the others reach this node */
     bool conf_exists;              /* it is used as it is */
+    bool root_exists;              /* ... already */
     bool dataset_made;
+    char aside[ZB_PATH_SIZE + 32]; /* what the state directory is called now; "" */
     uid_t engine_uid;
     gid_t engine_gid;
     unsigned made_count; /* files and directories, in order */
@@ -36,7 +38,8 @@ enum zb_rc zb_setup_file_write(struct zb_setup *setup, const char *name, const c
 /* History with doc, zbatond.conf, and at the very end cluster.json. */
 enum zb_rc zb_setup_finish(struct zb_setup *setup, const struct zb_config_doc *doc,
                            const char *cluster_id, struct zb_err *err) ZB_CHECKED;
-/* Removes what was made, newest first; nothing else. */
+/* Removes what was made, newest first, and nothing else; what was set aside is back in its place.
+ */
 void zb_setup_undo(struct zb_setup *setup);
 
 #endif

@@ -125,6 +125,7 @@ def services(members, leader):
 
 
 def check_init(a):
+    assert "go with --recover" in a.zbaton("init", "-n", "--cluster", "test", *a.setup_options(), code=2)
     out = a.zbaton("init", "--cluster", "test", *a.setup_options())
     assert "first node" in out and "ca.key" in out, out
     engine = a.dir / "state" / "engine"
