@@ -242,7 +242,7 @@ def day(lab3_systemd, made, tmp_path):
 
 def test_every_command_of_the_page_is_typed_here():
     shown = {heading: [f"{host}# {command}" for host, command, _ in found]
-             for heading, found in sections(read(PAGE)).items()}
+             for heading, found in sections(read(PAGE)).items() if heading != "ONLY A BACKUP IS LEFT"}  # test_disaster
     assert shown == COMMANDS
 
 
