@@ -1,14 +1,23 @@
 #include "agent/recovered.h"
 
+#include <inttypes.h>
+
 #include "agent/json.h"
 #include "agent/must.h"
 
-#define FLOOR_STEP 1000 /* more terms than members that nobody hears of come to */
+#define FLOOR_STEP 1000      /* more terms than members that nobody hears of come to */
+#define FLOOR_RANDOM 1000000 /* steps, of which one is drawn */
+#define SEEN_MAX (INT64_MAX / 2)
 
-uint64_t
-zb_recovered_floor(uint64_t seen)
+enum zb_rc
+zb_recovered_floor(uint64_t seen, uint64_t random, uint64_t *floor, struct zb_err *err)
 {
-    return (seen / FLOOR_STEP + 1) * FLOOR_STEP;
+    if (seen > SEEN_MAX) {
+        return zb_err_set(err, ZB_E_LIMIT, "term %" PRIu64 " was seen: above it there is no room",
+                          seen);
+    }
+    *floor = (seen / FLOOR_STEP + 2 + random % FLOOR_RANDOM) * FLOOR_STEP;
+    return ZB_OK;
 }
 
 /* Where it is, or would stand. */

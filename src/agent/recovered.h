@@ -17,9 +17,12 @@ struct zb_recovered {
     char (*services)[ZB_SERVICE_NAME_SIZE]; /* sorted, each once; owned */
 };
 
-/* The floor above every term that was seen: what members that nobody could ask may have led since
- * is below it too. */
-uint64_t zb_recovered_floor(uint64_t seen);
+/* The floor above every term that was seen: at least a thousand, so that what members that nobody
+ * could ask may have led since is below it too; and a random number of thousands, so that two
+ * clusters that go on from the same copies do not give the same terms to different sets.
+ * ZB_E_LIMIT: no earlier cluster led so many terms. */
+enum zb_rc zb_recovered_floor(uint64_t seen, uint64_t random, uint64_t *floor,
+                              struct zb_err *err) ZB_CHECKED;
 
 bool zb_recovered_has(const struct zb_recovered *r, const char *service);
 /* Once more is fine. */

@@ -75,6 +75,7 @@ zb_recover_look(const struct zb_setup *s, struct zb_recover *r, struct zb_err *e
         uint64_t recorded = zb_survey_records_term(s->conf.state_dir);
         r->term = r->survey.term > r->former.term ? r->survey.term : r->former.term;
         r->term = recorded > r->term ? recorded : r->term;
+        rc = zb_recovered_floor(r->term, zb_random_u64(), &r->floor, err);
     }
     return rc;
 }
@@ -201,8 +202,9 @@ zb_recover_show(const struct zb_cli *cli, const struct zb_setup *s, const struct
     services_show(cli, &r->survey);
     former_show(r);
     warnings_show(r);
-    printf("\nThe highest term seen is %" PRIu64 "; the new cluster's begin above %" PRIu64 ".\n",
-           r->term, zb_recovered_floor(r->term));
+    printf("\nThe highest term seen is %" PRIu64
+           "; the new cluster's begin a random number of thousands above it.\n",
+           r->term);
 }
 
 /* Whether somebody listens there. */
@@ -272,6 +274,7 @@ zb_recover_next(const struct zb_setup *s, const struct zb_recover *r)
     if (r->former.doc.version != 0) {
         printf("Its declarations: %s/%s\n", s->aside, DECLARED);
     }
+    printf("The terms of this cluster begin above %" PRIu64 ".\n", r->floor);
     printf("\nNext: systemctl enable --now zbaton; zbaton token create; on the new host: zbaton "
            "join.\nThen zbaton apply FILE, with the new host among the members and %s among the "
            "backups,\nand for each service: zbaton failover --to NEWHOST SERVICE\n",
@@ -320,7 +323,7 @@ zb_recover_aside(struct zb_setup *s, const struct zb_recover *r, struct zb_err *
 void
 zb_recover_fill(const struct zb_recover *r, struct zb_recovered *recovered)
 {
-    recovered->term = zb_recovered_floor(r->term);
+    recovered->term = r->floor;
     for (uint32_t i = 0; i < r->survey.count; i++) {
         zb_recovered_add(recovered, r->survey.services[i].name);
     }

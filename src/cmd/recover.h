@@ -13,7 +13,8 @@
 struct zb_recover {
     struct zb_survey survey;
     struct zb_former former;
-    uint64_t term; /* highest that was seen anywhere */
+    uint64_t term;  /* highest that was seen anywhere */
+    uint64_t floor; /* the new cluster's begin above it */
 };
 
 /* Refuses while zbatond runs here, and where the copies are not this node's. Changes nothing.

@@ -38,7 +38,7 @@ def test_what_is_left_is_told(kept):
     assert said.rc == 0, said
     line = next(line.split() for line in said.out.splitlines() if line.startswith(f"{NAME} "))
     assert line[1] == f"{at['term']}/{at['seq']}", said.out
-    assert f"service {NAME} {{" in said.out and "begin above 1000" in said.out, said.out
+    assert f"service {NAME} {{" in said.out and "thousands above it" in said.out, said.out
     # Of this session's other services some may be led there.
     mounted = backup.run("findmnt -t zfs -n -o SOURCE | grep services/", check=False).out
     said = recover(kept, backup, "-y")

@@ -23,15 +23,52 @@ doc_make(struct zb_config_doc *doc, const char *services)
     assert_int_equal(zb_config_doc_services_set(doc, services, "services", &err), ZB_OK);
 }
 
+static uint64_t
+floor_of(uint64_t seen, uint64_t random)
+{
+    uint64_t floor = 0;
+    struct zb_err err;
+
+    assert_int_equal(zb_recovered_floor(seen, random, &floor, &err), ZB_OK);
+    return floor;
+}
+
+/* An old leader that nobody reaches has a thousand terms before it comes to the floor. */
 static void
 the_floor_is_well_above_what_was_seen(void **state)
 {
+    static const uint64_t seen[] = {0, 12, 999, 1000, 1001, 123456};
     (void)state;
-    assert_int_equal(zb_recovered_floor(0), 1000);
-    assert_int_equal(zb_recovered_floor(12), 1000);
-    assert_int_equal(zb_recovered_floor(999), 1000);
-    assert_int_equal(zb_recovered_floor(1000), 2000);
-    assert_int_equal(zb_recovered_floor(1001), 2000);
+
+    for (size_t i = 0; i < sizeof seen / sizeof seen[0]; i++) {
+        assert_true(floor_of(seen[i], 0) > seen[i] + 1000);
+        assert_int_equal(floor_of(seen[i], 0) % 1000, 0);
+    }
+    assert_int_equal(floor_of(999, 0), 2000);
+    assert_int_equal(floor_of(1000, 0), 3000);
+}
+
+static void
+two_recoveries_of_the_same_copies_have_terms_of_their_own(void **state)
+{
+    (void)state;
+    assert_int_equal(floor_of(12, 0), 2000);
+    assert_int_equal(floor_of(12, 7), 9000);
+    assert_int_equal(floor_of(12, 999999), 1000001000);
+    assert_int_equal(floor_of(12, 1000000), 2000);
+}
+
+static void
+a_floor_that_would_wrap_is_refused(void **state)
+{
+    uint64_t floor = 5;
+    struct zb_err err;
+    (void)state;
+
+    assert_true(floor_of(INT64_MAX / 2, UINT64_MAX) < INT64_MAX);
+    assert_int_equal(zb_recovered_floor((uint64_t)INT64_MAX / 2 + 1, 0, &floor, &err), ZB_E_LIMIT);
+    assert_int_equal(zb_recovered_floor(UINT64_MAX, 0, &floor, &err), ZB_E_LIMIT);
+    assert_int_equal(floor, 5);
 }
 
 static void
@@ -152,6 +189,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_floor_is_well_above_what_was_seen),
+        cmocka_unit_test(two_recoveries_of_the_same_copies_have_terms_of_their_own),
+        cmocka_unit_test(a_floor_that_would_wrap_is_refused),
         cmocka_unit_test(services_are_known_before_they_are_declared),
         cmocka_unit_test(a_withdrawn_service_begins_anew_when_it_is_declared_again),
         cmocka_unit_test(what_is_not_canonical_is_refused),
