@@ -49,7 +49,7 @@ on_made(void *ctx, const struct zb_krep *rep)
 }
 
 static void
-on_recalled(void *ctx, const struct zb_manifest *m)
+on_recalled(void *ctx, enum zb_recall what, const struct zb_manifest *m)
 {
     struct zb_request *r = ctx;
     const char *name = zb_request_text(r, "service");
@@ -59,6 +59,7 @@ on_recalled(void *ctx, const struct zb_manifest *m)
     int64_t life_s = zb_request_int(r, "for_s", ZB_PEEK_LIFE_S);
     struct zb_err err;
 
+    (void)what; /* a part can be looked at */
     if (m == NULL && text[0] == '\0') {
         (void)zb_err_set(&err, ZB_E_NOTFOUND, "%s holds no whole set of %s", node, name);
         (void)zb_err_hint(&err, "zbaton status %s", name);

@@ -228,12 +228,17 @@ on_checked(void *ctx, bool held)
 }
 
 static void
-on_recalled(void *ctx, const struct zb_manifest *m)
+on_recalled(void *ctx, enum zb_recall what, const struct zb_manifest *m)
 {
     struct revert *v = ctx;
 
     if (m == NULL) {
         no_set(v, "is not known here");
+        return;
+    }
+    if (what != ZB_RECALL_WHOLE) { /* a dataset of which older sets are gone would be missing */
+        no_set(v, "is not in every dataset that is there now, and what it consisted of is not "
+                  "known any more");
         return;
     }
     zb_manifest_ref(m, &v->set);

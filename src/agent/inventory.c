@@ -147,47 +147,71 @@ zb_inventory_rebuild(const struct zb_inventory *inv,
     return false;
 }
 
-/* The snapshot of that set: its guid, or 0; *older: d has sets from before it, or may have. */
-static uint64_t
-guid_of_set(const struct zb_inventory_dataset *d, struct zb_set_id id, struct zb_wall *time,
-            bool *older)
+/* The name of that set's snapshot; NULL when d has none, or two of different times. */
+static const char *
+name_of_set(const struct zb_inventory_dataset *d, struct zb_set_id id)
 {
-    uint64_t guid = 0;
+    const char *name = NULL;
 
-    *older = d->snaps_count >= ZB_STEPS_MAX; /* not all of them are seen */
     for (uint32_t i = 0; i < d->snaps_count; i++) {
         struct zb_set_id one;
-        struct zb_wall at;
-        if (!zb_set_name_parse(d->names[i], &one, &at)) {
+        if (!zb_set_name_parse(d->names[i], &one, NULL) || zb_set_id_cmp(one, id) != 0) {
             continue;
         }
-        if (zb_set_id_cmp(one, id) == 0) {
-            guid = d->guids[i];
-            *time = at;
+        if (name != NULL) {
+            return NULL;
         }
-        *older = *older || zb_set_id_cmp(one, id) < 0;
+        name = d->names[i];
     }
-    return guid;
+    return name;
 }
 
-bool
+/* d has sets from before that one, or the same one by another name, or may have. */
+static bool
+has_as_old(const struct zb_inventory_dataset *d, struct zb_set_id id)
+{
+    if (d->snaps_count >= ZB_STEPS_MAX) { /* not all of them are seen */
+        return true;
+    }
+    for (uint32_t i = 0; i < d->snaps_count; i++) {
+        struct zb_set_id one;
+        if (zb_set_name_parse(d->names[i], &one, NULL) && zb_set_id_cmp(one, id) <= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct zb_inventory_dataset *
+top_of(const struct zb_inventory *inv)
+{
+    for (uint32_t i = 0; i < inv->datasets_count; i++) {
+        if (inv->datasets[i].rel[0] == '\0') {
+            return &inv->datasets[i];
+        }
+    }
+    return NULL;
+}
+
+enum zb_recall
 zb_inventory_recall(const struct zb_inventory *inv, struct zb_set_id id, struct zb_manifest *m)
 {
+    const struct zb_inventory_dataset *top = top_of(inv);
+    const char *name = top == NULL ? NULL : name_of_set(top, id);
     struct zb_manifest got = {0};
     struct zb_err err;
-    bool whole = true;
+    bool here = true;
 
-    if (inv->datasets_count == 0 || zb_manifest_init(&got, inv->datasets_count, &err) != ZB_OK) {
-        return false;
+    if (name == NULL || zb_manifest_init(&got, inv->datasets_count, &err) != ZB_OK) {
+        return ZB_RECALL_NONE;
     }
-    got.id = id;
+    (void)zb_set_name_parse(name, &got.id, &got.time);
     got.entries_count = 0;
-    for (uint32_t i = 0; i < inv->datasets_count && whole; i++) {
+    for (uint32_t i = 0; i < inv->datasets_count && here; i++) {
         const struct zb_inventory_dataset *d = &inv->datasets[i];
-        bool older;
-        uint64_t guid = guid_of_set(d, id, &got.time, &older);
+        uint64_t guid = guid_of_name(d, name);
         if (guid == 0) {
-            whole = !older;
+            here = !has_as_old(d, id);
             continue;
         }
         struct zb_manifest_entry *e = &got.entries[got.entries_count++];
@@ -196,10 +220,10 @@ zb_inventory_recall(const struct zb_inventory *inv, struct zb_set_id id, struct 
         e->guid = guid;
     }
     zb_manifest_sort(&got);
-    if (!whole || !zb_manifest_valid(&got) || zb_manifest_find(&got, "") == NULL) {
+    if (!here || !zb_manifest_valid(&got)) {
         zb_manifest_close(&got);
-        return false;
+        return ZB_RECALL_NONE;
     }
     *m = got;
-    return true;
+    return got.entries_count == inv->datasets_count ? ZB_RECALL_WHOLE : ZB_RECALL_PART;
 }

@@ -51,11 +51,17 @@ bool zb_inventory_has_datasets(const struct zb_inventory *inv, const struct zb_m
 bool zb_inventory_rebuild(const struct zb_inventory *inv,
                           bool (*skip)(const void *ctx, struct zb_set_id id), const void *ctx,
                           struct zb_manifest *m);
-/* That set, by names alone: of every dataset that was there when it was made. A dataset without a
- * set as old as that was made later, and is left out. False (*m untouched): some other dataset
- * lacks it, or how old its sets are cannot be seen. Only for an inventory with names. *m is owned
- * by the caller. */
-bool zb_inventory_recall(const struct zb_inventory *inv, struct zb_set_id id,
-                         struct zb_manifest *m);
+
+enum zb_recall {
+    ZB_RECALL_NONE,  /* *m is untouched */
+    ZB_RECALL_WHOLE, /* every dataset has it */
+    ZB_RECALL_PART,  /* those without a set as old as it are left out: they were made later, or what
+                        they had of then is gone */
+};
+/* That set, by the name that it has on the tree's own dataset. ZB_RECALL_NONE where a dataset
+ * lacks it that has older sets, or how old those are cannot be seen. Only for an inventory with
+ * names. *m is owned by the caller. */
+enum zb_recall zb_inventory_recall(const struct zb_inventory *inv, struct zb_set_id id,
+                                   struct zb_manifest *m);
 
 #endif

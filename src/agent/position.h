@@ -24,11 +24,12 @@ void zb_position_store(struct zb_agent *a, uint16_t service, const struct zb_man
 const struct zb_manifest *zb_position_manifest(struct zb_agent *a, uint16_t service,
                                                struct zb_set_id id);
 
-/* The same, and of a set that is not known what the names on this disk say (zb_inventory_recall),
- * which is known from then on. cb may come before this returns; m as above, NULL: it is not here
- * whole. */
+/* The same, and of a set that is not known what the names on this disk say (zb_inventory_recall):
+ * known from then on when every dataset has it. cb may come before this returns; m, valid until it
+ * returns, is NULL with ZB_RECALL_NONE. */
 void zb_position_recall(struct zb_agent *a, uint16_t service, struct zb_set_id id,
-                        void (*cb)(void *ctx, const struct zb_manifest *m), void *ctx);
+                        void (*cb)(void *ctx, enum zb_recall what, const struct zb_manifest *m),
+                        void *ctx);
 
 /* none {0} where there is none */
 struct zb_position {

@@ -7,7 +7,7 @@ struct recall {
     struct zb_agent *a;
     uint16_t service;
     struct zb_set_id id;
-    void (*cb)(void *ctx, const struct zb_manifest *m);
+    void (*cb)(void *ctx, enum zb_recall what, const struct zb_manifest *m);
     void *ctx;
 };
 
@@ -15,28 +15,30 @@ static void
 on_fetched(void *ctx, const struct zb_inventory_result *result)
 {
     struct recall *q = ctx;
+    enum zb_recall what = ZB_RECALL_NONE;
     struct zb_manifest m = {0};
 
-    if (result->rc == ZB_OK && q->a->services[q->service].present &&
-        zb_inventory_recall(result->inventory, q->id, &m)) {
-        zb_position_store(q->a, q->service, &m);
-        zb_manifest_close(&m);
-        q->cb(q->ctx, zb_position_manifest(q->a, q->service, q->id));
-    } else {
-        q->cb(q->ctx, NULL);
+    if (result->rc == ZB_OK && q->a->services[q->service].present) {
+        what = zb_inventory_recall(result->inventory, q->id, &m);
     }
+    if (what == ZB_RECALL_WHOLE) { /* of a part nobody says that it is all */
+        zb_position_store(q->a, q->service, &m);
+    }
+    q->cb(q->ctx, what, what == ZB_RECALL_NONE ? NULL : &m);
+    zb_manifest_close(&m);
     free(q);
 }
 
 void
 zb_position_recall(struct zb_agent *a, uint16_t service, struct zb_set_id id,
-                   void (*cb)(void *ctx, const struct zb_manifest *m), void *ctx)
+                   void (*cb)(void *ctx, enum zb_recall what, const struct zb_manifest *m),
+                   void *ctx)
 {
     const struct zb_manifest *m =
         zb_set_id_is_none(id) ? NULL : zb_position_manifest(a, service, id);
 
     if (m != NULL || zb_set_id_is_none(id)) {
-        cb(ctx, m);
+        cb(ctx, m == NULL ? ZB_RECALL_NONE : ZB_RECALL_WHOLE, m);
         return;
     }
     struct recall *q = zb_must_alloc(1, sizeof *q);

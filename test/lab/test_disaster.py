@@ -272,6 +272,7 @@ def test_a_host_alone_goes_on_with_its_own_copy(lost):
     path = cluster.zbaton(f"peek {NAME} 1/0", host=three).out.strip()
     assert three.run(f"findmnt -n {path}").out and "log" not in three.run(f"ls {path}").out.split()
     cluster.zbaton(f"peek end {path.split('/')[-1]}", host=three)
+    refused(cluster, three, f"revert -y {NAME} 1/0", "is not in every dataset that is there now", "zbaton history")
     done = cluster.zbaton(f"revert -y {NAME} {cluster.before['set']}", host=three, timeout=300).out
     assert f"{NAME} is at set {cluster.before['set']} again" in done, done
     leads(cluster, three)

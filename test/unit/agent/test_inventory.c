@@ -81,11 +81,11 @@ holds_a_set_only_whole(void **state)
 }
 
 static void
-recall_is(const struct zb_inventory *inv, uint64_t seq, uint32_t entries)
+recall_is(const struct zb_inventory *inv, uint64_t seq, enum zb_recall what, uint32_t entries)
 {
     struct zb_manifest m = {0};
 
-    assert_true(zb_inventory_recall(inv, (struct zb_set_id){1, seq}, &m));
+    assert_int_equal(zb_inventory_recall(inv, (struct zb_set_id){1, seq}, &m), what);
     assert_int_equal(m.id.seq, seq);
     assert_int_equal(m.time.s, 1795300000 + (int64_t)seq);
     assert_int_equal(m.entries_count, entries);
@@ -94,23 +94,50 @@ recall_is(const struct zb_inventory *inv, uint64_t seq, uint32_t entries)
 }
 
 static void
+recall_is_none(const struct zb_inventory *inv, struct zb_set_id id)
+{
+    struct zb_manifest m = {0};
+
+    assert_int_equal(zb_inventory_recall(inv, id, &m), ZB_RECALL_NONE);
+    assert_null(m.entries);
+}
+
+static void
 recalls_a_set_of_what_was_there_then(void **state)
 {
     struct zb_inventory *inv = *state;
     struct zb_inventory_dataset *child = &inv->datasets[1];
-    struct zb_manifest m = {0};
 
-    recall_is(inv, 1, 2);
-    recall_is(inv, 2, 2);
-    assert_false(zb_inventory_recall(inv, (struct zb_set_id){1, 3}, &m)); /* half of it is here */
-    assert_false(zb_inventory_recall(inv, (struct zb_set_id){1, 4}, &m));
-    assert_false(zb_inventory_recall(inv, (struct zb_set_id){2, 1}, &m));
+    recall_is(inv, 1, ZB_RECALL_WHOLE, 2);
+    recall_is(inv, 2, ZB_RECALL_WHOLE, 2);
+    recall_is_none(inv, (struct zb_set_id){1, 3}); /* half of it is here */
+    recall_is_none(inv, (struct zb_set_id){1, 4});
+    recall_is_none(inv, (struct zb_set_id){2, 1});
     memmove(&child->names[0], &child->names[1], sizeof(child->names[0]));
     child->guids[0] = child->guids[1];
-    child->snaps_count = 1; /* made after the first set */
-    recall_is(inv, 1, 1);
-    recall_is(inv, 2, 2);
-    assert_int_equal(m.entries_count, 0);
+    child->snaps_count = 1; /* made after the first set, or it has lost its own of then */
+    recall_is(inv, 1, ZB_RECALL_PART, 1);
+    recall_is(inv, 2, ZB_RECALL_WHOLE, 2);
+}
+
+/* Two clusters that went on from the same copies may both have made it: not a whole of halves. */
+static void
+recalls_only_what_bears_one_name(void **state)
+{
+    struct zb_inventory *inv = *state;
+    struct zb_inventory_dataset *top = &inv->datasets[0];
+    struct zb_inventory_dataset *child = &inv->datasets[1];
+
+    zb_set_name_format((struct zb_set_id){1, 1}, (struct zb_wall){.s = 1795309999},
+                       child->names[0]);
+    recall_is_none(inv, (struct zb_set_id){1, 1});
+    memmove(&child->names[1], &child->names[0], sizeof(child->names[0]));
+    child->guids[1] = child->guids[0];
+    zb_set_name_format((struct zb_set_id){1, 1}, (struct zb_wall){.s = 1795300001},
+                       child->names[0]);
+    recall_is(inv, 1, ZB_RECALL_WHOLE, 2);
+    zb_strcopy(top->names[2], sizeof(top->names[2]), child->names[1]);
+    recall_is_none(inv, (struct zb_set_id){1, 1});
 }
 
 /* How far a disk came, whatever was destroyed on it since. */
@@ -213,6 +240,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(holds_a_set_only_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(recalls_a_set_of_what_was_there_then, setup, teardown),
+        cmocka_unit_test_setup_teardown(recalls_only_what_bears_one_name, setup, teardown),
         cmocka_unit_test_setup_teardown(reached_what_only_lost_children_keep_from_being_whole,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(has_the_datasets_of_a_set_by_uuid, setup, teardown),
