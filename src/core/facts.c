@@ -55,6 +55,12 @@ zb_core_peer_up(const struct step *x, uint8_t node)
     return node < ZB_NODES_MAX && (x->core->up & (1u << node)) != 0;
 }
 
+static bool
+tells_of_a_leader(const struct peer *p)
+{
+    return p->seen.learned_term != 0 || (p->known && p->report.learned_term != 0);
+}
+
 /* Of a life that no record tells of: this node would begin an empty service over it. What this disk
  * has itself is gone on with. */
 bool
@@ -65,14 +71,16 @@ zb_core_has_a_past(const struct step *x)
     if (s->obs.learned_term != 0 || s->obs.established_term != 0) {
         return false;
     }
-    for (uint8_t n = 0; n < ZB_NODES_MAX && !s->conf.led_before; n++) {
+    bool held = false;
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (n != x->core->opt.self && zb_core_is_member(s, n) && p->position_known &&
-            !zb_set_id_is_none(p->position.id) && zb_set_id_is_none(zb_core_reached(s)->id)) {
-            return true;
+        if (tells_of_a_leader(p)) {
+            return false;
         }
+        held = held || (n != x->core->opt.self && zb_core_is_member(s, n) && p->position_known &&
+                        !zb_set_id_is_none(p->position.id));
     }
-    return s->conf.led_before;
+    return s->conf.led_before || (held && zb_set_id_is_none(zb_core_reached(s)->id));
 }
 
 /* Every earlier leader was granted its term by a majority, so a majority that granted nothing to
@@ -92,13 +100,13 @@ zb_core_never_led(const struct step *x)
     clean |= 1u << x->core->opt.self;
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (p->seen.learned_term != 0) {
+        if (tells_of_a_leader(p)) {
             return false;
         }
         if (!p->known) {
             continue;
         }
-        if (p->report.learned_term != 0 || p->report.established_term != 0) {
+        if (p->report.established_term != 0) {
             return false;
         }
         if (p->seen.granted_term == 0 || p->seen.granted_to == x->core->opt.self) {

@@ -1,5 +1,23 @@
 #include "core/internal.h"
 
+#include <string.h>
+
+static void
+past_settle(struct step *x)
+{
+    const struct zb_cell *follower = &zb_core_table[ZB_ROLE_UNKNOWN][ZB_STIM_OBS_FOLLOWER];
+    struct svc *s = x->s;
+
+    if (zb_core_has_a_past(x)) {
+        s->why = "there are sets of it from before it was declared here: it goes on from them, by "
+                 "order (zbaton failover --to NODE)";
+        s->why_rule = "R-led-before";
+    } else if (strcmp(s->why_rule, "R-led-before") == 0) { /* it is led now */
+        s->why = follower->reason;
+        s->why_rule = follower->rule;
+    }
+}
+
 /* A follower's pass. */
 static void
 follower_settle(struct step *x)
@@ -10,11 +28,7 @@ follower_settle(struct step *x)
         zb_core_go(x, ZB_STIM_OBS_FIRST);
         return;
     }
-    if (zb_core_has_a_past(x)) {
-        s->why = "there are sets of it from before it was declared here: it goes on from them, by "
-                 "order (zbaton failover --to NODE)";
-        s->why_rule = "R-led-before";
-    }
+    past_settle(x);
     if (zb_core_rejoin_settle(x) || zb_core_prune_settle(x)) {
         return;
     }

@@ -112,19 +112,11 @@ without_the_backup_an_order_has_nothing_to_go_on_from(void **state)
     assert_false(W.nodes[0].disk.exists);
 }
 
-/* It led on in the earlier cluster, in later terms than anybody here saw. */
 static void
-a_member_of_the_earlier_cluster_is_not_taken_for_newer(void **state)
+vm3_is_declared(void)
 {
-    struct zb_core_conf conf;
+    struct zb_core_conf conf = W.conf;
 
-    (void)state;
-    holds(2, 14, 7, 999);
-    world_power_on(&W, 0);
-    world_power_on(&W, 1);
-    world_run(&W, 5000);
-    vm1_is_ordered_to_lead();
-    conf = W.conf;
     conf.members_count = 3;
     conf.members[2] = 2;
     conf.version++;
@@ -132,12 +124,56 @@ a_member_of_the_earlier_cluster_is_not_taken_for_newer(void **state)
     for (unsigned i = 0; i < 2; i++) {
         world_declare(&W, i, &conf);
     }
+}
+
+/* It led on in the earlier cluster, in later terms than anybody here saw. */
+static void
+a_member_of_the_earlier_cluster_is_not_taken_for_newer(void **state)
+{
+    (void)state;
+    holds(2, 14, 7, 999);
+    world_power_on(&W, 0);
+    world_power_on(&W, 1);
+    world_run(&W, 5000);
+    vm1_is_ordered_to_lead();
+    vm3_is_declared();
     world_power_on(&W, 2);
     world_run(&W, 20000);
     assert_int_equal(W.nodes[0].disk.record.established_term, FLOOR + 1);
     assert_true(world_leads(&W, 0));
     assert_int_equal(W.nodes[2].disk.record.learned_term, FLOOR + 1);
     assert_true(world_noted(&W, 0, 2, "C-fork") > 0);
+}
+
+static void
+who_follows_says_so_once_it_is_led(void **state)
+{
+    (void)state;
+    world_power_on(&W, 0);
+    world_power_on(&W, 1);
+    world_run(&W, 5000);
+    assert_string_equal(why_rule(1), "R-led-before");
+    vm1_is_ordered_to_lead();
+    assert_string_not_equal(why_rule(1), "R-led-before");
+}
+
+/* vm3 is new, and vm1, which leads, is off: vm2 knows of it, and no order is waited for. */
+static void
+a_new_member_of_a_led_service_waits_for_no_order(void **state)
+{
+    (void)state;
+    world_power_on(&W, 0);
+    world_power_on(&W, 1);
+    world_run(&W, 5000);
+    vm1_is_ordered_to_lead();
+    vm3_is_declared();
+    world_run(&W, 1000);
+    world_power_off(&W, 0);
+    world_power_on(&W, 2);
+    world_run(&W, 30000);
+    assert_int_equal(W.nodes[2].disk.record.learned_term, 0);
+    assert_string_not_equal(why_rule(2), "R-led-before");
+    assert_false(W.nodes[2].disk.exists);
 }
 
 /* A service that was withdrawn and is declared again: its mark is gone, its copies are not. */
@@ -181,6 +217,8 @@ main(void)
         T(of_two_backups_the_newer_set_counts),
         T(without_the_backup_an_order_has_nothing_to_go_on_from),
         T(a_member_of_the_earlier_cluster_is_not_taken_for_newer),
+        T(who_follows_says_so_once_it_is_led),
+        T(a_new_member_of_a_led_service_waits_for_no_order),
         T(sets_that_another_member_holds_are_enough),
         T(another_service_begins_above_the_earlier_terms_too),
     };
