@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/stat.h>
@@ -235,6 +236,24 @@ nothing_here_check(const struct zb_setup *s, struct zb_err *err)
     return ZB_OK;
 }
 
+/* A node that is made anew grants and leads as who knows nothing: not beside what it once knew. */
+static enum zb_rc
+no_records_check(const struct zb_setup *s, struct zb_err *err)
+{
+    char path[ZB_PATH_SIZE + 64];
+    glob_t found = {0};
+    enum zb_rc rc = ZB_OK;
+
+    state_path(s, ZB_DIR_KEEPER "/*.record", path, sizeof path);
+    if (glob(path, GLOB_NOSORT, NULL, &found) == 0) {
+        zb_err_set(err, ZB_E_REFUSED, "%s exists: the keeper's records of a node are here",
+                   found.gl_pathv[0]);
+        rc = zb_err_hint(err, "move %s away", s->conf.state_dir);
+    }
+    globfree(&found);
+    return rc;
+}
+
 static enum zb_rc
 parent_check(struct zb_setup *s, struct zb_err *err)
 {
@@ -286,6 +305,9 @@ zb_setup_begin(const struct zb_cli *cli, struct zb_setup *s, struct zb_err *err)
     }
     zb_strcopy(s->address, sizeof s->address, address);
     rc = zb_cli_has(cli, ZB_OPT_RECOVER) ? ZB_OK : nothing_here_check(s, err);
+    if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_RECOVER)) {
+        rc = no_records_check(s, err);
+    }
     if (rc == ZB_OK) {
         rc = users_find(s, err);
     }

@@ -154,6 +154,17 @@ def check_join(first, new):
     return token
 
 
+def check_records_of_an_earlier_node_are_in_the_way(first, base, programs, fake_keeper):
+    n = Node(base, "vm7", programs, fake_keeper)
+    (n.dir / "state" / "keeper").mkdir(parents=True)
+    (n.dir / "state" / "keeper" / "web.record").touch()
+    token = first.zbaton("token", "create", "-H").strip()
+    for command in (["join", token], ["init", "--cluster", "other"]):
+        out = n.zbaton(*command, *n.setup_options(), code=3)
+        assert "web.record exists" in out and f"move {n.dir}/state away" in out, out
+    assert [t["used_by"] for t in first.json("token", "list")["tokens"]].count("vm7") == 0
+
+
 def check_used_token(token, base, programs, fake_keeper):
     n = Node(base, "vm8", programs, fake_keeper)
     out = n.zbaton("join", token, *n.setup_options(), code=3)
@@ -526,6 +537,7 @@ def run(base, programs, fake_keeper):
         check_socket(a)
         token = check_join(a, b)
         check_used_token(token, base, programs, fake_keeper)
+        check_records_of_an_earlier_node_are_in_the_way(a, base, programs, fake_keeper)
         check_apply(a, b, base)
         check_commands(a)
         check_failover(a, b)
