@@ -7,6 +7,7 @@
 
 #include "agent/adopt.h"
 #include "agent/config.h"
+#include "agent/drive.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -337,12 +338,16 @@ recovered_check(const struct apply *p, const struct zb_config_doc *now, struct z
             continue;
         }
         zb_core_view(a->core, number, &view);
-        if (!was_led(&view)) {
-            (void)zb_err_set(err, ZB_E_REFUSED,
-                             "service %s has sets of an earlier cluster and was not led in this "
-                             "one: withdrawn, its copies would be given up",
-                             name);
-            return zb_err_hint(err, "change its members, or first: zbaton failover --to NODE %s",
+        zb_agent_flush(p->r->a);
+        if (!was_led(&view) && !zb_lineage_led_above(a->history, name, now->recovered.term)) {
+            (void)zb_err_set(
+                err, ZB_E_REFUSED,
+                "service %s has sets of an earlier cluster, and nothing is known here of a "
+                "leader in this one: withdrawn, its copies would be given up",
+                name);
+            return zb_err_hint(err,
+                               "if it was led since, apply on one of its members; else first: "
+                               "zbaton failover --to NODE %s",
                                name);
         }
     }

@@ -49,6 +49,8 @@ void zb_lineage_term(struct zb_agent *a, const struct zb_action *action,
 void zb_lineage_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 /* The newest terms of each service to a node that may have been away when they began. */
 void zb_lineage_tell(struct zb_agent *a, uint8_t node);
+/* Whether the history knows of a term of the service above that one. */
+bool zb_lineage_led_above(struct zb_history *history, const char *service, uint64_t term);
 
 /* --- apply.c --- */
 

@@ -60,6 +60,21 @@ zb_lineage_tell(struct zb_agent *a, uint8_t node)
     }
 }
 
+bool
+zb_lineage_led_above(struct zb_history *history, const char *service, uint64_t term)
+{
+    struct zb_history_term *terms = NULL;
+    uint32_t count = 0;
+    struct zb_err err;
+
+    if (zb_history_terms_list(history, service, 1, &terms, &count, &err) != ZB_OK) {
+        zb_log_error("%s: terms in the history: %s", service, err.msg);
+    }
+    bool led = count > 0 && terms[0].term > term;
+    free(terms);
+    return led;
+}
+
 static bool
 is_known(struct zb_agent *a, const char *service, uint64_t term)
 {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "agent/config.h"
+#include "agent/drive.h"
 #include "agent/former.h"
 #include "history/history.h"
 
@@ -184,6 +185,30 @@ an_old_history_tells_declarations_and_terms(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* Only such a service may be withdrawn. */
+static void
+a_term_above_the_floor_says_that_it_was_led_since(void **state)
+{
+    char path[] = "/tmp/zb-led-XXXXXX";
+    struct zb_history *h = NULL;
+    struct zb_history_term term = {.term = 12, .reason = ZB_HISTORY_MOVE};
+    struct zb_err err;
+    (void)state;
+
+    assert_int_equal(close(mkstemp(path)), 0);
+    assert_int_equal(zb_history_open(path, &h, &err), ZB_OK);
+    zb_strcopy(term.leader, sizeof term.leader, "vm1");
+    assert_false(zb_lineage_led_above(h, "web", 2000));
+    assert_int_equal(zb_history_term_put(h, "web", &term, &err), ZB_OK);
+    assert_false(zb_lineage_led_above(h, "web", 2000));
+    term.term = 2001;
+    assert_int_equal(zb_history_term_put(h, "web", &term, &err), ZB_OK);
+    assert_true(zb_lineage_led_above(h, "web", 2000));
+    assert_false(zb_lineage_led_above(h, "db", 2000));
+    zb_history_close(h);
+    assert_int_equal(unlink(path), 0);
+}
+
 int
 main(void)
 {
@@ -195,6 +220,7 @@ main(void)
         cmocka_unit_test(a_withdrawn_service_begins_anew_when_it_is_declared_again),
         cmocka_unit_test(what_is_not_canonical_is_refused),
         cmocka_unit_test(an_old_history_tells_declarations_and_terms),
+        cmocka_unit_test(a_term_above_the_floor_says_that_it_was_led_since),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
