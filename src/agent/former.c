@@ -7,6 +7,8 @@
 #include "agent/config_store.h"
 #include "history/history.h"
 
+#define SETS_MAX 256 /* newest ones of a service: as many as are compared with a disk */
+
 static void
 term_add(struct zb_former *former, uint64_t term)
 {
@@ -56,7 +58,7 @@ zb_former_load(const char *path, struct zb_former *former, struct zb_err *err)
         return errno == ENOENT ? zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", path)
                                : zb_err_sys(err, errno, "%s", path);
     }
-    rc = zb_history_open(path, &h, err);
+    rc = zb_history_open_existing(path, &h, err);
     if (rc == ZB_OK) {
         rc = zb_config_store_load(h, &store, err);
     }
@@ -68,6 +70,65 @@ zb_former_load(const char *path, struct zb_former *former, struct zb_err *err)
     }
     term_add(former, former->doc.recovered.term);
     zb_config_store_close(&store);
+    zb_history_close(h);
+    return rc;
+}
+
+/* --- sets --- */
+
+enum zb_rc
+zb_former_sets_each(const char *path, const char *service,
+                    enum zb_rc (*take)(void *ctx, const char *service, const struct zb_manifest *m,
+                                       struct zb_err *err),
+                    void *ctx, struct zb_err *err)
+{
+    struct zb_history *h = NULL;
+    struct zb_history_set *sets = NULL;
+    uint32_t count = 0;
+    enum zb_rc rc = zb_history_open_existing(path, &h, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_history_sets_list(h, service, SETS_MAX, &sets, &count, err);
+    }
+    for (uint32_t i = 0; rc == ZB_OK && i < count; i++) {
+        struct zb_manifest m = {0};
+        rc = zb_history_set_get(h, service, sets[i].ref.id, &m, err);
+        if (rc == ZB_OK) {
+            rc = take(ctx, service, &m, err);
+            zb_manifest_close(&m);
+        }
+    }
+    free(sets);
+    zb_history_close(h);
+    return rc;
+}
+
+static enum zb_rc
+set_put(void *ctx, const char *service, const struct zb_manifest *m, struct zb_err *err)
+{
+    return zb_history_set_put(ctx, service, m, err);
+}
+
+enum zb_rc
+zb_former_sets_copy(const char *from, const char *to, const struct zb_recovered *services,
+                    struct zb_err *err)
+{
+    struct zb_history *h = NULL;
+    enum zb_rc rc = zb_history_open(to, &h, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_history_begin(h, err);
+    }
+    if (rc == ZB_OK) {
+        for (uint32_t i = 0; rc == ZB_OK && i < services->count; i++) {
+            rc = zb_former_sets_each(from, services->services[i], set_put, h, err);
+        }
+        if (rc == ZB_OK) {
+            rc = zb_history_commit(h, err);
+        } else {
+            zb_history_rollback(h);
+        }
+    }
     zb_history_close(h);
     return rc;
 }

@@ -130,10 +130,24 @@ schema_check(struct zb_history *h, struct zb_err *err)
     return ZB_OK;
 }
 
+/* An empty file would become one by the pragmas alone. */
 static enum zb_rc
-setup(struct zb_history *h, struct zb_err *err)
+existing_check(struct zb_history *h, struct zb_err *err)
 {
-    int rc = sqlite3_open_v2(h->path, &h->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    char version[16];
+    enum zb_rc rc = ask(h, "PRAGMA user_version", version, sizeof version, err);
+
+    if (rc == ZB_OK && strcmp(version, "0") == 0) {
+        rc = zb_err_set(err, ZB_E_FORMAT, "history %s: holds no history", h->path);
+    }
+    return rc;
+}
+
+static enum zb_rc
+setup(struct zb_history *h, bool existing, struct zb_err *err)
+{
+    int flags = SQLITE_OPEN_READWRITE | (existing ? 0 : SQLITE_OPEN_CREATE);
+    int rc = sqlite3_open_v2(h->path, &h->db, flags, NULL);
 
     if (rc != SQLITE_OK) {
         return zb_history_failed(h, rc, err);
@@ -142,7 +156,10 @@ setup(struct zb_history *h, struct zb_err *err)
     if (sqlite3_db_readonly(h->db, "main") == 1) {
         return zb_err_set(err, ZB_E_REFUSED, "history %s: cannot be written (read-only)", h->path);
     }
-    enum zb_rc result = execute(h, pragmas, err);
+    enum zb_rc result = existing ? existing_check(h, err) : ZB_OK;
+    if (result == ZB_OK) {
+        result = execute(h, pragmas, err);
+    }
     if (result == ZB_OK) {
         result = content_check(h, err);
     }
@@ -155,8 +172,8 @@ setup(struct zb_history *h, struct zb_err *err)
     return result;
 }
 
-enum zb_rc
-zb_history_open(const char *path, struct zb_history **out, struct zb_err *err)
+static enum zb_rc
+history_open(const char *path, bool existing, struct zb_history **out, struct zb_err *err)
 {
     struct zb_history *h = NULL;
 
@@ -168,13 +185,25 @@ zb_history_open(const char *path, struct zb_history **out, struct zb_err *err)
         return zb_err_set(err, ZB_E_NOMEM, "history %s: out of memory", path);
     }
     zb_strcopy(h->path, sizeof h->path, path);
-    enum zb_rc rc = setup(h, err);
+    enum zb_rc rc = setup(h, existing, err);
     if (rc != ZB_OK) {
         zb_history_close(h);
         return rc;
     }
     *out = h;
     return ZB_OK;
+}
+
+enum zb_rc
+zb_history_open(const char *path, struct zb_history **out, struct zb_err *err)
+{
+    return history_open(path, false, out, err);
+}
+
+enum zb_rc
+zb_history_open_existing(const char *path, struct zb_history **out, struct zb_err *err)
+{
+    return history_open(path, true, out, err);
 }
 
 void

@@ -1,6 +1,7 @@
 /* What a configuration knows of an earlier cluster, and what a state directory still says of it. */
 #include "unit.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/config.h"
@@ -185,6 +186,74 @@ an_old_history_tells_declarations_and_terms(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+static void
+manifest_put(struct zb_history *h, uint64_t seq, uint32_t entries)
+{
+    struct zb_manifest m = {0};
+    struct zb_err err;
+
+    assert_int_equal(zb_manifest_init(&m, entries, &err), ZB_OK);
+    m.id = (struct zb_set_id){.term = 12, .seq = seq};
+    for (uint32_t i = 0; i < entries; i++) {
+        (void)snprintf(m.entries[i].uuid, sizeof m.entries[i].uuid,
+                       "00000000-0000-4000-8000-00000000000%u", i);
+        (void)snprintf(m.entries[i].rel, sizeof m.entries[i].rel, "%s", i == 0 ? "" : "db");
+        m.entries[i].guid = 100 * seq + i + 1;
+    }
+    assert_int_equal(zb_history_set_put(h, "web", &m, &err), ZB_OK);
+    zb_manifest_close(&m);
+}
+
+/* So that the new cluster does not take a set for whole that came half. */
+static void
+what_sets_consist_of_goes_over_to_the_new_history(void **state)
+{
+    char from[] = "/tmp/zb-from-XXXXXX", to[] = "/tmp/zb-to-XXXXXX";
+    struct zb_recovered services = {0};
+    struct zb_history *h = NULL;
+    struct zb_manifest m = {0};
+    struct zb_err err;
+    (void)state;
+
+    assert_int_equal(close(mkstemp(from)), 0);
+    assert_int_equal(close(mkstemp(to)), 0);
+    assert_int_equal(zb_history_open(from, &h, &err), ZB_OK);
+    manifest_put(h, 5, 1);
+    manifest_put(h, 6, 2);
+    zb_history_close(h);
+    zb_recovered_add(&services, "db");
+    zb_recovered_add(&services, "web");
+    assert_int_equal(zb_former_sets_copy(from, to, &services, &err), ZB_OK);
+    assert_int_equal(zb_history_open(to, &h, &err), ZB_OK);
+    for (uint64_t seq = 5; seq <= 6; seq++) {
+        struct zb_set_id id = {.term = 12, .seq = seq};
+        assert_int_equal(zb_history_set_get(h, "web", id, &m, &err), ZB_OK);
+        assert_int_equal(m.entries_count, seq - 4);
+        zb_manifest_close(&m);
+    }
+    zb_history_close(h);
+    zb_recovered_close(&services);
+    assert_int_equal(unlink(from), 0);
+    assert_int_equal(unlink(to), 0);
+}
+
+static void
+looking_makes_no_history(void **state)
+{
+    char path[] = "/tmp/zb-empty-XXXXXX";
+    struct zb_former former = {0};
+    struct stat st;
+    struct zb_err err;
+    (void)state;
+
+    assert_int_equal(close(mkstemp(path)), 0);
+    assert_int_equal(zb_former_load(path, &former, &err), ZB_E_FORMAT);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    zb_former_close(&former);
+    assert_int_equal(unlink(path), 0);
+}
+
 /* Only such a service may be withdrawn. */
 static void
 a_term_above_the_floor_says_that_it_was_led_since(void **state)
@@ -220,6 +289,8 @@ main(void)
         cmocka_unit_test(a_withdrawn_service_begins_anew_when_it_is_declared_again),
         cmocka_unit_test(what_is_not_canonical_is_refused),
         cmocka_unit_test(an_old_history_tells_declarations_and_terms),
+        cmocka_unit_test(what_sets_consist_of_goes_over_to_the_new_history),
+        cmocka_unit_test(looking_makes_no_history),
         cmocka_unit_test(a_term_above_the_floor_says_that_it_was_led_since),
     };
 
