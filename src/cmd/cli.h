@@ -55,6 +55,7 @@ enum zb_option_id {
     ZB_OPT_LOST,
     ZB_OPT_TOKEN,
     ZB_OPT_RECOVER,
+    ZB_OPT_WITHOUT_STATE,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (UINT64_C(1) << (id))

@@ -1,6 +1,7 @@
 #include "cmd/recover.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "net/socket.h"
 
 #define ANSWER_MS 2000
+#define BEFORE ".before-"
 #define DECLARED "services.conf" /* in the state directory that is set aside */
 
 /* --- looking --- */
@@ -39,23 +41,108 @@ marks_check(const struct zb_setup *s, const struct zb_survey *survey, struct zb_
     return ZB_OK;
 }
 
-static enum zb_rc
-former_look(const struct zb_setup *s, struct zb_former *former, struct zb_err *err)
+static void
+term_see(struct zb_recover *r, uint64_t term)
 {
-    char path[ZB_PATH_SIZE + 64];
+    r->term = term > r->term ? term : r->term;
+}
 
-    (void)snprintf(path, sizeof path, "%s/%s", s->conf.state_dir, ZB_FILE_HISTORY);
-    enum zb_rc rc = zb_former_load(path, former, err);
-    if (rc != ZB_OK && rc != ZB_E_NOTFOUND) { /* the copies alone will do */
-        fprintf(stderr, "warning: what was declared cannot be read: %s\n", err->msg);
+/* One state directory. The declarations are those of the first that has any. */
+static enum zb_rc
+state_look(const struct zb_cli *cli, const char *dir, struct zb_recover *r, struct zb_err *err)
+{
+    char path[ZB_RECOVER_PATH_SIZE];
+    struct zb_former found = {0};
+    struct zb_err unread;
+    uint64_t recorded = 0;
+
+    (void)snprintf(path, sizeof path, "%s/%s", dir, ZB_FILE_HISTORY);
+    enum zb_rc rc = zb_former_load(path, &found, err);
+    rc = rc == ZB_E_NOTFOUND ? ZB_OK : rc;
+    if (zb_survey_records_term(dir, &recorded, &unread) != ZB_OK && rc == ZB_OK) {
+        rc = unread.rc;
+        *err = unread;
     }
+    term_see(r, recorded);
+    term_see(r, found.term);
+    if (r->former.doc.version == 0 && found.doc.version != 0) {
+        r->former = found;
+        zb_strcopy(r->former_dir, sizeof r->former_dir, dir);
+    } else {
+        zb_former_close(&found);
+    }
+    if (rc != ZB_OK && zb_cli_has(cli, ZB_OPT_WITHOUT_STATE)) {
+        fprintf(stderr, "warning: %s\n", err->msg);
+        return ZB_OK;
+    }
+    if (rc != ZB_OK) {
+        (void)zb_err_hint(err, "with --without-state, it goes on without what cannot be read: what "
+                               "terms there were, and which hosts to look for");
+    }
+    return rc;
+}
+
+static enum zb_rc
+set_look(void *ctx, const char *service, const struct zb_manifest *m, struct zb_err *err)
+{
+    struct zb_survey_service *s = ctx;
+    char text[ZB_TEXT_SIZE];
+
+    (void)err;
+    if (zb_survey_holds(s, m)) {
+        return ZB_OK;
+    }
+    if (zb_set_id_cmp(zb_survey_newest(s).id, m->id) == 0) {
+        zb_set_id_format(m->id, text);
+        fprintf(stderr, "warning: set %s of %s came half: a dataset of it is not here\n", text,
+                service);
+    }
+    zb_survey_set_drop(s, m->id);
     return ZB_OK;
 }
 
-enum zb_rc
-zb_recover_look(const struct zb_setup *s, struct zb_recover *r, struct zb_err *err)
+/* What is whole by names may lack a dataset that never came: the old history says which there were.
+ */
+static enum zb_rc
+sets_look(struct zb_recover *r, struct zb_err *err)
 {
-    enum zb_rc rc = zb_survey_idle_check(s->conf.state_dir, err);
+    char path[ZB_RECOVER_PATH_SIZE];
+    enum zb_rc rc = ZB_OK;
+
+    (void)snprintf(path, sizeof path, "%s/%s", r->former_dir, ZB_FILE_HISTORY);
+    for (uint32_t i = 0; rc == ZB_OK && r->former_dir[0] != '\0' && i < r->survey.count; i++) {
+        struct zb_survey_service *s = &r->survey.services[i];
+        rc = zb_former_sets_each(path, s->name, set_look, s, err);
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_recover_state_look(const struct zb_cli *cli, const char *state_dir, struct zb_recover *r,
+                      struct zb_err *err)
+{
+    char pattern[ZB_RECOVER_PATH_SIZE];
+    glob_t aside = {0};
+    enum zb_rc rc = state_look(cli, state_dir, r, err);
+
+    /* An attempt may have been cut off when the directory had its other name already. */
+    (void)snprintf(pattern, sizeof pattern, "%s" BEFORE "*", state_dir);
+    if (glob(pattern, 0, NULL, &aside) == 0) {
+        for (size_t i = aside.gl_pathc; rc == ZB_OK && i > 0; i--) { /* the newest first */
+            if (strlen(aside.gl_pathv[i - 1]) < sizeof r->former_dir) {
+                rc = state_look(cli, aside.gl_pathv[i - 1], r, err);
+            }
+        }
+    }
+    globfree(&aside);
+    return rc == ZB_OK ? sets_look(r, err) : rc;
+}
+
+enum zb_rc
+zb_recover_look(const struct zb_cli *cli, const struct zb_setup *s, struct zb_recover *r,
+                struct zb_err *err)
+{
+    enum zb_rc rc = zb_survey_idle_lock(s->conf.state_dir, &r->lock_fd, err);
 
     if (rc == ZB_OK) {
         rc = zb_keeper_survey(s->conf.root, s->conf.node, &r->survey, err);
@@ -69,12 +156,10 @@ zb_recover_look(const struct zb_setup *s, struct zb_recover *r, struct zb_err *e
         rc = marks_check(s, &r->survey, err);
     }
     if (rc == ZB_OK) {
-        rc = former_look(s, &r->former, err);
+        term_see(r, r->survey.term);
+        rc = zb_recover_state_look(cli, s->conf.state_dir, r, err);
     }
     if (rc == ZB_OK) {
-        uint64_t recorded = zb_survey_records_term(s->conf.state_dir);
-        r->term = r->survey.term > r->former.term ? r->survey.term : r->former.term;
-        r->term = recorded > r->term ? recorded : r->term;
         rc = zb_recovered_floor(r->term, zb_random_u64(), &r->floor, err);
     }
     return rc;
@@ -85,6 +170,10 @@ zb_recover_close(struct zb_recover *r)
 {
     zb_survey_close(&r->survey);
     zb_former_close(&r->former);
+    if (r->lock_fd > 0) {
+        (void)close(r->lock_fd);
+    }
+    *r = (struct zb_recover){0};
 }
 
 enum zb_rc
@@ -207,9 +296,9 @@ zb_recover_show(const struct zb_cli *cli, const struct zb_setup *s, const struct
            r->term);
 }
 
-/* Whether somebody listens there. */
-static bool
-answers(const char *text)
+/* What a connection there came to, as errno; 0: it was accepted. */
+static int
+outcome_of(const char *text)
 {
     struct zb_socket_address address;
     struct zb_err err;
@@ -217,52 +306,123 @@ answers(const char *text)
 
     if (zb_socket_address_parse(text, &address, &err) != ZB_OK ||
         zb_socket_connect(&address, &fd, &err) != ZB_OK) {
-        return false;
+        return err.sys_errno != 0 ? err.sys_errno : EINVAL;
     }
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    bool up = poll(&ready, 1, ANSWER_MS) == 1 && zb_socket_error(fd) == 0;
+    int outcome = poll(&ready, 1, ANSWER_MS) == 1 ? zb_socket_error(fd) : ETIMEDOUT;
     (void)close(fd);
-    return up;
+    return outcome;
 }
 
-/* What can be seen of it is not left to anybody's word. */
+/* A host that refuses the connection is up, and may lead: a daemon that is down stops nothing. */
+static bool
+is_silent(const char *text)
+{
+    static const int silent[] = {ETIMEDOUT, EHOSTUNREACH,  EHOSTDOWN,   ENETUNREACH,
+                                 ENETDOWN,  EADDRNOTAVAIL, EAFNOSUPPORT};
+    int outcome = outcome_of(text);
+
+    for (size_t i = 0; i < sizeof silent / sizeof silent[0]; i++) {
+        if (outcome == silent[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_listed(const char *names, const char *name)
+{
+    while (names != NULL && *names != '\0') {
+        size_t length = strcspn(names, ",");
+        if (length == strlen(name) && strncmp(names, name, length) == 0) {
+            return true;
+        }
+        names += length + (names[length] == ',');
+    }
+    return false;
+}
+
+/* What can be seen of it is not left to anybody's word, but for who is named. */
 static enum zb_rc
-others_check(const struct zb_setup *s, const struct zb_config_doc *doc, struct zb_err *err)
+others_check(const struct zb_cli *cli, const struct zb_setup *s, const struct zb_config_doc *doc,
+             struct zb_err *err)
 {
     for (uint32_t i = 0; i < doc->nodes_count; i++) {
         const struct zb_config_node *n = &doc->nodes[i];
-        if (strcmp(n->name, s->conf.node) != 0 && answers(n->address)) {
-            zb_err_set(err, ZB_E_REFUSED, "%s answers at %s: the earlier cluster is not gone",
-                       n->name, n->address);
-            return zb_err_hint(err,
-                               "zbaton failover, where it has a majority; else power %s off; or, "
-                               "if that is another machine now, move %s away",
-                               n->name, s->conf.state_dir);
+        if (strcmp(n->name, s->conf.node) == 0 || is_listed(cli->values[ZB_OPT_FENCED], n->name) ||
+            is_silent(n->address)) {
+            continue;
         }
+        zb_err_set(err, ZB_E_REFUSED,
+                   "a host answers at %s, the address of %s: the earlier "
+                   "cluster is not gone",
+                   n->address, n->name);
+        return zb_err_hint(err,
+                           "zbaton failover, where it has a majority; else power %s off; or, if "
+                           "that is another machine now, --fenced %s",
+                           n->name, n->name);
     }
     return ZB_OK;
+}
+
+static enum zb_rc
+mounted_check(const struct zb_survey *survey, struct zb_err *err)
+{
+    if (survey->mounted[0] == '\0') {
+        return ZB_OK;
+    }
+    zb_err_set(err, ZB_E_HELD, "%s is mounted", survey->mounted);
+    return zb_err_hint(err, "stop what uses it, then: zfs unmount %s", survey->mounted);
+}
+
+/* The question may have waited for its answer all night. */
+static enum zb_rc
+again_check(const struct zb_cli *cli, const struct zb_setup *s, const struct zb_recover *r,
+            struct zb_err *err)
+{
+    struct zb_survey now = {0};
+    enum zb_rc rc = zb_keeper_survey(s->conf.root, s->conf.node, &now, err);
+
+    if (rc == ZB_OK) {
+        rc = mounted_check(&now, err);
+    }
+    if (rc == ZB_OK) {
+        rc = others_check(cli, s, &r->former.doc, err);
+    }
+    zb_survey_close(&now);
+    return rc;
 }
 
 enum zb_rc
 zb_recover_consent(const struct zb_cli *cli, const struct zb_setup *s, const struct zb_recover *r,
                    struct zb_err *err)
 {
-    if (r->survey.mounted[0] != '\0') {
-        zb_err_set(err, ZB_E_HELD, "%s is mounted", r->survey.mounted);
-        return zb_err_hint(err, "stop what uses it, then: zfs unmount %s", r->survey.mounted);
+    enum zb_rc rc = mounted_check(&r->survey, err);
+
+    if (rc == ZB_OK) {
+        rc = others_check(cli, s, &r->former.doc, err);
     }
-    enum zb_rc rc = others_check(s, &r->former.doc, err);
     if (rc != ZB_OK) {
         return rc;
     }
     puts("\nA host of the earlier cluster that still runs goes on by itself: nothing here can stop "
          "it.\nIt has to be off for good, or to give its state up and join the new cluster.");
-    if (zb_cli_has(cli, ZB_OPT_YES) ||
-        zb_cli_confirm("Is every other host of the earlier cluster off?")) {
+    if (zb_cli_has(cli, ZB_OPT_YES)) {
         return ZB_OK;
+    }
+    if (zb_cli_confirm("Is every other host of the earlier cluster off?")) {
+        return again_check(cli, s, r, err);
     }
     zb_err_set(err, ZB_E_REFUSED, "nobody has said that the other hosts are off");
     return zb_err_hint(err, "zbaton init --recover -y says so");
+}
+
+/* Where what was found of the earlier cluster is when the state directory is set aside. */
+static const char *
+former_place(const struct zb_setup *s, const struct zb_recover *r)
+{
+    return strcmp(r->former_dir, s->conf.state_dir) == 0 ? s->aside : r->former_dir;
 }
 
 void
@@ -272,7 +432,7 @@ zb_recover_next(const struct zb_setup *s, const struct zb_recover *r)
         printf("What the earlier cluster had in %s is in %s.\n", s->conf.state_dir, s->aside);
     }
     if (r->former.doc.version != 0) {
-        printf("Its declarations: %s/%s\n", s->aside, DECLARED);
+        printf("Its declarations: %s/%s\n", former_place(s, r), DECLARED);
     }
     printf("The terms of this cluster begin above %" PRIu64 ".\n", r->floor);
     printf("\nNext: systemctl enable --now zbaton; zbaton token create; on the new host: zbaton "
@@ -283,14 +443,20 @@ zb_recover_next(const struct zb_setup *s, const struct zb_recover *r)
 
 /* --- doing --- */
 
+/* The declarations become a file, and what is known of sets is for the new history. */
 static enum zb_rc
-declarations_write(struct zb_setup *s, const struct zb_config_doc *doc, struct zb_err *err)
+former_keep(struct zb_setup *s, const struct zb_recover *r, struct zb_err *err)
 {
-    char path[sizeof s->aside + 32];
+    char path[ZB_RECOVER_PATH_SIZE];
+    const char *dir = former_place(s, r);
 
-    (void)snprintf(path, sizeof path, "%s/%s", s->aside, DECLARED);
+    if (r->former.doc.version == 0) {
+        return ZB_OK;
+    }
+    (void)snprintf(s->former, sizeof s->former, "%s/%s", dir, ZB_FILE_HISTORY);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, DECLARED);
     (void)unlink(path); /* of an attempt before this one */
-    return zb_pki_file_write(path, doc->text, 0, 0, err);
+    return zb_pki_file_write(path, r->former.doc.text, 0, 0, err);
 }
 
 enum zb_rc
@@ -301,7 +467,7 @@ zb_recover_aside(struct zb_setup *s, const struct zb_recover *r, struct zb_err *
     char to[sizeof s->aside];
 
     if (access(s->conf.state_dir, F_OK) != 0) {
-        return ZB_OK;
+        return former_keep(s, r, err);
     }
     zb_wall_format(zb_wall_now(), stamp);
     for (const char *in = stamp; *in != '\0'; in++) { /* 20261122T064107Z */
@@ -310,14 +476,14 @@ zb_recover_aside(struct zb_setup *s, const struct zb_recover *r, struct zb_err *
         }
     }
     *out = '\0';
-    (void)snprintf(to, sizeof to, "%s.before-%s", s->conf.state_dir, stamp);
+    (void)snprintf(to, sizeof to, "%s" BEFORE "%s", s->conf.state_dir, stamp);
     if (rename(s->conf.state_dir, to) != 0) {
         zb_err_sys(err, errno, "rename %s to %s", s->conf.state_dir, to);
         return zb_err_hint(err, "where it is a mount point, move all that is in it to another "
                                 "directory by hand");
     }
     zb_strcopy(s->aside, sizeof s->aside, to);
-    return r->former.doc.version != 0 ? declarations_write(s, &r->former.doc, err) : ZB_OK;
+    return former_keep(s, r, err);
 }
 
 void

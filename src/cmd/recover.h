@@ -10,17 +10,27 @@
 #include "cmd/setup.h"
 #include "keeper/survey.h"
 
+#define ZB_RECOVER_PATH_SIZE (ZB_PATH_SIZE + 96)
+
 struct zb_recover {
     struct zb_survey survey;
     struct zb_former former;
-    uint64_t term;  /* highest that was seen anywhere */
-    uint64_t floor; /* the new cluster's begin above it */
+    char former_dir[ZB_PATH_SIZE + 32]; /* the state directory that this is from; "" */
+    uint64_t term;                      /* highest that was seen anywhere */
+    uint64_t floor;                     /* the new cluster's begin above it */
+    int lock_fd; /* no keeper begins here as long as it is open; 0: none ever ran */
 };
 
 /* Refuses while zbatond runs here, and where the copies are not this node's. Changes nothing.
  * *recover must be zero; the caller closes it, on failure too. */
-enum zb_rc zb_recover_look(const struct zb_setup *setup, struct zb_recover *recover,
-                           struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_recover_look(const struct zb_cli *cli, const struct zb_setup *setup,
+                           struct zb_recover *recover, struct zb_err *err) ZB_CHECKED;
+/* Its part about state directories: this one, and those that were set aside for it before. Fills
+ * former, former_dir and term, and drops sets of the survey that came half by what is known there.
+ * What cannot be read is an error, or a warning with --without-state.
+ */
+enum zb_rc zb_recover_state_look(const struct zb_cli *cli, const char *state_dir,
+                                 struct zb_recover *recover, struct zb_err *err) ZB_CHECKED;
 void zb_recover_close(struct zb_recover *recover);
 /* What was found, on stdout. */
 void zb_recover_show(const struct zb_cli *cli, const struct zb_setup *setup,

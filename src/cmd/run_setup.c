@@ -130,7 +130,7 @@ recover_run(const struct zb_cli *cli, struct zb_setup *s, struct zb_err *err)
 {
     struct zb_recover recover = {0};
     bool dry_run = zb_cli_has(cli, ZB_OPT_DRY_RUN);
-    enum zb_rc rc = zb_recover_look(s, &recover, err);
+    enum zb_rc rc = zb_recover_look(cli, s, &recover, err);
 
     if (rc == ZB_OK) {
         zb_recover_show(cli, s, &recover);
@@ -157,8 +157,10 @@ init_run(const struct zb_cli *cli, struct zb_setup *s, struct zb_err *err)
 {
     enum zb_rc rc;
 
-    if (zb_cli_has(cli, ZB_OPT_DRY_RUN) || zb_cli_has(cli, ZB_OPT_YES)) {
-        return zb_err_set(err, ZB_E_USAGE, "-n and -y go with --recover");
+    if (zb_cli_has(cli, ZB_OPT_DRY_RUN) || zb_cli_has(cli, ZB_OPT_YES) ||
+        zb_cli_has(cli, ZB_OPT_FENCED) || zb_cli_has(cli, ZB_OPT_WITHOUT_STATE)) {
+        return zb_err_set(err, ZB_E_USAGE,
+                          "-n, -y, --fenced and --without-state go with --recover");
     }
     rc = zb_recover_none_check(s, err);
     if (rc != ZB_OK) {

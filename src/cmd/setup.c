@@ -11,6 +11,7 @@
 
 #include "agent/config.h"
 #include "agent/files.h"
+#include "agent/former.h"
 #include "os/priv.h"
 #include "os/spawn.h"
 
@@ -381,6 +382,9 @@ history_make(struct zb_setup *s, const struct zb_config_doc *doc, struct zb_err 
     }
     state_path(s, ZB_FILE_HISTORY, path, sizeof path);
     enum zb_rc rc = zb_config_seed(path, doc, err);
+    if (rc == ZB_OK && s->former[0] != '\0') {
+        rc = zb_former_sets_copy(s->former, path, &doc->recovered, err);
+    }
     if (rc != ZB_OK) {
         return rc;
     }

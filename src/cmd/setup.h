@@ -19,7 +19,8 @@ struct zb_setup {
     bool conf_exists;              /* it is used as it is */
     bool root_exists;              /* ... already */
     bool dataset_made;
-    char aside[ZB_PATH_SIZE + 32]; /* what the state directory is called now; "" */
+    char aside[ZB_PATH_SIZE + 32];  /* what the state directory is called now; "" */
+    char former[ZB_PATH_SIZE + 96]; /* a history whose manifests the new one gets; "" */
     uid_t engine_uid;
     gid_t engine_gid;
     unsigned made_count; /* files and directories, in order */

@@ -55,6 +55,8 @@ static const struct option_form {
     {ZB_OPT_TIMEOUT, 0, "timeout", "TIME", "give up after that, as 90s, 30m, 24h, 7d; else 12h"},
     {ZB_OPT_RECOVER, 0, "recover", NULL,
      "go on from the copies that an earlier cluster left here, when its other hosts are gone"},
+    {ZB_OPT_WITHOUT_STATE, 0, "without-state", NULL,
+     "although what the earlier cluster left in the state directory cannot be read"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -65,7 +67,8 @@ static const struct option_form {
 
 static const struct zb_cli_command commands[] = {
     {"init", "", "make this host the first node of a new cluster",
-     SETUP | BIT(CLUSTER) | BIT(ADDRESS) | BIT(RECOVER) | BIT(DRY_RUN) | BIT(YES),
+     SETUP | BIT(CLUSTER) | BIT(ADDRESS) | BIT(RECOVER) | BIT(WITHOUT_STATE) | BIT(FENCED) |
+         BIT(DRY_RUN) | BIT(YES),
      SETUP | BIT(CLUSTER), 0, 0, zb_run_init},
     {"join", "TOKEN", "make this host a node of an existing cluster", SETUP | BIT(ADDRESS), SETUP,
      1, 1, zb_run_join},

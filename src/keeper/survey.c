@@ -10,7 +10,6 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "keeper/internal.h"
 
 #define RECORD_SUFFIX ".record"
@@ -43,6 +42,65 @@ sets_of(const struct zb_zfs_snaps *snaps, uint32_t *count)
     return sets;
 }
 
+static enum zb_rc
+guids_add(struct zb_survey_service *service, const struct zb_zfs_snaps *snaps, struct zb_err *err)
+{
+    uint64_t *grown =
+        reallocarray(service->guids, service->guids_count + snaps->count + 1, sizeof(*grown));
+
+    if (grown == NULL) {
+        return zb_err_sys(err, ENOMEM, "snapshots of %s", service->name);
+    }
+    service->guids = grown;
+    for (size_t i = 0; i < snaps->count; i++) {
+        service->guids[service->guids_count++] = snaps->snaps[i].guid;
+    }
+    return ZB_OK;
+}
+
+static bool
+has_guid(const struct zb_survey_service *service, uint64_t guid)
+{
+    for (uint32_t i = service->guids_count; i > 0; i--) { /* it is a late one, mostly */
+        if (service->guids[i - 1] == guid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+zb_survey_holds(const struct zb_survey_service *service, const struct zb_manifest *m)
+{
+    for (uint32_t i = 0; i < m->entries_count; i++) {
+        if (!has_guid(service, m->entries[i].guid)) {
+            return false;
+        }
+    }
+    return m->entries_count > 0;
+}
+
+void
+zb_survey_set_drop(struct zb_survey_service *service, struct zb_set_id id)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < service->sets_count; i++) {
+        if (zb_set_id_cmp(service->sets[i].id, id) != 0) {
+            service->sets[kept++] = service->sets[i];
+        }
+    }
+    service->sets_count = kept;
+}
+
+void
+zb_survey_service_close(struct zb_survey_service *service)
+{
+    free(service->sets);
+    free(service->guids);
+    *service = (struct zb_survey_service){0};
+}
+
 enum zb_rc
 zb_survey_dataset_add(struct zb_survey_service *service, const char *dataset,
                       const struct zb_zfs_snaps *snaps, struct zb_err *err)
@@ -53,6 +111,11 @@ zb_survey_dataset_add(struct zb_survey_service *service, const char *dataset,
 
     if (sets == NULL) {
         return zb_err_sys(err, ENOMEM, "sets of %s", dataset);
+    }
+    enum zb_rc rc = guids_add(service, snaps, err);
+    if (rc != ZB_OK) {
+        free(sets);
+        return rc;
     }
     service->datasets_count++;
     if (count == 0) {
@@ -86,7 +149,7 @@ void
 zb_survey_close(struct zb_survey *survey)
 {
     for (uint32_t i = 0; i < survey->count; i++) {
-        free(survey->services[i].sets);
+        zb_survey_service_close(&survey->services[i]);
     }
     free(survey->services);
     *survey = (struct zb_survey){0};
@@ -235,64 +298,77 @@ keeper_dir_open(const char *state_dir)
     return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static uint64_t
-record_term(int dir_fd, const char *file)
+/* *term grows to that of the record, if it is one. */
+static enum zb_rc
+record_look(int dir_fd, const char *file, uint64_t *term, struct zb_err *err)
 {
     char service[ZB_SERVICE_NAME_SIZE];
     struct zb_keeper_record r = {0};
     size_t n = strlen(file);
-    struct zb_err err;
 
     if (n <= strlen(RECORD_SUFFIX) ||
         strcmp(file + n - strlen(RECORD_SUFFIX), RECORD_SUFFIX) != 0 ||
         n - strlen(RECORD_SUFFIX) >= sizeof(service)) {
-        return 0;
+        return ZB_OK;
     }
     (void)snprintf(service, sizeof(service), "%.*s", (int)(n - strlen(RECORD_SUFFIX)), file);
-    if (zb_keeper_record_load(dir_fd, service, &r, &err) != ZB_OK) {
-        zb_log_warning("%s", err.msg);
-        return 0;
+    enum zb_rc rc = zb_keeper_record_load(dir_fd, service, &r, err);
+    if (rc != ZB_OK) {
+        return rc;
     }
-    uint64_t term = r.rec.granted_term;
-    term = r.rec.learned_term > term ? r.rec.learned_term : term;
-    return r.rec.established_term > term ? r.rec.established_term : term;
+    const uint64_t terms[] = {r.rec.granted_term, r.rec.learned_term, r.rec.established_term};
+    for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++) {
+        *term = terms[i] > *term ? terms[i] : *term;
+    }
+    return ZB_OK;
 }
 
-uint64_t
-zb_survey_records_term(const char *state_dir)
+enum zb_rc
+zb_survey_records_term(const char *state_dir, uint64_t *term, struct zb_err *err)
 {
     int fd = keeper_dir_open(state_dir);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *entry;
-    uint64_t term = 0;
+    enum zb_rc rc = ZB_OK;
 
+    *term = 0;
     if (dir == NULL) {
+        rc = errno == ENOENT ? ZB_OK : zb_err_sys(err, errno, "%s/keeper", state_dir);
         if (fd >= 0) {
             (void)close(fd);
         }
-        return 0;
+        return rc;
     }
     while ((entry = readdir(dir)) != NULL) {
-        uint64_t one = record_term(fd, entry->d_name);
-        term = one > term ? one : term;
+        struct zb_err one;
+        if (record_look(fd, entry->d_name, term, &one) != ZB_OK && rc == ZB_OK) {
+            rc = one.rc;
+            *err = one;
+        }
     }
     (void)closedir(dir);
-    return term;
+    return rc;
 }
 
 enum zb_rc
-zb_survey_idle_check(const char *state_dir, struct zb_err *err)
+zb_survey_idle_lock(const char *state_dir, int *fd, struct zb_err *err)
 {
     int dir_fd = keeper_dir_open(state_dir);
-    int fd = dir_fd < 0 ? -1 : openat(dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    int lock = dir_fd < 0 ? -1 : openat(dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     enum zb_rc rc = ZB_OK;
 
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        (void)zb_err_set(err, ZB_E_BUSY, "zbatond runs on %s", state_dir);
-        rc = zb_err_hint(err, "systemctl stop zbaton");
-    }
-    if (fd >= 0) {
-        (void)close(fd);
+    if (lock < 0 && errno != ENOENT) {
+        rc = zb_err_sys(err, errno, "the lock of %s", state_dir);
+    } else if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) {
+            (void)zb_err_set(err, ZB_E_BUSY, "zbatond runs on %s", state_dir);
+            rc = zb_err_hint(err, "systemctl stop zbaton");
+        } else {
+            rc = zb_err_sys(err, errno, "lock %s", state_dir);
+        }
+        (void)close(lock);
+    } else if (lock >= 0) {
+        *fd = lock;
     }
     if (dir_fd >= 0) {
         (void)close(dir_fd);

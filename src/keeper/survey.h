@@ -23,6 +23,8 @@ struct zb_survey_service {
     char without[ZB_DATASET_NAME_SIZE]; /* a dataset of it that holds no set; "" */
     uint32_t sets_count;
     struct zb_survey_set *sets; /* that every dataset holds (but `without`), oldest first; owned */
+    uint32_t guids_count;
+    uint64_t *guids; /* of all snapshots of its datasets; owned */
 };
 
 /* Zero is empty; zb_survey_close frees what it holds. */
@@ -41,16 +43,23 @@ void zb_survey_close(struct zb_survey *survey);
 /* The newest set that is whole; none: id 0/0. */
 struct zb_survey_set zb_survey_newest(const struct zb_survey_service *service);
 
-/* The highest term of any record that can be read in state_dir; 0: none. Damaged ones are logged.
- */
-uint64_t zb_survey_records_term(const char *state_dir);
-/* ZB_E_BUSY: a keeper runs on state_dir. */
-enum zb_rc zb_survey_idle_check(const char *state_dir, struct zb_err *err) ZB_CHECKED;
+/* The highest term of any record in state_dir; 0: there is none. On failure (a record that cannot
+ * be read) *term is that of the others. */
+enum zb_rc zb_survey_records_term(const char *state_dir, uint64_t *term,
+                                  struct zb_err *err) ZB_CHECKED;
+/* No keeper runs on state_dir, and none can begin before *fd is closed, whatever the directory is
+ * called meanwhile. *fd is untouched where none ever ran. ZB_E_BUSY: one runs. */
+enum zb_rc zb_survey_idle_lock(const char *state_dir, int *fd, struct zb_err *err) ZB_CHECKED;
 
 /* --- pure --- */
 
 /* One more dataset of the service, with its snapshots: the sets that it lacks are no whole ones. */
 enum zb_rc zb_survey_dataset_add(struct zb_survey_service *service, const char *dataset,
                                  const struct zb_zfs_snaps *snaps, struct zb_err *err) ZB_CHECKED;
+/* Every dataset of m is there with its snapshot, by guid: more than names say. */
+bool zb_survey_holds(const struct zb_survey_service *service, const struct zb_manifest *m);
+/* That set is no whole one. */
+void zb_survey_set_drop(struct zb_survey_service *service, struct zb_set_id id);
+void zb_survey_service_close(struct zb_survey_service *service);
 
 #endif

@@ -20,7 +20,7 @@ PAGE = "man/zbaton-recovery.7"
 PARTS = {"vm4": "vm3", "vm5": "vm2"}
 WORDS = {"--node vm4": "--node vm3", "pool4/services": "zdata/services", "10.77.0.4": "10.77.0.3",
          "--node vm5": "--node vm2", "--to vm5": "--to vm2", "pool5/services": "tank/services",
-         "10.77.0.5": "10.77.0.2", "--cluster prod": "--cluster new"}
+         "10.77.0.5": "10.77.0.2", "--cluster prod": "--cluster new --fenced vm2"}
 
 
 class Disaster(Walk):
@@ -125,7 +125,8 @@ def test_a_backup_alone_brings_a_service_back(lost):
     refused(cluster, three, plain, f"holds copies of services of an earlier cluster: {NAME}", "zbaton init --recover")
     three.run("mv /var/lib/zbaton.there /var/lib/zbaton")
     refused(cluster, three, f"{plain} --recover -y".replace("vm3", "vm9"), "says another node", "as it says")
-    refused(cluster, three, f"{plain} --recover", "nobody has said that the other hosts are off", "--recover -y")
+    refused(cluster, three, f"{plain} --recover -y", "a host answers at 10.77.0.2", "--fenced vm2")
+    refused(cluster, three, f"{plain} --recover --fenced vm2", "nobody has said that the other hosts are off", "--recover -y")
     cluster.daemon_start(three)
     refused(cluster, three, f"{plain} --recover -y", "zbatond runs on /var/lib/zbaton", "systemctl stop zbaton")
 
@@ -251,7 +252,7 @@ def test_a_host_alone_goes_on_with_its_own_copy(lost):
         host.power_cut()
     before = cluster.snapshots(three, NAME)
     cluster.daemon_stop(three)
-    three.run("rm -r /var/lib/zbaton /etc/zbaton/zbatond.conf")  # no more than the pool is left
+    three.run("rm -r /var/lib/zbaton /var/lib/zbaton.before-* /etc/zbaton/zbatond.conf")  # no more than the pool is left
     init = "init --recover -y --cluster third --node vm3 --root zdata/services --listen 10.77.0.3:7979"
     refused(cluster, three, init.replace("--node vm3", "--node vm4"), "marks of node vm3", "--node vm3")
     said = cluster.zbaton(init, host=three).out

@@ -20,6 +20,7 @@ add(struct zb_survey_service *s, const char *dataset, const char *const *names, 
 
     for (size_t i = 0; i < count; i++) {
         zb_strcopy(items[i].name, sizeof items[i].name, names[i]);
+        items[i].guid = strlen(dataset) * 100 + i;
     }
     assert_int_equal(zb_survey_dataset_add(s, dataset, &snaps, &err), ZB_OK);
 }
@@ -49,7 +50,7 @@ the_newest_set_is_one_that_every_dataset_holds(void **state)
     assert_int_equal(s.sets_count, 2);
     assert_int_equal(s.datasets_count, 2);
     assert_string_equal(s.without, "");
-    free(s.sets);
+    zb_survey_service_close(&s);
 }
 
 static void
@@ -65,7 +66,7 @@ a_dataset_that_holds_none_is_named(void **state)
     add(&s, "tank/services/web/new", foreign, 1);
     newest_is(&s, 1, 1);
     assert_string_equal(s.without, "tank/services/web/new");
-    free(s.sets);
+    zb_survey_service_close(&s);
 }
 
 static void
@@ -79,7 +80,35 @@ nothing_in_common_is_no_set(void **state)
     add(&s, "tank/services/web", top, 1);
     add(&s, "tank/services/web/log", child, 1);
     newest_is(&s, 0, 0);
-    free(s.sets);
+    zb_survey_service_close(&s);
+}
+
+/* A child that is not there yet: the set is whole by names. */
+static void
+a_manifest_that_is_known_says_more_than_names(void **state)
+{
+    static const char *const top[] = {SET("000012", "00000005"), SET("000012", "00000006")};
+    struct zb_survey_service s = {0};
+    struct zb_manifest m = {0};
+    struct zb_err err;
+    (void)state;
+
+    add(&s, "web", top, 2);
+    add(&s, "web/log", top, 2);
+    assert_int_equal(zb_manifest_init(&m, 2, &err), ZB_OK);
+    m.entries[0].guid = 301;
+    m.entries[1].guid = 701;
+    assert_true(zb_survey_holds(&s, &m));
+    m.entries[1].guid = 601;
+    assert_false(zb_survey_holds(&s, &m));
+    newest_is(&s, 12, 6);
+    zb_survey_set_drop(&s, (struct zb_set_id){12, 6});
+    newest_is(&s, 12, 5);
+    zb_survey_set_drop(&s, (struct zb_set_id){12, 6});
+    assert_int_equal(s.sets_count, 1);
+    zb_manifest_close(&m);
+    assert_false(zb_survey_holds(&s, &m));
+    zb_survey_service_close(&s);
 }
 
 struct dir {
@@ -132,39 +161,53 @@ static void
 the_highest_term_of_any_record_counts(void **state)
 {
     struct dir d;
+    struct zb_err err;
+    uint64_t term = 5;
     int odd;
     (void)state;
 
     dir_make(&d);
-    assert_int_equal(zb_survey_records_term(d.state), 0);
+    assert_int_equal(zb_survey_records_term(d.state, &term, &err), ZB_OK);
+    assert_int_equal(term, 0);
     record_put(&d, "web", 14, 12);
     record_put(&d, "db", 3, 3);
+    assert_int_equal(zb_survey_records_term(d.state, &term, &err), ZB_OK);
+    assert_int_equal(term, 14);
     odd = openat(d.fd, "odd.record", O_WRONLY | O_CREAT | O_CLOEXEC, 0600); /* damaged: empty */
     assert_true(odd >= 0);
     assert_int_equal(close(odd), 0);
-    assert_int_equal(zb_survey_records_term(d.state), 14);
+    assert_int_equal(zb_survey_records_term(d.state, &term, &err), ZB_E_FORMAT);
+    assert_int_equal(term, 14);
     dir_remove(&d);
-    assert_int_equal(zb_survey_records_term(d.state), 0);
+    assert_int_equal(zb_survey_records_term(d.state, &term, &err), ZB_OK);
+    assert_int_equal(term, 0);
 }
 
 static void
-a_keeper_that_runs_is_seen(void **state)
+a_keeper_that_runs_is_seen_and_none_begins_meanwhile(void **state)
 {
     struct dir d;
     struct zb_err err;
     int lock;
+    int fd = -1;
     (void)state;
 
     dir_make(&d);
-    assert_int_equal(zb_survey_idle_check(d.state, &err), ZB_OK);
+    assert_int_equal(zb_survey_idle_lock(d.state, &fd, &err), ZB_OK);
+    assert_int_equal(fd, -1);
     lock = openat(d.fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(lock >= 0);
-    assert_int_equal(zb_survey_idle_check(d.state, &err), ZB_OK);
     assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
-    assert_int_equal(zb_survey_idle_check(d.state, &err), ZB_E_BUSY);
+    assert_int_equal(zb_survey_idle_lock(d.state, &fd, &err), ZB_E_BUSY);
+    assert_int_equal(fd, -1);
     assert_string_equal(err.hint, "systemctl stop zbaton");
+    assert_int_equal(flock(lock, LOCK_UN), 0);
+    assert_int_equal(zb_survey_idle_lock(d.state, &fd, &err), ZB_OK);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), -1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
     assert_int_equal(close(lock), 0);
-    assert_int_equal(zb_survey_idle_check(d.state, &err), ZB_OK);
     dir_remove(&d);
 }
 
@@ -175,8 +218,9 @@ main(void)
         cmocka_unit_test(the_newest_set_is_one_that_every_dataset_holds),
         cmocka_unit_test(a_dataset_that_holds_none_is_named),
         cmocka_unit_test(nothing_in_common_is_no_set),
+        cmocka_unit_test(a_manifest_that_is_known_says_more_than_names),
         cmocka_unit_test(the_highest_term_of_any_record_counts),
-        cmocka_unit_test(a_keeper_that_runs_is_seen),
+        cmocka_unit_test(a_keeper_that_runs_is_seen_and_none_begins_meanwhile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
