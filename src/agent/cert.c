@@ -276,18 +276,17 @@ static void
 on_answer(void *ctx, json_t *result)
 {
     struct renewal *n = ctx;
-    const json_t *data = json_object_get(result, "data");
-    const char *cert = json_string_value(json_object_get(data, "cert"));
-    const char *error = json_string_value(json_object_get(result, "error"));
-    json_int_t rc = json_integer_value(json_object_get(result, "rc"));
     struct zb_err err;
+    const json_t *data = zb_result_data(result, &err);
+    const char *cert = json_string_value(json_object_get(data, "cert"));
 
     if (cert != NULL) {
         renewal_signed(n, zb_must(strdup(cert)));
         return;
     }
-    (void)zb_err_set(&err, rc != ZB_OK ? (enum zb_rc)rc : ZB_E_FORMAT, "%s",
-                     error != NULL ? error : "the answer is not understood");
+    if (data != NULL) {
+        (void)zb_err_set(&err, ZB_E_FORMAT, "the answer is not understood");
+    }
     renewal_end(n, &err);
 }
 

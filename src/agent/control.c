@@ -154,20 +154,6 @@ client_refuse(struct zb_client *c, enum zb_rc rc, const char *text)
 
 /* --- requests --- */
 
-json_t *
-zb_result_error(const struct zb_err *err, const char *rule)
-{
-    json_t *result = zb_must(json_object());
-
-    zb_json_put(result, "type", zb_json_text("result"));
-    zb_json_put(result, "rc", zb_json_int(err->rc));
-    zb_json_put(result, "word", zb_json_text(zb_rc_word(err->rc)));
-    zb_json_put(result, "error", zb_json_text(err->msg));
-    zb_json_put(result, "hint", zb_json_text(err->hint));
-    zb_json_put(result, "rule", rule == NULL ? zb_must(json_null()) : zb_json_text(rule));
-    return result;
-}
-
 struct zb_request *
 zb_request_new(struct zb_agent *a, const struct zb_command *command, const json_t *args,
                const char *who)

@@ -125,6 +125,26 @@ on_answer(struct zb_agent *a, uint8_t node, const json_t *msg, bool last)
     }
 }
 
+void
+zb_forward_end(struct zb_agent *a, const void *ctx)
+{
+    struct zb_forwards *f = a->control->forwards;
+    struct forward *one = f->list;
+    char text[128];
+
+    while (one != NULL) {
+        if (one->ctx != ctx) {
+            one = one->next;
+            continue;
+        }
+        forward_unlink(f, one);
+        (void)snprintf(text, sizeof text, "%s did not answer in time", a->nodes[one->node].name);
+        result_give(one->on_result, one->ctx, ZB_E_TIMEOUT, text);
+        free(one);
+        one = f->list; /* the callback may have started another */
+    }
+}
+
 /* --- passing a request on --- */
 
 static void
@@ -138,22 +158,13 @@ relay_result(void *ctx, json_t *result)
 {
     struct zb_request *r = ctx;
     struct zb_err err;
-    json_t *data = json_object_get(result, "data");
-    const json_t *rc = json_object_get(result, "rc");
-    const char *error = json_string_value(json_object_get(result, "error"));
-    const char *hint = json_string_value(json_object_get(result, "hint"));
+    json_t *data = zb_result_data(result, &err);
 
-    if (json_is_integer(rc) && json_integer_value(rc) == ZB_OK && json_is_object(data)) {
+    if (data != NULL) {
         zb_request_done(r, json_incref(data));
-        return;
+    } else {
+        zb_request_fail(r, &err, json_string_value(json_object_get(result, "rule")));
     }
-    zb_err_set(&err, json_is_integer(rc) ? (enum zb_rc)json_integer_value(rc) : ZB_E_FORMAT, "%s",
-               error == NULL ? "the answer is not understood" : error);
-    zb_err_hint(&err, "%s", hint == NULL ? "" : hint);
-    if (err.rc == ZB_OK) {
-        err.rc = ZB_E_FORMAT;
-    }
-    zb_request_fail(r, &err, json_string_value(json_object_get(result, "rule")));
 }
 
 void

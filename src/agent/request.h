@@ -119,8 +119,14 @@ void zb_request_orphan(struct zb_request *r);
 /* Every request under way, for the caller's `same`. */
 void zb_request_each(struct zb_agent *a, void (*visit)(struct zb_request *r, uint8_t node),
                      uint8_t node);
+
+/* --- result.c --- */
+
 /* {"type":"result", "rc", "word", "error", "hint", "rule"}. */
 json_t *zb_result_error(const struct zb_err *err, const char *rule);
+/* The data of a result that says ZB_OK (borrowed); else NULL and *err, never ZB_OK: what another
+ * node calls an error is not taken for anything else. */
+json_t *zb_result_data(const json_t *result, struct zb_err *err);
 
 /* --- forward.c: commands for another node --- */
 
@@ -144,6 +150,9 @@ struct zb_forward_ask {
     void *ctx;
 };
 void zb_forward_start(struct zb_agent *a, const struct zb_forward_ask *ask);
+/* Those with this ctx are answered now, with ZB_E_TIMEOUT: what the other node says later finds
+ * nothing. */
+void zb_forward_end(struct zb_agent *a, const void *ctx);
 /* Passes a whole request on and its answers back. */
 void zb_forward_request(struct zb_request *r, uint8_t node);
 /* The node that args.node names, or this one: this one: true. Otherwise the request is passed on to

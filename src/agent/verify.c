@@ -12,6 +12,8 @@
 
 #define NAMES_LISTED 200   /* that ranges of names are chosen for, about */
 #define DIFFERENCES_MAX 10 /* names that are told */
+#define GRACE_MS 60000     /* beyond the deadline, which each keeps by its own clock */
+#define CANCEL_MS 5000     /* for those that are told to end */
 
 enum round { ROUND_SUMS, ROUND_NARROW, ROUND_LIST };
 
@@ -32,6 +34,8 @@ struct zb_verify {
     char who[128];
     uint64_t seed;
     struct zb_mono deadline;
+    uv_timer_t *timer; /* for those that do not answer; it outlives this for a moment */
+    bool ended;        /* told; kept for what this node's keeper says still */
     enum round round;
     char range[96];
     uint32_t above; /* what ROUND_NARROW divides */
@@ -120,8 +124,24 @@ zb_verify_part_start(struct zb_agent *a, const json_t *args,
 /* --- the result --- */
 
 static void
+on_timer_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void
+timer_end(struct zb_verify *v)
+{
+    if (v->timer != NULL) {
+        uv_close((uv_handle_t *)v->timer, on_timer_closed);
+        v->timer = NULL;
+    }
+}
+
+static void
 verify_free(struct zb_verify *v)
 {
+    timer_end(v);
     for (uint32_t i = 0; i < v->order.nodes_count; i++) {
         struct target *t = &v->targets[i];
         if (t->last != t->sums) {
@@ -129,7 +149,9 @@ verify_free(struct zb_verify *v)
         }
         free(t->sums);
     }
-    v->a->verify = NULL;
+    if (v->a->verify == v) {
+        v->a->verify = NULL;
+    }
     free(v);
 }
 
@@ -303,11 +325,14 @@ on_told(void *ctx, json_t *result)
     (void)result;
 }
 
+static void on_timer(uv_timer_t *timer);
+
 static void
 cancel_others(struct zb_verify *v)
 {
     json_t *args = zb_must(json_object());
 
+    (void)uv_timer_start(v->timer, on_timer, CANCEL_MS, 0);
     for (uint32_t i = 0; i < v->order.nodes_count && !v->a->stopping; i++) {
         const struct target *t = &v->targets[i];
         if (!t->pending) {
@@ -348,6 +373,12 @@ answer_take(struct target *t, const char *text, int64_t elapsed_ms, const struct
 
     t->pending = false;
     v->pending--;
+    if (v->ended) {
+        if (v->pending == 0) {
+            verify_free(v);
+        }
+        return;
+    }
     if (err == NULL && zb_verify_answer_parse(text, t->last, &bad) != ZB_OK) {
         err = &bad;
     }
@@ -366,6 +397,38 @@ answer_take(struct target *t, const char *text, int64_t elapsed_ms, const struct
     }
 }
 
+/* The order ends without those that have not answered: what other nodes say after this finds
+ * nothing; for this node's keeper the struct is kept. */
+static void
+on_timer(uv_timer_t *timer)
+{
+    struct zb_verify *v = timer->data;
+    const struct zb_verify_order order = v->order;
+    struct zb_err err;
+    uint32_t first = 0;
+
+    while (!v->targets[first].pending) {
+        first++;
+    }
+    (void)zb_err_set(&err, ZB_E_TIMEOUT, "no answer in time");
+    fail(v, &err, v->a->nodes[v->targets[first].node].name);
+    err = v->err;
+    v->ended = true;
+    v->a->verify = NULL;
+    v->pending++; /* it lives until the end of this */
+    for (uint32_t i = 0; i < order.nodes_count; i++) {
+        if (v->targets[i].pending && v->targets[i].node != v->a->self) {
+            zb_forward_end(v->a, &v->targets[i]);
+        }
+    }
+    if (--v->pending == 0) {
+        verify_free(v);
+    } else {
+        timer_end(v);
+    }
+    order.on_done(order.ctx, NULL, &err);
+}
+
 static void
 on_own(void *ctx, const char *text, uint32_t elapsed_ms, const struct zb_err *err)
 {
@@ -375,21 +438,15 @@ on_own(void *ctx, const char *text, uint32_t elapsed_ms, const struct zb_err *er
 static void
 on_result(void *ctx, json_t *result)
 {
-    const json_t *data = json_object_get(result, "data");
-    const char *text = json_string_value(json_object_get(data, "text"));
-    const char *error = json_string_value(json_object_get(result, "error"));
-    const char *hint = json_string_value(json_object_get(result, "hint"));
-    json_int_t rc = json_integer_value(json_object_get(result, "rc"));
     struct zb_err err;
+    const json_t *data = zb_result_data(result, &err);
+    const char *text = json_string_value(json_object_get(data, "text"));
 
-    if (text != NULL) {
-        answer_take(ctx, text, json_integer_value(json_object_get(data, "elapsed_ms")), NULL);
-        return;
+    if (data != NULL && text == NULL) {
+        (void)zb_err_set(&err, ZB_E_FORMAT, "the answer is not understood");
     }
-    (void)zb_err_set(&err, rc != ZB_OK ? (enum zb_rc)rc : ZB_E_FORMAT, "%s",
-                     error != NULL ? error : "the answer is not understood");
-    (void)zb_err_hint(&err, "%s", hint != NULL ? hint : "");
-    answer_take(ctx, NULL, 0, &err);
+    answer_take(ctx, text, json_integer_value(json_object_get(data, "elapsed_ms")),
+                text != NULL ? NULL : &err);
 }
 
 static json_t *
@@ -466,6 +523,10 @@ zb_verify_start(struct zb_agent *a, const struct zb_verify_order *order)
                             .seed = zb_random_u64(),
                             .deadline = {zb_mono_now().ms + order->timeout_s * 1000}};
     (void)snprintf(v->who, sizeof v->who, "%s", order->who);
+    v->timer = zb_must_alloc(1, sizeof *v->timer);
+    (void)uv_timer_init(&a->loop, v->timer);
+    v->timer->data = v;
+    (void)uv_timer_start(v->timer, on_timer, (uint64_t)order->timeout_s * 1000 + GRACE_MS, 0);
     for (uint32_t i = 0; i < order->nodes_count; i++) {
         v->targets[i] = (struct target){
             .v = v, .node = order->nodes[i], .sums = zb_must_alloc(1, sizeof *v->targets[i].sums)};

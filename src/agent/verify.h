@@ -32,7 +32,8 @@ struct zb_verify_order {
     void (*on_done)(void *ctx, const json_t *result, const struct zb_err *err);
     void *ctx;
 };
-/* ZB_E_BUSY to on_done: another one is under way. */
+/* ZB_E_BUSY to on_done: another one is under way. It ends a minute after its time, whoever has not
+ * answered by then (ZB_E_TIMEOUT). */
 void zb_verify_start(struct zb_agent *a, const struct zb_verify_order *order);
 /* Nobody waits any more for the order with this ctx: it ends soon, with ZB_E_CANCELED. */
 void zb_verify_cancel(struct zb_agent *a, const void *ctx);
