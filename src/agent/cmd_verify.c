@@ -216,7 +216,7 @@ zb_cmd_verify_part(struct zb_request *r)
 static void
 end_if_of(struct zb_request *r, uint8_t node)
 {
-    if (r->from_peer && r->peer == node && r->command->run == zb_cmd_verify_part) {
+    if (r->peer == node && r->command->run == zb_cmd_verify_part) {
         part_cancel(r);
     }
 }
@@ -224,6 +224,6 @@ end_if_of(struct zb_request *r, uint8_t node)
 void
 zb_cmd_verify_end(struct zb_request *r)
 {
-    zb_request_each(r->a, end_if_of, r->from_peer ? r->peer : ZB_NODE_NONE);
+    zb_request_each(r->a, end_if_of, r->peer);
     zb_request_done(r, zb_must(json_object()));
 }

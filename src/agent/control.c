@@ -323,6 +323,9 @@ request_start(struct zb_client *c, const json_t *object)
         client_refuse(c, ZB_E_USAGE, text);
     } else if (args != NULL && !json_is_object(args)) {
         client_refuse(c, ZB_E_USAGE, "args is not an object");
+    } else if (command->peer_only) {
+        (void)snprintf(text, sizeof text, "%s is what other nodes ask for", command->name);
+        client_refuse(c, ZB_E_REFUSED, text);
     } else {
         struct zb_request *r = zb_request_new(c->control->a, command, args, c->who);
         if (r == NULL) {

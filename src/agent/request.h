@@ -53,6 +53,7 @@ struct zb_command {
     const char *name;
     bool from_peer; /* may be passed on by another node */
     void (*run)(struct zb_request *r);
+    bool peer_only; /* is what nodes ask of each other: refused on the control socket */
 };
 /* NULL when there is none. */
 const struct zb_command *zb_command_find(const char *name);
