@@ -109,6 +109,32 @@ node_check(const struct zb_agent *a, const char *name, uint8_t node, bool lost, 
     return ZB_OK;
 }
 
+/* The nodes that are left have to agree on every change that comes after this one. */
+static enum zb_rc
+majority_check(const struct zb_agent *a, const struct zb_config_doc *left, struct zb_err *err)
+{
+    uint32_t up = 0;
+    char down[ZB_NODE_NAME_SIZE] = "";
+
+    for (uint32_t i = 0; i < left->nodes_count; i++) {
+        uint8_t n = zb_agent_node_find(a, left->nodes[i].name);
+        if (n == a->self || (n != ZB_NODE_NONE && a->nodes[n].up)) {
+            up++;
+        } else {
+            zb_strcopy(down, sizeof down, left->nodes[i].name);
+        }
+    }
+    if (up > left->nodes_count / 2) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_REFUSED,
+                     "of the %u nodes that are left %u could be reached: no majority, and no "
+                     "change of the configuration any more",
+                     left->nodes_count, up);
+    return zb_err_hint(err, "if %s is gone for ever, first: zbaton node remove --lost %s", down,
+                       down);
+}
+
 static void
 on_configured(void *ctx, const struct zb_config_outcome *outcome)
 {
@@ -145,6 +171,18 @@ doc_without(const struct zb_agent *a, const char *name, struct zb_config_doc *do
     return ZB_OK;
 }
 
+/* No other node is known to hold the key of the CA. */
+static bool
+last_key(const struct zb_agent *a, uint8_t node)
+{
+    for (uint8_t i = 0; i < a->nodes_count; i++) {
+        if (i != node && a->nodes[i].present && zb_member_is_issuer(a, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void
 zb_cmd_node_remove(struct zb_request *r)
 {
@@ -160,10 +198,15 @@ zb_cmd_node_remove(struct zb_request *r)
     if (rc == ZB_OK) {
         rc = doc_without(r->a, name, &doc, &err);
     }
+    if (rc == ZB_OK) {
+        rc = majority_check(r->a, &doc, &err);
+    }
     if (rc != ZB_OK) {
         zb_request_fail(r, &err, NULL);
     } else if (zb_request_bool(r, "dry_run")) {
-        zb_request_done(r, zb_must(json_object()));
+        json_t *data = zb_must(json_object());
+        zb_json_put(data, "last_key", zb_json_bool(last_key(r->a, node)));
+        zb_request_done(r, data);
     } else {
         const struct zb_config_change change = {.doc = &doc, .on_done = on_configured, .ctx = r};
         zb_config_change(r->a, &change);

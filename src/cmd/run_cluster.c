@@ -218,11 +218,15 @@ zb_run_node_remove(struct zb_cli *cli)
     json_t *data = NULL;
     struct zb_err err;
     enum zb_rc rc = remove_call(cli, true, &data, &err);
+    const char *question =
+        rc == ZB_OK && zb_field_bool(data, "last_key")
+            ? "No other node is known to hold the key of the cluster's CA: without it nobody can "
+              "join, and no certificate can be renewed. Take it out?"
+            : "It can come back only with a new token. Take it out?";
 
     json_decref(data);
     data = NULL;
-    if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_YES) &&
-        !zb_cli_confirm("It can come back only with a new token. Take it out?")) {
+    if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_YES) && !zb_cli_confirm(question)) {
         (void)zb_err_set(&err, ZB_E_REFUSED, "not agreed to; nothing was changed");
         rc = zb_err_hint(&err, "zbaton node remove -y %s does it", cli->operands[0]);
     }

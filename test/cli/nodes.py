@@ -44,18 +44,22 @@ def check_remove_refused(a, b, c, base):
     wait_for("vm3 is seen down", lambda: a.nodes_up() == 2)
     out = a.zbaton("node", "remove", "-y", "vm3", code=3)
     assert "vm3 is not reachable" in out and "hint: zbaton node remove --lost vm3" in out, out
+    out = a.zbaton("node", "remove", "-y", "vm1", code=3)
+    assert "of the 2 nodes that are left 1 could be reached: no majority" in out, out
+    assert "first: zbaton node remove --lost vm3" in out, out
+    b.start()
+    all_up(a, b, c)
     assert sorted(names(a)) == sorted(names(c)) == ["vm1", "vm2", "vm3"]
 
 
 def check_removed(a, b, c, base):
-    """vm1 is taken out while vm3 is away, and is not let in by anybody: not by vm3, not after restarts."""
+    """vm1 is taken out, and is not let in by anybody, not after restarts."""
     before = a.version()
     out = a.zbaton("node", "remove", "-y", "vm1")
     assert "vm1 is no node of the cluster any more" in out, out
     assert sorted(names(a)) == ["vm2", "vm3"] and a.version() == before + 1
     assert "took vm1 out of the cluster" in a.zbaton("events")
     wait_for("vm1 is refused", lambda: refusals(c, "the other side refused: vm1 is not a node of this cluster"))
-    b.start()
     wait_for("vm3 knows", lambda: sorted(names(b)) == ["vm2", "vm3"])
     for node in (a, b, c):
         node.stop()
