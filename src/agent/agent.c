@@ -295,8 +295,10 @@ static enum zb_rc
 engine_start(struct run *run, struct zb_err *err)
 {
     struct zb_agent *a = &run->a;
-    zb_cert_load(a);
-    enum zb_rc rc = net_start(a, err);
+    enum zb_rc rc = zb_cert_load(a, err);
+    if (rc == ZB_OK) {
+        rc = net_start(a, err);
+    }
     if (rc != ZB_OK) {
         return rc;
     }

@@ -14,23 +14,37 @@
 #define FIRST_MS 5000
 #define LOOK_MS 60000
 #define DAY_S 86400
+#define TICK_MS 200     /* while a renewal is under way */
+#define SIGN_MS 30000   /* for the node that signs */
+#define KNOW_MS 30000   /* for the others to know of the new one */
+#define SETTLE_MS 15000 /* for the last step; then it is made up for later */
+
+struct renewal;
 
 struct zb_certs {
     uv_timer_t timer;
     struct zb_pki_cert_info own;
-    int64_t told_day; /* when its end was last told */
-    bool renewing;
-    bool settling; /* the last step is under way */
+    int64_t told_day;        /* when its end was last told */
+    bool settling;           /* the last step is under way */
+    struct renewal *renewal; /* NULL: none */
 };
+
+enum step { SIGNING, ANNOUNCING, WAITING, SETTLING };
 
 struct renewal {
     struct zb_agent *a;
+    enum step step;
+    uint32_t ticks;   /* that are left for the step; ANNOUNCING has its own time */
+    uint64_t version; /* of the configuration that names the new one */
+    bool retried;     /* another change came first: once */
     struct zb_cert_order order;
     char who[128];
     char *key;
     char *cert;
     struct zb_pki_cert_info info;
 };
+
+static void on_timer(uv_timer_t *timer);
 
 /* --- which one is used --- */
 
@@ -56,33 +70,52 @@ identity_use(struct zb_agent *a, char *cert, char *key)
     a->pki.node_key = key;
 }
 
-void
-zb_cert_load(struct zb_agent *a)
+/* Takes the place of the one in the files. */
+static enum zb_rc
+renewed_use(struct zb_agent *a, const char *cert, const char *key, struct zb_err *err)
 {
-    struct zb_pki_cert_info in_file, renewed;
-    char *text = NULL;
-    struct zb_err err;
+    const struct zb_pem renewed = {"renewed certificate", cert};
+    struct zb_pki_cert_info in_file, info;
+    enum zb_rc rc = zb_pki_cert_info(renewed, &info, err);
 
-    if (zb_history_meta_get(a->history, META, &text, &err) != ZB_OK) {
-        return;
+    if (rc == ZB_OK && info_of(ZB_FILE_NODE_CRT, a->pki.node_crt, &in_file) &&
+        in_file.not_before.s > info.not_before.s) {
+        return ZB_OK;
+    }
+    if (rc == ZB_OK) {
+        rc = zb_pki_identity_check((struct zb_pem){ZB_FILE_CA_CRT, a->pki.ca_crt}, renewed,
+                                   (struct zb_pem){"its key", key}, a->conf->node, err);
+    }
+    if (rc == ZB_OK) {
+        identity_use(a, zb_must(strdup(cert)), zb_must(strdup(key)));
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_cert_load(struct zb_agent *a, struct zb_err *err)
+{
+    char *text = NULL;
+    enum zb_rc rc = zb_history_meta_get(a->history, META, &text, err);
+
+    if (rc != ZB_OK) {
+        return rc == ZB_E_NOTFOUND ? ZB_OK : rc;
     }
     json_t *identity = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     const char *cert = json_string_value(json_object_get(identity, "cert"));
     const char *key = json_string_value(json_object_get(identity, "key"));
-    const struct zb_pem ca = {ZB_FILE_CA_CRT, a->pki.ca_crt};
     if (cert == NULL || key == NULL) {
-        zb_log_error("the renewed certificate is not understood");
-    } else if (zb_pki_identity_check(ca, (struct zb_pem){"renewed certificate", cert},
-                                     (struct zb_pem){"its key", key}, a->conf->node,
-                                     &err) != ZB_OK) {
-        zb_log_warning("%s", err.msg);
-    } else if (info_of("renewed certificate", cert, &renewed) &&
-               (!info_of(ZB_FILE_NODE_CRT, a->pki.node_crt, &in_file) ||
-                renewed.not_before.s >= in_file.not_before.s)) {
-        identity_use(a, zb_must(strdup(cert)), zb_must(strdup(key)));
+        rc = zb_err_set(err, ZB_E_FORMAT,
+                        "the renewed certificate in the history is not understood");
+    } else {
+        rc = renewed_use(a, cert, key, err);
     }
     json_decref(identity);
     zb_pki_text_free(text);
+    return rc == ZB_OK
+               ? ZB_OK
+               : zb_err_hint(err, "is the clock of this host right? Else: zbaton cert renew "
+                                  "--token TOKEN, with a token of zbaton token create");
 }
 
 static enum zb_rc
@@ -103,6 +136,12 @@ struct zb_wall
 zb_cert_ends(const struct zb_agent *a)
 {
     return a->certs != NULL ? a->certs->own.not_after : (struct zb_wall){0};
+}
+
+const char *
+zb_cert_fingerprint(const struct zb_agent *a)
+{
+    return a->certs != NULL ? a->certs->own.fingerprint : "";
 }
 
 /* --- signing --- */
@@ -163,50 +202,76 @@ pin_change(struct zb_agent *a, const char *fingerprint, bool alone,
     zb_config_doc_close(&doc);
 }
 
-/* --- the last step --- */
-
-static void
-on_settled(void *ctx, const struct zb_config_outcome *outcome)
-{
-    struct zb_agent *a = ctx;
-
-    if (a->certs != NULL) {
-        a->certs->settling = false;
-    }
-    if (outcome->rc != ZB_OK) {
-        zb_log_warning("the certificate before this one is accepted still: %s", outcome->err->msg);
-    }
-}
-
-/* What is used is what the configuration calls the next one: then the one before goes. */
-static void
-settle(struct zb_agent *a)
-{
-    struct zb_certs *c = a->certs;
-    const struct zb_config_node *own = own_entry(a);
-
-    if (own != NULL && !c->settling && strcmp(own->next, c->own.fingerprint) == 0) {
-        c->settling = true;
-        pin_change(a, c->own.fingerprint, true, on_settled, a);
-    }
-}
-
-/* --- a renewal --- */
+/* --- the end of a renewal --- */
 
 static void
 renewal_end(struct renewal *n, const struct zb_err *err)
 {
     const struct zb_cert_order order = n->order;
     const struct zb_wall ends = n->info.not_after;
+    struct zb_certs *c = n->a->certs;
 
-    if (n->a->certs != NULL) {
-        n->a->certs->renewing = false;
+    if (c != NULL) {
+        c->renewal = NULL;
+        (void)uv_timer_start(&c->timer, on_timer, LOOK_MS, LOOK_MS);
     }
     zb_pki_text_free(n->key);
     zb_pki_text_free(n->cert);
     free(n);
     order.on_done(order.ctx, err == NULL ? &ends : NULL, err);
 }
+
+static void
+step_begin(struct renewal *n, enum step step, uint32_t ms)
+{
+    n->step = step;
+    n->ticks = ms / TICK_MS;
+}
+
+/* --- the last step --- */
+
+static void
+on_settled(void *ctx, const struct zb_config_outcome *outcome)
+{
+    struct zb_agent *a = ctx;
+    struct zb_certs *c = a->certs;
+    struct renewal *n =
+        c != NULL && c->renewal != NULL && c->renewal->step == SETTLING ? c->renewal : NULL;
+
+    if (c != NULL) {
+        c->settling = false;
+    }
+    if (n != NULL && outcome->rc == ZB_E_STALE && !n->retried) {
+        n->retried = true; /* by the next tick */
+        return;
+    }
+    if (outcome->rc != ZB_OK) {
+        zb_log_warning("the certificate before this one is accepted still: %s", outcome->err->msg);
+    }
+    if (n != NULL) {
+        renewal_end(n, NULL);
+    }
+}
+
+/* What is used is what the configuration calls the next one: then the one before goes. A next one
+ * that a renewal has left behind, which came to nothing, goes as well. */
+static void
+settle(struct zb_agent *a)
+{
+    struct zb_certs *c = a->certs;
+    const struct zb_config_node *own = own_entry(a);
+
+    if (own == NULL || own->next[0] == '\0' || c->settling ||
+        (strcmp(own->next, c->own.fingerprint) != 0 &&
+         strcmp(own->fingerprint, c->own.fingerprint) != 0) ||
+        zb_config_behind(a, zb_config_current(a)->version) != ZB_NODE_NONE) {
+        return;
+    }
+    c->settling = true;
+    pin_change(a, c->own.fingerprint, true, on_settled, a);
+}
+
+/* --- a renewal --- */
 
 static enum zb_rc
 renewal_use(struct renewal *n, struct zb_err *err)
@@ -227,28 +292,74 @@ renewal_use(struct renewal *n, struct zb_err *err)
     return rc;
 }
 
+/* Every node knows both. */
 static void
-on_accepted(void *ctx, const struct zb_config_outcome *outcome)
+renewal_switch(struct renewal *n)
 {
-    struct renewal *n = ctx;
     struct zb_agent *a = n->a;
+    const struct zb_config_node *own = own_entry(a);
     char ends[24];
     struct zb_err err;
+    enum zb_rc rc = own != NULL && strcmp(own->next, n->info.fingerprint) == 0
+                        ? renewal_use(n, &err)
+                        : zb_err_set(&err, ZB_E_STALE, "another change took it back");
 
-    if (outcome->rc != ZB_OK || a->certs == NULL) {
-        err = outcome->rc != ZB_OK ? *outcome->err : (struct zb_err){.rc = ZB_E_CLOSED};
-        renewal_end(n, &err);
-        return;
-    }
-    if (renewal_use(n, &err) != ZB_OK) {
+    if (rc != ZB_OK) {
         renewal_end(n, &err);
         return;
     }
     zb_wall_format(n->info.not_after, ends);
     zb_agent_event(a, ZB_LOG_INFO, "", "A-cert-renewed", "%s renewed the certificate: it ends %s",
                    n->who, ends);
-    renewal_end(n, NULL);
-    settle(a);
+    step_begin(n, SETTLING, SETTLE_MS);
+    n->retried = false;
+    n->order.on_used(n->order.ctx, n->info.not_after);
+}
+
+static void
+renewal_tick(struct renewal *n)
+{
+    struct zb_agent *a = n->a;
+    bool late = n->ticks == 0;
+    uint8_t behind = n->step == WAITING ? zb_config_behind(a, n->version) : ZB_NODE_NONE;
+    struct zb_err err;
+
+    n->ticks -= late ? 0 : 1;
+    if (n->step == SIGNING && late) {
+        zb_forward_end(a, n);
+    } else if (n->step == WAITING && behind == ZB_NODE_NONE) {
+        renewal_switch(n);
+    } else if (n->step == WAITING && late) {
+        (void)zb_err_set(&err, ZB_E_TIMEOUT,
+                         "%s has not said that it knows of the new certificate: the one before is "
+                         "used still",
+                         a->nodes[behind].name);
+        (void)zb_err_hint(&err, "zbaton node list; then repeat the command");
+        renewal_end(n, &err);
+    } else if (n->step == SETTLING && late && !a->certs->settling) {
+        renewal_end(n, NULL);
+    } else if (n->step == SETTLING) {
+        settle(a);
+    }
+}
+
+static void
+on_accepted(void *ctx, const struct zb_config_outcome *outcome)
+{
+    struct renewal *n = ctx;
+    struct zb_agent *a = n->a;
+    struct zb_err err;
+
+    if (outcome->rc == ZB_E_STALE && !n->retried && a->certs != NULL) {
+        n->retried = true;
+        pin_change(a, n->info.fingerprint, false, on_accepted, n);
+    } else if (outcome->rc != ZB_OK || a->certs == NULL) {
+        err = outcome->rc != ZB_OK ? *outcome->err : (struct zb_err){.rc = ZB_E_CLOSED};
+        renewal_end(n, &err);
+    } else {
+        n->version = outcome->version;
+        step_begin(n, WAITING, KNOW_MS);
+    }
 }
 
 /* Takes cert. */
@@ -266,6 +377,7 @@ renewal_signed(struct renewal *n, char *cert)
         rc = zb_pki_cert_info((struct zb_pem){"new certificate", cert}, &n->info, &err);
     }
     if (rc == ZB_OK) {
+        step_begin(n, ANNOUNCING, 0);
         pin_change(a, n->info.fingerprint, false, on_accepted, n);
     } else {
         renewal_end(n, &err);
@@ -330,24 +442,51 @@ renewal_sign(struct renewal *n, const char *csr)
     json_decref(args);
 }
 
+/* A node that is away would refuse this one when it is back, whatever the others agree on. */
+static enum zb_rc
+all_up_check(const struct zb_agent *a, struct zb_err *err)
+{
+    const struct zb_config_doc *doc = zb_config_current(a);
+
+    for (uint32_t i = 0; i < doc->nodes_count; i++) {
+        const char *name = doc->nodes[i].name;
+        uint8_t n = zb_agent_node_find(a, name);
+        if (n != a->self && (n == ZB_NODE_NONE || !a->nodes[n].up)) {
+            (void)zb_err_set(
+                err, ZB_E_REFUSED,
+                "%s is not reachable: it would not know the new certificate when it is "
+                "back, and refuse %s",
+                name, a->nodes[a->self].name);
+            return zb_err_hint(err,
+                               "once it is back; or if it is gone for ever, first: zbaton node "
+                               "remove --lost %s",
+                               name);
+        }
+    }
+    return ZB_OK;
+}
+
 void
 zb_cert_renew(struct zb_agent *a, const struct zb_cert_order *order)
 {
-    struct renewal *n = zb_must_alloc(1, sizeof *n);
+    struct zb_certs *c = a->certs;
     char *csr = NULL;
     struct zb_err err;
+    enum zb_rc rc = c->renewal != NULL || c->settling
+                        ? zb_err_set(&err, ZB_E_BUSY, "the certificate is being renewed already")
+                        : all_up_check(a, &err);
 
-    *n = (struct renewal){.a = a, .order = *order};
-    (void)snprintf(n->who, sizeof n->who, "%s", order->who);
-    if (a->certs->renewing || a->certs->settling) {
-        (void)zb_err_set(&err, ZB_E_BUSY, "the certificate is being renewed already");
-        zb_pki_text_free(n->key);
-        free(n);
+    if (rc != ZB_OK) {
         order->on_done(order->ctx, NULL, &err);
         return;
     }
-    a->certs->renewing = true;
-    enum zb_rc rc = zb_pki_key_create(&n->key, &err);
+    struct renewal *n = zb_must_alloc(1, sizeof *n);
+    *n = (struct renewal){.a = a, .order = *order};
+    (void)snprintf(n->who, sizeof n->who, "%s", order->who);
+    c->renewal = n;
+    (void)uv_timer_start(&c->timer, on_timer, TICK_MS, TICK_MS);
+    step_begin(n, SIGNING, SIGN_MS);
+    rc = zb_pki_key_create(&n->key, &err);
     if (rc == ZB_OK) {
         rc = zb_pki_csr_create((struct zb_pem){"new key", n->key}, a->nodes[a->self].name, &csr,
                                &err);
@@ -370,6 +509,10 @@ on_timer(uv_timer_t *timer)
     const struct zb_wall now = zb_wall_now();
     char text[ZB_CERT_SAY_SIZE];
 
+    if (c->renewal != NULL) {
+        renewal_tick(c->renewal);
+        return;
+    }
     settle(a);
     if (c->told_day != now.s / DAY_S && zb_cert_say(c->own.not_after, now, text)) {
         c->told_day = now.s / DAY_S;
@@ -399,8 +542,16 @@ on_closed(uv_handle_t *handle)
 void
 zb_certs_close(struct zb_agent *a)
 {
-    if (a->certs != NULL) {
-        uv_close((uv_handle_t *)&a->certs->timer, on_closed);
-        a->certs = NULL;
+    struct zb_certs *c = a->certs;
+    struct zb_err err;
+
+    if (c == NULL) {
+        return;
     }
+    a->certs = NULL;
+    if (c->renewal != NULL) {
+        (void)zb_err_set(&err, ZB_E_CLOSED, "zbatond is ending");
+        renewal_end(c->renewal, &err);
+    }
+    uv_close((uv_handle_t *)&c->timer, on_closed);
 }

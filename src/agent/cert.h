@@ -5,8 +5,14 @@
  * the CA's key; the configuration says that the new certificate is this node's too; it is made
  * durable here (in the history: the files beside it are root's) and used for every connection from
  * then on; the configuration says that it alone is. Ended anywhere, one certificate that the others
- * accept is here; the last step is made up for later. The node that holds the CA's key signs for a
- * node what it asked for over its own connection, and nothing else.
+ * accept is here; the last step is made up for later.
+ *
+ * A node that knows neither certificate refuses this one, and no change reaches it any more. So a
+ * renewal begins only while every node of the configuration is up, and the third and fourth step
+ * wait until each has said that it has that configuration durably: a majority is not enough.
+ *
+ * The node that holds the CA's key signs for a node what it asked for over its own connection, and
+ * nothing else.
  */
 #ifndef ZB_AGENT_CERT_H
 #define ZB_AGENT_CERT_H
@@ -20,17 +26,21 @@
 
 struct zb_certs;
 
-/* Before the net: the certificate that was renewed takes the place of the one in the files, where
- * it is the newer one. */
-void zb_cert_load(struct zb_agent *a);
+/* Before the net: the certificate that was renewed takes the place of the one in the files, unless
+ * that is the newer one. The one in the files is worth nothing then: an error, where the renewed
+ * one cannot be used. */
+enum zb_rc zb_cert_load(struct zb_agent *a, struct zb_err *err) ZB_CHECKED;
 /* Once there is a net and a configuration. */
 struct zb_certs *zb_certs_new(struct zb_agent *a);
 void zb_certs_close(struct zb_agent *a);
 
 struct zb_cert_order {
     const char *who; /* copied */
-    /* Exactly once, possibly before zb_cert_renew returns. err NULL: it is used from now on; then
-     * *ends is when it ends. */
+    /* It is used from now on; the last step may close connections. */
+    void (*on_used)(void *ctx, struct zb_wall ends);
+    /* Exactly once, possibly before zb_cert_renew returns, within about a minute and a half. err
+     * NULL: it is used from now on, and *ends is when it ends. ZB_E_REFUSED: a node is not up;
+     * ZB_E_TIMEOUT: one did not answer, and nothing is changed. */
     void (*on_done)(void *ctx, const struct zb_wall *ends, const struct zb_err *err);
     void *ctx;
 };
@@ -41,6 +51,8 @@ enum zb_rc zb_cert_sign(struct zb_agent *a, const char *node, const char *csr, c
 
 /* When this node's ends; 0: not known. */
 struct zb_wall zb_cert_ends(const struct zb_agent *a);
+/* Of the one that it uses; "": not known. */
+const char *zb_cert_fingerprint(const struct zb_agent *a);
 
 /* --- pure --- */
 

@@ -16,6 +16,20 @@ zb_config_current(const struct zb_agent *a)
     return &a->config->committed;
 }
 
+uint8_t
+zb_config_behind(const struct zb_agent *a, uint64_t version)
+{
+    const struct zb_config_doc *doc = &a->config->committed;
+
+    for (uint32_t i = 0; i < doc->nodes_count; i++) {
+        uint8_t n = zb_agent_node_find(a, doc->nodes[i].name);
+        if (n != ZB_NODE_NONE && n != a->self && a->config->told[n] < version) {
+            return n;
+        }
+    }
+    return ZB_NODE_NONE;
+}
+
 json_t *
 zb_config_doc_json(const char *canonical)
 {
@@ -161,7 +175,10 @@ on_have(struct zb_agent *a, uint8_t node, const json_t *msg, struct zb_json_read
         zb_peer_send(a, node, zb_json_new("config.get"));
     } else if (version < acceptor->committed) {
         zb_peer_send(a, node, zb_config_commit_message(a));
-    } else if (version > 0 && strcmp(hash, acceptor->committed_hash) != 0) {
+    }
+    if (version != acceptor->committed || strcmp(hash, acceptor->committed_hash) == 0) {
+        a->config->told[node] = version;
+    } else if (version > 0) {
         zb_agent_event(a, ZB_LOG_ERROR, "", "CFG-split",
                        "%s has another configuration %" PRIu64
                        ": one of the two state directories is not of this cluster's life",
@@ -221,7 +238,11 @@ on_commit(struct zb_agent *a, uint8_t node, const json_t *msg, struct zb_json_re
     if (rc != ZB_OK) {
         zb_agent_event(a, ZB_LOG_ERROR, "", "CFG-refused", "configuration %" PRIu64 " of %s: %s",
                        version, a->nodes[node].name, err.msg);
-    } else if (a->config->committed.version != before) {
+    } else {
+        a->config->told[node] = version;
+        have_send(a, node);
+    }
+    if (rc == ZB_OK && a->config->committed.version != before) {
         zb_config_change_overtaken(a);
     }
     zb_config_doc_close(&doc);
@@ -341,6 +362,7 @@ zb_config_message(struct zb_agent *a, uint8_t node, const json_t *msg)
 void
 zb_config_peer_up(struct zb_agent *a, uint8_t node)
 {
+    a->config->told[node] = 0; /* it may be another one of that name */
     zb_member_peer_up(a, node);
     have_send(a, node);
     zb_config_change_peer_up(a, node);

@@ -4,7 +4,8 @@
  * in the history before anybody is told.
  *
  * Peer messages:
- *   config.have    version, hash                    at peer up: who is behind?
+ *   config.have    version, hash                    at peer up, and when one was taken over from
+ *                                                   that node: who is behind?
  *   config.get                                      send me your committed one
  *   config.commit  version, hash, doc               this version is decided
  *   config.ask     version, round                   phase 1, answered by
@@ -23,6 +24,10 @@
 /* The committed configuration; version 0 and no services on a node that has just joined. Borrowed
  * until the loop runs again. */
 const struct zb_config_doc *zb_config_current(const struct zb_agent *a);
+
+/* A node of the committed configuration that is not known to have that version durably, or a later
+ * one; ZB_NODE_NONE: each has. */
+uint8_t zb_config_behind(const struct zb_agent *a, uint64_t version);
 
 struct zb_config_outcome {
     enum zb_rc rc;            /* ZB_OK: decided and durable here */

@@ -24,7 +24,8 @@ struct zb_config_state {
     struct zb_config_store store;
     struct zb_config_doc committed;
     struct zb_config_proposal proposal;
-    uint64_t round_seen; /* highest round heard of */
+    uint64_t round_seen;         /* highest round heard of */
+    uint64_t told[ZB_NODES_MAX]; /* the version that each node has durably, as it said last */
     uv_timer_t tick;
     struct zb_agent *a;
 };

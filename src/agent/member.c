@@ -300,7 +300,11 @@ on_configured(void *ctx, const struct zb_config_outcome *outcome)
         struct zb_join_node *n = &result.nodes[i];
         zb_strcopy(n->name, sizeof n->name, doc->nodes[i].name);
         zb_strcopy(n->address, sizeof n->address, doc->nodes[i].address);
-        zb_strcopy(n->fingerprint, sizeof n->fingerprint, doc->nodes[i].fingerprint);
+        /* This one is who it reaches first: by the certificate that it will see. */
+        bool self = strcmp(n->name, a->nodes[a->self].name) == 0;
+        zb_strcopy(n->fingerprint, sizeof n->fingerprint,
+                   self && zb_cert_fingerprint(a)[0] != '\0' ? zb_cert_fingerprint(a)
+                                                             : doc->nodes[i].fingerprint);
     }
     if (zb_net_join_reply(a->net, j->request_id, &result, &err) == ZB_OK) {
         zb_agent_event(a, ZB_LOG_INFO, "", "N-joined", "%s joined the cluster", j->node);

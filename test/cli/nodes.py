@@ -131,10 +131,21 @@ def check_renewal(a, b, c):
         before, _ = cert(a, of)
         out = order.zbaton("cert", "renew", *([of] if order is not node else []))
         assert out.startswith(f"The certificate of {of} is new, and ends 20"), out
+        assert cert(order, of)[0] != before, "the last step is done when the command ends"
         wait_for("only the new one is accepted", lambda: cert(a, of)[0] == cert(b, of)[0] != before)
         all_up(a, b)
         assert "A-cert-renewed" in node.zbaton("events")
     assert a.zbaton("events").count("signed a new certificate for vm3") == 2
+
+    # One that is away would know neither certificate when it is back.
+    b.stop()
+    wait_for("vm3 is seen down", lambda: a.nodes_up() == 1)
+    version = a.version()
+    out = a.zbaton("cert", "renew", code=3)
+    assert "vm3 is not reachable" in out and "hint: once it is back; or if it is gone for ever" in out, out
+    assert a.version() == version
+    b.start()
+    all_up(a, b)
     assert "no node 'vm9'" in a.zbaton("cert", "renew", "vm9", code=1)
     for command in ("cert.sign", "verify.part", "verify.end"):  # nobody on this host is another node
         answer = raw(a, json.dumps({"v": 1, "cmd": command, "args": {}}).encode() + b"\n")
@@ -189,8 +200,9 @@ def check_renewal(a, b, c):
     # Nobody signs: nothing changes.
     version = b.version()
     a.stop()
-    out = b.zbaton("cert", "renew", code=1)
-    assert "the node that holds the key of the cluster's CA is not reachable" in out, out
+    wait_for("vm2 is seen down", lambda: b.nodes_up() == 2)
+    out = b.zbaton("cert", "renew", code=3)
+    assert "vm2 is not reachable" in out, out
     assert b.version() == version
 
 
