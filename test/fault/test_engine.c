@@ -19,7 +19,6 @@
 
 #define DEADLINE_MS 60000 /* of one wait: retries double their wait up to 30 s */
 #define TURN_MS 20
-#define MOVES_MAX 5 /* one that a fault made fail is started again */
 #define AT_ONCE 64
 
 extern char **environ;
@@ -140,8 +139,9 @@ story(void **state)
     vm1->model.written = true;
     command(w, ZB_CMD_SYNC, ZB_NODE_NONE, "sync");
     wait_for(w, vm2_follows_vm1, "sync");
-    for (int i = 0; i < MOVES_MAX && !vm1_follows_vm2(w); i++) {
-        vm1->model.written = true;
+    for (int64_t end = zb_mono_now().ms + DEADLINE_MS;
+         !vm1_follows_vm2(w) && zb_mono_now().ms < end;) {
+        vm1->model.written = true; /* one that a fault made fail is started again */
         command(w, ZB_CMD_MOVE, host_other(vm1), "move");
         wait_for(w, one_follows_the_other, "after the move");
     }
