@@ -10,7 +10,6 @@
 #include "agent/must.h"
 #include "agent/request.h"
 
-#define META "identity" /* {"cert", "key"}, both PEM */
 #define FIRST_MS 5000
 #define LOOK_MS 60000
 #define DAY_S 86400
@@ -96,9 +95,10 @@ enum zb_rc
 zb_cert_load(struct zb_agent *a, struct zb_err *err)
 {
     char *text = NULL;
-    enum zb_rc rc = zb_history_meta_get(a->history, META, &text, err);
+    enum zb_rc rc = zb_history_meta_get(a->history, ZB_CERT_META, &text, err);
 
-    if (rc != ZB_OK) {
+    if (rc != ZB_OK || text[0] == '\0') {
+        free(text);
         return rc == ZB_E_NOTFOUND ? ZB_OK : rc;
     }
     json_t *identity = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -126,7 +126,7 @@ identity_store(struct zb_agent *a, const char *cert, const char *key, struct zb_
     zb_json_put(identity, "cert", zb_json_text(cert));
     zb_json_put(identity, "key", zb_json_text(key));
     char *text = zb_must(json_dumps(identity, JSON_COMPACT | JSON_SORT_KEYS));
-    enum zb_rc rc = zb_history_meta_set(a->history, META, text, err);
+    enum zb_rc rc = zb_history_meta_set(a->history, ZB_CERT_META, text, err);
     zb_pki_text_free(text);
     json_decref(identity);
     return rc;

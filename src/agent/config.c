@@ -415,22 +415,3 @@ zb_config_close(struct zb_agent *a)
         a->config = NULL;
     }
 }
-
-enum zb_rc
-zb_config_seed(const char *path, const struct zb_config_doc *doc, struct zb_err *err)
-{
-    struct zb_history *history = NULL;
-    char hash[ZB_CONFIG_HASH_SIZE];
-    char *text = NULL;
-    enum zb_rc rc = zb_config_doc_format(doc, &text, hash, err);
-
-    if (rc == ZB_OK) {
-        rc = zb_history_open(path, &history, err);
-    }
-    if (rc == ZB_OK) {
-        rc = zb_history_config_put(history, doc->version, ZB_HISTORY_COMMITTED, text, err);
-    }
-    zb_history_close(history);
-    free(text);
-    return rc;
-}

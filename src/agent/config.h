@@ -54,6 +54,13 @@ void zb_config_change(struct zb_agent *a, const struct zb_config_change *change)
 enum zb_rc zb_config_seed(const char *path, const struct zb_config_doc *doc,
                           struct zb_err *err) ZB_CHECKED;
 
+/* For a node that got a new certificate while no daemon of it runs: which certificates the nodes
+ * have now takes the place of what the history at path says, and a renewed certificate in it goes.
+ * The version stays, which is older than the one in force: by that change it got its certificate.
+ */
+enum zb_rc zb_config_pins_renew(const char *path, const struct zb_config_node *nodes,
+                                uint32_t count, struct zb_err *err) ZB_CHECKED;
+
 void zb_config_close(struct zb_agent *a);
 
 #endif

@@ -328,9 +328,15 @@ doc_with_node(const struct zb_agent *a, const struct zb_join_request *request,
         return rc;
     }
     int index = zb_config_doc_node_find(doc, request->node);
+    if (request->renew && index < 0) {
+        return zb_err_set(err, ZB_E_REFUSED, "%s is no node of this cluster: it can join",
+                          request->node);
+    }
+    const char *address =
+        request->address[0] != '\0' ? request->address : doc->nodes[index].address;
     for (uint32_t i = 0; i < doc->nodes_count; i++) {
-        if ((int)i != index && strcmp(doc->nodes[i].address, request->address) == 0) {
-            return zb_err_set(err, ZB_E_REFUSED, "%s is the address of node %s", request->address,
+        if ((int)i != index && strcmp(doc->nodes[i].address, address) == 0) {
+            return zb_err_set(err, ZB_E_REFUSED, "%s is the address of node %s", address,
                               doc->nodes[i].name);
         }
     }
@@ -342,7 +348,7 @@ doc_with_node(const struct zb_agent *a, const struct zb_join_request *request,
     }
     struct zb_config_node *n = &doc->nodes[index];
     zb_strcopy(n->name, sizeof n->name, request->node);
-    zb_strcopy(n->address, sizeof n->address, request->address);
+    memmove(n->address, address, strlen(address) + 1); /* of the same buffer, where it is kept */
     zb_strcopy(n->fingerprint, sizeof n->fingerprint, fingerprint);
     n->next[0] = '\0';
     doc->version++;

@@ -2,8 +2,11 @@
  * cert renew: by the daemon, while it runs; or with a token, for a host whose certificate has ended
  * or is not accepted any more, without it.
  */
+#include <errno.h>
+#include <pwd.h>
 #include <unistd.h>
 
+#include "agent/config.h"
 #include "agent/files.h"
 #include "cmd/cli.h"
 #include "cmd/field.h"
@@ -11,10 +14,10 @@
 #include "conf/node.h"
 #include "net/join.h"
 #include "net/pki.h"
+#include "os/priv.h"
 
 struct renewal {
     struct zb_conf_node conf;
-    char address[ZB_ADDRESS_SIZE];
     struct zb_token token;
     char *key;
     struct zb_join_result result;
@@ -26,26 +29,21 @@ state_path(const struct renewal *n, const char *name, char *path)
     (void)snprintf(path, ZB_PATH_SIZE + 32, "%s/%s", n->conf.state_dir, name);
 }
 
-/* Where the others reach this host. */
+/* A daemon that runs goes on with what it has read, and would write over what is renewed here. */
 static enum zb_rc
-address_find(const struct zb_cli *cli, struct renewal *n, struct zb_err *err)
+stopped_check(const struct zb_cli *cli, struct zb_err *err)
 {
-    const char *address = cli->values[ZB_OPT_ADDRESS];
-    const char *listen = n->conf.listen;
+    struct zb_client_call call = {.cmd = "ping"};
+    struct zb_err none;
+    json_t *data = NULL;
 
-    if (address == NULL &&
-        (strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0)) {
-        return zb_err_set(err, ZB_E_USAGE,
-                          "this host listens on %s, which is not an address to be reached at: give "
-                          "--address",
-                          listen);
+    if (zb_cli_call(cli, &call, &data, &none) != ZB_OK) {
+        return ZB_OK;
     }
-    address = address == NULL ? listen : address;
-    if (strlen(address) >= sizeof n->address) {
-        return zb_err_set(err, ZB_E_USAGE, "--address is too long");
-    }
-    zb_strcopy(n->address, sizeof n->address, address);
-    return ZB_OK;
+    json_decref(data);
+    (void)zb_err_set(err, ZB_E_REFUSED, "zbatond runs on this host");
+    return zb_err_hint(err,
+                       "zbaton cert renew; or if nobody lets it in, first: systemctl stop zbaton");
 }
 
 /* A token of another cluster would make this host a node there. */
@@ -72,6 +70,37 @@ cluster_check(const struct renewal *n, struct zb_err *err)
     return rc;
 }
 
+/* What the others have for certificates now: those that this host knows may be as old as its own.
+ * The history is the engine's, and is opened as that. */
+static enum zb_rc
+pins_write(const struct renewal *n, struct zb_err *err)
+{
+    struct zb_config_node nodes[ZB_NODES_MAX] = {0};
+    const struct passwd *user = getpwnam(ZB_ENGINE_USER);
+    char path[ZB_PATH_SIZE + 32];
+    enum zb_rc rc = ZB_OK;
+
+    if (user == NULL) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "there is no user " ZB_ENGINE_USER);
+    }
+    for (uint32_t i = 0; i < n->result.nodes_count; i++) {
+        const struct zb_join_node *from = &n->result.nodes[i];
+        zb_strcopy(nodes[i].name, sizeof nodes[i].name, from->name);
+        zb_strcopy(nodes[i].address, sizeof nodes[i].address, from->address);
+        zb_strcopy(nodes[i].fingerprint, sizeof nodes[i].fingerprint, from->fingerprint);
+    }
+    state_path(n, ZB_FILE_HISTORY, path);
+    if (setegid(user->pw_gid) != 0 || seteuid(user->pw_uid) != 0) {
+        rc = zb_err_sys(err, errno, "become " ZB_ENGINE_USER);
+    } else {
+        rc = zb_config_pins_renew(path, nodes, n->result.nodes_count, err);
+    }
+    if (seteuid(0) != 0 || setegid(0) != 0) {
+        return zb_err_sys(err, errno, "become root again");
+    }
+    return rc;
+}
+
 static enum zb_rc
 files_write(const struct renewal *n, struct zb_err *err)
 {
@@ -83,6 +112,9 @@ files_write(const struct renewal *n, struct zb_err *err)
     if (rc == ZB_OK) {
         rc = zb_pki_file_write(cert, n->result.cert_pem, 0, 0, err);
     }
+    if (rc == ZB_OK) {
+        rc = pins_write(n, err);
+    }
     return rc == ZB_OK
                ? ZB_OK
                : zb_err_hint(err, "the token is used: repeat with a new one (zbaton token create)");
@@ -91,6 +123,8 @@ files_write(const struct renewal *n, struct zb_err *err)
 static enum zb_rc
 renew(const struct zb_cli *cli, struct renewal *n, struct zb_err *err)
 {
+    const char *address = cli->values[ZB_OPT_ADDRESS];
+
     if (geteuid() != 0) {
         return zb_err_set(err, ZB_E_AUTH, "only root can renew the certificate with a token");
     }
@@ -102,7 +136,7 @@ renew(const struct zb_cli *cli, struct renewal *n, struct zb_err *err)
         rc = zb_conf_node_load(cli->conf_path, &n->conf, err);
     }
     if (rc == ZB_OK) {
-        rc = address_find(cli, n, err);
+        rc = stopped_check(cli, err);
     }
     if (rc == ZB_OK) {
         rc = cluster_check(n, err);
@@ -113,7 +147,8 @@ renew(const struct zb_cli *cli, struct renewal *n, struct zb_err *err)
     if (rc == ZB_OK) {
         const struct zb_join_ask ask = {.token = &n->token,
                                         .node = n->conf.node,
-                                        .address = n->address,
+                                        .address = address != NULL ? address : "",
+                                        .renew = true,
                                         .key = {"new key", n->key}};
         rc = zb_join_ask(&ask, &n->result, err);
     }

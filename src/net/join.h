@@ -10,7 +10,8 @@
  *
  * Exchange, on the peers' port, without a client certificate: the joiner checks the server's chain
  * against the pinned CA inside the handshake, before a byte of its own is sent; sends one frame
- * {"join":1, id, node, address, csr, proof}; gets {cert, ca, cluster_id, cluster_name, nodes} or
+ * {"join":1, id, node, address, csr, proof, renew?}; gets {cert, ca, cluster_id, cluster_name,
+ * nodes} or
  * {"error": reason}. At most ZB_WIRE_HELLO_MAX bytes and ZB_JOIN_TIMEOUT_MS.
  */
 #ifndef ZB_NET_JOIN_H
@@ -69,8 +70,9 @@ struct zb_join_request {
     char from[ZB_ADDRESS_SIZE]; /* where it came from */
     char token_id[ZB_TOKEN_ID_SIZE];
     char node[ZB_NODE_NAME_SIZE];
-    char address[ZB_ADDRESS_SIZE];         /* where the new node will listen */
-    const char *csr_pem;                   /* borrowed: valid during the callback */
+    bool renew;                    /* a new certificate for who is a node already */
+    char address[ZB_ADDRESS_SIZE]; /* where the new node will listen; "": as known (renew) */
+    const char *csr_pem;           /* borrowed: valid during the callback */
     uint8_t binding[ZB_JOIN_BINDING_SIZE]; /* TLS exporter of the connection */
     uint8_t proof[ZB_JOIN_PROOF_SIZE];
 };
@@ -106,7 +108,8 @@ void zb_join_result_close(struct zb_join_result *result);
 struct zb_join_ask {
     const struct zb_token *token;
     const char *node;
-    const char *address; /* where this node will listen */
+    const char *address; /* where this node will listen; "": as known (renew) */
+    bool renew;          /* it is a node already, and stays that */
     struct zb_pem key;   /* stays here */
     uint32_t timeout_ms; /* for all of it; 0 is ZB_JOIN_TIMEOUT_MS */
 };

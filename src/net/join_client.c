@@ -110,6 +110,7 @@ request_frame(struct joiner *j, struct zb_buf *frame, struct zb_err *err)
     char proof[2 * ZB_JOIN_PROOF_SIZE + 1];
 
     zb_strcopy(request.token_id, sizeof request.token_id, j->ask->token->id);
+    request.renew = j->ask->renew;
     zb_strcopy(request.node, sizeof request.node, j->ask->node);
     zb_strcopy(request.address, sizeof request.address, j->ask->address);
     zb_tls_binding(j->ssl, request.binding);
@@ -118,7 +119,7 @@ request_frame(struct joiner *j, struct zb_buf *frame, struct zb_err *err)
     json_t *json =
         json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "join", 1, "id", request.token_id, "node",
                   request.node, "address", request.address, "csr", j->csr_pem, "proof", proof);
-    if (json == NULL) {
+    if (json == NULL || (request.renew && json_object_set_new(json, "renew", json_true()) != 0)) {
         zb_out_of_memory();
     }
     enum zb_rc rc = zb_buf_json(frame, ZB_FRAME_JSON, json, ZB_WIRE_HELLO_MAX, err);
@@ -341,7 +342,7 @@ zb_join_ask(const struct zb_join_ask *ask, struct zb_join_result *result, struct
 
     j.deadline_ms = zb_mono_now().ms + timeout_ms;
     zb_strcopy(j.pinned, sizeof j.pinned, ask->token->ca_fingerprint);
-    if (!zb_socket_address_valid(ask->address)) {
+    if (!(ask->renew && ask->address[0] == '\0') && !zb_socket_address_valid(ask->address)) {
         return zb_err_set(err, ZB_E_USAGE, "join: \"%.100s\" is not an address", ask->address);
     }
     enum zb_rc rc = zb_pki_csr_create(ask->key, ask->node, &j.csr_pem, err);

@@ -217,10 +217,11 @@ zb_token_parse(const char *text, struct zb_wall now, struct zb_token *token, str
 static uint8_t *
 proof_message(const struct zb_join_request *request, size_t *size)
 {
-    static const char label[] = "zbaton join 1";
+    const char *label = request->renew ? "zbaton renew 1" : "zbaton join 1";
+    const size_t label_size = strlen(label) + 1;
     const char *fields[] = {request->token_id, request->node, request->address, request->csr_pem};
 
-    *size = sizeof label + ZB_JOIN_BINDING_SIZE;
+    *size = label_size + ZB_JOIN_BINDING_SIZE;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         *size += strlen(fields[i]) + 1;
     }
@@ -228,8 +229,8 @@ proof_message(const struct zb_join_request *request, size_t *size)
     if (message == NULL) {
         zb_out_of_memory();
     }
-    memcpy(p, label, sizeof label);
-    p += sizeof label;
+    memcpy(p, label, label_size);
+    p += label_size;
     memcpy(p, request->binding, ZB_JOIN_BINDING_SIZE);
     p += ZB_JOIN_BINDING_SIZE;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {

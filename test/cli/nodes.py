@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Nodes that leave the cluster, and certificates: engines of several nodes on this host, as in cluster.py."""
+import hashlib
 import json
 import os
 import shutil
@@ -125,6 +126,18 @@ extendedKeyUsage = serverAuth,clientAuth
     return {"node.crt": (work / "crt").read_bytes(), "node.key": (work / "key").read_bytes()}
 
 
+def forget_certificates(node):
+    """It knows no certificate that another node has now, as one that was away for long."""
+    with sqlite3.connect(node.dir / "state" / "engine" / "history.db") as db:
+        [[version, text]] = db.execute("SELECT version, text FROM config WHERE state = 'committed' ORDER BY version DESC LIMIT 1")
+        doc = json.loads(text)
+        for i, other in enumerate(doc["nodes"]):
+            other["fingerprint"] = f"{i:064x}"
+        text = json.dumps(doc, sort_keys=True, separators=(",", ":"))
+        db.execute("UPDATE config SET text = ?, hash = ? WHERE state = 'committed' AND version = ?",
+                   (text, hashlib.sha256(text.encode()).hexdigest(), version))
+
+
 def check_renewal(a, b, c):
     """vm2 holds the CA's key; each gets a new certificate, by order of any of them, and keeps it."""
     for node, order, of in ((a, a, "vm2"), (b, b, "vm3"), (b, a, "vm3")):
@@ -174,9 +187,17 @@ def check_renewal(a, b, c):
     # With a token it gets one that is, without its daemon, as long as the others are a majority.
     token = a.zbaton("token", "create", "-H").strip()
     assert "goes without NODE" in b.zbaton("cert", "renew", "--token", token, "vm3", code=2)
+    out = b.zbaton("cert", "renew", "--token", token, code=3)
+    assert "zbatond runs on this host" in out, out
     b.stop()
+    forget_certificates(b)
+    b.conf.write_text(b.conf.read_text().replace(f'listen = "{b.address}"', 'listen = "0.0.0.0:1"'))
     out = b.zbaton("cert", "renew", "--token", token)
+    b.conf.write_text(b.conf.read_text().replace('listen = "0.0.0.0:1"', f'listen = "{b.address}"'))
     assert "vm3 has a new certificate" in out, out
+    assert (b.dir / "state" / "engine" / "history.db").owner() == "_zbaton"
+    [known] = [n for n in a.json("node", "list")["nodes"] if n["name"] == "vm3"]
+    assert known["address"] == b.address, "the address is the one that was known"
     b.start()
     all_up(a, b, c)
     assert cert(a, "vm3")[0] == cert(b, "vm3")[0] != now["vm3"]
@@ -197,10 +218,21 @@ def check_renewal(a, b, c):
     all_up(a, b, c)
     assert kept["node.crt"] != (b.dir / "state" / "node.crt").read_bytes()
 
+    # For who is a node, not to become one.
+    d = c.dir / "state"
+    token = a.zbaton("token", "create", "-H").strip()
+    c.stop()
+    wait_for("vm1 is seen down", lambda: a.nodes_up() == 2)
+    a.zbaton("node", "remove", "-y", "--lost", "vm1")
+    before = (d / "node.crt").read_bytes()
+    out = c.zbaton("cert", "renew", "--token", token, code=3)
+    assert "vm1 is no node of this cluster: it can join" in out, out
+    assert (d / "node.crt").read_bytes() == before and sorted(names(a)) == ["vm2", "vm3"]
+
     # Nobody signs: nothing changes.
     version = b.version()
     a.stop()
-    wait_for("vm2 is seen down", lambda: b.nodes_up() == 2)
+    wait_for("vm2 is seen down", lambda: b.nodes_up() == 1)
     out = b.zbaton("cert", "renew", code=3)
     assert "vm2 is not reachable" in out, out
     assert b.version() == version
