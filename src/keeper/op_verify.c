@@ -72,7 +72,7 @@ datasets_read(const struct zb_keeper *k, const char *peek, uint32_t count, struc
         const struct zb_os_mount_entry *m = &mounts.entries[i];
         const char *rel = m->dataset + strlen(top);
         if (zb_os_mounts_find(&mounts, m->dataset) == m && strchr(rel, '@') == NULL) {
-            rc = zb_sum_tree(sum, rel[0] == '/' ? rel + 1 : rel, m->dir, err);
+            rc = zb_sum_tree(sum, rel[0] == '/' ? rel + 1 : rel, m->dir, m->dev, err);
             read++;
         }
     }

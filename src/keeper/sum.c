@@ -179,32 +179,95 @@ struct entry {
     uint8_t digest[DIGEST_BYTES];
 };
 
-/* The content of a regular file. */
+/* A piece of a file, all of it unless the file ends. -1 with errno. */
+static ssize_t
+piece_read(const struct zb_sum *s, int file, off_t at)
+{
+    size_t used = 0;
+    ssize_t n = 1;
+
+    while (used < PIECE_BYTES && n > 0) {
+        n = pread(file, s->piece + used, PIECE_BYTES - used, at + (off_t)used);
+        if (n < 0 && errno == EINTR) {
+            n = 1;
+        } else if (n > 0) {
+            used += (size_t)n;
+        }
+    }
+    return n < 0 ? -1 : (ssize_t)used;
+}
+
+static bool
+is_zeros(const uint8_t *bytes, size_t size)
+{
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+/* Adds a piece with where it stands. A piece of zeros is left out, as holes are: which of the two a
+ * file system has made of it differs between hosts, and says nothing of the content. */
+static bool
+piece_add(const struct zb_sum *s, off_t at, size_t size)
+{
+    uint8_t head[16];
+
+    zb_be64_put(head, (uint64_t)at);
+    zb_be64_put(head + 8, size);
+    return is_zeros(s->piece, size) ||
+           (digest_add(s, head, sizeof(head)) && digest_add(s, s->piece, size));
+}
+
+/* Where the first piece with data at or after `at` begins, which begins one; -1: there is none. */
+static off_t
+data_find(int file, off_t at)
+{
+    off_t data = lseek(file, at, SEEK_DATA);
+
+    if (data < 0) {
+        return errno == ENXIO ? -1 : at; /* else it cannot tell: all of it is read */
+    }
+    return data - data % (off_t)PIECE_BYTES;
+}
+
+/* What go_on says; of the time that is over, in which file. */
+static enum zb_rc
+go_on_in(const struct zb_sum *s, struct zb_err *err)
+{
+    char shown[SHOWN_MAX + 8];
+    enum zb_rc rc = s->options.go_on != NULL ? s->options.go_on(s->options.ctx, err) : ZB_OK;
+
+    if (rc == ZB_E_TIMEOUT) {
+        path_show(s, shown);
+        rc = zb_err_wrap(err, "in %s", shown);
+    }
+    return rc;
+}
+
+/* The content of a regular file, piece by piece. */
 static enum zb_rc
 content_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
 {
     int file = openat(e->fd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     enum zb_rc rc = ZB_OK;
     struct stat now;
-    ssize_t n = -1;
+    off_t at = 0;
 
     if (file < 0 || fstat(file, &now) != 0) {
         e->error = errno;
     } else if (!S_ISREG(now.st_mode) || now.st_ino != e->st->st_ino) {
         e->error = ESTALE; /* of a set nothing changes under us */
     }
-    while (e->error == 0 && rc == ZB_OK && n != 0) {
-        n = read(file, s->piece, PIECE_BYTES);
-        if (n < 0) {
-            e->error = errno == EINTR ? 0 : errno;
-            continue;
+    while (e->error == 0 && rc == ZB_OK && (at = data_find(file, at)) >= 0) {
+        ssize_t n = piece_read(s, file, at);
+        if (n <= 0) {
+            e->error = n < 0 ? errno : 0;
+            break;
         }
         s->read_bytes += (uint64_t)n;
-        if (!digest_add(s, s->piece, (size_t)n)) {
-            rc = digest_failed(err);
-        } else if (s->options.go_on != NULL) {
-            rc = s->options.go_on(s->options.ctx, err);
+        rc = piece_add(s, at, (size_t)n) ? go_on_in(s, err) : digest_failed(err);
+        if ((size_t)n < PIECE_BYTES) {
+            break;
         }
+        at += n;
     }
     if (file >= 0) {
         (void)close(file);

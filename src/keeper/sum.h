@@ -1,7 +1,8 @@
 /*
  * What is in mounted file systems, as sums that another host's can be compared with: of each name
  * its type, mode, owner, links, and size, the target of a symbolic link, the number of a device;
- * and of the files that are drawn their content. Not the times. SHA-256 by OpenSSL.
+ * and of the files that are drawn their content, where holes are as good as zeros and are not read.
+ * Not the times. SHA-256 by OpenSSL.
  *
  * Each name has a position, the digest of a seed and of its path, by which it falls into a bucket;
  * a bucket's sum does not depend on the order in which a directory tells its names. So two trees
@@ -80,10 +81,12 @@ enum zb_rc zb_sum_open(struct zb_sum *s, const struct zb_sum_options *options,
                        struct zb_err *err) ZB_CHECKED;
 void zb_sum_close(struct zb_sum *s);
 
-/* Adds what is in the file system at dir, that has the name rel in its set; what is mounted below
- * it is left out. ZB_E_SYS: dir cannot be opened, or a directory that is left behind cannot be come
- * back to; else what go_on said, or ZB_E_NOMEM. After an error the sums are of no use. */
-enum zb_rc zb_sum_tree(struct zb_sum *s, const char *rel, const char *dir,
+/* Adds what is in the file system dev that is mounted at dir, and has the name rel in its set; what
+ * is mounted below it is left out. ZB_E_MISMATCH: that is not what is at dir, before or afterwards:
+ * without it there is the bare directory. ZB_E_SYS: dir cannot be opened, or a directory that is
+ * left behind cannot be come back to; else what go_on said, or ZB_E_NOMEM. After an error the sums
+ * are of no use. */
+enum zb_rc zb_sum_tree(struct zb_sum *s, const char *rel, const char *dir, dev_t dev,
                        struct zb_err *err) ZB_CHECKED;
 
 /* What was found, in lines as VERIFY of kmsg.h has them; for free(). NULL: no memory. */

@@ -205,40 +205,73 @@ step(struct walk *w, struct zb_err *err)
     return rc == ZB_OK && !is_passed_over(w, e->d_name) ? name_visit(w, e->d_name, err) : rc;
 }
 
-enum zb_rc
-zb_sum_tree(struct zb_sum *s, const char *rel, const char *dir, struct zb_err *err)
+/* What is at dir is the file system: *ino of its top, or unless that is 0, the same. -1 with *err,
+ * else open. */
+static int
+top_open(const char *dir, dev_t dev, ino_t *ino, struct zb_err *err)
 {
-    struct walk w = {.s = s};
-    struct stat st;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    enum zb_rc rc;
+    struct stat st;
 
     if (fd < 0 || fstat(fd, &st) != 0) {
-        rc = zb_err_sys(err, errno, "open %.400s", dir);
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        return rc;
+        (void)zb_err_sys(err, errno, "open %.400s", dir);
+    } else if (st.st_dev != dev || (*ino != 0 && st.st_ino != *ino)) {
+        (void)zb_err_set(err, ZB_E_MISMATCH, "%.400s is not mounted any more", dir);
+    } else {
+        *ino = st.st_ino;
+        return fd;
     }
-    w.dev = st.st_dev;
-    s->rel = rel;
-    s->path[0] = '\0';
-    rc = zb_sum_entry_add(s, fd, ".", &st, 0, err);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return -1;
+}
+
+static enum zb_rc
+walk_all(struct walk *w, int fd, ino_t ino, struct zb_err *err)
+{
+    struct stat st;
+    enum zb_rc rc = fstat(fd, &st) == 0 ? zb_sum_entry_add(w->s, fd, ".", &st, 0, err)
+                                        : zb_err_sys(err, errno, "look at a directory");
+
     if (rc == ZB_OK) {
-        rc = level_push(&w, fd, st.st_ino, err);
+        rc = level_push(w, fd, ino, err);
     } else {
         (void)close(fd);
     }
-    while (rc == ZB_OK && w.count > 0) {
-        rc = step(&w, err);
+    while (rc == ZB_OK && w->count > 0) {
+        rc = step(w, err);
     }
-    while (w.count > 0) {
-        DIR *open_dir = w.levels[--w.count].dir;
+    while (w->count > 0) {
+        DIR *open_dir = w->levels[--w->count].dir;
         if (open_dir != NULL) {
             (void)closedir(open_dir);
         }
     }
+    return rc;
+}
+
+enum zb_rc
+zb_sum_tree(struct zb_sum *s, const char *rel, const char *dir, dev_t dev, struct zb_err *err)
+{
+    struct walk w = {.s = s, .dev = dev};
+    ino_t ino = 0;
+    int fd = top_open(dir, dev, &ino, err);
+
+    if (fd < 0) {
+        return err->rc;
+    }
+    s->rel = rel;
+    s->path[0] = '\0';
+    enum zb_rc rc = walk_all(&w, fd, ino, err);
     free(w.levels);
     s->rel = "";
+    if (rc == ZB_OK) {
+        fd = top_open(dir, dev, &ino, err);
+        rc = fd < 0 ? err->rc : ZB_OK;
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+    }
     return rc;
 }

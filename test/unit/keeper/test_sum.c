@@ -13,6 +13,7 @@
 
 static char top[] = "/tmp/zbaton-sum-XXXXXX";
 static char place[64];
+static dev_t place_dev;
 
 static struct zb_sum_options every = {.seed = 7, .share = ZB_SUM_ALL};
 
@@ -34,7 +35,7 @@ sums(const struct zb_sum_options *options)
     struct zb_err err = {0};
 
     assert_int_equal(zb_sum_open(&s, options, &err), ZB_OK);
-    if (zb_sum_tree(&s, "", place, &err) != ZB_OK) {
+    if (zb_sum_tree(&s, "", place, place_dev, &err) != ZB_OK) {
         fail_msg("%s", err.msg);
     }
     char *text = zb_sum_text_new(&s);
@@ -74,8 +75,14 @@ setup(void **state)
     static int number;
     (void)state;
 
+    struct stat st;
+
     (void)snprintf(place, sizeof(place), "%s/%d", top, number++);
-    return mkdir(place, 0755) != 0 || chdir(place) != 0;
+    if (mkdir(place, 0755) != 0 || chdir(place) != 0 || stat(place, &st) != 0) {
+        return 1;
+    }
+    place_dev = st.st_dev;
+    return 0;
 }
 
 static void
@@ -368,7 +375,7 @@ test_it_ends_when_told(void **state)
         struct zb_sum s;
         ending.ctx = &left;
         assert_int_equal(zb_sum_open(&s, &ending, &err), ZB_OK);
-        rc = zb_sum_tree(&s, "", place, &err);
+        rc = zb_sum_tree(&s, "", place, place_dev, &err);
         zb_sum_close(&s);
         int now = dup(0);
         assert_int_equal(now, before);
@@ -377,6 +384,130 @@ test_it_ends_when_told(void **state)
     }
     assert_int_equal(rc, ZB_OK);
     assert_in_range(count, 8, 40);
+}
+
+static enum zb_rc
+hurry(void *ctx, struct zb_err *err)
+{
+    unsigned *left = ctx;
+
+    return *left > 0 ? ((*left)--, ZB_OK) : zb_err_set(err, ZB_E_TIMEOUT, "too late");
+}
+
+/* Nobody waits for what is not there. */
+static void
+test_holes(void **state)
+{
+    struct zb_sum_options options = every;
+    const off_t at = (off_t)1 << 38;
+    unsigned left = 100;
+    int fd = open("file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    (void)state;
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
+    options.go_on = hurry;
+    options.ctx = &left;
+    char *text = sums(&options);
+    expect_total(text, 2, 1, 1, 0, 0);
+    assert_int_equal(pwrite(fd, "x", 1, at + 5), 1);
+    char *now = sums(&options);
+    assert_string_not_equal(now, text);
+    free(text);
+    text = now;
+    assert_int_equal(pwrite(fd, "xx", 2, at + 4), 2); /* as much, elsewhere */
+    assert_int_equal(pwrite(fd, "", 1, at + 5), 1);
+    now = sums(&options);
+    assert_string_not_equal(now, text);
+    free(text);
+    free(now);
+    assert_int_equal(close(fd), 0);
+}
+
+/* Which zeros are holes is not content: it may differ between hosts. */
+static void
+test_zeros_are_as_good_as_holes(void **state)
+{
+    const off_t size = 3 << 20;
+    char *zeros = calloc(1, (size_t)size);
+    int fd = open("file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    (void)state;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, 2 << 20), 1);
+    assert_int_equal(ftruncate(fd, size), 0);
+    char *text = sums(&every);
+    zeros[2 << 20] = 'x';
+    assert_int_equal(pwrite(fd, zeros, (size_t)size, 0), (ssize_t)size);
+    char *now = sums(&every);
+    assert_string_equal(strchr(now, '\n'), strchr(text, '\n')); /* but for what was read */
+    free(now);
+    free(text);
+    free(zeros);
+    assert_int_equal(close(fd), 0);
+}
+
+static void
+test_the_time_is_over_in_a_file(void **state)
+{
+    struct zb_sum_options options = every;
+    enum zb_rc rc = ZB_E_TIMEOUT;
+    unsigned count = 0, told = 0;
+    struct zb_err err;
+    (void)state;
+
+    say("a-file", "text");
+    options.go_on = hurry;
+    while (rc == ZB_E_TIMEOUT) {
+        unsigned left = count++;
+        struct zb_sum s;
+        options.ctx = &left;
+        assert_int_equal(zb_sum_open(&s, &options, &err), ZB_OK);
+        rc = zb_sum_tree(&s, "", place, place_dev, &err);
+        zb_sum_close(&s);
+        told += rc != ZB_OK && strcmp(err.msg, "in a-file: too late") == 0;
+    }
+    assert_int_equal(rc, ZB_OK);
+    assert_int_equal(told, 1);
+}
+
+static enum zb_rc
+unmount(void *ctx, struct zb_err *err)
+{
+    bool *mounted = ctx;
+    char aside[80];
+
+    (void)err;
+    (void)snprintf(aside, sizeof(aside), "%s.aside", place);
+    if (*mounted) {
+        *mounted = false;
+        assert_int_equal(rename(place, aside), 0);
+        assert_int_equal(mkdir(place, 0755), 0);
+    }
+    return ZB_OK;
+}
+
+/* The bare directory below a mount that is gone is not what was mounted there. */
+static void
+test_what_is_not_mounted_there(void **state)
+{
+    struct zb_sum_options options = every;
+    bool mounted = true;
+    struct zb_err err;
+    struct zb_sum s;
+    (void)state;
+
+    say("file", "text");
+    assert_int_equal(zb_sum_open(&s, &options, &err), ZB_OK);
+    assert_int_equal(zb_sum_tree(&s, "", place, place_dev + 1, &err), ZB_E_MISMATCH);
+    assert_non_null(strstr(err.msg, "is not mounted any more"));
+    zb_sum_close(&s);
+
+    options.go_on = unmount;
+    options.ctx = &mounted;
+    assert_int_equal(zb_sum_open(&s, &options, &err), ZB_OK);
+    assert_int_equal(zb_sum_tree(&s, "", place, place_dev, &err), ZB_E_MISMATCH);
+    zb_sum_close(&s);
 }
 
 static void
@@ -440,6 +571,10 @@ main(void)
         cmocka_unit_test_setup(test_a_sample, setup),
         cmocka_unit_test_setup(test_a_long_list, setup),
         cmocka_unit_test_setup(test_it_ends_when_told, setup),
+        cmocka_unit_test_setup(test_holes, setup),
+        cmocka_unit_test_setup(test_zeros_are_as_good_as_holes, setup),
+        cmocka_unit_test_setup(test_the_time_is_over_in_a_file, setup),
+        cmocka_unit_test_setup(test_what_is_not_mounted_there, setup),
         cmocka_unit_test(test_ranges_as_text),
     };
     int failed;
