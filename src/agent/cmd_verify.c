@@ -20,7 +20,16 @@ on_done(void *ctx, const json_t *result, const struct zb_err *err)
 
     r->on_gone = NULL;
     if (result == NULL) {
-        zb_request_fail(r, err, NULL);
+        struct zb_err told = *err;
+        const char *service = zb_request_text(r, "service");
+        if (told.rc == ZB_E_NOTFOUND && json_is_true(json_object_get(r->args, "chosen"))) {
+            (void)zb_err_hint(
+                &told,
+                "zbaton history %s; then of a set that all of them hold: zbaton verify "
+                "%s SET",
+                service, service);
+        }
+        zb_request_fail(r, &told, NULL);
         return;
     }
     json_t *data = zb_must(json_deep_copy(result));
@@ -62,8 +71,8 @@ is_named(const struct zb_request *r, const char *name)
     return false;
 }
 
-/* Takes a member into the order, and among the sets that they all have the newest one. Named by
- * the operator it has to be there; else it is skipped. */
+/* Takes a member into the order; the set is the oldest one of the newest sets of each, which one
+ * that is ahead may have let go. Named by the operator it has to be there; else it is skipped. */
 static enum zb_rc
 member_take(struct zb_request *r, const char *name, struct zb_verify_order *order,
             struct zb_err *err)
@@ -149,6 +158,7 @@ order_fill(struct zb_request *r, struct zb_verify_order *order, struct zb_err *e
     }
     zb_set_id_format(order->set, set);
     zb_json_put(r->args, "set", zb_json_text(set));
+    zb_json_put(r->args, "chosen", zb_json_bool(true));
     return rc;
 }
 
