@@ -78,7 +78,9 @@ def test_members_hold_the_same_files(cluster):
                   f"zpool clear {three.pool}; zpool scrub -w {three.pool}; zfs inherit primarycache {three.pool}/services", timeout=180)
 
     # What takes long: not twice at once, not for longer than is said, and not for nobody.
-    one.run("truncate -s 200G /srv/sums/hole")
+    # A hole does not, however large it is; a file is read once for each of its names.
+    one.run("truncate -s 200G /srv/sums/hole && mkdir /srv/sums/long && cd /srv/sums/long && yes | head -c 64M >0 && "
+            "for i in $(seq 500); do ln 0 $i; done", timeout=180)
     cluster.zbaton("sync sums")
     said = cluster.zbaton("verify sums --full --timeout 2s --nodes vm1,vm2", check=False)
     assert said.rc == 1 and "not all of it is read after" in said.err, said
@@ -91,7 +93,7 @@ def test_members_hold_the_same_files(cluster):
     assert peeks(cluster, one) and peeks(cluster, three), "the first one goes on"
     one.run("kill $(cat /run/verify.pid)")
     wait_until(lambda: not any(peeks(cluster, host) for host in cluster.hosts), 30, "none of them reads")
-    one.run("rm /srv/sums/hole")
+    one.run("rm -r /srv/sums/long")
     cluster.zbaton("sync sums")
 
     # Who is away is not looked at, and said so. Nothing is left of it.
