@@ -1,6 +1,4 @@
 /* The configuration in a history that no daemon uses: of init, join and cert renew --token. */
-#include <unistd.h>
-
 #include "agent/cert.h"
 #include "agent/config.h"
 #include "agent/config_store.h"
@@ -72,8 +70,7 @@ zb_config_pins_renew(const char *path, const struct zb_config_node *nodes, uint3
                      struct zb_err *err)
 {
     struct zb_history *history = NULL;
-    enum zb_rc rc = access(path, F_OK) == 0 ? zb_history_open(path, &history, err)
-                                            : zb_err_sys(err, errno, "%s", path);
+    enum zb_rc rc = zb_history_open_existing(path, &history, err);
 
     if (rc == ZB_OK) {
         rc = zb_history_begin(history, err);
