@@ -22,7 +22,7 @@
 #include "agent/agent.h"
 
 #define ZB_CERT_SAY_SIZE 96
-#define ZB_CERT_META "identity" /* in the history: {"cert", "key"}, both PEM; "": none */
+#define ZB_CERT_META "identity"     /* in the history: {"cert", "key"}, both PEM; "": none */
 #define ZB_CERT_WARN_S (30 * 86400) /* before its end it is warned of */
 
 struct zb_certs;
