@@ -253,22 +253,30 @@ on_settled(void *ctx, const struct zb_config_outcome *outcome)
     }
 }
 
-/* What is used is what the configuration calls the next one: then the one before goes. A next one
- * that a renewal has left behind, which came to nothing, goes as well. */
+/* What is used is what the configuration calls the next one: its last step is still to come. */
+static bool
+is_unsettled(const struct zb_agent *a)
+{
+    const struct zb_config_node *own = own_entry(a);
+
+    return own != NULL && strcmp(own->next, a->certs->own.fingerprint) == 0;
+}
+
+/* Then the one before goes, once everybody knows both. A next one that a renewal has left behind,
+ * which came to nothing, goes at once: all accept what is used. */
 static void
 settle(struct zb_agent *a)
 {
     struct zb_certs *c = a->certs;
     const struct zb_config_node *own = own_entry(a);
+    bool due = is_unsettled(a) ? zb_config_behind(a, zb_config_current(a)->version) == ZB_NODE_NONE
+                               : own != NULL && own->next[0] != '\0' &&
+                                     strcmp(own->fingerprint, c->own.fingerprint) == 0;
 
-    if (own == NULL || own->next[0] == '\0' || c->settling ||
-        (strcmp(own->next, c->own.fingerprint) != 0 &&
-         strcmp(own->fingerprint, c->own.fingerprint) != 0) ||
-        zb_config_behind(a, zb_config_current(a)->version) != ZB_NODE_NONE) {
-        return;
+    if (!c->settling && due) {
+        c->settling = true;
+        pin_change(a, c->own.fingerprint, true, on_settled, a);
     }
-    c->settling = true;
-    pin_change(a, c->own.fingerprint, true, on_settled, a);
 }
 
 /* --- a renewal --- */
@@ -278,13 +286,21 @@ renewal_use(struct renewal *n, struct zb_err *err)
 {
     struct zb_agent *a = n->a;
     const struct zb_pem ca = {ZB_FILE_CA_CRT, a->pki.ca_crt};
-    enum zb_rc rc = identity_store(a, n->cert, n->key, err);
+    struct zb_err back;
+    enum zb_rc rc = zb_net_identity_set(a->net, ca, (struct zb_pem){"new certificate", n->cert},
+                                        (struct zb_pem){"new key", n->key}, err);
 
-    if (rc == ZB_OK) {
-        rc = zb_net_identity_set(a->net, ca, (struct zb_pem){"new certificate", n->cert},
-                                 (struct zb_pem){"new key", n->key}, err);
+    if (rc != ZB_OK) {
+        return rc;
     }
-    if (rc == ZB_OK) {
+    /* Stored last: what is stored, and is not used, would be what the next start uses. */
+    rc = identity_store(a, n->cert, n->key, err);
+    if (rc != ZB_OK) {
+        if (zb_net_identity_set(a->net, ca, (struct zb_pem){"certificate", a->pki.node_crt},
+                                (struct zb_pem){"key", a->pki.node_key}, &back) != ZB_OK) {
+            zb_log_error("the certificate before this one: %s", back.msg);
+        }
+    } else {
         identity_use(a, n->cert, n->key);
         n->cert = n->key = NULL;
         a->certs->own = n->info;
@@ -476,6 +492,12 @@ zb_cert_renew(struct zb_agent *a, const struct zb_cert_order *order)
                         ? zb_err_set(&err, ZB_E_BUSY, "the certificate is being renewed already")
                         : all_up_check(a, &err);
 
+    if (rc == ZB_OK && is_unsettled(a)) {
+        /* A third one would take the place of the one that is used. */
+        (void)zb_err_set(&err, ZB_E_BUSY, "the renewal before has not come to its end yet");
+        rc = zb_err_hint(&err, "again in a minute, while all nodes are up (zbaton node list)");
+        settle(a);
+    }
     if (rc != ZB_OK) {
         order->on_done(order->ctx, NULL, &err);
         return;

@@ -65,7 +65,10 @@ state_look(const struct zb_cli *cli, const char *dir, struct zb_recover *r, stru
     }
     term_see(r, recorded);
     term_see(r, found.term);
-    if (r->former.doc.version == 0 && found.doc.version != 0) {
+    /* What lacks this file was begun by an attempt that was cut off: it names nobody but this node.
+     */
+    (void)snprintf(path, sizeof path, "%s/%s", dir, ZB_FILE_CLUSTER);
+    if (r->former.doc.version == 0 && found.doc.version != 0 && access(path, F_OK) == 0) {
         r->former = found;
         zb_strcopy(r->former_dir, sizeof r->former_dir, dir);
     } else {

@@ -12,6 +12,7 @@
 #include "cmd/field.h"
 #include "cmd/table.h"
 #include "conf/node.h"
+#include "keeper/survey.h"
 #include "net/join.h"
 #include "net/pki.h"
 #include "os/priv.h"
@@ -21,6 +22,7 @@ struct renewal {
     struct zb_token token;
     char *key;
     struct zb_join_result result;
+    int lock_fd; /* the keeper's; 0: none */
 };
 
 static void
@@ -29,16 +31,17 @@ state_path(const struct renewal *n, const char *name, char *path)
     (void)snprintf(path, ZB_PATH_SIZE + 32, "%s/%s", n->conf.state_dir, name);
 }
 
-/* A daemon that runs goes on with what it has read, and would write over what is renewed here. */
+/* A daemon that runs goes on with what it has read, and would write over what is renewed here. The
+ * lock keeps one from beginning meanwhile. */
 static enum zb_rc
-stopped_check(const struct zb_cli *cli, struct zb_err *err)
+stopped_check(const struct zb_cli *cli, struct renewal *n, struct zb_err *err)
 {
     struct zb_client_call call = {.cmd = "ping"};
     struct zb_err none;
     json_t *data = NULL;
 
     if (zb_cli_call(cli, &call, &data, &none) != ZB_OK) {
-        return ZB_OK;
+        return zb_survey_idle_lock(n->conf.state_dir, &n->lock_fd, err);
     }
     json_decref(data);
     (void)zb_err_set(err, ZB_E_REFUSED, "zbatond runs on this host");
@@ -136,7 +139,7 @@ renew(const struct zb_cli *cli, struct renewal *n, struct zb_err *err)
         rc = zb_conf_node_load(cli->conf_path, &n->conf, err);
     }
     if (rc == ZB_OK) {
-        rc = stopped_check(cli, err);
+        rc = stopped_check(cli, n, err);
     }
     if (rc == ZB_OK) {
         rc = cluster_check(n, err);
@@ -165,6 +168,9 @@ token_renew(const struct zb_cli *cli)
     if (rc == ZB_OK) {
         printf("%s has a new certificate in %s.\n\nNext: systemctl restart zbaton\n", n.conf.node,
                n.conf.state_dir);
+    }
+    if (n.lock_fd > 0) {
+        (void)close(n.lock_fd);
     }
     zb_pki_text_free(n.key);
     zb_join_result_close(&n.result);

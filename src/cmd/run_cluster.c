@@ -228,7 +228,8 @@ zb_run_node_remove(struct zb_cli *cli)
     data = NULL;
     if (rc == ZB_OK && !zb_cli_has(cli, ZB_OPT_YES) && !zb_cli_confirm(question)) {
         (void)zb_err_set(&err, ZB_E_REFUSED, "not agreed to; nothing was changed");
-        rc = zb_err_hint(&err, "zbaton node remove -y %s does it", cli->operands[0]);
+        rc = zb_err_hint(&err, "zbaton node remove -y%s %s does it",
+                         zb_cli_has(cli, ZB_OPT_LOST) ? " --lost" : "", cli->operands[0]);
     }
     if (rc == ZB_OK) {
         rc = remove_call(cli, false, &data, &err);

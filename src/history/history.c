@@ -138,7 +138,7 @@ existing_check(struct zb_history *h, struct zb_err *err)
     enum zb_rc rc = ask(h, "PRAGMA user_version", version, sizeof version, err);
 
     if (rc == ZB_OK && strcmp(version, "0") == 0) {
-        rc = zb_err_set(err, ZB_E_FORMAT, "history %s: holds no history", h->path);
+        rc = zb_err_set(err, ZB_E_NOTFOUND, "history %s: holds no history", h->path);
     }
     return rc;
 }

@@ -25,7 +25,8 @@ struct zb_history;
 /* Makes the database where there is none. ZB_E_VERSION: made by a newer zbaton. */
 enum zb_rc zb_history_open(const char *path, struct zb_history **out,
                            struct zb_err *err) ZB_CHECKED;
-/* As it is: ZB_E_FORMAT where there is no history yet; nothing is made, nor is the content changed.
+/* As it is: ZB_E_NOTFOUND where there is no history yet; nothing is made, nor is the content
+ * changed.
  */
 enum zb_rc zb_history_open_existing(const char *path, struct zb_history **out,
                                     struct zb_err *err) ZB_CHECKED;

@@ -125,7 +125,7 @@ marks_make(const char *dataset, struct zb_keeper_plan *p, struct zb_err *err)
 static enum zb_rc
 marks_destroy(const char *dataset, const struct zb_keeper_plan *p, struct zb_err *err)
 {
-    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
+    char names[PRUNE_BATCH][2 * ZB_DATASET_NAME_SIZE];
     const char *batch[PRUNE_BATCH];
     size_t n = 0;
 
@@ -144,7 +144,7 @@ static enum zb_rc
 snaps_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
             struct zb_err *err)
 {
-    char names[PRUNE_BATCH][ZB_DATASET_NAME_SIZE];
+    char names[PRUNE_BATCH][2 * ZB_DATASET_NAME_SIZE];
     const char *batch[PRUNE_BATCH];
     size_t n = 0;
     enum zb_rc rc = ZB_OK;
@@ -163,17 +163,28 @@ snaps_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *de
     return rc;
 }
 
-/* The last error of three steps that do not wait for each other. */
-static enum zb_rc
-dataset_prune(struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
-              struct zb_err *err)
+/* Keeps the first failure, with what it says. */
+static void
+failure_keep(enum zb_rc *rc, struct zb_err *err, enum zb_rc one, const struct zb_err *said)
 {
-    enum zb_rc rcs[3];
+    if (*rc == ZB_OK && one != ZB_OK) {
+        *rc = one;
+        *err = *said;
+    }
+}
 
-    rcs[0] = marks_make(dataset, plan, err);
-    rcs[1] = snaps_prune(plan, dataset, destroyed, err);
-    rcs[2] = marks_destroy(dataset, plan, err);
-    return rcs[2] != ZB_OK ? rcs[2] : rcs[1] != ZB_OK ? rcs[1] : rcs[0];
+/* Three steps that do not wait for each other. */
+static enum zb_rc
+plan_carry_out(struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
+               struct zb_err *err)
+{
+    struct zb_err said;
+    enum zb_rc rc = ZB_OK;
+
+    failure_keep(&rc, err, marks_make(dataset, plan, &said), &said);
+    failure_keep(&rc, err, snaps_prune(plan, dataset, destroyed, &said), &said);
+    failure_keep(&rc, err, marks_destroy(dataset, plan, &said), &said);
+    return rc;
 }
 
 static bool
@@ -208,15 +219,15 @@ bases_gone_tell(const struct zb_kreq *req, const struct zb_keeper_plan *p, struc
 }
 
 static enum zb_rc
-dataset_look(const struct zb_keeper *k, const struct zb_keeper_job *job,
-             const struct zb_zfs_props *props, uint32_t *destroyed, struct zb_keeper_text *gone,
-             struct zb_err *err)
+dataset_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
+              const struct zb_zfs_props *props, uint32_t *destroyed, struct zb_keeper_text *gone,
+              struct zb_err *err)
 {
     struct zb_keeper_plan plan = {0};
     enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, props->name, err);
 
     if (rc == ZB_OK) {
-        rc = dataset_prune(&plan, props->name, destroyed, err);
+        rc = plan_carry_out(&plan, props->name, destroyed, err);
         if (gone != NULL) {
             bases_gone_tell(&job->req, &plan, gone);
         }
@@ -231,7 +242,7 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_keeper_view view = {0};
     struct zb_keeper_text t = {.bytes = calloc(1, ZB_KEEPER_TEXT_MAX)};
     uint32_t destroyed = 0;
-    enum zb_rc failed = ZB_OK; /* of one dataset: keeps the others from nothing */
+    enum zb_rc failed = ZB_OK; /* of one dataset: the others are pruned all the same */
 
     job->rep.text = t.bytes;
     if (t.bytes == NULL) {
@@ -241,8 +252,10 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
         if (view.datasets[i].marked) { /* S9 */
             bool top = view.datasets[i].rel[0] == '\0';
-            enum zb_rc one = dataset_look(k, job, view.props[i], &destroyed, top ? &t : NULL, err);
-            failed = one != ZB_OK ? one : failed;
+            struct zb_err said;
+            enum zb_rc one =
+                dataset_prune(k, job, view.props[i], &destroyed, top ? &t : NULL, &said);
+            failure_keep(&failed, err, one, &said);
         }
     }
     job->rep.count = destroyed;

@@ -145,7 +145,6 @@ zb_net_identity_set(struct zb_net *net, struct zb_pem ca, struct zb_pem cert, st
     struct zb_pki_cert_info info;
 
     (void)net;
-    assert_non_null(stored); /* durable before it is used */
     assert_int_equal(zb_pki_identity_check(ca, cert, key, "vm1", err), ZB_OK);
     assert_int_equal(zb_pki_cert_info(cert, &info, err), ZB_OK);
     zb_strcopy(used, sizeof(used), info.fingerprint);
@@ -418,6 +417,32 @@ test_the_switch_does_not_come(void **state)
     assert_string_equal(doc.nodes[0].fingerprint, used);
 }
 
+/* The one that is used would go from the configuration, and this node with it. */
+static void
+test_not_before_the_last_step_of_the_one_before(void **state)
+{
+    (void)state;
+    renew();
+    signed_by_vm2();
+    changed(ZB_OK);
+    ticks(3);
+    changed(ZB_E_NOQUORUM);
+    assert_int_equal(done, 1);
+    assert_int_equal(done_err.rc, ZB_OK);
+    assert_string_equal(doc.nodes[0].next, used);
+
+    renew();
+    assert_int_equal(done, 2);
+    assert_int_equal(done_err.rc, ZB_E_BUSY);
+    assert_false(asked_open);
+    assert_int_equal(changes, 3); /* the last step, at once */
+    changed(ZB_OK);
+    assert_string_equal(doc.nodes[0].fingerprint, used);
+    assert_string_equal(doc.nodes[0].next, "");
+    renew();
+    assert_true(asked_open);
+}
+
 static void
 test_nobody_signs(void **state)
 {
@@ -522,6 +547,7 @@ main(void)
         cert_test(test_not_while_a_node_is_away),
         cert_test(test_the_switch_waits_for_everybody),
         cert_test(test_the_switch_does_not_come),
+        cert_test(test_not_before_the_last_step_of_the_one_before),
         cert_test(test_nobody_signs),
         cert_test(test_another_change_came_first),
         cert_test(test_the_end_of_the_daemon),

@@ -167,6 +167,19 @@ history_make(const struct place *p, const char *suffix, const char *cluster, uin
     zb_history_close(h);
 }
 
+/* As of a node that was set up to its end. */
+static void
+node_make(const struct place *p, const char *suffix, const char *cluster, uint64_t term)
+{
+    char path[160];
+
+    history_make(p, suffix, cluster, term);
+    (void)snprintf(path, sizeof path, "%s%s/cluster.json", p->state, suffix);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+}
+
 static void
 look(struct place *p, enum zb_rc rc, struct zb_err *err)
 {
@@ -192,15 +205,19 @@ what_an_attempt_set_aside_is_looked_at_too(void **state)
     struct zb_err err;
     char path[160];
 
-    history_make(p, ".before-20261122T064107Z", "older", 40);
-    history_make(p, ".before-20261125T080000Z", "old", 15);
+    node_make(p, ".before-20261122T064107Z", "older", 40);
+    node_make(p, ".before-20261125T080000Z", "old", 15);
     look(p, ZB_OK, &err);
     assert_string_equal(p->recover.former.doc.cluster, "old");
     assert_non_null(strstr(p->recover.former_dir, ".before-20261125T080000Z"));
     assert_int_equal(p->recover.term, 40);
-    state_make(p, "", path, sizeof path); /* begun, and cut off */
+    state_make(p, ".before-20261126T080000Z", path, sizeof path); /* begun, and cut off */
     look(p, ZB_OK, &err);
     assert_string_equal(p->recover.former.doc.cluster, "old");
+    history_make(p, "", "new", 60); /* ... later: it knows of this node alone */
+    look(p, ZB_OK, &err);
+    assert_string_equal(p->recover.former.doc.cluster, "old");
+    assert_int_equal(p->recover.term, 60);
 }
 
 static void
@@ -216,7 +233,7 @@ what_cannot_be_read_is_not_passed_over_in_silence(void **state)
     assert_true(fputs("this is no database, but it is long enough to be one; so it is looked at\n",
                       file) >= 0);
     assert_int_equal(fclose(file), 0);
-    history_make(p, ".before-20261125T080000Z", "old", 15);
+    node_make(p, ".before-20261125T080000Z", "old", 15);
     look(p, ZB_E_FORMAT, &err);
     assert_non_null(strstr(err.hint, "--without-state"));
     p->cli.values[ZB_OPT_WITHOUT_STATE] = "";
@@ -271,7 +288,7 @@ a_set_that_came_half_is_none_where_the_old_history_tells(void **state)
     struct zb_survey *survey = &p->recover.survey;
     struct zb_err err;
 
-    history_make(p, "", "old", 12);
+    node_make(p, "", "old", 12);
     manifest_put(p, 5, 1);
     survey->services = calloc(1, sizeof *survey->services);
     survey->count = 1;
