@@ -226,7 +226,7 @@ def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
     base = leave()
     one.run("".join(f"zfs destroy {cluster.dataset(one, 'away')}#base-{mark}; " for mark in bookmarks(cluster, one, "away")))
     cluster.zbaton("prune away")
-    told = [event for event in cluster.events("away") if event["rule"] == "A-base-gone"]
+    told = wait_until(lambda: [event for event in cluster.events("away") if event["rule"] == "A-base-gone"], 60, "it is told")
     number = "/".join(str(int(part)) for part in base.split("-")[1:3])
     assert len(told) == 1 and f"vm2 goes on from set {number}" in told[0]["text"], told
     assert "A-base-gone" in cluster.zbaton("explain away", check=False).out
