@@ -196,11 +196,15 @@ def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
             made.append(sets_of(cluster, one, "away")[-1])
         wait_until(lambda: made[-1] in sets_of(cluster, three, "away"), 60, "vm3 has the newest set")
         wanted = [base, made[0]]
-        for host in (one, three):
-            wait_until(lambda at=host: cluster.zbaton(f"prune --node {at.name} away") and bookmarks(cluster, at, "away") == wanted, 60,
-                       f"{host.name} has bookmarks of {wanted}")
+
+        def marked(host):
+            cluster.zbaton(f"prune --node {host.name} away")
             there = sets_of(cluster, host, "away")
-            assert not set(there) & set(wanted) and there[-3:] == made[-3:], (host.name, there)
+            assert bookmarks(cluster, host, "away") == wanted and not set(there) & set(wanted), there
+            assert there[-3:] == made[-3:], there
+            return True
+        for host in (one, three):
+            wait_until(lambda at=host: marked(at), 60, f"{host.name} has bookmarks of {wanted}")
         return base
 
     guid = two.run(f"zfs get -Hp -o value guid {dataset}").out
