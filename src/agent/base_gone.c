@@ -41,10 +41,9 @@ zb_base_gone_tell(struct zb_agent *a, uint16_t service, const char *sets)
         if (gone && zb_trouble_find(a, &where) == NULL) {
             zb_agent_event(
                 a, ZB_LOG_WARNING, name, "A-base-gone",
-                "%s goes on from set %s, of which neither a snapshot nor a bookmark is left here: "
-                "when "
-                "it is back, it is set aside and goes on from an older set, or needs a full copy "
-                "(zbaton rejoin %s %s)",
+                "%s goes on from set %s, of which neither a snapshot nor a bookmark is left "
+                "here: when it is back, it is set aside and goes on from an older set, or needs "
+                "a full copy (zbaton rejoin %s %s)",
                 a->nodes[n].name, set, name, a->nodes[n].name);
         }
         zb_trouble_put(a, &where, gone ? ZB_E_NOTFOUND : ZB_OK, text);

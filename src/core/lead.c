@@ -408,14 +408,13 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
         if (n == x->core->opt.self || n == node) {
             continue;
         }
-        if (reached && !zb_set_id_is_none(at)) {
-            at = zb_lineage_clamp(&s->obs.lineage,
-                                  at); /* what came away goes on from where it did */
+        /* What came away goes on from where it did. */
+        at = reached ? zb_lineage_clamp(&s->obs.lineage, at) : at;
+        bool none = zb_set_id_is_none(at);
+        if (!none || !p->position_known) { /* else it has nothing */
+            m->bases[m->bases_count++] = none ? below_all : at;
         }
-        if (!p->position_known || !zb_set_id_is_none(at)) { /* else it has nothing */
-            m->bases[m->bases_count++] = zb_set_id_is_none(at) ? below_all : at;
-        }
-        at = reached && !zb_set_id_is_none(at) ? at : below_all;
+        at = reached && !none ? at : below_all;
         floor_lower(&m->floor, at);
         if (on_its_way(x, n)) {
             floor_lower(&m->floor_way, at);
