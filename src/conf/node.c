@@ -16,6 +16,13 @@ static const struct zb_conf_word level_words[] = {
     {NULL, 0},
 };
 
+static const struct zb_conf_word fenced_by_words[] = {
+    {"nothing", ZB_CONF_FENCED_BY_NOTHING},
+    {"deadline", ZB_CONF_FENCED_BY_DEADLINE},
+    {"watchdog", ZB_CONF_FENCED_BY_WATCHDOG},
+    {NULL, 0},
+};
+
 /* As useradd(8) takes them. */
 static bool
 group_valid(const char *s)
@@ -30,6 +37,44 @@ static const char path_expected[] =
 
 static const char program_expected[] =
     "the absolute path of a program, without \"..\" and without a slash at its end";
+
+static const char time_expected[] = "a time from 500ms to 1h, such as \"2s\"";
+
+/* One word of the list: http or https, and a numeric address with its port. */
+static bool
+endpoint_valid(const char *word, size_t length)
+{
+    char address[ZB_ADDRESS_SIZE];
+    size_t scheme = strncmp(word, "https://", 8) == 0 ? 8 : strncmp(word, "http://", 7) == 0 ? 7 : 0;
+
+    if (scheme == 0 || length - scheme >= sizeof address) {
+        return false;
+    }
+    memcpy(address, word + scheme, length - scheme);
+    address[length - scheme] = '\0';
+    return zb_conf_address_valid(address);
+}
+
+static bool
+endpoints_valid(const char *s)
+{
+    size_t count = 0;
+
+    for (s += strspn(s, " "); *s != '\0'; s += strspn(s, " ")) {
+        size_t length = strcspn(s, " ");
+        if (!endpoint_valid(s, length) || ++count > ZB_CONF_ETCD_ENDPOINTS_MAX) {
+            return false;
+        }
+        s += length;
+    }
+    return count > 0;
+}
+
+#define TIME(key, f, otherwise)                                                                    \
+    {                                                                                              \
+        key, ZB_CONF_DURATION, AT(f), .min = 500, .max = 3600000, .fallback = (otherwise),         \
+                               .expected = time_expected                                           \
+    }
 
 static const struct zb_conf_key keys[] = {
     {"node", ZB_CONF_STRING, AT(node), .valid = zb_node_name_valid, .required = true,
@@ -56,6 +101,29 @@ static const struct zb_conf_key keys[] = {
      .fallback = "30s", .expected = "a time from 1s to 10m, such as \"30s\""},
     {"log-level", ZB_CONF_WORD, AT(log_level), .words = level_words, .fallback = "info",
      .expected = "\"error\", \"warning\", \"info\" or \"debug\""},
+    {"etcd", ZB_CONF_STRING, AT(etcd), .valid = endpoints_valid,
+     .expected = "up to 8 numeric addresses, such as \"https://10.77.0.1:2379 "
+                 "https://10.77.0.2:2379\""},
+    {"etcd-ca", ZB_CONF_STRING, AT(etcd_ca), .valid = zb_conf_path_valid,
+     .expected = path_expected},
+    {"etcd-cert", ZB_CONF_STRING, AT(etcd_cert), .valid = zb_conf_path_valid,
+     .expected = path_expected},
+    {"etcd-key", ZB_CONF_STRING, AT(etcd_key), .valid = zb_conf_path_valid,
+     .expected = path_expected},
+    {"etcd-user", ZB_CONF_STRING, AT(etcd_user), .valid = group_valid,
+     .expected = "the name of a user of etcd"},
+    {"etcd-password-file", ZB_CONF_STRING, AT(etcd_password_file), .valid = zb_conf_path_valid,
+     .expected = path_expected},
+    {"fenced-by", ZB_CONF_WORD, AT(fenced_by), .words = fenced_by_words, .fallback = "nothing",
+     .expected = "\"watchdog\", \"deadline\" or \"nothing\""},
+    {"watchdog", ZB_CONF_STRING, AT(watchdog), .valid = zb_conf_path_valid,
+     .expected = "a watchdog device, such as \"/dev/watchdog0\""},
+    TIME("heartbeat", heartbeat_ms, "2s"),
+    TIME("etcd-timeout", etcd_timeout_ms, "2s"),
+    TIME("soft-deadline", soft_deadline_ms, "7s"),
+    TIME("hard-deadline", hard_deadline_ms, "14s"),
+    TIME("watchdog-timeout", watchdog_timeout_ms, "4s"),
+    TIME("session-timeout", session_timeout_ms, "20s"),
 };
 #define KEYS_COUNT (sizeof keys / sizeof keys[0])
 
@@ -89,6 +157,53 @@ fence_check(const struct zb_conf_node *conf, const char *name, struct zb_err *er
                       name, conf->fence_command);
 }
 
+/* A session is over for others only after this node has stopped writing, whatever hangs. */
+static enum zb_rc
+times_check(const struct zb_conf_node *c, const char *name, struct zb_err *err)
+{
+    bool watched = c->watchdog[0] != '\0';
+    uint32_t last_ms = c->hard_deadline_ms + (watched ? c->watchdog_timeout_ms + ZB_CONF_SLACK_MS
+                                                      : ZB_CONF_SLACK_UNWATCHED_MS);
+
+    if (c->heartbeat_ms + 2 * c->etcd_timeout_ms > c->soft_deadline_ms) {
+        zb_err_set(err, ZB_E_FORMAT,
+                   "%s: soft-deadline (%u ms) is below heartbeat and two times etcd-timeout (%u ms)",
+                   name, c->soft_deadline_ms, c->heartbeat_ms + 2 * c->etcd_timeout_ms);
+        return zb_err_hint(err, "one lost answer would stop every service");
+    }
+    if (c->soft_deadline_ms + ZB_CONF_DEMOTE_MIN_MS > c->hard_deadline_ms) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "%s: hard-deadline (%u ms) is not %u ms after soft-deadline (%u ms)", name,
+                          c->hard_deadline_ms, ZB_CONF_DEMOTE_MIN_MS, c->soft_deadline_ms);
+    }
+    if (last_ms > c->session_timeout_ms) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "%s: session-timeout (%u ms) is below hard-deadline and what comes after "
+                          "it (%u ms)%s",
+                          name, c->session_timeout_ms, last_ms,
+                          watched ? ", the watchdog's time among it" : "");
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+etcd_check(const struct zb_conf_node *c, const char *name, struct zb_err *err)
+{
+    if (c->fenced_by == ZB_CONF_FENCED_BY_WATCHDOG && c->watchdog[0] == '\0') {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "%s: fenced-by: a watchdog is counted on, and none is named (watchdog)",
+                          name);
+    }
+    if ((c->etcd_cert[0] != '\0') != (c->etcd_key[0] != '\0')) {
+        return zb_err_set(err, ZB_E_FORMAT, "%s: etcd-cert and etcd-key go together", name);
+    }
+    if ((c->etcd_user[0] != '\0') != (c->etcd_password_file[0] != '\0')) {
+        return zb_err_set(err, ZB_E_FORMAT, "%s: etcd-user and etcd-password-file go together",
+                          name);
+    }
+    return c->etcd[0] != '\0' ? times_check(c, name, err) : ZB_OK;
+}
+
 enum zb_rc
 zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out, struct zb_err *err)
 {
@@ -100,6 +215,9 @@ zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out,
     enum zb_rc rc = zb_conf_parse(&grammar, text, name, &conf, NULL, err);
     if (rc == ZB_OK) {
         rc = fence_check(&conf, name, err);
+    }
+    if (rc == ZB_OK) {
+        rc = etcd_check(&conf, name, err);
     }
     if (rc == ZB_OK) {
         *out = conf;

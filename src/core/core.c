@@ -483,13 +483,18 @@ apply(struct step *x, const struct zb_event *ev)
     case ZB_EV_TICK:
     case ZB_EV_PEER_UP:
     case ZB_EV_PEER_DOWN:
+    case ZB_EV_BARRED:
+    case ZB_EV_UNBARRED:
         break;
     }
 }
 
 static void
-peer_changed(struct step *x, const struct zb_event *ev)
+world_changed(struct step *x, const struct zb_event *ev)
 {
+    if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
+        x->s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* what became of the mounts is looked at now */
+    }
     if (ev->kind == ZB_EV_PEER_UP && x->s->declared) {
         x->s->peers[ev->node].ship_retry_at = x->now;
         x->s->peers[ev->node].ship_failures = 0;
@@ -512,7 +517,7 @@ each_service(struct step *x, const struct zb_event *ev)
             x->s->wake = x->now;
             continue;
         }
-        peer_changed(x, ev);
+        world_changed(x, ev);
         zb_core_settle(x);
     }
 }
@@ -521,13 +526,17 @@ void
 zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *plan)
 {
     struct step x = {.core = core, .plan = plan, .now = ev->now, .wall = ev->wall};
-    bool every = ev->kind == ZB_EV_TICK || ev->kind == ZB_EV_PEER_UP || ev->kind == ZB_EV_PEER_DOWN;
+    bool every = ev->kind == ZB_EV_TICK || ev->kind == ZB_EV_PEER_UP ||
+                 ev->kind == ZB_EV_PEER_DOWN || ev->kind == ZB_EV_BARRED ||
+                 ev->kind == ZB_EV_UNBARRED;
 
     plan->actions_count = 0;
     if (ev->kind == ZB_EV_PEER_UP && ev->node < ZB_NODES_MAX) {
         core->up |= 1u << ev->node;
     } else if (ev->kind == ZB_EV_PEER_DOWN && ev->node < ZB_NODES_MAX) {
         core->up &= ~(1u << ev->node);
+    } else if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
+        core->barred = ev->kind == ZB_EV_BARRED;
     }
     if (every) {
         each_service(&x, ev);

@@ -175,6 +175,9 @@ enum zb_ev_kind {
     ZB_EV_PEER_POSITION, /* a position remembered from before this start: node, service, set */
     ZB_EV_PEER_SEEN,     /* a member's record, remembered likewise: node, service, seen */
     ZB_EV_DIVERGED,      /* node, service, diverged: the leader cannot go on from this copy */
+    ZB_EV_BARRED,        /* the keeper makes nothing writable, and unmounts what is: the session in
+                          * etcd is over (keeper/session.h) */
+    ZB_EV_UNBARRED,      /* ... there is a new one, or none is needed; so from the start on */
 };
 
 struct zb_core_result {

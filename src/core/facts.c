@@ -148,6 +148,9 @@ zb_core_classify(const struct step *x)
     if (o->sealed) { /* under a term that is over, when giving it up failed */
         return own_term ? ZB_STIM_OBS_SEALED : ZB_STIM_OBS_MOUNTED;
     }
+    if (x->core->barred && !o->running) {
+        return ZB_STIM_OBS_FOLLOWER; /* it could not lead what it asks for */
+    }
     if (zb_core_is_owner(s) && (own_term || o->granted_to == self)) {
         /* What runs there has no data under it. */
         return o->running ? ZB_STIM_OBS_MOUNTED : ZB_STIM_OBS_OWNER;

@@ -159,6 +159,10 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     if (!s->member || !zb_core_is_voter(s, x->core->opt.self)) {
         return "this node is no member that may lead (a backup never does)";
     }
+    *rule = "C-failover-barred";
+    if (x->core->barred) {
+        return "this node has no session in etcd, without which it may not write";
+    }
     *rule = "C-failover-leads";
     if (zb_core_leads(s->role) && !needs_new_term(x)) {
         return "it leads here already";

@@ -206,6 +206,7 @@ struct zb_core {
     uint64_t next_id;
     uint64_t random;
     uint32_t up; /* node bits */
+    bool barred; /* the keeper makes nothing writable */
     struct svc *services;
 };
 

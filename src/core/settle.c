@@ -18,17 +18,33 @@ past_settle(struct step *x)
     }
 }
 
+static void
+barred_settle(struct step *x)
+{
+    const struct zb_cell *follower = &zb_core_table[ZB_ROLE_UNKNOWN][ZB_STIM_OBS_FOLLOWER];
+    struct svc *s = x->s;
+
+    if (x->core->barred && zb_core_is_owner(s)) {
+        s->why = "it led last, and may lead again when this node has a session in etcd";
+        s->why_rule = "R-barred";
+    } else if (strcmp(s->why_rule, "R-barred") == 0) {
+        s->why = follower->reason;
+        s->why_rule = follower->rule;
+    }
+}
+
 /* A follower's pass. */
 static void
 follower_settle(struct step *x)
 {
     struct svc *s = x->s;
 
-    if (s->conf.first_leader == x->core->opt.self && zb_core_never_led(x)) {
+    if (!x->core->barred && s->conf.first_leader == x->core->opt.self && zb_core_never_led(x)) {
         zb_core_go(x, ZB_STIM_OBS_FIRST);
         return;
     }
     past_settle(x);
+    barred_settle(x);
     if (zb_core_rejoin_settle(x) || zb_core_prune_settle(x)) {
         return;
     }

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-/* HELLO and CANCEL never wait and are answered by the loop itself. */
+/* HELLO, CANCEL and what is about the session never wait and are answered by the loop itself. */
 static const struct zb_keeper_op ops[] = {
     /* op, handler, claim, wants definition, settled, ends receives, transfer, when frozen, anywhere
      */
@@ -212,6 +212,24 @@ zb_keeper_unclaim(struct zb_keeper_job *job)
     job->service->claims[job->claim]--;
 }
 
+bool
+zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s)
+{
+    const struct zb_keeper_job job = {.service = s, .claim = ZB_CLAIM_WRITE};
+
+    if (!claim_free(k, &job)) {
+        return false;
+    }
+    s->claims[ZB_CLAIM_WRITE]++;
+    return true;
+}
+
+void
+zb_keeper_unclaim_write(struct zb_keeper_service *s)
+{
+    s->claims[ZB_CLAIM_WRITE]--;
+}
+
 static void
 receives_cancel(struct zb_keeper *k, const struct zb_keeper_service *s)
 {
@@ -287,6 +305,28 @@ job_admit(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
     return ZB_OK;
 }
 
+static zb_keeper_quick *
+quick_find(uint32_t op)
+{
+    static zb_keeper_quick *const quick[] = {
+        [ZB_KOP_BEAT] = zb_keeper_op_beat,
+        [ZB_KOP_RENEW] = zb_keeper_op_renew,
+        [ZB_KOP_LAPSE] = zb_keeper_op_lapse,
+        [ZB_KOP_LEAVE] = zb_keeper_op_leave,
+    };
+    return op < sizeof(quick) / sizeof(quick[0]) ? quick[op] : NULL;
+}
+
+static void
+quick_run(struct zb_keeper *k, const struct zb_kreq *req)
+{
+    struct zb_krep rep = {.id = req->id, .op = req->op};
+    struct zb_err err = {0};
+
+    zb_keeper_outcome(&rep, quick_find(req->op)(k, req, &rep, &err), &err);
+    zb_keeper_reply(k, k->generation, &rep, -1);
+}
+
 void
 zb_keeper_request(struct zb_keeper *k, struct zb_kreq *req)
 {
@@ -296,6 +336,11 @@ zb_keeper_request(struct zb_keeper *k, struct zb_kreq *req)
 
     if (req->op == ZB_KOP_HELLO || req->op == ZB_KOP_CANCEL) {
         (req->op == ZB_KOP_HELLO ? hello : cancel)(k, req);
+        zb_kreq_close(req);
+        return;
+    }
+    if (k->greeted && quick_find(req->op) != NULL) {
+        quick_run(k, req);
         zb_kreq_close(req);
         return;
     }

@@ -18,6 +18,7 @@
 
 #define OUT_BYTES_MAX (8u << 20) /* an engine that does not read its replies is not read either */
 #define DRAIN_STEP_MS 50
+#define STOPPING_STEP_MS 100
 #define ENGINE_END_MS 5000   /* for the engine after SIGTERM; then KILL */
 #define WORKERS_END_MS 10000 /* for operations under way at the end */
 
@@ -141,6 +142,9 @@ engine_due(struct zb_keeper *k)
     if (k->engine.pid != 0) {
         return -1;
     }
+    if (k->stopping) {
+        return STOPPING_STEP_MS;
+    }
     if (left_ms > 0) {
         return (int)left_ms;
     }
@@ -203,7 +207,7 @@ loop_step(struct zb_keeper *k, int signal_fd)
     if (zb_keeper_drains_step(k)) {
         timeout_ms = DRAIN_STEP_MS;
     }
-    (void)poll(p, 4, timeout_ms);
+    (void)poll(p, 4, zb_keeper_deadline_step(k, timeout_ms));
     if (p[0].revents != 0) {
         return false;
     }
@@ -223,20 +227,34 @@ loop_step(struct zb_keeper *k, int signal_fd)
     return true;
 }
 
+/* It still has to say good-bye: it is served until it has ended. */
 static void
 engine_stop(struct zb_keeper *k)
 {
-    struct zb_err err;
-    int status;
+    struct zb_mono until = {zb_mono_now().ms + ENGINE_END_MS};
 
     if (k->engine.pid != 0) {
         (void)kill(k->engine.pid, SIGTERM);
-        if (zb_os_child_wait(&k->engine, (struct zb_mono){zb_mono_now().ms + ENGINE_END_MS},
-                             &status, &err) != ZB_OK) {
-            zb_log_warning("engine: %s", err.msg);
-        }
     }
-    zb_keeper_engine_end(k, "the keeper ends");
+    while (k->engine.pid != 0 && zb_mono_now().ms < until.ms) {
+        (void)loop_step(k, -1);
+    }
+    if (k->engine.pid != 0) {
+        zb_keeper_engine_end(k, "the keeper ends, and it did not");
+    }
+}
+
+/* Nobody may count on a keeper that is gone: what is writable under a session that could not be
+ * ended is demoted first. */
+static void
+session_stop(struct zb_keeper *k)
+{
+    if (zb_keeper_is_bound(k)) {
+        zb_keeper_lapse_now(k, "zbatond is stopped, and etcd cannot be told");
+    }
+    while (zb_keeper_is_bound(k)) {
+        (void)loop_step(k, -1);
+    }
 }
 
 static enum zb_rc
@@ -246,16 +264,24 @@ run(struct zb_keeper *k, struct zb_err *err)
     enum zb_rc rc = signals_take(&signal_fd, err);
 
     if (rc == ZB_OK) {
+        rc = zb_keeper_deadline_open(k, err);
+    }
+    if (rc == ZB_OK) {
         zb_keeper_start_settle(k);
+        rc = zb_keeper_deadline_start(k, err);
+    }
+    if (rc == ZB_OK) {
         rc = zb_keeper_workers_start(k, err);
     }
     if (rc == ZB_OK) {
         while (loop_step(k, signal_fd)) {
         }
         zb_keeper_notify("STOPPING=1");
+        k->stopping = true;
         engine_stop(k);
+        session_stop(k);
     }
-    if (!zb_keeper_workers_end(k, (struct zb_mono){zb_mono_now().ms + WORKERS_END_MS})) {
+    if (!zb_keeper_deadline_end(k) || !zb_keeper_workers_end(k, (struct zb_mono){zb_mono_now().ms + WORKERS_END_MS})) {
         k->stuck = true;
         return zb_err_set(err, ZB_E_FAILED,
                           "operations are stuck in the kernel; the process "
@@ -287,6 +313,7 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe, struct zb_e
                             .lock = PTHREAD_MUTEX_INITIALIZER,
                             .work = PTHREAD_COND_INITIALIZER,
                             .nobody = {.settled = true},
+                            .deadline = {.lapsed = PTHREAD_COND_INITIALIZER, .watchdog_fd = -1},
                             .backoff_ms = 100};
     rc = keeper_open(k, err);
     if (rc != ZB_OK) {

@@ -63,6 +63,9 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
     zb_keeper_record_copy(k, s, &next);
     if (rc == ZB_OK) {
+        rc = zb_keeper_may_write(k, err);
+    }
+    if (rc == ZB_OK) {
         rc = promote_check(k, job, &view, &next, err);
     }
     if (rc == ZB_OK && !remount) { /* M7: recorded before anything can be written */

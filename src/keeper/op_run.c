@@ -104,6 +104,9 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     zb_keeper_record_copy(k, job->service, &r);
     rc = zb_rules_leads(&r, k->conf->node, err);
     if (rc == ZB_OK) {
+        rc = zb_keeper_may_write(k, err);
+    }
+    if (rc == ZB_OK) {
         rc = zb_keeper_view_open(k, job->req.service, &view, err);
     }
     if (rc == ZB_OK) {

@@ -95,7 +95,7 @@ mounts_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_keeper
         return ZB_OK;
     }
     zb_keeper_record_copy(k, s, &r);
-    if (!s->frozen && s->defined && tree_mounted(view) &&
+    if (zb_keeper_may_write(k, err) == ZB_OK && !s->frozen && s->defined && tree_mounted(view) &&
         zb_rules_continues(&r, k->conf->node, k->boot_id, view->pool_guid)) {
         zb_log_info("%s goes on: mounted read-write under term %llu since before this start",
                     s->name, (unsigned long long)r.rec.established_term);
@@ -271,6 +271,7 @@ zb_keeper_start_settle(struct zb_keeper *k)
         zb_log_error("%s", err.msg);
     }
     for (uint32_t i = 0; i < k->services_count; i++) {
+        (void)zb_keeper_deadline_step(k, -1); /* the watchdog does not wait for all of them */
         if (service_start_settle(k, k->services[i], &err) != ZB_OK) {
             zb_log_error("%s: %s", k->services[i]->name, err.msg);
         }

@@ -182,6 +182,10 @@ static const char *const op_words[] = {
     [ZB_KOP_DRILL] = "drill",
     [ZB_KOP_NOTIFY] = "notify",
     [ZB_KOP_VERIFY] = "verify",
+    [ZB_KOP_BEAT] = "beat",
+    [ZB_KOP_RENEW] = "renew",
+    [ZB_KOP_LAPSE] = "lapse",
+    [ZB_KOP_LEAVE] = "leave",
 };
 
 const char *

@@ -59,7 +59,11 @@ enum zb_kop {
     ZB_KOP_DRILL,
     ZB_KOP_NOTIFY,
     ZB_KOP_VERIFY,
-    ZB_KOP_LAST = ZB_KOP_VERIFY,
+    ZB_KOP_BEAT,
+    ZB_KOP_RENEW,
+    ZB_KOP_LAPSE,
+    ZB_KOP_LEAVE,
+    ZB_KOP_LAST = ZB_KOP_LEAVE,
 };
 
 /* clang-format off */
@@ -236,6 +240,15 @@ enum zb_kop {
  *            then. ZB_E_FAILED, ZB_E_TIMEOUT, ZB_E_NOTFOUND, ZB_E_UNSUPPORTED (no fence-command): nothing is known. ZB_E_BUSY:
  *            it runs for that node already, or for ZB_KEEPER_FENCES_MAX others. Ended by CANCEL, by the end of the engine that asked,
  *            and by the end of the keeper; by its next start, when it was killed. -> elapsed_ms.
+ * BEAT       flags, guid. For a heartbeat of the node's session in etcd: stamps the time, before anything is sent. -> nonce (of this stamp), guid (the session's
+ *            number), count: how a node of it is kept from writing (enum zb_conf_fenced_by). With ZB_KF_NEW of a new session, which is durable before the
+ *            reply, and whose deadline counts from this stamp on; guid: an earlier one of this node that etcd knows and that was not left, or 0: what is
+ *            writable under that is demoted first. ZB_E_NOTFOUND: there is none: ask for a new one. ZB_E_STALE: it lapsed, and everything is
+ *            demoted: ask for a new one. ZB_E_BUSY: it lapsed, and this is still being done. ZB_E_SUSPENDED: the pool does not answer.
+ * RENEW      nonce: of a stamp: the heartbeat that carried it was accepted. The node may write until soft-deadline after the stamp; then everything
+ *            is stopped and unmounted, and nothing writable before a new session. ZB_E_STALE: the session lapsed, or the stamp is of another.
+ * LAPSE      guid (the session's number). It is over, as far as the engine knows: as at the soft deadline.
+ * LEAVE      guid (the session's number). It was ended in etcd in such a way that nobody counts on this node's deadline: nothing binds it any more.
  * NOTIFY     service (may be empty), snap: rule of an event, count: its level (enum zb_log_level), time_s, text: what it says. Runs the node's
  *            notify program (runner/notice.h) as the engine's user, until its notify-timeout. ZB_OK: it exited 0. ZB_E_UNSUPPORTED: there is none.
  *            ZB_E_BUSY: it runs already. Ended as FENCE is. -> elapsed_ms.
@@ -256,6 +269,7 @@ enum zb_kop {
 #define ZB_KF_WHOLE 0x100u  /* RESCUE: with nothing in common the whole tree is set aside */
 #define ZB_KF_MARKS 0x200u  /* SNAPS: of the bookmarks */
 #define ZB_KF_LIST 0x400u   /* VERIFY: names instead of sums */
+#define ZB_KF_NEW 0x800u    /* BEAT: of a new session */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */

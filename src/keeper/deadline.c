@@ -1,0 +1,554 @@
+/*
+ * The write deadline: BEAT, RENEW, LAPSE and LEAVE of kmsg.h, what is done when it passes, and the
+ * watchdog behind it. The loop looks at the clock and never blocks; a thread of its own demotes,
+ * for a worker may hang in a pool that does not answer.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "keeper/internal.h"
+#include "os/watchdog.h"
+
+#define FILE_NAME "session"
+#define FILE_MAX 256
+#define PAT_MS 1000       /* between two pats of the watchdog at most */
+#define CLAIM_STEP_MS 50  /* while another operation of a service is under way */
+#define CLAIM_WAIT_MS 2000
+#define ROUND_MS 300      /* before what could not be demoted is tried again */
+#define STOP_MIN_MS 1000  /* for a service to stop, however late it is */
+#define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
+
+static const struct timespec claim_step = {.tv_nsec = CLAIM_STEP_MS * 1000000L};
+static const struct timespec round_step = {.tv_nsec = ROUND_MS * 1000000L};
+
+/* ---- files ---- */
+
+/* The session is remembered durably, so that a node that is configured without etcd does not write
+ * while others count on its deadline. */
+static enum zb_rc
+file_store(const struct zb_keeper *k, uint64_t id, struct zb_err *err)
+{
+    char text[FILE_MAX];
+    bool in_doubt;
+    int n = snprintf(text, sizeof(text), "%" PRIu64 "\n", id);
+
+    return zb_keeper_file_store(k->dir_fd, FILE_NAME, text, (size_t)n, &in_doubt, err);
+}
+
+static enum zb_rc
+file_load(const struct zb_keeper *k, uint64_t *id, struct zb_err *err)
+{
+    char *text = NULL;
+    size_t size;
+    char end;
+    enum zb_rc rc = zb_keeper_file_load(k->dir_fd, FILE_NAME, FILE_MAX, &text, &size, err);
+
+    if (rc == ZB_OK && (sscanf(text, "%" SCNu64 "%c", id, &end) != 2 || end != '\n' || *id == 0)) {
+        rc = zb_err_set(err, ZB_E_FORMAT, "%s/keeper/%s is not a session's number",
+                        k->conf->state_dir, FILE_NAME);
+    }
+    free(text);
+    return rc;
+}
+
+static void
+renewed_path(const struct zb_keeper *k, const char *end, char path[ZB_PATH_SIZE + 32])
+{
+    (void)snprintf(path, ZB_PATH_SIZE + 32, "%s/session%s", k->conf->run_dir, end);
+}
+
+/* When it was renewed last, for this boot's next keeper: it may go on until then. Lost, that one
+ * demotes. */
+static void
+renewed_store(const struct zb_keeper *k)
+{
+    char path[ZB_PATH_SIZE + 32], beside[ZB_PATH_SIZE + 32];
+    FILE *f;
+    bool good;
+
+    renewed_path(k, "", path);
+    renewed_path(k, ".tmp", beside);
+    f = fopen(beside, "we");
+    good = f != NULL && fprintf(f, "%s %" PRIu64 " %" PRId64 "\n", k->boot_id, k->session.id,
+                                k->session.renewed.ms) > 0;
+    if (f != NULL) {
+        good = fclose(f) == 0 && good;
+    }
+    if (!good || rename(beside, path) != 0) {
+        zb_log_warning("%s cannot be written: a restart of zbatond would stop the services", path);
+    }
+}
+
+static bool
+renewed_load(const struct zb_keeper *k, uint64_t id, struct zb_mono *renewed)
+{
+    char path[ZB_PATH_SIZE + 32], boot_id[ZB_UUID_SIZE];
+    uint64_t told = 0;
+    FILE *f;
+    bool good;
+
+    renewed_path(k, "", path);
+    f = fopen(path, "re");
+    good = f != NULL &&
+           fscanf(f, "%36s %" SCNu64 " %" SCNd64, boot_id, &told, &renewed->ms) == 3 &&
+           told == id && strcmp(boot_id, k->boot_id) == 0 && renewed->ms <= zb_mono_now().ms;
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+    return good;
+}
+
+/* ---- demotion ---- */
+
+/* Of the services that were writable, or were becoming so, when the session lapsed. */
+struct lapse {
+    struct zb_keeper *k;
+    size_t count;
+    struct zb_keeper_service **services;
+    bool *done;
+};
+
+static uint32_t
+stop_ms(struct zb_keeper *k)
+{
+    int64_t left_ms;
+
+    (void)pthread_mutex_lock(&k->lock);
+    left_ms = zb_session_hard_at(&k->session).ms - zb_mono_now().ms - UNMOUNT_ROOM_MS;
+    (void)pthread_mutex_unlock(&k->lock);
+    return left_ms < STOP_MIN_MS ? STOP_MIN_MS : (uint32_t)left_ms;
+}
+
+static bool
+claim_wait(struct zb_keeper *k, struct zb_keeper_service *s)
+{
+    struct zb_mono until = {zb_mono_now().ms + CLAIM_WAIT_MS};
+    bool got;
+
+    do {
+        (void)pthread_mutex_lock(&k->lock);
+        got = zb_keeper_claim_write(k, s);
+        (void)pthread_mutex_unlock(&k->lock);
+        if (got) {
+            return true;
+        }
+        (void)nanosleep(&claim_step, NULL);
+    } while (zb_mono_now().ms < until.ms);
+    return false;
+}
+
+static void
+demote_one(void *ctx, size_t i)
+{
+    struct lapse *l = ctx;
+    struct zb_keeper *k = l->k;
+    struct zb_keeper_service *s = l->services[i];
+    struct zb_conf_service conf;
+    struct zb_err err = {0};
+    enum zb_rc rc;
+    bool defined;
+
+    if (l->done[i]) {
+        return;
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    defined = s->defined;
+    conf = s->conf;
+    (void)pthread_mutex_unlock(&k->lock);
+    /* Whatever operation is under way, a START too: it ends the sooner for it. */
+    rc = zb_keeper_service_stop(k, s->name, defined ? &conf : NULL, stop_ms(k), &err);
+    if (!claim_wait(k, s)) {
+        zb_log_error("%s: an operation does not end; it is not known to be demoted", s->name);
+        return;
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_demote(k, s, defined ? &conf : NULL, STOP_MIN_MS, &err);
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    zb_keeper_unclaim_write(s);
+    (void)pthread_mutex_unlock(&k->lock);
+    l->done[i] = rc == ZB_OK;
+    zb_log(rc == ZB_OK ? ZB_LOG_WARNING : ZB_LOG_ERROR, "%s: %s%s", s->name,
+           rc == ZB_OK ? "demoted: the session in etcd is over" : "not demoted yet: ",
+           rc == ZB_OK ? "" : err.msg);
+}
+
+/* Caller holds lock. */
+static bool
+lapse_is_over(const struct zb_keeper *k, const struct lapse *l)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < l->count; i++) {
+        all = all && l->done[i];
+    }
+    return all || k->deadline.ending;
+}
+
+/* Whom it is about; waits for a lapse. False: the thread ends. */
+static bool
+lapse_wait(struct zb_keeper *k, struct lapse *l)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    while (!k->deadline.ending && (k->session.stage != ZB_SESSION_LAPSED || k->session.demoted)) {
+        (void)pthread_cond_wait(&k->deadline.lapsed, &k->lock);
+    }
+    l->count = 0;
+    for (uint32_t i = 0; i < k->services_count; i++) {
+        struct zb_keeper_service *s = k->services[i];
+        l->done[l->count] = false;
+        if (k->deadline.all || s->stage != ZB_STAGE_REST || s->claims[ZB_CLAIM_WRITE] > 0) {
+            l->services[l->count++] = s;
+        }
+    }
+    k->deadline.all = false;
+    (void)pthread_mutex_unlock(&k->lock);
+    return !k->deadline.ending;
+}
+
+static void *
+demoter(void *arg)
+{
+    const uint64_t one = 1;
+    static struct zb_keeper_service *services[ZB_SERVICES_MAX];
+    static bool done[ZB_SERVICES_MAX];
+    struct lapse l = {.k = arg, .services = services, .done = done};
+    struct zb_keeper *k = arg;
+
+    while (lapse_wait(k, &l)) {
+        bool over = false;
+        bool demoted = false;
+        while (!over) {
+            zb_keeper_parallel(l.count, demote_one, &l);
+            (void)pthread_mutex_lock(&k->lock);
+            over = lapse_is_over(k, &l);
+            demoted = over && !k->deadline.ending;
+            k->session.demoted = demoted;
+            (void)pthread_mutex_unlock(&k->lock);
+            if (!over) {
+                (void)nanosleep(&round_step, NULL);
+            }
+        }
+        if (demoted) {
+            zb_log_warning("the session in etcd is over: nothing is writable here");
+        }
+        (void)!write(k->wake_fd, &one, sizeof(one));
+    }
+    return NULL;
+}
+
+/* ---- the loop's part ---- */
+
+/* Caller holds lock. */
+static void
+lapse_tell(struct zb_keeper *k, const char *why)
+{
+    zb_log_error("the session in etcd is over (%s): what is writable here is stopped and unmounted",
+                 why);
+    (void)pthread_cond_broadcast(&k->deadline.lapsed);
+}
+
+/* Nobody may be able to write here when the hard deadline has passed. */
+static void
+hard_check(struct zb_keeper *k, struct zb_mono now)
+{
+    bool late = k->session.stage == ZB_SESSION_LAPSED && !k->session.demoted &&
+                now.ms >= zb_session_hard_at(&k->session).ms;
+
+    if (!late || k->deadline.late) {
+        k->deadline.late = late;
+        return;
+    }
+    k->deadline.late = true;
+    if (k->conf->fenced_by == ZB_CONF_FENCED_BY_NOTHING) {
+        zb_log_error("the hard deadline has passed and something may still be writable: nobody "
+                     "takes over by itself (fenced-by is \"nothing\")");
+        return;
+    }
+    zb_log_error("the hard deadline has passed and something may still be writable: reset");
+    zb_os_reset();
+    zb_log_error("the host cannot be reset: %s", strerror(errno));
+}
+
+/* Whether the watchdog may be told that all is well. */
+static bool
+may_pat(const struct zb_keeper *k, struct zb_mono now)
+{
+    return k->session.stage == ZB_SESSION_NONE || k->session.demoted ||
+           now.ms < zb_session_hard_at(&k->session).ms;
+}
+
+int
+zb_keeper_deadline_step(struct zb_keeper *k, int timeout_ms)
+{
+    struct zb_mono now = zb_mono_now();
+    int64_t next_ms = timeout_ms < 0 ? INT64_MAX : now.ms + timeout_ms;
+
+    if (k->conf->etcd[0] == '\0') {
+        return timeout_ms;
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    if (zb_session_tick(&k->session, now)) {
+        lapse_tell(k, "it was not renewed in time");
+    }
+    hard_check(k, now);
+    if (k->deadline.watchdog_fd >= 0 && may_pat(k, now)) {
+        if (!zb_os_watchdog_pat(k->deadline.watchdog_fd)) {
+            zb_log_error("the watchdog cannot be patted: %s", strerror(errno));
+        }
+        next_ms = now.ms + PAT_MS < next_ms ? now.ms + PAT_MS : next_ms;
+    }
+    if (k->session.stage == ZB_SESSION_OPEN && zb_session_soft_at(&k->session).ms < next_ms) {
+        next_ms = zb_session_soft_at(&k->session).ms;
+    } else if (k->session.stage == ZB_SESSION_LAPSED && !k->session.demoted && !k->deadline.late &&
+               zb_session_hard_at(&k->session).ms < next_ms) {
+        next_ms = zb_session_hard_at(&k->session).ms;
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    if (next_ms == INT64_MAX) {
+        return -1;
+    }
+    return next_ms <= now.ms ? 0 : (int)(next_ms - now.ms);
+}
+
+enum zb_rc
+zb_keeper_may_write(struct zb_keeper *k, struct zb_err *err)
+{
+    enum zb_rc rc;
+
+    (void)pthread_mutex_lock(&k->lock);
+    rc = zb_session_may_write(&k->session, zb_mono_now(), err);
+    (void)pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+/* ---- operations: answered by the loop ---- */
+
+/* Caller holds lock. */
+static bool
+any_writable(const struct zb_keeper *k)
+{
+    for (uint32_t i = 0; i < k->services_count; i++) {
+        if (k->services[i]->stage != ZB_STAGE_REST ||
+            k->services[i]->claims[ZB_CLAIM_WRITE] > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Caller holds lock. */
+static enum zb_rc
+session_new(struct zb_keeper *k, const struct zb_kreq *req, struct zb_err *err)
+{
+    struct zb_session next = k->session;
+    bool lapsed = k->session.stage == ZB_SESSION_LAPSED;
+    enum zb_rc rc = zb_session_new(&next, zb_mono_now(), zb_random_u64(), any_writable(k),
+                                   req->guid != 0, err);
+
+    if (rc == ZB_E_BUSY) {
+        k->session = next;
+        if (!lapsed) {
+            lapse_tell(k, "etcd has one that this node knows nothing of");
+        }
+        return rc;
+    }
+    if (rc == ZB_OK) {
+        rc = file_store(k, next.id, err);
+    }
+    if (rc == ZB_OK) {
+        k->session = next;
+        renewed_store(k);
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_beat(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep *rep,
+                  struct zb_err *err)
+{
+    enum zb_zfs_pool_state pool = zb_zfs_pool_state(k->conf->root);
+    uint64_t nonce = zb_random_u64();
+    enum zb_rc rc = ZB_OK;
+
+    if (k->conf->etcd[0] == '\0') {
+        return zb_err_set(err, ZB_E_UNSUPPORTED, "this node is configured without etcd");
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    if (any_writable(k) && pool != ZB_ZFS_POOL_ONLINE && pool != ZB_ZFS_POOL_DEGRADED) {
+        rc = zb_err_set(err, ZB_E_SUSPENDED, "the pool of %s is %s", k->conf->root,
+                        zb_zfs_pool_state_word(pool));
+    }
+    if (rc == ZB_OK && (req->flags & ZB_KF_NEW) != 0) {
+        rc = session_new(k, req, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_session_stamp(&k->session, zb_mono_now(), nonce, err);
+    }
+    rep->nonce = nonce;
+    rep->guid = k->session.id;
+    rep->count = k->conf->fenced_by;
+    (void)pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_renew(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep *rep,
+                   struct zb_err *err)
+{
+    enum zb_rc rc;
+
+    (void)rep;
+    (void)pthread_mutex_lock(&k->lock);
+    rc = zb_session_renew(&k->session, zb_mono_now(), req->nonce, err);
+    if (rc == ZB_OK) {
+        renewed_store(k);
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_op_lapse(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep *rep,
+                   struct zb_err *err)
+{
+    bool open;
+
+    (void)rep;
+    (void)err;
+    (void)pthread_mutex_lock(&k->lock);
+    open = k->session.stage == ZB_SESSION_OPEN;
+    zb_session_lapse(&k->session, req->guid);
+    if (open && k->session.stage == ZB_SESSION_LAPSED) {
+        lapse_tell(k, "etcd does not know it any more");
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_keeper_op_leave(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep *rep,
+                   struct zb_err *err)
+{
+    enum zb_rc rc;
+
+    (void)rep;
+    (void)pthread_mutex_lock(&k->lock);
+    rc = zb_session_leave(&k->session, req->guid, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_file_remove(k->dir_fd, FILE_NAME, err);
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+/* ---- begin and end ---- */
+
+static enum zb_rc
+session_load(struct zb_keeper *k, struct zb_err *err)
+{
+    struct zb_mono renewed = {0};
+    uint64_t id = 0;
+    bool known;
+    enum zb_rc rc = file_load(k, &id, err);
+
+    k->session.soft_ms = k->conf->soft_deadline_ms;
+    k->session.hard_ms = k->conf->hard_deadline_ms;
+    if (rc == ZB_E_NOTFOUND) {
+        return ZB_OK;
+    }
+    if (rc == ZB_OK && k->conf->etcd[0] == '\0') {
+        (void)zb_err_set(err, ZB_E_REFUSED,
+                         "this node has a session in etcd, and is configured without etcd: others "
+                         "may take its services over while it writes");
+        return zb_err_hint(err,
+                           "start it with etcd and stop it again, which ends the session; if that "
+                           "etcd is gone for good: rm %.150s/keeper/%s",
+                           k->conf->state_dir, FILE_NAME);
+    }
+    if (rc == ZB_OK) {
+        known = renewed_load(k, id, &renewed);
+        zb_session_resume(&k->session, id, renewed, known);
+        (void)zb_session_tick(&k->session, zb_mono_now());
+        k->deadline.all = k->session.stage == ZB_SESSION_LAPSED;
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_deadline_open(struct zb_keeper *k, struct zb_err *err)
+{
+    enum zb_rc rc = session_load(k, err);
+
+    if (rc != ZB_OK || k->conf->etcd[0] == '\0' || k->conf->watchdog[0] == '\0') {
+        return rc;
+    }
+    return zb_os_watchdog_open(k->conf->watchdog, k->conf->watchdog_timeout_ms,
+                               &k->deadline.watchdog_fd, err);
+}
+
+enum zb_rc
+zb_keeper_deadline_start(struct zb_keeper *k, struct zb_err *err)
+{
+    int e;
+
+    if (k->conf->etcd[0] == '\0') {
+        return ZB_OK;
+    }
+    e = pthread_create(&k->deadline.thread, NULL, demoter, k);
+    k->deadline.started = e == 0;
+    return e == 0 ? ZB_OK : zb_err_sys(err, e, "start the thread that demotes");
+}
+
+bool
+zb_keeper_is_bound(struct zb_keeper *k)
+{
+    bool bound;
+
+    (void)pthread_mutex_lock(&k->lock);
+    bound = (k->session.stage == ZB_SESSION_OPEN && any_writable(k)) ||
+            (k->session.stage == ZB_SESSION_LAPSED && !k->session.demoted);
+    (void)pthread_mutex_unlock(&k->lock);
+    return bound;
+}
+
+void
+zb_keeper_lapse_now(struct zb_keeper *k, const char *why)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    if (k->session.stage == ZB_SESSION_OPEN) {
+        zb_session_lapse(&k->session, k->session.id);
+        lapse_tell(k, why);
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+}
+
+bool
+zb_keeper_deadline_end(struct zb_keeper *k)
+{
+    bool idle;
+
+    if (!k->deadline.started) {
+        return true;
+    }
+    (void)pthread_mutex_lock(&k->lock);
+    k->deadline.ending = true;
+    idle = k->session.stage != ZB_SESSION_LAPSED || k->session.demoted;
+    (void)pthread_cond_broadcast(&k->deadline.lapsed);
+    (void)pthread_mutex_unlock(&k->lock);
+    if (k->deadline.watchdog_fd >= 0) {
+        zb_os_watchdog_close(k->deadline.watchdog_fd, idle);
+        k->deadline.watchdog_fd = -1;
+    }
+    if (idle) {
+        (void)pthread_join(k->deadline.thread, NULL);
+    }
+    return idle;
+}

@@ -1,0 +1,61 @@
+/*
+ * The keeper's part of a node's session in etcd (protocol.md, E): until when this node may write.
+ * Pure: no I/O, no clock.
+ *
+ * The engine asks for a stamp, sends a heartbeat that carries its nonce, and tells when that was
+ * accepted. Deadlines count from the stamp, which is from before the heartbeat was sent; so they
+ * have passed before anybody else can have seen nothing for the session's timeout.
+ */
+#ifndef ZB_KEEPER_SESSION_H
+#define ZB_KEEPER_SESSION_H
+
+#include "base/types.h"
+
+#define ZB_SESSION_STAMPS 8 /* heartbeats that may be under way or unanswered */
+
+enum zb_session_stage {
+    ZB_SESSION_NONE = 0, /* nobody counts on a deadline of this node's: it may write */
+    ZB_SESSION_OPEN,     /* it may write until the soft deadline */
+    ZB_SESSION_LAPSED,   /* it may not write */
+};
+
+struct zb_session {
+    enum zb_session_stage stage;
+    uint64_t id; /* random; 0 when there is none */
+    struct zb_mono renewed; /* stamp of the newest heartbeat that is known to be accepted */
+    uint32_t soft_ms;
+    uint32_t hard_ms;
+    bool demoted; /* LAPSED: nothing is writable, proven */
+    struct {
+        uint64_t nonce;
+        struct zb_mono at;
+    } stamps[ZB_SESSION_STAMPS];
+    uint32_t stamps_count; /* ever made of this session */
+};
+
+/* Valid while OPEN or LAPSED. */
+struct zb_mono zb_session_soft_at(const struct zb_session *s);
+struct zb_mono zb_session_hard_at(const struct zb_session *s);
+/* The deadline passed: true when the session lapses by that. */
+bool zb_session_tick(struct zb_session *s, struct zb_mono now);
+/* May anything be made writable now? ZB_E_STALE says why not. */
+enum zb_rc zb_session_may_write(const struct zb_session *s, struct zb_mono now,
+                                struct zb_err *err) ZB_CHECKED;
+/* A new session begins, with number id: ZB_E_BUSY where something may still be writable under an
+ * earlier one. writable: something is mounted read-write here, or may be; other: etcd has a session
+ * of this node that this keeper knows nothing of, and that was not left. */
+enum zb_rc zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writable,
+                          bool other, struct zb_err *err) ZB_CHECKED;
+/* Goes on with a session of an earlier life of the keeper; known: when that was renewed last is
+ * known, and was in this boot. */
+void zb_session_resume(struct zb_session *s, uint64_t id, struct zb_mono renewed, bool known);
+/* ZB_E_NOTFOUND none; ZB_E_STALE lapsed and demoted; ZB_E_BUSY lapsed. */
+enum zb_rc zb_session_stamp(struct zb_session *s, struct zb_mono now, uint64_t nonce,
+                            struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_session_renew(struct zb_session *s, struct zb_mono now, uint64_t nonce,
+                            struct zb_err *err) ZB_CHECKED;
+void zb_session_lapse(struct zb_session *s, uint64_t id);
+/* ZB_E_STALE: it is another one, or has lapsed. */
+enum zb_rc zb_session_leave(struct zb_session *s, uint64_t id, struct zb_err *err) ZB_CHECKED;
+
+#endif
