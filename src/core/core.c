@@ -492,6 +492,11 @@ apply(struct step *x, const struct zb_event *ev)
 static void
 world_changed(struct step *x, const struct zb_event *ev)
 {
+    if (ev->kind == ZB_EV_BARRED) {
+        zb_core_failover_end(x, ZB_E_STALE, x->core->opt.self, "C-failover-barred",
+                             "this node's session in etcd ended meanwhile");
+        zb_core_go(x, ZB_STIM_BARRED);
+    }
     if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
         x->s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* what became of the mounts is looked at now */
     }

@@ -30,6 +30,8 @@
        "granted by a majority and every suspect that is not fenced (M1, M3)")
 #define GIVEN_UP GO(FOLLOWER, "R-failover-given-up", "the failover could not be done")
 #define OUTBID GO(FOLLOWER, "R-superseded", "a voter knows a later leader or candidate")
+#define BARRED                                                                                     \
+    GO(FOLLOWER, "R-barred-asking", "the session in etcd ended: what was granted is void (M4)")
 #define LOST GO(DEMOTING, "R-mount-lost", "the tree is not mounted any more: stop what uses it")
 
 /* Rows of the observed stimuli that end in the same place from several roles. */
@@ -51,11 +53,12 @@
 #define NO_ASKING                                                                                  \
     [ZB_STIM_RELEASE] = IGNORE, [ZB_STIM_GRANTED] = NEVER, [ZB_STIM_SUPERSEDED] = IGNORE,          \
     [ZB_STIM_BEHIND] = NEVER, [ZB_STIM_GIVE_UP] = NEVER
-#define NO_FAILOVER [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_YIELD] = NEVER
+#define NO_FAILOVER                                                                                \
+    [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_BARRED] = IGNORE, [ZB_STIM_YIELD] = NEVER
 /* A leader's: it takes a new term, or gives way. */
 #define GIVES_WAY                                                                                  \
-    [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_YIELD] =                                                  \
-                                    GO(DEMOTING, "R-yield", "it gives way to an operator's order")
+    [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_BARRED] = IGNORE,                                         \
+    [ZB_STIM_YIELD] = GO(DEMOTING, "R-yield", "it gives way to an operator's order")
 
 const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
     [ZB_ROLE_UNKNOWN] =
@@ -82,6 +85,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_BEHIND] = NEVER,
             [ZB_STIM_GRANTED] = NEVER,
             [ZB_STIM_GIVE_UP] = NEVER,
+            [ZB_STIM_BARRED] = IGNORE,
             [ZB_STIM_YIELD] = NEVER,
             [ZB_STIM_SUPERSEDED] = IGNORE,
             [ZB_STIM_LED_ELSEWHERE] = IGNORE,
@@ -111,6 +115,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
                    "granted: this copy becomes the set that it goes on from, first (M8)"),
             [ZB_STIM_GRANTED] = GRANTED,
             [ZB_STIM_GIVE_UP] = GIVEN_UP,
+            [ZB_STIM_BARRED] = BARRED,
             [ZB_STIM_YIELD] = NEVER,
             [ZB_STIM_SUPERSEDED] = OUTBID,
             [ZB_STIM_LED_ELSEWHERE] = REST,
@@ -127,6 +132,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_GRANTED] = GRANTED,
             [ZB_STIM_GIVE_UP] = GIVEN_UP,
             [ZB_STIM_YIELD] = NEVER,
+            [ZB_STIM_BARRED] = BARRED,
             [ZB_STIM_SUPERSEDED] = OUTBID,
             [ZB_STIM_LED_ELSEWHERE] = REST,
             NO_MOVE,
@@ -231,6 +237,7 @@ const struct zb_cell zb_core_table[ZB_ROLE_COUNT][ZB_STIM_COUNT] = {
             [ZB_STIM_OP_FAILED] = IGNORE,
             NO_ASKING,
             [ZB_STIM_FAILOVER] = ORDERED,
+            [ZB_STIM_BARRED] = IGNORE,
             [ZB_STIM_YIELD] = NEVER,
             [ZB_STIM_LED_ELSEWHERE] = REST,
             NO_MOVE,
@@ -304,6 +311,7 @@ zb_stim_word(enum zb_stim stim)
         [ZB_STIM_BEHIND] = "behind",
         [ZB_STIM_GRANTED] = "granted",
         [ZB_STIM_GIVE_UP] = "give up",
+        [ZB_STIM_BARRED] = "barred",
         [ZB_STIM_YIELD] = "yield",
         [ZB_STIM_SUPERSEDED] = "superseded",
         [ZB_STIM_LED_ELSEWHERE] = "led elsewhere",

@@ -23,6 +23,7 @@ enum zb_stim {
     ZB_STIM_BEHIND,  /* granted for a failover; the newest position is not here, or more than it */
     ZB_STIM_GRANTED, /* a majority granted, every suspect did or is fenced */
     ZB_STIM_GIVE_UP, /* the failover cannot go on: nothing is mounted */
+    ZB_STIM_BARRED,  /* the keeper makes nothing writable: what was granted before is void */
     ZB_STIM_YIELD,   /* an operator orders somebody else to take the lead */
     ZB_STIM_SUPERSEDED,    /* a voter knows a later established leader */
     ZB_STIM_LED_ELSEWHERE, /* another node leads a higher term */

@@ -329,6 +329,19 @@ zb_keeper_may_write(struct zb_keeper *k, struct zb_err *err)
     return rc;
 }
 
+uint64_t
+zb_keeper_session_id(struct zb_keeper *k)
+{
+    struct zb_err ignored;
+    uint64_t id;
+
+    (void)pthread_mutex_lock(&k->lock);
+    id = zb_session_may_write(&k->session, zb_mono_now(), &ignored) == ZB_OK ? k->session.id
+                                                                             : ZB_SESSION_OVER;
+    (void)pthread_mutex_unlock(&k->lock);
+    return id;
+}
+
 /* ---- operations: answered by the loop ---- */
 
 /* Caller holds lock. */

@@ -65,6 +65,9 @@ struct zb_keeper_service {
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
     bool rested;     /* the follower's properties were put right since it last led */
     bool drilling;   /* [lock] a DRILL runs */
+    /* The session that its last grant to itself was made in: one from before a session ended is
+     * void, as that of a host that was off is (M4, M5). The claim's. */
+    uint64_t grant_session;
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };
@@ -251,6 +254,9 @@ enum zb_rc zb_keeper_deadline_start(struct zb_keeper *k, struct zb_err *err) ZB_
 int zb_keeper_deadline_step(struct zb_keeper *k, int timeout_ms);
 /* May anything be made writable? ZB_E_STALE: not before there is a new session. */
 enum zb_rc zb_keeper_may_write(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
+/* Of the session under which something may be made writable now; 0: none is needed.
+ * ZB_SESSION_OVER: nothing may. */
+uint64_t zb_keeper_session_id(struct zb_keeper *k);
 /* Others count on what the keeper still has to do: it may not end. */
 bool zb_keeper_is_bound(struct zb_keeper *k);
 void zb_keeper_lapse_now(struct zb_keeper *k, const char *why);

@@ -108,6 +108,9 @@ zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
             zb_keeper_stage_set(k, job->service, ZB_STAGE_REST); /* what was sealed is over */
         }
     }
+    if (rc == ZB_OK && strcmp(job->req.node, k->conf->node) == 0) {
+        job->service->grant_session = zb_keeper_session_id(k);
+    }
     if (rc == ZB_OK) {
         zb_keeper_observation_add(k, job); /* M2: the position is read after the grant */
     }

@@ -38,6 +38,19 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     return rc == ZB_OK && planned ? zb_keeper_orphans_mark(k, &job->req, view, err) : rc;
 }
 
+static enum zb_rc
+session_check(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_may_write(k, err);
+
+    if (rc == ZB_OK && (job->req.flags & ZB_KF_REMOUNT) == 0 &&
+        job->service->grant_session != zb_keeper_session_id(k)) {
+        rc = zb_err_set(err, ZB_E_STALE, "term %llu was granted under a session that is over",
+                        (unsigned long long)job->req.term);
+    }
+    return rc;
+}
+
 /* After the record: S0 values, declared values, mounts, proof. Nothing stays mounted on an error.
  */
 static enum zb_rc
@@ -63,7 +76,7 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 
     zb_keeper_record_copy(k, s, &next);
     if (rc == ZB_OK) {
-        rc = zb_keeper_may_write(k, err);
+        rc = session_check(k, job, err);
     }
     if (rc == ZB_OK) {
         rc = promote_check(k, job, &view, &next, err);

@@ -11,7 +11,8 @@
 
 #include "base/types.h"
 
-#define ZB_SESSION_STAMPS 8 /* heartbeats that may be under way or unanswered */
+#define ZB_SESSION_OVER UINT64_MAX /* the number of no session */
+#define ZB_SESSION_STAMPS 8        /* heartbeats that may be under way or unanswered */
 
 enum zb_session_stage {
     ZB_SESSION_NONE = 0, /* nobody counts on a deadline of this node's: it may write */
