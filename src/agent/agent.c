@@ -11,6 +11,7 @@
 #include "agent/config.h"
 #include "agent/drive.h"
 #include "agent/files.h"
+#include "agent/heart.h"
 #include "agent/internal.h"
 #include "agent/leave.h"
 #include "agent/json.h"
@@ -31,6 +32,7 @@
 struct run {
     struct zb_agent a;
     int control_fd;
+    struct zb_heart_secrets secrets;
     bool loop_made;
     uv_signal_t term;
     uv_signal_t interrupt;
@@ -142,6 +144,9 @@ privileged_part(struct run *run, struct zb_err *err)
         rc = pki_read(a, err);
     }
     if (rc == ZB_OK) {
+        rc = zb_heart_secrets_read(a->conf, &run->secrets, err);
+    }
+    if (rc == ZB_OK) {
         rc = control_listen(a->conf, &run->control_fd, err);
     }
     if (rc == ZB_OK) {
@@ -155,11 +160,20 @@ privileged_part(struct run *run, struct zb_err *err)
 /* --- afterwards --- */
 
 static void
+on_left(void *ctx)
+{
+    struct run *run = ctx;
+    zb_agent_stop(&run->a);
+}
+
+static void
 on_signal(uv_signal_t *handle, int number)
 {
     struct run *run = handle->data;
     zb_log_info("ending on signal %d", number);
-    zb_agent_stop(&run->a);
+    if (!zb_heart_leave(&run->a, on_left, run)) {
+        zb_agent_stop(&run->a);
+    }
 }
 
 static void
@@ -313,6 +327,9 @@ engine_start(struct run *run, struct zb_err *err)
         a->certs = zb_certs_new(a);
     }
     if (rc == ZB_OK) {
+        rc = zb_heart_new(a, &run->secrets, &a->heart, err);
+    }
+    if (rc == ZB_OK) {
         rc = zb_control_init(a, run->control_fd, err);
         run->control_fd = rc == ZB_OK ? -1 : run->control_fd;
     }
@@ -351,6 +368,7 @@ engine_close(struct run *run)
     zb_recovered_close(&a->recovered);
     free(a->kept);
     free(a->services);
+    zb_heart_secrets_close(&run->secrets);
     zb_pki_text_free(a->pki.ca_crt);
     zb_pki_text_free(a->pki.ca_key);
     zb_pki_text_free(a->pki.node_crt);

@@ -6,6 +6,7 @@
 
 #include "agent/failover_fence.h"
 #include "agent/fence.h"
+#include "agent/heart.h"
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -380,7 +381,9 @@ zb_cmd_failover(struct zb_request *r)
         .service = service,
         .source = f->source,
         .by_command = zb_fence_configured(r->a) && !zb_request_bool(r, "no_fence_command"),
-        .wait_ms = zb_request_bool(r, "interactive") ? WAIT_INTERACTIVE_MS : WAIT_MS};
+        .wait_ms = zb_request_bool(r, "interactive") ? WAIT_INTERACTIVE_MS
+                   : zb_heart_wait_ms(r->a) > WAIT_MS ? zb_heart_wait_ms(r->a)
+                                                      : WAIT_MS};
     f->loss.chosen = zb_request_text(r, "to")[0] == '\0' || zb_request_bool(r, "chosen");
     f->loss.to = candidate_find(r, &f->loss, &err);
     if (f->loss.to == ZB_LOSS_NONE || fenced_read(r, &f->fence.said, &err) != ZB_OK ||

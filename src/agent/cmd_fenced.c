@@ -23,7 +23,12 @@ statement_note(const struct statement *s, const struct zb_action *reply)
     if (reply->rc != ZB_OK) {
         zb_agent_event(a, ZB_LOG_WARNING, service, reply->rule != NULL ? reply->rule : "",
                        "fenced %s: %s", node, reply->text);
-    } else if (s->fenced.by_command) {
+    } else if (s->fenced.by == ZB_FENCED_BY_SESSION) {
+        zb_agent_event(a, ZB_LOG_INFO, service, "A-fenced-session",
+                       "%s was known not to write after term %" PRIu64 " was granted: its session "
+                       "in etcd is over",
+                       node, s->fenced.term);
+    } else if (s->fenced.by == ZB_FENCED_BY_COMMAND) {
         zb_agent_event(a, ZB_LOG_INFO, service, "A-fenced-command",
                        "%s was off after term %" PRIu64 " was granted: the fence command of %s "
                        "proved it",

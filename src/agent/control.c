@@ -212,7 +212,12 @@ zb_request_each(struct zb_agent *a, void (*visit)(struct zb_request *r, uint8_t 
 static void
 answer(struct zb_request *r, json_t *line, bool last)
 {
-    if (r->gone) {
+    if (r->on_result != NULL) {
+        if (last) {
+            r->on_result(r->result_ctx, line);
+        }
+        json_decref(line);
+    } else if (r->gone) {
         json_decref(line);
     } else if (r->from_peer) {
         zb_forward_answer(r, line, last);

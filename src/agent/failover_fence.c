@@ -146,8 +146,11 @@ static void
 on_fence_end(void *ctx, uint8_t node, uint64_t term, enum zb_rc rc, const char *text)
 {
     struct zb_failover_fence *f = ctx;
-    struct zb_fenced fenced = {
-        .service = f->service, .node = node, .term = term, .by_command = true, .who = f->r->who};
+    struct zb_fenced fenced = {.service = f->service,
+                               .node = node,
+                               .term = term,
+                               .by = ZB_FENCED_BY_COMMAND,
+                               .who = f->r->who};
 
     f->runs &= ~(UINT32_C(1) << node);
     if (rc == ZB_OK) {
@@ -163,6 +166,36 @@ on_fence_end(void *ctx, uint8_t node, uint64_t term, enum zb_rc rc, const char *
         f->until_ms = 0;
         fence_wait(f, f->wait_ms);
     }
+}
+
+/* Asked for after a majority has granted the term, so that what was read since counts (M4). */
+static void
+on_read(void *ctx)
+{
+    struct zb_failover_fence *f = ctx;
+
+    for (uint8_t n = 0; n < f->a->nodes_count; n++) {
+        struct zb_fenced fenced = {.service = f->service,
+                                   .node = n,
+                                   .term = f->term,
+                                   .by = ZB_FENCED_BY_SESSION,
+                                   .who = f->r->who};
+        if ((f->asked & UINT32_C(1) << n) != 0 && zb_heart_is_fenced(f->a, n, f->asked_at)) {
+            f->asked &= ~(UINT32_C(1) << n);
+            zb_fenced_tell(f->a, &fenced);
+            return; /* f may have ended with it; the others at the next reading */
+        }
+    }
+}
+
+static void
+session_read(struct zb_failover_fence *f)
+{
+    f->reader.on_read = on_read;
+    f->reader.ctx = f;
+    f->asked_at = zb_mono_now();
+    zb_heart_subscribe(f->a, &f->reader);
+    zb_heart_hurry(f->a);
 }
 
 static void
@@ -210,6 +243,7 @@ zb_failover_fence_step(struct zb_failover_fence *f, const struct zb_action *s)
     }
     if (s->phase == ZB_STEP_BEGIN && s->node < f->a->nodes_count) {
         f->asked |= UINT32_C(1) << s->node;
+        session_read(f);
         fence_begin(f, s->node, s->term);
     }
 }
@@ -218,4 +252,5 @@ void
 zb_failover_fence_close(struct zb_failover_fence *f)
 {
     zb_fence_drop(f->a, f);
+    zb_heart_unsubscribe(f->a, &f->reader);
 }

@@ -1,7 +1,8 @@
 /*
  * The step FENCE of a failover: each suspect that the core names is said to be off with the
- * command, proven off by the node's fence-command (fence.h), or asked about; in this order. Who
- * waits, and why, is told to the request.
+ * command, proven not to write by the end of its session (heart.h), proven off by the node's
+ * fence-command (fence.h), or asked about; in this order. Who waits, and why, is told to the
+ * request.
  */
 #ifndef ZB_AGENT_FAILOVER_FENCE_H
 #define ZB_AGENT_FAILOVER_FENCE_H
@@ -9,6 +10,7 @@
 #include <jansson.h>
 
 #include "agent/agent.h"
+#include "agent/heart.h"
 
 struct zb_request;
 
@@ -24,6 +26,8 @@ struct zb_failover_fence {
 
     uint32_t asked;    /* FENCE has begun for them ... */
     uint64_t term;     /* ... in this term */
+    struct zb_mono asked_at; /* the last of them */
+    struct zb_heart_reader reader;
     uint32_t runs;     /* the command runs for them, or is about to */
     int64_t until_ms;  /* monotonic: the core waits for commands; 0: for none */
     char why_not[512]; /* of the last one that failed, "" none */

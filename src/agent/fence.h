@@ -45,11 +45,17 @@ void zb_fence_peer_down(struct zb_agent *a, uint8_t node);
 
 /* A node was off at some moment after a majority granted the term (M4): told to the core, and once
  * it has accepted that, to the history, with who says so. */
+enum zb_fenced_by {
+    ZB_FENCED_BY_WHO = 0, /* an operator says so */
+    ZB_FENCED_BY_COMMAND,
+    ZB_FENCED_BY_SESSION, /* its session in etcd is certified to be over */
+};
+
 struct zb_fenced {
     uint16_t service;
     uint8_t node;
     uint64_t term;
-    bool by_command; /* else who says so */
+    enum zb_fenced_by by;
     const char *who; /* copied */
 };
 void zb_fenced_tell(struct zb_agent *a, const struct zb_fenced *fenced);

@@ -4,6 +4,7 @@
 #include "agent/drill.h"
 #include "agent/drive.h"
 #include "agent/fence.h"
+#include "agent/heart.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
 #include "agent/notify.h"
@@ -13,6 +14,7 @@
 #include "agent/promise.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
+#include "agent/takeover.h"
 #include "agent/trouble.h"
 
 void
@@ -31,6 +33,7 @@ zb_parts_open(struct zb_agent *a)
     a->notices = zb_notices_new(a);
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
+    a->takeovers = zb_takeovers_new(a);
 }
 
 void
@@ -38,6 +41,8 @@ zb_parts_close(struct zb_agent *a)
 {
     zb_keeper_client_free(a->keeper);
     a->keeper = NULL;
+    zb_takeovers_close(a);
+    zb_heart_free(a);
     zb_notices_close(a);
     zb_promises_close(a);
     zb_rescues_close(a);

@@ -21,6 +21,9 @@ struct zb_request {
     /* Set by a handler that only ends with its listener (events -f); must end the request. */
     void (*on_gone)(struct zb_request *r);
     void *ctx;                /* of the handler */
+    /* Of one that the engine makes itself: its end, instead of an answer; result is borrowed. */
+    void (*on_result)(void *ctx, const json_t *result);
+    void *result_ctx;
     struct zb_client *client; /* control.c; NULL: from_peer or gone */
     uint8_t peer;             /* forward.c */
     uint64_t peer_id;

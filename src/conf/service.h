@@ -19,6 +19,11 @@ enum zb_conf_runner {
     ZB_CONF_RUNNER_SYSTEMD,
 };
 
+enum zb_conf_failover {
+    ZB_CONF_FAILOVER_MANUAL = 0, /* by an operator's order */
+    ZB_CONF_FAILOVER_AUTOMATIC,  /* by itself too, when the leader's session in etcd is over */
+};
+
 struct zb_conf_names {
     uint32_t count;
     char items[ZB_MEMBERS_MAX][ZB_NODE_NAME_SIZE];
@@ -50,6 +55,8 @@ struct zb_conf_service {
     struct zb_conf_names backups;   /* never lead */
     char leader[ZB_NODE_NAME_SIZE]; /* first leader of a new service; later it is not read */
     char mountpoint[ZB_PATH_SIZE];
+    enum zb_conf_failover failover;
+    struct zb_conf_names prefer;     /* members, best first, where nothing else decides */
     uint32_t interval_ms;            /* 1 s to 24 h */
     uint32_t max_loss_ms;            /* promise: not below interval_ms; 0: none */
     uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */

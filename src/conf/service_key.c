@@ -18,6 +18,12 @@ static const struct zb_conf_word runner_words[] = {
     {NULL, 0},
 };
 
+static const struct zb_conf_word failover_words[] = {
+    {"manual", ZB_CONF_FAILOVER_MANUAL},
+    {"automatic", ZB_CONF_FAILOVER_AUTOMATIC},
+    {NULL, 0},
+};
+
 static const char names_expected[] = "names of nodes (a-z, 0-9, -)";
 static const char timeout_expected[] = "a time from 1s to 1h, such as \"60s\"";
 static const char keep_for_expected[] = "a time from 1s to 3650d, such as \"2d\"";
@@ -32,6 +38,9 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"mountpoint", ZB_CONF_STRING, AT(mountpoint), .valid = zb_conf_path_valid, .required = true,
      .expected =
          "an absolute path other than \"/\", without \"..\" and without a slash at its end"},
+    {"failover", ZB_CONF_WORD, AT(failover), .words = failover_words, .fallback = "manual",
+     .expected = "\"manual\" or \"automatic\""},
+    {"prefer", ZB_CONF_NAMES, AT(prefer), .expected = names_expected},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
     {"max-loss", ZB_CONF_DURATION, AT(max_loss_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
@@ -171,6 +180,23 @@ members_check(const struct zb_conf_service *s, const struct zb_conf_nodes *known
     return rc == ZB_OK ? known_check(&s->backups, known, err) : rc;
 }
 
+static enum zb_rc
+failover_check(const struct zb_conf_service *s, struct zb_err *err)
+{
+    for (uint32_t i = 0; i < s->prefer.count; i++) {
+        if (!zb_conf_names_contain(&s->members, s->prefer.items[i])) {
+            return zb_err_set(err, ZB_E_FORMAT, "prefer: %s is not among the members",
+                              s->prefer.items[i]);
+        }
+    }
+    if (s->failover == ZB_CONF_FAILOVER_AUTOMATIC && s->max_loss_ms == 0) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "failover \"automatic\" wants max-loss: how much may be lost without an "
+                          "operator's word");
+    }
+    return ZB_OK;
+}
+
 /* A promise that cannot be kept is none: a set is not made more often than at the interval. */
 static enum zb_rc
 promise_check(const struct zb_conf_service *s, struct zb_err *err)
@@ -215,6 +241,9 @@ zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
     enum zb_rc rc = presence_check(service, seen, err);
     if (rc == ZB_OK) {
         rc = members_check(service, known, err);
+    }
+    if (rc == ZB_OK) {
+        rc = failover_check(service, err);
     }
     return rc == ZB_OK ? promise_check(service, err) : rc;
 }

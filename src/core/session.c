@@ -173,6 +173,9 @@ rows_read(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions_an
             s->nodes[row->node].mod = row->mod;
             s->nodes[row->node].value = row->value;
             s->nodes[row->node].changed_at = now;
+            if (row->value.life == ZB_LIFE_ALIVE) {
+                s->nodes[row->node].alive_at = now;
+            }
         }
     }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {

@@ -1,0 +1,38 @@
+/*
+ * Who of the members takes the lead by itself: comparisons in a fixed order, each of which may
+ * decide. Every node comes to the same answer from the same facts; where they differ, the grants
+ * decide (protocol.md, M1). Pure.
+ */
+#ifndef ZB_AGENT_CHOOSE_H
+#define ZB_AGENT_CHOOSE_H
+
+#include "base/types.h"
+
+/* The steps, in their order: as shown, from 1 on. */
+enum zb_choose_step {
+    ZB_CHOOSE_ELIGIBLE = 1, /* reachable, with a session, and a copy that is of the history */
+    ZB_CHOOSE_DRILLED,      /* its last drill did not fail */
+    ZB_CHOOSE_POSITION,     /* the newest set */
+    ZB_CHOOSE_PREFERENCE,   /* as declared (prefer) */
+    ZB_CHOOSE_LOAD,         /* leads fewest services */
+    ZB_CHOOSE_NAME,
+};
+const char *zb_choose_word(enum zb_choose_step step);
+
+struct zb_choose_member {
+    char node[ZB_NODE_NAME_SIZE];
+    bool eligible;
+    bool drilled;
+    struct zb_set_id set;
+    uint32_t preference; /* place in the declared order; UINT32_MAX: not in it */
+    uint32_t leads;
+};
+
+/* <0: a comes first. *step says what decided. Names differ. */
+int zb_choose_compare(const struct zb_choose_member *a, const struct zb_choose_member *b,
+                      enum zb_choose_step *step);
+/* How many eligible, drilled members come before `node`; count: it is not eligible, or not among
+ * them. */
+uint32_t zb_choose_rank(const struct zb_choose_member *members, uint32_t count, const char *node);
+
+#endif

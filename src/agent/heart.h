@@ -1,0 +1,78 @@
+/*
+ * This node's session in etcd: its heartbeats, and what is known of the others' (core/session.h
+ * decides; this carries it out). Keys under /zbaton/<cluster id>/: session/<node>, the value a JSON
+ * object {"life","id","nonce","timeout_ms","fenced","fingerprint"}; probe/<node>, which says
+ * nothing.
+ */
+#ifndef ZB_AGENT_HEART_H
+#define ZB_AGENT_HEART_H
+
+#include <jansson.h>
+
+#include "agent/agent.h"
+#include "core/session.h"
+
+struct zb_heart;
+
+/* What the engine reads before it gives up root. Zero is none. */
+struct zb_heart_secrets {
+    char *ca; /* texts; owned */
+    char *cert;
+    char *key;
+    char *password;
+};
+enum zb_rc zb_heart_secrets_read(const struct zb_conf_node *conf, struct zb_heart_secrets *secrets,
+                                 struct zb_err *err) ZB_CHECKED;
+void zb_heart_secrets_close(struct zb_heart_secrets *secrets);
+
+/* NULL where no etcd is configured: the functions below accept that. */
+enum zb_rc zb_heart_new(struct zb_agent *a, const struct zb_heart_secrets *secrets,
+                        struct zb_heart **out, struct zb_err *err) ZB_CHECKED;
+/* The memory goes when the loop has run its closing handles. */
+void zb_heart_free(struct zb_agent *a);
+
+/* Ends the session such that nobody counts on this node's deadline any more; on_left once, within a
+ * few seconds, whether that was done or not. False: there is nothing to end, and no call comes. */
+bool zb_heart_leave(struct zb_agent *a, void (*on_left)(void *ctx), void *ctx);
+
+/* The node has been proven not to write at some moment after `after` (M4): by the certificate of
+ * its session's end. */
+bool zb_heart_is_fenced(const struct zb_agent *a, uint8_t node, struct zb_mono after);
+/* The life of its session, as read last. */
+enum zb_life zb_heart_life(const struct zb_agent *a, uint8_t node);
+/* When its session was seen to be renewed last; 0: never since this start. */
+struct zb_mono zb_heart_alive_at(const struct zb_agent *a, uint8_t node);
+/* Its node is kept from writing once its session is over. */
+bool zb_heart_fences(const struct zb_agent *a, uint8_t node);
+/* The own session is open and the others' ends are believed: this node may act by itself. */
+bool zb_heart_may_judge(const struct zb_agent *a);
+/* How long it takes at most from a node's last heartbeat until its end is known here. */
+uint32_t zb_heart_wait_ms(const struct zb_agent *a);
+/* Reads again at once. */
+void zb_heart_hurry(struct zb_agent *a);
+
+/* Who is told of everything that was read. Embedded in the caller's struct, linked while
+ * subscribed; on_read may unsubscribe itself. */
+struct zb_heart_reader {
+    void (*on_read)(void *ctx);
+    void *ctx;
+    bool linked;
+    struct zb_heart_reader *next;
+};
+void zb_heart_subscribe(struct zb_agent *a, struct zb_heart_reader *reader);
+/* Nothing happens when it is not subscribed. */
+void zb_heart_unsubscribe(struct zb_agent *a, struct zb_heart_reader *reader);
+
+/* For status: {"open","fenced_by","endpoint","error","age_ms","nodes":[{"node","life","age_ms"}]};
+ * null where no etcd is configured. */
+json_t *zb_heart_json(const struct zb_agent *a);
+
+/* --- pure --- */
+
+json_t *zb_heart_value_json(const struct zb_session_value *value, const char *fingerprint);
+/* Strict. A value of another certificate than those given (of its node, "" none) is not fenced: it
+ * is of a host that was there before. False: it is none. */
+bool zb_heart_value_parse(const char *text, size_t size, const char *fingerprint, const char *next,
+                          struct zb_session_value *value);
+
+#endif

@@ -1,0 +1,310 @@
+#include "agent/takeover.h"
+
+#include <inttypes.h>
+
+#include "agent/choose.h"
+#include "agent/heart.h"
+#include "agent/internal.h"
+#include "agent/json.h"
+#include "agent/loss.h"
+#include "agent/must.h"
+#include "agent/request.h"
+
+#define RANK_MS 2000      /* that each place in the order waits for the one before it */
+#define AGAIN_MIN_MS 5000 /* after an order that failed; doubled each time up to ... */
+#define AGAIN_MAX_MS 60000
+
+struct takeover {
+    struct zb_takeovers *all;
+    uint16_t service;
+    uint64_t term;        /* that ended: what follows is about this end */
+    struct zb_mono since; /* it was seen; 0: nothing is due */
+    bool running;
+    struct zb_mono again_at;
+    int64_t again_ms;
+    const char *said; /* static: why it does not happen, as was told once */
+};
+
+struct zb_takeovers {
+    struct zb_agent *a;
+    struct zb_heart_reader reader;
+    bool closed;
+    uint32_t running;
+    struct takeover services[ZB_SERVICES_MAX];
+};
+
+/* --- whom --- */
+
+static uint32_t
+preference(const struct zb_conf_service *conf, const char *node)
+{
+    for (uint32_t i = 0; i < conf->prefer.count; i++) {
+        if (strcmp(conf->prefer.items[i], node) == 0) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
+static uint32_t
+leads_count(const struct zb_agent *a, uint8_t node)
+{
+    struct zb_core_view view;
+    uint32_t count = 0;
+
+    for (uint16_t i = 0; i < a->services_count; i++) {
+        if (a->services[i].present) {
+            zb_core_view(a->core, i, &view);
+            count += view.leader == node;
+        }
+    }
+    return count;
+}
+
+static uint32_t
+members_fill(const struct takeover *t, const struct zb_loss *loss,
+             struct zb_choose_member members[ZB_MEMBERS_MAX])
+{
+    const struct zb_agent *a = t->all->a;
+    const struct zb_conf_service *conf = &a->services[t->service].conf;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < loss->members_count; i++) {
+        const struct zb_loss_member *m = &loss->members[i];
+        uint8_t node = zb_agent_node_find(a, m->node);
+        struct zb_choose_member *c = &members[count];
+        if (m->backup || node == ZB_NODE_NONE) {
+            continue;
+        }
+        *c = (struct zb_choose_member){.drilled = !m->undrilled,
+                                       .set = m->set.id,
+                                       .preference = preference(conf, m->node),
+                                       .leads = leads_count(a, node)};
+        zb_strcopy(c->node, sizeof c->node, m->node);
+        c->eligible = m->reachable && !m->modified && !m->diverged &&
+                      !zb_set_id_is_none(m->set.id) && zb_heart_life(a, node) == ZB_LIFE_ALIVE;
+        count++;
+    }
+    return count;
+}
+
+/* --- what would be lost --- */
+
+/* What was written after the newest set that is left and before the leader was heard of last, in
+ * seconds; -1: not known. By two hosts' clocks. */
+static int64_t
+loss_s(const struct zb_agent *a, const struct zb_loss *loss, uint8_t leader)
+{
+    struct zb_mono alive_at = zb_heart_alive_at(a, leader);
+    int64_t silent_s = (zb_mono_now().ms - alive_at.ms) / 1000;
+
+    if (loss->base_time_s < 0 || alive_at.ms == 0) {
+        return -1;
+    }
+    int64_t lost_s = loss->now_s - silent_s - loss->base_time_s;
+    return lost_s > 0 ? lost_s : 0;
+}
+
+static void
+say(struct takeover *t, const char *rule, const char *text)
+{
+    const struct zb_agent_service *s = &t->all->a->services[t->service];
+
+    if (t->said != rule) {
+        t->said = rule;
+        zb_agent_event(t->all->a, ZB_LOG_WARNING, s->conf.name, rule, "%s", text);
+    }
+}
+
+/* --- the order --- */
+
+static void
+on_result(void *ctx, const json_t *result)
+{
+    struct takeover *t = ctx;
+    struct zb_takeovers *all = t->all;
+    json_int_t rc = json_integer_value(json_object_get(result, "rc"));
+    const char *error = json_string_value(json_object_get(result, "error"));
+
+    t->running = false;
+    all->running--;
+    if (all->closed) {
+        if (all->running == 0) {
+            free(all);
+        }
+        return;
+    }
+    if (rc != ZB_OK) {
+        t->again_ms = t->again_ms == 0                  ? AGAIN_MIN_MS
+                      : t->again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS
+                                                        : t->again_ms * 2;
+        t->again_at.ms = zb_mono_now().ms + t->again_ms;
+        zb_agent_event(all->a, ZB_LOG_WARNING, all->a->services[t->service].conf.name,
+                       "A-takeover-failed", "not taken over: %s", error != NULL ? error : "");
+    }
+}
+
+static void
+order(struct takeover *t, const struct zb_loss *loss)
+{
+    struct zb_agent *a = t->all->a;
+    json_t *args = zb_must(json_object());
+    char who[ZB_NODE_NAME_SIZE + 32];
+
+    zb_json_put(args, "service", zb_json_text(loss->service));
+    zb_json_put(args, "to", zb_json_text(a->nodes[a->self].name));
+    zb_json_put(args, "chosen", zb_json_bool(true));
+    zb_json_put(args, "allow_loss", zb_json_bool(true)); /* up to max-loss, which was looked at */
+    (void)snprintf(who, sizeof who, "zbatond@%s", a->nodes[a->self].name);
+    struct zb_request *r = zb_request_new(a, zb_command_find("failover"), args, who);
+    json_decref(args);
+    if (r == NULL) {
+        return; /* at the next reading */
+    }
+    t->running = true;
+    t->all->running++;
+    r->on_result = on_result;
+    r->result_ctx = t;
+    r->command->run(r);
+}
+
+static void
+decide(struct takeover *t, const struct zb_core_view *view, struct zb_loss *loss)
+{
+    struct zb_agent *a = t->all->a;
+    const struct zb_conf_service *conf = &a->services[t->service].conf;
+    struct zb_choose_member members[ZB_MEMBERS_MAX];
+    struct zb_mono now = zb_mono_now();
+    char text[400];
+
+    loss->to = zb_loss_member_find(loss, a->nodes[a->self].name);
+    if (loss->to == ZB_LOSS_NONE) {
+        return;
+    }
+    zb_loss_find(loss);
+    uint32_t count = members_fill(t, loss, members);
+    uint32_t rank = zb_choose_rank(members, count, a->nodes[a->self].name);
+    if (rank == count || now.ms - t->since.ms < (int64_t)rank * RANK_MS) {
+        return;
+    }
+    int64_t lost_s = loss_s(a, loss, loss->leader);
+    if (lost_s < 0 || lost_s * 1000 > conf->max_loss_ms) {
+        (void)snprintf(text, sizeof text,
+                       "%s is gone, and nobody takes over: more than max-loss may be lost (%.200s); "
+                       "zbaton failover %s decides",
+                       a->nodes[loss->leader].name, loss->lost, conf->name);
+        say(t, "A-takeover-asks", text);
+        return;
+    }
+    zb_agent_event(a, ZB_LOG_WARNING, conf->name, "A-takeover",
+                   "%s is gone since %" PRId64 " s: %s takes over (place %u of %u), from set "
+                   "%" PRIu64 "/%" PRIu64,
+                   a->nodes[loss->leader].name,
+                   (now.ms - zb_heart_alive_at(a, loss->leader).ms) / 1000, a->nodes[a->self].name,
+                   rank + 1, count, loss->base.id.term, loss->base.id.seq);
+    (void)view;
+    order(t, loss);
+}
+
+/* --- when --- */
+
+/* Its last leader's end is certified, and nobody leads it. */
+static bool
+is_orphaned(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss)
+{
+    return view->leader == ZB_NODE_NONE && loss->term != 0 && loss->leader < a->nodes_count &&
+           loss->leader != a->self && zb_heart_life(a, loss->leader) == ZB_LIFE_DEAD;
+}
+
+static void
+look(struct takeover *t)
+{
+    struct zb_agent *a = t->all->a;
+    const struct zb_agent_service *s = &a->services[t->service];
+    struct zb_core_view view;
+    struct zb_loss loss = {0};
+
+    zb_core_view(a->core, t->service, &view);
+    if (view.leader != ZB_NODE_NONE || t->running || s->freeze.reason[0] != '\0' ||
+        zb_mono_now().ms < t->again_at.ms) {
+        t->since.ms = view.leader != ZB_NODE_NONE ? 0 : t->since.ms;
+        return;
+    }
+    zb_loss_gather(a, t->service, &view, &loss);
+    if (is_orphaned(a, &view, &loss)) {
+        if (t->since.ms == 0 || t->term != loss.term) {
+            t->term = loss.term;
+            t->since = zb_mono_now();
+            t->again_ms = 0;
+            t->said = NULL;
+        }
+        if (zb_heart_fences(a, loss.leader)) {
+            decide(t, &view, &loss);
+        } else {
+            char text[300];
+            (void)snprintf(text, sizeof text,
+                           "%s is gone, and may still write (fenced-by is \"nothing\" there): "
+                           "power it off, then zbaton failover %s",
+                           a->nodes[loss.leader].name, s->conf.name);
+            say(t, "A-takeover-unfenced", text);
+        }
+    } else {
+        t->since.ms = 0;
+    }
+    zb_loss_close(&loss);
+}
+
+static void
+on_read(void *ctx)
+{
+    struct zb_takeovers *all = ctx;
+    struct zb_agent *a = all->a;
+
+    if (!zb_heart_may_judge(a)) {
+        return;
+    }
+    for (uint16_t i = 0; i < a->services_count; i++) {
+        const struct zb_agent_service *s = &a->services[i];
+        if (s->present && s->conf.failover == ZB_CONF_FAILOVER_AUTOMATIC &&
+            zb_conf_names_contain(&s->conf.members, a->nodes[a->self].name)) {
+            look(&all->services[i]);
+        }
+    }
+}
+
+struct zb_takeovers *
+zb_takeovers_new(struct zb_agent *a)
+{
+    struct zb_takeovers *all = zb_must_alloc(1, sizeof *all);
+
+    all->a = a;
+    all->reader.on_read = on_read;
+    all->reader.ctx = all;
+    for (uint16_t i = 0; i < ZB_SERVICES_MAX; i++) {
+        all->services[i].all = all;
+        all->services[i].service = i;
+    }
+    return all;
+}
+
+void
+zb_takeovers_start(struct zb_agent *a)
+{
+    zb_heart_subscribe(a, &a->takeovers->reader);
+}
+
+void
+zb_takeovers_close(struct zb_agent *a)
+{
+    struct zb_takeovers *all = a->takeovers;
+
+    if (all == NULL) {
+        return;
+    }
+    zb_heart_unsubscribe(a, &all->reader);
+    a->takeovers = NULL;
+    all->closed = true;
+    if (all->running == 0) {
+        free(all);
+    }
+}
