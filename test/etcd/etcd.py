@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""The etcd client (src/etcd) against real members: one, three of which some fail, TLS, RBAC.
+
+Arguments: the folders of zbaton and of etcd_drive (drive.c), which is the client as a program.
+"""
+import base64
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import members
+
+SKIP = 77
+REQUEST_MS = 2000
+SLACK_MS = 1500  # of a machine that is busy
+
+
+class Client:
+    def __init__(self, program, endpoints, **options):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=members.die_with_parent)
+        self.write({"endpoints": endpoints, "request_ms": REQUEST_MS, **options})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.stdin.close()
+        try:
+            assert self.process.wait(members.DEADLINE_S) == 0 or exc[0] is not None, "the client's end"
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+    def write(self, what):
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+
+    def calls(self, *calls):
+        self.write(calls)
+        answers = json.loads(self.process.stdout.readline())
+        for a in answers:
+            assert a["ms"] <= REQUEST_MS + SLACK_MS, a
+        return answers
+
+    def call(self, **call):
+        return self.calls(call)[0]
+
+    def put(self, key, value):
+        return self.call(success=[["put", key, value]])
+
+    def put_until(self, key, value, deadline_s=members.DEADLINE_S):
+        """Repeats until it is done; the answer, and what the attempts before came to."""
+        before = []
+
+        def attempt():
+            answer = self.put(key, value)
+            if answer["rc"] != "ok":
+                before.append(answer)
+                time.sleep(0.05)
+                return None
+            return answer
+
+        return members.wait_for(f"{key} is put", attempt, deadline_s), before
+
+
+def ok(answer):
+    assert answer["rc"] == "ok", answer
+    return answer
+
+
+def failed(answer, *words):
+    assert answer["rc"] in words, answer
+    return answer
+
+
+def check_calls(program, cluster):
+    with Client(program, [m.client for m in cluster.members]) as c:
+        first = ok(c.call(compare=[["/z/a", "create", 0]], success=[["put", "/z/a", "\u00e4\n\"1\""]]))
+        assert first["succeeded"] and first["revision"] > 1 and first["raft_term"] > 0, first
+        again = ok(c.call(compare=[["/z/a", "create", 0]], success=[["put", "/z/a", "2"]],
+                          failure=[["range", "/z/a", None]]))
+        assert not again["succeeded"] and again["revision"] == first["revision"], again
+        [kv] = again["kvs"]
+        assert kv["value"] == "\u00e4\n\"1\"" and kv["mod_revision"] == kv["create_revision"] == first["revision"], kv
+        second = ok(c.call(compare=[["/z/a", "mod", first["revision"]], ["/z/a", "value", "\u00e4\n\"1\""]],
+                           success=[["put", "/z/a", "2"], ["put", "/z/b", ""], ["range", "/z/", "/z0"],
+                                    ["range", "/z/nothere", None], ["range", "/z/b", None]]))
+        assert second["succeeded"], second
+        assert [(kv["op"], kv["key"], kv["value"]) for kv in second["kvs"]] == [
+            (2, "/z/a", "2"), (2, "/z/b", ""), (4, "/z/b", "")], second
+        assert all(kv["mod_revision"] == second["revision"] for kv in second["kvs"]), second
+        gone = ok(c.call(success=[["put", "/y", "1"], ["delete", "/z/", "/z0"], ["range", "/z/", "/z0"]]))
+        assert gone["kvs"] == [], gone
+        assert not ok(c.call(compare=[["/z/a", "value", ""]], success=[["put", "/z/a", "2"]]))["succeeded"]
+        failed(c.call(success=[["range", "/z/", "/z0"]]), "usage")
+        failed(c.call(success=[["delete", "/z/", None]]), "usage")
+        failed(c.call(success=[["put", "/z/a", "1"], ["put", "/z/a", "2"]]), "refused")
+        ok(c.call(compact=gone["revision"]))
+        failed(c.call(compact=gone["revision"]), "stale")
+        failed(c.call(compact=gone["revision"] + 1000), "refused")
+
+
+def check_many_at_once(program, cluster):
+    """One of those that compare the same wins; the rest see what it wrote."""
+    with Client(program, [cluster.members[0].client]) as c:
+        calls = [{"compare": [["/many", "create", 0]], "success": [["put", "/many", str(i)]],
+                  "failure": [["range", "/many", None]]} for i in range(30)]
+        answers = [ok(a) for a in c.calls(*calls)]
+        [won] = [a for a in answers if a["succeeded"]]
+        assert len({a["kvs"][0]["value"] for a in answers if not a["succeeded"]}) == 1
+        assert all(a["kvs"][0]["mod_revision"] == won["revision"] for a in answers if not a["succeeded"])
+
+
+def check_nobody_there(program, cluster):
+    [port] = members.ports_free(1)
+    with Client(program, [f"http://127.0.0.1:{port}", cluster.members[0].client]) as c:
+        failed(c.put("/x", "1"), "failed")
+        assert ok(c.put("/x", "1"))["endpoint"] == cluster.members[0].client
+        assert ok(c.put("/x", "2"))["endpoint"] == cluster.members[0].client, "one that answers is stayed with"
+
+
+def check_value_sizes(program, cluster):
+    with Client(program, [cluster.members[0].client]) as c:
+        big = "x" * 200_000
+        for i in range(4):
+            ok(c.put(f"/big/{i}", big))
+        few = ok(c.call(success=[["put", "/n", ""], ["range", "/big/", "/big/3"]]))
+        assert [kv["value"] for kv in few["kvs"]] == [big] * 3
+        for i in range(4, 8):
+            ok(c.put(f"/big/{i}", big))
+        failed(c.call(success=[["put", "/n", ""], ["range", "/big/", "/big0"]]), "closed")
+        failed(c.put("/toobig", "x" * 1_000_000), "limit")
+
+
+def check_leader_killed(program, cluster):
+    leader = cluster.leader()
+    with Client(program, [m.client for m in [leader, *cluster.followers()]]) as c:
+        assert ok(c.put("/k", "0"))["endpoint"] == leader.client
+        term = ok(c.put("/k", "1"))["raft_term"]
+        leader.kill()
+        answer, before = c.put_until("/k", "2", 15)
+        assert answer["endpoint"] != leader.client and answer["raft_term"] > term, answer
+        assert before and all(a["rc"] in ("timeout", "closed", "failed") for a in before), before
+        leader.start()
+        members.wait_for("the killed member is back", leader.status)
+
+
+def check_stopped(program, cluster, member):
+    """A member that is stopped answers nobody: the next attempt is another one's. What the stopped
+    one was asked is still there when it goes on, and finds that the revision it compares is gone."""
+    others = [m for m in cluster.members if m is not member]
+    with Client(program, [m.client for m in [member, *others]]) as c:
+        first = ok(c.put("/s", "0"))
+        assert first["endpoint"] == member.client
+        compare = [["/s", "mod", first["revision"]]]
+        member.stop()
+        try:
+            answer = failed(c.call(compare=compare, success=[["put", "/s", "late"]]), "timeout")
+            assert answer["unknown"] and answer["ms"] >= REQUEST_MS - 100, answer
+            c.put_until("/n", "", 15)
+            answer = ok(c.call(compare=compare, success=[["put", "/s", "2"]]))
+            assert answer["succeeded"] and answer["endpoint"] != member.client, answer
+        finally:
+            member.go_on()
+        members.wait_for("it goes on", member.status)
+        members.wait_for("one leads", cluster.leader)
+        again = ok(c.call(success=[["put", "/n", ""], ["range", "/s", None]]))
+        assert again["kvs"][0]["value"] == "2", again
+
+
+def check_quorum_lost(program, cluster):
+    """Never an answer that says done; each within the time of a request."""
+    left, *gone = cluster.members
+    with Client(program, [m.client for m in cluster.members]) as c:
+        for m in gone:
+            m.kill()
+        begun = time.monotonic()
+        seen = []
+        while time.monotonic() < begun + 8:
+            seen.append(failed(c.put("/q", "1"), "timeout", "closed", "failed"))
+        mine = [a for a in seen if a["endpoint"] == left.client]
+        assert mine and all(a["unknown"] for a in mine), seen
+        assert any("no leader" in a["text"] for a in mine), "it says so at once when it has found out"
+        for m in gone:
+            m.start()
+        c.put_until("/q", "2")
+
+
+def rbac_enable(member):
+    """The user zb may do what it likes below /z/."""
+    begin, end = (base64.b64encode(key).decode() for key in (b"/z/", b"/z0"))
+    for path, body in (("user/add", {"name": "root", "password": "r"}), ("role/add", {"name": "root"}),
+                       ("user/grant", {"user": "root", "role": "root"}), ("role/add", {"name": "z"}),
+                       ("role/grant", {"name": "z", "perm": {"permType": "READWRITE", "key": begin, "range_end": end}}),
+                       ("user/add", {"name": "zb", "password": "se\"cret\u00e4"}), ("user/grant", {"user": "zb", "role": "z"}),
+                       ("enable", {})):
+        member.post("/v3/auth/" + path, **body)
+
+
+def check_rbac(program, cluster):
+    [member] = cluster.members
+    user = {"user": "zb", "password": "se\"cret\u00e4"}
+    with Client(program, [member.client], **user) as c, Client(program, [member.client]) as nobody, \
+            Client(program, [member.client], user="zb", password="x") as wrong:
+        ok(c.put("/z/a", "without RBAC"))
+        rbac_enable(member)
+        ok(c.put("/z/a", "1"))
+        assert [a["rc"] for a in c.calls(*[{"success": [["put", "/z/many", str(i)]]} for i in range(5)])] == ["ok"] * 5
+        assert "permission denied" in failed(c.put("/other", "1"), "auth")["text"]
+        assert "permission denied" in failed(c.call(success=[["put", "/z/a", "1"], ["range", "/other", None]]), "auth")["text"]
+        assert "user name is empty" in failed(nobody.put("/z/a", "2"), "auth")["text"]
+        assert "authentication failed" in failed(wrong.put("/z/a", "2"), "auth")["text"]
+        member.kill()  # it forgets the tokens it gave
+        member.start()
+        members.wait_for("it leads again", lambda: member.status() and nobody.put("/z/a", "2")["rc"] == "auth")
+        again = ok(c.call(success=[["put", "/z/b", "3"], ["range", "/z/a", None]]))
+        assert again["kvs"][0]["value"] == "1", again
+
+
+CHECKS_ONE = [check_calls, check_many_at_once, check_nobody_there, check_value_sizes, check_rbac]
+
+
+def main():
+    if not members.is_installed():
+        return SKIP
+    program = pathlib.Path(sys.argv[2]) / "etcd_drive"
+    with tempfile.TemporaryDirectory(prefix="zbaton-etcd-") as base:
+        with members.Cluster(pathlib.Path(base) / "one", 1) as cluster:
+            for check in CHECKS_ONE:
+                check(program, cluster)
+        with members.Cluster(pathlib.Path(base) / "three", 3) as cluster:
+            check_leader_killed(program, cluster)
+            check_stopped(program, cluster, cluster.followers()[0])
+            check_stopped(program, cluster, cluster.leader())
+            check_quorum_lost(program, cluster)
+    return 0
+
+
+sys.exit(main())
