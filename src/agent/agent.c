@@ -22,6 +22,7 @@
 #include "agent/parts.h"
 #include "agent/pool.h"
 #include "agent/ship.h"
+#include "agent/takeover.h"
 #include "os/priv.h"
 
 #define CONTROL_BACKLOG 64
@@ -330,6 +331,7 @@ engine_start(struct run *run, struct zb_err *err)
         rc = zb_heart_new(a, &run->secrets, &a->heart, err);
     }
     if (rc == ZB_OK) {
+        a->takeovers = zb_takeovers_new(a);
         rc = zb_control_init(a, run->control_fd, err);
         run->control_fd = rc == ZB_OK ? -1 : run->control_fd;
     }
@@ -345,6 +347,7 @@ engine_close(struct run *run)
         zb_control_close(a);
     }
     if (a->drive != NULL) {
+        zb_takeovers_close(a);
         zb_parts_close(a);
         zb_config_close(a);
         zb_certs_close(a);

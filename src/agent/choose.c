@@ -6,9 +6,9 @@ const char *
 zb_choose_word(enum zb_choose_step step)
 {
     static const char *const words[] = {
-        [ZB_CHOOSE_ELIGIBLE] = "eligible",     [ZB_CHOOSE_DRILLED] = "drill",
-        [ZB_CHOOSE_POSITION] = "position",     [ZB_CHOOSE_PREFERENCE] = "preference",
-        [ZB_CHOOSE_LOAD] = "load",             [ZB_CHOOSE_NAME] = "name",
+        [ZB_CHOOSE_ELIGIBLE] = "eligible", [ZB_CHOOSE_DRILLED] = "drill",
+        [ZB_CHOOSE_POSITION] = "position", [ZB_CHOOSE_PREFERENCE] = "preference",
+        [ZB_CHOOSE_LOAD] = "load",         [ZB_CHOOSE_NAME] = "name",
     };
     return words[step];
 }

@@ -24,8 +24,8 @@ struct zb_failover_fence {
     bool by_command; /* ... the others by the node's fence-command */
     int64_t wait_ms; /* for suspects, where no command runs */
 
-    uint32_t asked;    /* FENCE has begun for them ... */
-    uint64_t term;     /* ... in this term */
+    uint32_t asked;          /* FENCE has begun for them ... */
+    uint64_t term;           /* ... in this term */
     struct zb_mono asked_at; /* the last of them */
     struct zb_heart_reader reader;
     uint32_t runs;     /* the command runs for them, or is about to */

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "agent/cert.h"
 #include "agent/drive.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -317,17 +316,17 @@ transact(struct zb_heart *h)
                        a->nodes[a->self].name);
     } else {
         bool own = step->node == a->self;
-        json_t *json = zb_heart_value_json(&step->value, own ? zb_cert_fingerprint(a)
+        json_t *json = zb_heart_value_json(&step->value, own ? a->nodes[a->self].fingerprint
                                                              : h->fingerprints[step->node]);
         value = zb_must(json_dumps(json, JSON_COMPACT));
         json_decref(json);
         (void)snprintf(key, sizeof key, "%s%s", h->prefix, a->nodes[step->node].name);
-        txn.compares[0] = (struct zb_etcd_compare){
-            .key = key, .target = ZB_ETCD_MOD, .revision = step->mod};
+        txn.compares[0] =
+            (struct zb_etcd_compare){.key = key, .target = ZB_ETCD_MOD, .revision = step->mod};
         txn.compares_count = 1;
     }
-    txn.success[0] = (struct zb_etcd_op){
-        .kind = ZB_ETCD_PUT, .key = key, .value = value != NULL ? value : ""};
+    txn.success[0] =
+        (struct zb_etcd_op){.kind = ZB_ETCD_PUT, .key = key, .value = value != NULL ? value : ""};
     txn.success[1] = all;
     txn.failure[0] = all;
     (void)zb_etcd_txn(h->etcd, &txn, on_answer, h);
@@ -358,9 +357,8 @@ on_stamp(void *ctx, const struct zb_krep *rep)
 static void
 stamp(struct zb_heart *h)
 {
-    struct zb_kreq req = {.op = ZB_KOP_BEAT,
-                          .flags = h->step.new ? ZB_KF_NEW : 0,
-                          .guid = h->step.unknown};
+    struct zb_kreq req = {
+        .op = ZB_KOP_BEAT, .flags = h->step.new ? ZB_KF_NEW : 0, .guid = h->step.unknown};
 
     zb_agent_keeper_call(h->a, &req, on_stamp, h);
 }
@@ -450,8 +448,9 @@ nodes_json(const struct zb_heart *h, struct zb_mono now)
         zb_json_put(node, "node", zb_json_text(h->a->nodes[n].name));
         zb_json_put(node, "life", zb_json_text(lives[h->s.nodes[n].value.life]));
         zb_json_put(node, "fenced", zb_json_bool(h->s.nodes[n].value.fenced));
-        zb_json_put(node, "age_ms",
-                    zb_json_int(h->s.nodes[n].mod != 0 ? now.ms - h->s.nodes[n].changed_at.ms : -1));
+        zb_json_put(
+            node, "age_ms",
+            zb_json_int(h->s.nodes[n].mod != 0 ? now.ms - h->s.nodes[n].changed_at.ms : -1));
         zb_json_append(nodes, node);
     }
     return nodes;

@@ -6,9 +6,8 @@
 #include "agent/json.h"
 #include "agent/must.h"
 
-static const char *const lives[] = {[ZB_LIFE_ALIVE] = "alive",
-                                    [ZB_LIFE_DEAD] = "dead",
-                                    [ZB_LIFE_LEFT] = "left"};
+static const char *const lives[] = {
+    [ZB_LIFE_ALIVE] = "alive", [ZB_LIFE_DEAD] = "dead", [ZB_LIFE_LEFT] = "left"};
 
 static json_t *
 number_json(uint64_t number)

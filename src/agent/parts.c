@@ -14,7 +14,6 @@
 #include "agent/promise.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
-#include "agent/takeover.h"
 #include "agent/trouble.h"
 
 void
@@ -33,7 +32,6 @@ zb_parts_open(struct zb_agent *a)
     a->notices = zb_notices_new(a);
     a->applied = zb_applied_new(a);
     a->drive = zb_drive_new(a);
-    a->takeovers = zb_takeovers_new(a);
 }
 
 void
@@ -41,7 +39,6 @@ zb_parts_close(struct zb_agent *a)
 {
     zb_keeper_client_free(a->keeper);
     a->keeper = NULL;
-    zb_takeovers_close(a);
     zb_heart_free(a);
     zb_notices_close(a);
     zb_promises_close(a);

@@ -135,9 +135,9 @@ on_result(void *ctx, const json_t *result)
         return;
     }
     if (rc != ZB_OK) {
-        t->again_ms = t->again_ms == 0                  ? AGAIN_MIN_MS
+        t->again_ms = t->again_ms == 0                 ? AGAIN_MIN_MS
                       : t->again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS
-                                                        : t->again_ms * 2;
+                                                       : t->again_ms * 2;
         t->again_at.ms = zb_mono_now().ms + t->again_ms;
         zb_agent_event(all->a, ZB_LOG_WARNING, all->a->services[t->service].conf.name,
                        "A-takeover-failed", "not taken over: %s", error != NULL ? error : "");
@@ -169,7 +169,7 @@ order(struct takeover *t, const struct zb_loss *loss)
 }
 
 static void
-decide(struct takeover *t, const struct zb_core_view *view, struct zb_loss *loss)
+decide(struct takeover *t, struct zb_loss *loss)
 {
     struct zb_agent *a = t->all->a;
     const struct zb_conf_service *conf = &a->services[t->service].conf;
@@ -189,10 +189,11 @@ decide(struct takeover *t, const struct zb_core_view *view, struct zb_loss *loss
     }
     int64_t lost_s = loss_s(a, loss, loss->leader);
     if (lost_s < 0 || lost_s * 1000 > conf->max_loss_ms) {
-        (void)snprintf(text, sizeof text,
-                       "%s is gone, and nobody takes over: more than max-loss may be lost (%.200s); "
-                       "zbaton failover %s decides",
-                       a->nodes[loss->leader].name, loss->lost, conf->name);
+        (void)snprintf(
+            text, sizeof text,
+            "%s is gone, and nobody takes over: more than max-loss may be lost (%.200s); "
+            "zbaton failover %s decides",
+            a->nodes[loss->leader].name, loss->lost, conf->name);
         say(t, "A-takeover-asks", text);
         return;
     }
@@ -202,7 +203,6 @@ decide(struct takeover *t, const struct zb_core_view *view, struct zb_loss *loss
                    a->nodes[loss->leader].name,
                    (now.ms - zb_heart_alive_at(a, loss->leader).ms) / 1000, a->nodes[a->self].name,
                    rank + 1, count, loss->base.id.term, loss->base.id.seq);
-    (void)view;
     order(t, loss);
 }
 
@@ -239,7 +239,7 @@ look(struct takeover *t)
             t->said = NULL;
         }
         if (zb_heart_fences(a, loss.leader)) {
-            decide(t, &view, &loss);
+            decide(t, &loss);
         } else {
             char text[300];
             (void)snprintf(text, sizeof text,
@@ -284,13 +284,8 @@ zb_takeovers_new(struct zb_agent *a)
         all->services[i].all = all;
         all->services[i].service = i;
     }
+    zb_heart_subscribe(a, &all->reader);
     return all;
-}
-
-void
-zb_takeovers_start(struct zb_agent *a)
-{
-    zb_heart_subscribe(a, &a->takeovers->reader);
 }
 
 void

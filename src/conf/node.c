@@ -45,7 +45,9 @@ static bool
 endpoint_valid(const char *word, size_t length)
 {
     char address[ZB_ADDRESS_SIZE];
-    size_t scheme = strncmp(word, "https://", 8) == 0 ? 8 : strncmp(word, "http://", 7) == 0 ? 7 : 0;
+    size_t scheme = strncmp(word, "https://", 8) == 0  ? 8
+                    : strncmp(word, "http://", 7) == 0 ? 7
+                                                       : 0;
 
     if (scheme == 0 || length - scheme >= sizeof address) {
         return false;
@@ -73,7 +75,7 @@ endpoints_valid(const char *s)
 #define TIME(key, f, otherwise)                                                                    \
     {                                                                                              \
         key, ZB_CONF_DURATION, AT(f), .min = 500, .max = 3600000, .fallback = (otherwise),         \
-                               .expected = time_expected                                           \
+                                      .expected = time_expected                                    \
     }
 
 static const struct zb_conf_key keys[] = {
@@ -166,15 +168,16 @@ times_check(const struct zb_conf_node *c, const char *name, struct zb_err *err)
                                                       : ZB_CONF_SLACK_UNWATCHED_MS);
 
     if (c->heartbeat_ms + 2 * c->etcd_timeout_ms > c->soft_deadline_ms) {
-        zb_err_set(err, ZB_E_FORMAT,
-                   "%s: soft-deadline (%u ms) is below heartbeat and two times etcd-timeout (%u ms)",
-                   name, c->soft_deadline_ms, c->heartbeat_ms + 2 * c->etcd_timeout_ms);
+        zb_err_set(
+            err, ZB_E_FORMAT,
+            "%s: soft-deadline (%u ms) is below heartbeat and two times etcd-timeout (%u ms)", name,
+            c->soft_deadline_ms, c->heartbeat_ms + 2 * c->etcd_timeout_ms);
         return zb_err_hint(err, "one lost answer would stop every service");
     }
     if (c->soft_deadline_ms + ZB_CONF_DEMOTE_MIN_MS > c->hard_deadline_ms) {
         return zb_err_set(err, ZB_E_FORMAT,
-                          "%s: hard-deadline (%u ms) is not %u ms after soft-deadline (%u ms)", name,
-                          c->hard_deadline_ms, ZB_CONF_DEMOTE_MIN_MS, c->soft_deadline_ms);
+                          "%s: hard-deadline (%u ms) is not %u ms after soft-deadline (%u ms)",
+                          name, c->hard_deadline_ms, ZB_CONF_DEMOTE_MIN_MS, c->soft_deadline_ms);
     }
     if (last_ms > c->session_timeout_ms) {
         return zb_err_set(err, ZB_E_FORMAT,

@@ -28,8 +28,7 @@ static bool
 silence_at(const struct zb_sessions *s, uint8_t node, struct zb_mono *at)
 {
     at->ms = s->nodes[node].changed_at.ms + s->nodes[node].value.timeout_ms;
-    return node != s->self && s->nodes[node].mod != 0 &&
-           s->nodes[node].value.life == ZB_LIFE_ALIVE;
+    return node != s->self && s->nodes[node].mod != 0 && s->nodes[node].value.life == ZB_LIFE_ALIVE;
 }
 
 static bool
@@ -150,8 +149,7 @@ zb_sessions_stamped(struct zb_sessions *s, struct zb_mono now, enum zb_rc rc, ui
 static void
 contact_look(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions_answer *answer)
 {
-    if (s->since.ms == 0 || answer->cluster_id != s->cluster_id ||
-        answer->revision < s->revision) {
+    if (s->since.ms == 0 || answer->cluster_id != s->cluster_id || answer->revision < s->revision) {
         s->since = now;
         memset(s->nodes, 0, sizeof(s->nodes));
     }

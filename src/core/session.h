@@ -52,8 +52,8 @@ struct zb_sessions_step {
     uint8_t node;
     int64_t mod;
     struct zb_session_value value;
-    bool new;           /* STAMP: of a new session ... */
-    uint64_t unknown;   /* ... while etcd has this one of the node, or 0 */
+    bool new;         /* STAMP: of a new session ... */
+    uint64_t unknown; /* ... while etcd has this one of the node, or 0 */
 };
 
 /* How a transaction ended. */
@@ -81,11 +81,11 @@ struct zb_sessions {
     uint32_t heartbeat_ms;
     uint32_t timeout_ms;
     /* the own session */
-    uint64_t id;   /* the keeper's; 0: none */
+    uint64_t id; /* the keeper's; 0: none */
     bool fenced;
-    bool put;      /* etcd is known to have had it */
+    bool put;       /* etcd is known to have had it */
     bool renew_new; /* the keeper wants a new one begun */
-    bool known;    /* the own key is, as of own_mod */
+    bool known;     /* the own key is, as of own_mod */
     int64_t own_mod;
     struct zb_session_value own;
     /* a transaction under way */
@@ -100,10 +100,10 @@ struct zb_sessions {
     /* what was read */
     uint64_t cluster_id;
     int64_t revision;
-    struct zb_mono since;   /* when this etcd was first read without anything going back; 0: never */
+    struct zb_mono since; /* when this etcd was first read without anything going back; 0: never */
     struct zb_mono read_at; /* when the newest answer's transaction was sent; 0: never */
     struct {
-        int64_t mod; /* 0: no key */
+        int64_t mod;               /* 0: no key */
         struct zb_mono changed_at; /* when it was received that it had changed */
         struct zb_mono alive_at;   /* ... and was alive; 0: never */
         struct zb_session_value value;
@@ -114,8 +114,8 @@ void zb_sessions_init(struct zb_sessions *s, uint8_t self, uint32_t heartbeat_ms
                       uint32_t timeout_ms);
 /* What is to be done now. Nothing but WAIT while a transaction is under way. */
 void zb_sessions_next(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_step *step);
-/* The keeper's answer to STAMP. ZB_OK; ZB_E_NOTFOUND, ZB_E_STALE: a new one has to be begun; others:
- * not now. */
+/* The keeper's answer to STAMP. ZB_OK; ZB_E_NOTFOUND, ZB_E_STALE: a new one has to be begun;
+ * others: not now. */
 void zb_sessions_stamped(struct zb_sessions *s, struct zb_mono now, enum zb_rc rc, uint64_t id,
                          uint64_t nonce, bool fenced);
 void zb_sessions_answer(struct zb_sessions *s, struct zb_mono now,
@@ -130,7 +130,8 @@ bool zb_sessions_is_open(const struct zb_sessions *s);
  * restored from a backup, every node whose session is in no such state any more has demoted. */
 bool zb_sessions_may_judge(const struct zb_sessions *s, struct zb_mono now);
 /* The node cannot write, and cannot begin to without a grant (M4, M6): its session is certified
- * dead, as was read by a transaction that was sent after `after`, and its node is fenced by that. */
+ * dead, as was read by a transaction that was sent after `after`, and its node is fenced by that.
+ */
 bool zb_sessions_is_fenced(const struct zb_sessions *s, uint8_t node, struct zb_mono now,
                            struct zb_mono after);
 

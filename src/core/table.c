@@ -53,8 +53,7 @@
 #define NO_ASKING                                                                                  \
     [ZB_STIM_RELEASE] = IGNORE, [ZB_STIM_GRANTED] = NEVER, [ZB_STIM_SUPERSEDED] = IGNORE,          \
     [ZB_STIM_BEHIND] = NEVER, [ZB_STIM_GIVE_UP] = NEVER
-#define NO_FAILOVER                                                                                \
-    [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_BARRED] = IGNORE, [ZB_STIM_YIELD] = NEVER
+#define NO_FAILOVER [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_BARRED] = IGNORE, [ZB_STIM_YIELD] = NEVER
 /* A leader's: it takes a new term, or gives way. */
 #define GIVES_WAY                                                                                  \
     [ZB_STIM_FAILOVER] = NEVER, [ZB_STIM_BARRED] = IGNORE,                                         \

@@ -18,11 +18,11 @@
 
 #define FILE_NAME "session"
 #define FILE_MAX 256
-#define PAT_MS 1000       /* between two pats of the watchdog at most */
-#define CLAIM_STEP_MS 50  /* while another operation of a service is under way */
+#define PAT_MS 1000      /* between two pats of the watchdog at most */
+#define CLAIM_STEP_MS 50 /* while another operation of a service is under way */
 #define CLAIM_WAIT_MS 2000
-#define ROUND_MS 300      /* before what could not be demoted is tried again */
-#define STOP_MIN_MS 1000  /* for a service to stop, however late it is */
+#define ROUND_MS 300         /* before what could not be demoted is tried again */
+#define STOP_MIN_MS 1000     /* for a service to stop, however late it is */
 #define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
 
 static const struct timespec claim_step = {.tv_nsec = CLAIM_STEP_MS * 1000000L};
@@ -96,8 +96,7 @@ renewed_load(const struct zb_keeper *k, uint64_t id, struct zb_mono *renewed)
 
     renewed_path(k, "", path);
     f = fopen(path, "re");
-    good = f != NULL &&
-           fscanf(f, "%36s %" SCNu64 " %" SCNd64, boot_id, &told, &renewed->ms) == 3 &&
+    good = f != NULL && fscanf(f, "%36s %" SCNu64 " %" SCNd64, boot_id, &told, &renewed->ms) == 3 &&
            told == id && strcmp(boot_id, k->boot_id) == 0 && renewed->ms <= zb_mono_now().ms;
     if (f != NULL) {
         (void)fclose(f);
@@ -349,8 +348,7 @@ static bool
 any_writable(const struct zb_keeper *k)
 {
     for (uint32_t i = 0; i < k->services_count; i++) {
-        if (k->services[i]->stage != ZB_STAGE_REST ||
-            k->services[i]->claims[ZB_CLAIM_WRITE] > 0) {
+        if (k->services[i]->stage != ZB_STAGE_REST || k->services[i]->claims[ZB_CLAIM_WRITE] > 0) {
             return true;
         }
     }
@@ -363,8 +361,8 @@ session_new(struct zb_keeper *k, const struct zb_kreq *req, struct zb_err *err)
 {
     struct zb_session next = k->session;
     bool lapsed = k->session.stage == ZB_SESSION_LAPSED;
-    enum zb_rc rc = zb_session_new(&next, zb_mono_now(), zb_random_u64(), any_writable(k),
-                                   req->guid != 0, err);
+    enum zb_rc rc =
+        zb_session_new(&next, zb_mono_now(), zb_random_u64(), any_writable(k), req->guid != 0, err);
 
     if (rc == ZB_E_BUSY) {
         k->session = next;

@@ -63,8 +63,8 @@ struct zb_keeper_service {
     uint64_t last_seq;
     bool last_any;
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
-    bool rested;     /* the follower's properties were put right since it last led */
-    bool drilling;   /* [lock] a DRILL runs */
+    bool rested;   /* the follower's properties were put right since it last led */
+    bool drilling; /* [lock] a DRILL runs */
     /* The session that its last grant to itself was made in: one from before a session ended is
      * void, as that of a host that was off is (M4, M5). The claim's. */
     uint64_t grant_session;
@@ -146,8 +146,8 @@ struct zb_keeper {
     int wake_fd;                                 /* eventfd: something is in done */
     /* [lock] whom a fence command runs for; "": free */
     char fencing[ZB_KEEPER_FENCES_MAX][ZB_NODE_NAME_SIZE];
-    bool notifying; /* [lock] the notify program runs */
-    bool verifying; /* [lock] a VERIFY reads a set */
+    bool notifying;            /* [lock] the notify program runs */
+    bool verifying;            /* [lock] a VERIFY reads a set */
     bool stopping;             /* no engine is started any more; the loop's alone */
     struct zb_session session; /* [lock] */
     struct {

@@ -281,7 +281,8 @@ run(struct zb_keeper *k, struct zb_err *err)
         engine_stop(k);
         session_stop(k);
     }
-    if (!zb_keeper_deadline_end(k) || !zb_keeper_workers_end(k, (struct zb_mono){zb_mono_now().ms + WORKERS_END_MS})) {
+    if (!zb_keeper_deadline_end(k) ||
+        !zb_keeper_workers_end(k, (struct zb_mono){zb_mono_now().ms + WORKERS_END_MS})) {
         k->stuck = true;
         return zb_err_set(err, ZB_E_FAILED,
                           "operations are stuck in the kernel; the process "

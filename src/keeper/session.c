@@ -68,8 +68,9 @@ zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writa
         s->demoted = false;
     }
     if (s->stage == ZB_SESSION_LAPSED && (!s->demoted || writable)) {
-        return zb_err_set(err, ZB_E_BUSY, "the last session is over, and not everything is "
-                                          "unmounted yet that was writable under it");
+        return zb_err_set(err, ZB_E_BUSY,
+                          "the last session is over, and not everything is "
+                          "unmounted yet that was writable under it");
     }
     begin(s, id, now);
     return ZB_OK;

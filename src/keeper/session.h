@@ -22,7 +22,7 @@ enum zb_session_stage {
 
 struct zb_session {
     enum zb_session_stage stage;
-    uint64_t id; /* random; 0 when there is none */
+    uint64_t id;            /* random; 0 when there is none */
     struct zb_mono renewed; /* stamp of the newest heartbeat that is known to be accepted */
     uint32_t soft_ms;
     uint32_t hard_ms;
