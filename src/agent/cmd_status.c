@@ -6,6 +6,7 @@
 #include "agent/cert.h"
 #include "agent/config.h"
 #include "agent/drill.h"
+#include "agent/heart.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/member.h"
@@ -558,6 +559,7 @@ zb_cmd_status(struct zb_request *r)
     }
     zb_wall_format(report.now, time);
     zb_json_put(data, "cluster", cluster_json(&report));
+    zb_json_put(data, "etcd", zb_heart_json(r->a));
     zb_json_put(data, "authority", zb_json_text("manual"));
     zb_json_put(data, "time", zb_json_text(time));
     zb_json_put(data, "node", zb_json_text(r->a->nodes[r->a->self].name));

@@ -244,5 +244,9 @@ zb_conf_node_load(const char *path, struct zb_conf_node *out, struct zb_err *err
 void
 zb_conf_node_print(const struct zb_conf_node *conf, FILE *file)
 {
-    zb_conf_keys_print(keys, KEYS_COUNT, conf, "", file);
+    const struct zb_conf_key *etcd = zb_conf_key_find(keys, KEYS_COUNT, "etcd");
+
+    /* What comes from there on says nothing without an etcd. */
+    zb_conf_keys_print(keys, conf->etcd[0] != '\0' ? KEYS_COUNT : (size_t)(etcd - keys), conf, "",
+                       file);
 }
