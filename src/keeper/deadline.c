@@ -258,8 +258,9 @@ lapse_tell(struct zb_keeper *k, const char *why)
 static void
 hard_check(struct zb_keeper *k, struct zb_mono now)
 {
-    bool late = k->session.stage == ZB_SESSION_LAPSED && !k->session.demoted &&
-                now.ms >= zb_session_hard_at(&k->session).ms;
+    /* The start of a keeper first does what it can about what an earlier life left. */
+    bool late = k->deadline.started && k->session.stage == ZB_SESSION_LAPSED &&
+                !k->session.demoted && now.ms >= zb_session_hard_at(&k->session).ms;
 
     if (!late || k->deadline.late) {
         k->deadline.late = late;
@@ -486,6 +487,7 @@ session_load(struct zb_keeper *k, struct zb_err *err)
     }
     if (rc == ZB_OK) {
         known = renewed_load(k, id, &renewed);
+        renewed = known ? renewed : zb_mono_now(); /* the time to demote begins now */
         zb_session_resume(&k->session, id, renewed, known);
         (void)zb_session_tick(&k->session, zb_mono_now());
         k->deadline.all = k->session.stage == ZB_SESSION_LAPSED;
@@ -516,6 +518,15 @@ zb_keeper_deadline_start(struct zb_keeper *k, struct zb_err *err)
     e = pthread_create(&k->deadline.thread, NULL, demoter, k);
     k->deadline.started = e == 0;
     return e == 0 ? ZB_OK : zb_err_sys(err, e, "start the thread that demotes");
+}
+
+void
+zb_keeper_lapse_settled(struct zb_keeper *k)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    k->session.demoted = k->session.stage == ZB_SESSION_LAPSED;
+    k->deadline.all = false;
+    (void)pthread_mutex_unlock(&k->lock);
 }
 
 bool

@@ -255,6 +255,7 @@ zb_keeper_start_settle(struct zb_keeper *k)
     struct zb_os_mounts mounts = {0};
     enum zb_zfs_pool_state state = zb_zfs_pool_state(k->conf->root);
     struct zb_err err;
+    bool all = true;
 
     zb_keeper_fences_settle(k);
     zb_keeper_drills_settle(k);
@@ -262,6 +263,9 @@ zb_keeper_start_settle(struct zb_keeper *k)
     if (state != ZB_ZFS_POOL_ONLINE && state != ZB_ZFS_POOL_DEGRADED) {
         /* Each service is settled by its first operation, when the pool answers. */
         zb_log_error("the pool of %s is %s", k->conf->root, zb_zfs_pool_state_word(state));
+        if (state == ZB_ZFS_POOL_ABSENT) { /* so nothing of it is mounted */
+            zb_keeper_lapse_settled(k);
+        }
         return;
     }
     if (zb_os_mounts_read(k->conf->root, &mounts, &err) == ZB_OK) {
@@ -269,11 +273,16 @@ zb_keeper_start_settle(struct zb_keeper *k)
         zb_os_mounts_close(&mounts);
     } else {
         zb_log_error("%s", err.msg);
+        all = false;
     }
     for (uint32_t i = 0; i < k->services_count; i++) {
         (void)zb_keeper_deadline_step(k, -1); /* the watchdog does not wait for all of them */
         if (service_start_settle(k, k->services[i], &err) != ZB_OK) {
             zb_log_error("%s: %s", k->services[i]->name, err.msg);
+            all = false;
         }
+    }
+    if (all) {
+        zb_keeper_lapse_settled(k);
     }
 }

@@ -3,9 +3,9 @@
 The members run beside the hosts, on the lab's management network; the hosts' data link is another.
 """
 
-import os
 import signal
 import subprocess
+import time
 
 import pytest
 from zblab import wait_until
@@ -15,7 +15,9 @@ from zblab.watch import Watch
 NAME = "auto"
 PORT = 6471
 TTL_S = 20
+START_S = 60  # of the service, and of what is asked here, on a busy machine
 MEMBERS = ["10.78.0.251", "10.78.0.252", "10.78.0.253"]
+PAUSED_S = 2 + 2 * 2 + 12  # a heartbeat, two answers, and the time to demote
 ETCD = " ".join(f"http://{address}:2379" for address in MEMBERS)
 
 
@@ -85,32 +87,151 @@ def auto(cluster_session, etcd):
     cluster.wait_current(NAME)
     yield cluster
     for host in cluster.hosts:
-        host.run("mv /etc/zbaton/zbatond.conf.before /etc/zbaton/zbatond.conf")
         cluster.daemon_stop(host)
+        host.run("mv /etc/zbaton/zbatond.conf.before /etc/zbaton/zbatond.conf")
         cluster.daemon_start(host)
     cluster.services.pop(NAME)
     cluster.apply("-y")
 
 
+def etcd_cut(host, cut):
+    """Takes the way to etcd away from a host, and nothing else."""
+    for address in MEMBERS:
+        host.run(f"ip route {'replace' if cut else 'delete'} blackhole {address}/32")
+
+
 def sessions_open(cluster):
-    """Every node's session is open, as each of them says."""
-    return all(cluster.status(host)["etcd"]["may_judge"] for host in cluster.hosts)
+    """Every node has a session, and believes the ends of the others'."""
+    for host in cluster.hosts:
+        etcd = cluster.status(host)["etcd"]
+        assert etcd["open"] and etcd["may_judge"], (host.name, etcd)
+    return True
 
 
-def test_the_leader_loses_power(cluster, auto, etcd, tmp_path):
-    """Its service runs elsewhere by itself; never two writers; all that was distributed is there."""
-    wait_until(lambda: sessions_open(auto), 60, "every node has a session")
-    old = auto.leader(NAME)
-    recorder = Recorder(auto.lab, str(tmp_path), port=PORT, name="power")
-    recorder.wait_more(20)
-    auto.zbaton(f"sync {NAME}", host=old)
-    old.power_cut()
-    left = [host for host in auto.hosts if host is not old]
-    with_leader = wait_until(lambda: next((h for h in left if auto.leader(NAME, h) is h), None), TTL_S + 40,
-                             f"{NAME} runs on another host")
-    recorder.wait_more(20)
-    assert with_leader is not old
-    old.boot()
-    auto.daemon_start(old)
-    auto.wait_current(NAME, with_leader.name)
-    recorder.stop()
+class Run:
+    """One fault: a writer and a watch all the time, and what they saw at the end."""
+
+    def __init__(self, cluster, tmp_path):
+        wait_until(lambda: sessions_open(cluster), 90, "every node has a session")
+        cluster.wait_current(NAME)
+        self.cluster = cluster
+        self.old = cluster.leader(NAME)
+        self.left = [host for host in cluster.hosts if host is not self.old]
+        self.before = {host.name: cluster.rescues(host, NAME) for host in cluster.hosts}
+        self.term = cluster.service(NAME)["term"]
+        self.recorder = Recorder(cluster.lab, str(tmp_path), port=PORT, name=tmp_path.name)
+        self.recorder.wait_more(20)
+        self.begun = time.monotonic()
+        self.watch = Watch(cluster, NAME).start()
+        cluster.zbaton(f"sync {NAME}", host=self.old)
+
+    def moves_on(self):
+        """The service runs on another host within the promised time; returns that host."""
+        def leader():
+            for host in self.left:
+                if self.cluster.leader(NAME, host) is host:
+                    return host
+            return None
+        new = wait_until(leader, TTL_S + 5 + START_S, f"{NAME} runs on another host")
+        self.recorder.wait_more(20)
+        return new
+
+    def end(self, leader, stays=False, alone=True):
+        """All is whole again without hand work; never two writers; every record is somewhere."""
+        wait_until(lambda: sessions_open(self.cluster), 120, "every node has a session again")
+        self.cluster.wait_current(NAME, leader.name)
+        self.recorder.wait_more(5)
+        made = [(host, rescue) for host in self.cluster.hosts for rescue in self.cluster.rescues(host, NAME)
+                if rescue not in self.before[host.name]]
+        self.watch.stop()
+        if alone:
+            self.watch.assert_one_writer(self.begun)
+        self.recorder.assert_all_kept(self.cluster, leader, made)
+        assert (self.cluster.service(NAME)["term"] == self.term) == stays
+        self.cluster.assert_at_rest(NAME)
+
+
+def test_the_leader_loses_power(auto, tmp_path):
+    """Its service runs elsewhere by itself, and it follows when it is back."""
+    run = Run(auto, tmp_path)
+    run.old.power_cut()
+    new = run.moves_on()
+    run.old.boot()
+    auto.daemon_start(run.old)
+    run.end(new)
+
+
+def test_the_engine_is_killed(auto, tmp_path):
+    """The next engine goes on with the session: nobody takes over."""
+    run = Run(auto, tmp_path)
+    run.old.run(f"kill -9 {auto.engine_pid(run.old)}")
+    run.recorder.wait_more(50)
+    run.end(run.old, stays=True)
+
+
+def test_the_engine_is_stopped(auto, tmp_path):
+    """A hung engine renews nothing: the keeper demotes, and another host takes over."""
+    run = Run(auto, tmp_path)
+    run.old.run(f"kill -STOP {auto.engine_pid(run.old)}")
+    new = run.moves_on()
+    run.old.run(f"kill -CONT {auto.engine_pid(run.old)}")
+    run.end(new)
+
+
+def test_the_keeper_is_killed(auto, tmp_path):
+    """The next keeper finds the tree mounted, and goes on with the session."""
+    run = Run(auto, tmp_path)
+    auto.daemon_stop(run.old, "KILL")
+    auto.daemon_start(run.old)
+    run.recorder.wait_more(50)
+    run.end(run.old, stays=True)
+
+
+def test_zbatond_is_stopped_for_long(auto, tmp_path):
+    """It leaves its session: the service goes on there, and nobody takes over."""
+    run = Run(auto, tmp_path)
+    auto.daemon_stop(run.old)
+    time.sleep(TTL_S + 10)  # what must not happen would happen by now
+    run.recorder.wait_more(20)
+    auto.daemon_start(run.old)
+    run.end(run.old, stays=True)
+
+
+def test_the_leader_is_cut_off_from_etcd(auto, tmp_path):
+    """It demotes itself in time though it reaches everybody else, and another host takes over."""
+    run = Run(auto, tmp_path)
+    etcd_cut(run.old, True)
+    new = run.moves_on()
+    etcd_cut(run.old, False)
+    run.end(new)
+
+
+def test_etcd_has_no_quorum_and_regains_it(auto, etcd, tmp_path):
+    """Everybody demotes, nothing is reset, and the last leader goes on by itself afterwards."""
+    run = Run(auto, tmp_path)
+    boots = [host.run("cat /proc/sys/kernel/random/boot_id").out for host in auto.hosts]
+    for address in MEMBERS[:2]:
+        etcd.signal(address, signal.SIGSTOP)
+    wait_until(lambda: auto.writers(NAME) == [], 30, "nobody can write")
+    for address in MEMBERS[:2]:
+        etcd.signal(address, signal.SIGCONT)
+    wait_until(lambda: auto.leader(NAME, auto.hosts[0]), 60, f"{NAME} runs again")
+    run.end(auto.leader(NAME))
+    assert boots == [host.run("cat /proc/sys/kernel/random/boot_id").out for host in auto.hosts]
+
+
+def test_the_leader_is_paused(auto, tmp_path):
+    """What it writes after it goes on is little, and is kept as a rescue."""
+    run = Run(auto, tmp_path)
+    run.old.pause()
+    new = run.moves_on()
+    run.old.cont()
+    wait_until(lambda: auto.writers(NAME) == [new], PAUSED_S, "it has noticed, and cannot write any more")
+    run.end(new, alone=False)
+
+
+def test_a_move_waits_for_nothing(auto, tmp_path):
+    """A planned move is as quick as ever: no session has to end."""
+    run = Run(auto, tmp_path)
+    auto.move(NAME, run.left[0].name)
+    run.end(run.left[0])
