@@ -56,6 +56,7 @@ enum zb_option_id {
     ZB_OPT_TOKEN,
     ZB_OPT_RECOVER,
     ZB_OPT_WITHOUT_STATE,
+    ZB_OPT_OUT,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (UINT64_C(1) << (id))
@@ -160,6 +161,7 @@ int zb_run_config_check(struct zb_cli *cli);
 int zb_run_node_list(struct zb_cli *cli);
 int zb_run_node_remove(struct zb_cli *cli);
 int zb_run_cert_renew(struct zb_cli *cli);
+int zb_run_pki_etcd(struct zb_cli *cli);
 int zb_run_token_create(struct zb_cli *cli);
 int zb_run_token_list(struct zb_cli *cli);
 int zb_run_token_revoke(struct zb_cli *cli);

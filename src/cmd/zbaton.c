@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "cmd/cli.h"
 #include "cmd/memory.h"
+#include "etcd/etcd.h"
 
 /* An option's place in both forms; the same letter may mean another thing in another command. */
 static const struct option_form {
@@ -57,6 +58,7 @@ static const struct option_form {
      "go on from the copies that an earlier cluster left here, when its other hosts are gone"},
     {ZB_OPT_WITHOUT_STATE, 0, "without-state", NULL,
      "although what the earlier cluster left in the state directory cannot be read"},
+    {ZB_OPT_OUT, 0, "out", "DIRECTORY", "where the files go; one that is not there is made"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -81,6 +83,8 @@ static const struct zb_cli_command commands[] = {
      BIT(YES) | BIT(JSON) | BIT(LOST), 0, 1, 1, zb_run_node_remove},
     {"cert renew", "[NODE]", "a new certificate for a node", BIT(JSON) | BIT(TOKEN) | BIT(ADDRESS),
      0, 0, 1, zb_run_cert_renew},
+    {"pki etcd", "NAME=ADDRESS...", "keys and certificates for an etcd cluster and its clients",
+     BIT(OUT), BIT(OUT), 1, ZB_ETCD_ENDPOINTS_MAX, zb_run_pki_etcd},
     {"apply", "FILE", "put a services file in force (- reads standard input)",
      BIT(DRY_RUN) | BIT(YES) | BIT(JSON), 0, 1, 1, zb_run_apply},
     {"config show", "", "the services file in force", BIT(JSON), 0, 0, 0, zb_run_config_show},

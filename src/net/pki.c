@@ -1,6 +1,7 @@
 /* Making keys, requests and certificates; what is read and checked is in pki_check.c. */
 #include "net/pki.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,15 +179,9 @@ ca_fill(X509 *cert, EVP_PKEY *key, const char *common_name)
            X509_sign(cert, key, EVP_sha256()) > 0;
 }
 
-enum zb_rc
-zb_pki_ca_create(const char *cluster_name, char **cert_pem, char **key_pem, struct zb_err *err)
+static enum zb_rc
+ca_create(const char *common_name, char **cert_pem, char **key_pem, struct zb_err *err)
 {
-    if (!zb_node_name_valid(cluster_name)) {
-        return zb_err_set(err, ZB_E_USAGE, "\"%s\" is not a cluster name", cluster_name);
-    }
-    /* X.520 limits a CN to 64 characters; "zbaton CA " and 54 of the name tell clusters apart. */
-    char common_name[65];
-    (void)snprintf(common_name, sizeof common_name, "zbaton CA %.54s", cluster_name);
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     char *cert_out = NULL;
@@ -209,6 +204,24 @@ out:
     X509_free(cert);
     EVP_PKEY_free(key);
     return rc;
+}
+
+enum zb_rc
+zb_pki_ca_create(const char *cluster_name, char **cert_pem, char **key_pem, struct zb_err *err)
+{
+    if (!zb_node_name_valid(cluster_name)) {
+        return zb_err_set(err, ZB_E_USAGE, "\"%s\" is not a cluster name", cluster_name);
+    }
+    /* X.520 limits a CN to 64 characters; "zbaton CA " and 54 of the name tell clusters apart. */
+    char common_name[65];
+    (void)snprintf(common_name, sizeof common_name, "zbaton CA %.54s", cluster_name);
+    return ca_create(common_name, cert_pem, key_pem, err);
+}
+
+enum zb_rc
+zb_pki_etcd_ca_create(char **cert_pem, char **key_pem, struct zb_err *err)
+{
+    return ca_create("zbaton etcd CA", cert_pem, key_pem, err);
 }
 
 static bool
@@ -265,6 +278,78 @@ zb_pki_sign(struct zb_pem ca_cert, struct zb_pem ca_key, struct zb_pem csr, cons
 out:
     X509_REQ_free(request);
     EVP_PKEY_free(key);
+    X509_free(cert);
+    X509_free(ca);
+    return rc;
+}
+
+static bool
+etcd_fill(X509 *cert, X509 *ca, EVP_PKEY *ca_key, EVP_PKEY *key, const char *san)
+{
+    const struct extension list[] = {
+        {NID_basic_constraints, "critical,CA:FALSE"},
+        {NID_key_usage, "critical,digitalSignature"},
+        {NID_ext_key_usage, san != NULL ? "serverAuth,clientAuth" : "clientAuth"},
+        {NID_subject_key_identifier, "hash"},
+        {NID_authority_key_identifier, "keyid:always"},
+        {NID_subject_alt_name, san},
+    };
+    size_t count = sizeof list / sizeof list[0] - (san == NULL ? 1 : 0);
+    const unsigned char *unit = (const unsigned char *)(san != NULL ? "etcd" : "client of etcd");
+    X509_NAME *name = X509_get_subject_name(cert);
+    return cert_start(cert, ZB_PKI_NODE_DAYS) &&
+           X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const unsigned char *)"zbaton", -1,
+                                      -1, 0) == 1 &&
+           X509_NAME_add_entry_by_txt(name, "OU", MBSTRING_ASC, unit, -1, -1, 0) == 1 &&
+           X509_set_issuer_name(cert, X509_get_subject_name(ca)) == 1 &&
+           X509_set_pubkey(cert, key) == 1 && extensions_add(cert, ca, list, count) &&
+           X509_sign(cert, ca_key, EVP_sha256()) > 0;
+}
+
+enum zb_rc
+zb_pki_etcd_cert_create(struct zb_pem ca_cert, struct zb_pem ca_key, const char *name,
+                        const char *address, struct zb_pki_pair *out, struct zb_err *err)
+{
+    char san[ZB_NODE_NAME_SIZE + INET6_ADDRSTRLEN + 64];
+    struct in6_addr binary;
+    struct zb_pki_pair pair = {0};
+    X509 *ca = NULL, *cert = X509_new();
+    EVP_PKEY *signer = NULL, *key = NULL;
+
+    if (name != NULL &&
+        (!zb_node_name_valid(name) || (inet_pton(AF_INET, address, &binary) != 1 &&
+                                       inet_pton(AF_INET6, address, &binary) != 1))) {
+        X509_free(cert);
+        return zb_err_set(err, ZB_E_USAGE, "%.64s=%.64s: no name with a numeric address", name,
+                          address);
+    }
+    (void)snprintf(san, sizeof san, "DNS:%s,IP:%s,DNS:localhost,IP:127.0.0.1,IP:::1",
+                   name != NULL ? name : "", name != NULL ? address : "");
+    enum zb_rc rc = zb_x509_cert_load(ca_cert, &ca, err);
+    if (rc == ZB_OK) {
+        rc = zb_x509_key_load(ca_key, &signer, err);
+    }
+    if (rc == ZB_OK && X509_check_private_key(ca, signer) != 1) {
+        ERR_clear_error();
+        rc = zb_err_set(err, ZB_E_MISMATCH, "%s: not the key of %s", ca_key.name, ca_cert.name);
+    }
+    if (rc == ZB_OK && (cert == NULL || (key = EVP_EC_gen("P-256")) == NULL ||
+                        !etcd_fill(cert, ca, signer, key, name != NULL ? san : NULL))) {
+        rc = zb_x509_err(err, ZB_E_FAILED, "make a certificate for etcd");
+    }
+    if (rc == ZB_OK) {
+        rc = cert_text(cert, &pair.cert, err);
+    }
+    if (rc == ZB_OK) {
+        rc = key_text(key, &pair.key, err);
+    }
+    if (rc == ZB_OK) {
+        *out = pair;
+    } else {
+        zb_pki_text_free(pair.cert);
+    }
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(signer);
     X509_free(cert);
     X509_free(ca);
     return rc;

@@ -26,6 +26,12 @@ struct zb_pem {
     const char *text;
 };
 
+/* Both owned. */
+struct zb_pki_pair {
+    char *cert;
+    char *key;
+};
+
 struct zb_pki_cert_info {
     char common_name[ZB_NODE_NAME_SIZE + 32]; /* a node's name; "zbaton CA <cluster>" */
     char fingerprint[ZB_FINGERPRINT_SIZE];
@@ -67,6 +73,18 @@ enum zb_rc zb_pki_cert_info(struct zb_pem cert, struct zb_pki_cert_info *info,
  * expired: OpenSSL's words), ZB_E_MISMATCH (other key), ZB_E_FORMAT; errors name the file. */
 enum zb_rc zb_pki_identity_check(struct zb_pem ca_cert, struct zb_pem cert, struct zb_pem key,
                                  const char *node, struct zb_err *err) ZB_CHECKED;
+
+/* New CA for the members of an etcd cluster and their clients, as zb_pki_ca_create. It is not the
+ * cluster's: who may ask etcd is not who is a node. */
+enum zb_rc zb_pki_etcd_ca_create(char **cert_pem, char **key_pem, struct zb_err *err) ZB_CHECKED;
+
+/* New key and certificate of that CA. With name and address (numeric) for a member: SAN of both and
+ * of the loopback, for its server, its peers, and its JSON gateway, which is a client of the member
+ * itself. With NULL for a client. None has a CN: with RBAC the gateway refuses who has one.
+ * ZB_E_USAGE, ZB_E_MISMATCH (the key is not of the CA's certificate). */
+enum zb_rc zb_pki_etcd_cert_create(struct zb_pem ca_cert, struct zb_pem ca_key, const char *name,
+                                   const char *address, struct zb_pki_pair *out,
+                                   struct zb_err *err) ZB_CHECKED;
 
 /* True for 64 lower hex digits. */
 bool zb_fingerprint_valid(const char *s);

@@ -6,9 +6,12 @@ Arguments: the folders of zbaton and of etcd_drive (drive.c), which is the clien
 import base64
 import json
 import pathlib
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import members
@@ -67,6 +70,12 @@ class Client:
         return members.wait_for(f"{key} is put", attempt, deadline_s), before
 
 
+def client_of(program, cluster, first=None, **options):
+    """Asks all members, that one first."""
+    order = sorted(cluster.members, key=lambda m: m is not first)
+    return Client(program, [m.client for m in order], **{**cluster.client_options, **options})
+
+
 def ok(answer):
     assert answer["rc"] == "ok", answer
     return answer
@@ -78,7 +87,7 @@ def failed(answer, *words):
 
 
 def check_calls(program, cluster):
-    with Client(program, [m.client for m in cluster.members]) as c:
+    with client_of(program, cluster) as c:
         first = ok(c.call(compare=[["/z/a", "create", 0]], success=[["put", "/z/a", "\u00e4\n\"1\""]]))
         assert first["succeeded"] and first["revision"] > 1 and first["raft_term"] > 0, first
         again = ok(c.call(compare=[["/z/a", "create", 0]], success=[["put", "/z/a", "2"]],
@@ -138,7 +147,7 @@ def check_value_sizes(program, cluster):
 
 def check_leader_killed(program, cluster):
     leader = cluster.leader()
-    with Client(program, [m.client for m in [leader, *cluster.followers()]]) as c:
+    with client_of(program, cluster, leader) as c:
         assert ok(c.put("/k", "0"))["endpoint"] == leader.client
         term = ok(c.put("/k", "1"))["raft_term"]
         leader.kill()
@@ -152,8 +161,7 @@ def check_leader_killed(program, cluster):
 def check_stopped(program, cluster, member):
     """A member that is stopped answers nobody: the next attempt is another one's. What the stopped
     one was asked is still there when it goes on, and finds that the revision it compares is gone."""
-    others = [m for m in cluster.members if m is not member]
-    with Client(program, [m.client for m in [member, *others]]) as c:
+    with client_of(program, cluster, member) as c:
         first = ok(c.put("/s", "0"))
         assert first["endpoint"] == member.client
         compare = [["/s", "mod", first["revision"]]]
@@ -175,7 +183,7 @@ def check_stopped(program, cluster, member):
 def check_quorum_lost(program, cluster):
     """Never an answer that says done; each within the time of a request."""
     left, *gone = cluster.members
-    with Client(program, [m.client for m in cluster.members]) as c:
+    with client_of(program, cluster) as c:
         for m in gone:
             m.kill()
         begun = time.monotonic()
@@ -202,10 +210,10 @@ def rbac_enable(member):
 
 
 def check_rbac(program, cluster):
-    [member] = cluster.members
+    member = cluster.members[0]
     user = {"user": "zb", "password": "se\"cret\u00e4"}
-    with Client(program, [member.client], **user) as c, Client(program, [member.client]) as nobody, \
-            Client(program, [member.client], user="zb", password="x") as wrong:
+    with client_of(program, cluster, **user) as c, client_of(program, cluster) as nobody, \
+            client_of(program, cluster, user="zb", password="x") as wrong:
         ok(c.put("/z/a", "without RBAC"))
         rbac_enable(member)
         ok(c.put("/z/a", "1"))
@@ -216,9 +224,71 @@ def check_rbac(program, cluster):
         assert "authentication failed" in failed(wrong.put("/z/a", "2"), "auth")["text"]
         member.kill()  # it forgets the tokens it gave
         member.start()
-        members.wait_for("it leads again", lambda: member.status() and nobody.put("/z/a", "2")["rc"] == "auth")
+        members.wait_for("it is back", lambda: member.status())
+        members.wait_for("one leads", cluster.leader)
         again = ok(c.call(success=[["put", "/z/b", "3"], ["range", "/z/a", None]]))
         assert again["kvs"][0]["value"] == "1", again
+
+
+def pretender(folder):
+    """Who has a certificate of the CA and its key, but not for that address; the endpoint."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "m0.crt", folder / "m0.key")
+    listener = socket.create_server(("127.0.0.9", 0))
+
+    def serve():
+        while True:
+            try:
+                conn, _ = listener.accept()
+                context.wrap_socket(conn, server_side=True).recv(1)
+            except ssl.SSLError:
+                pass
+            except OSError:
+                return
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener, f"https://127.0.0.9:{listener.getsockname()[1]}"
+
+
+def check_tls(program, cluster, folder, zbaton):
+    """Who is not of the CA is not asked, and not answered."""
+    mine = cluster.client_options
+    other = folder.parent / "other"
+    members.minted_settings(zbaton, other, 1)
+    theirs = members.tls_options(other)
+    with client_of(program, cluster, ca=theirs["ca"]) as c:
+        assert "certificate" in failed(c.put("/x", "1"), "auth")["text"]
+    for options in ({"ca": mine["ca"]}, {**theirs, "ca": mine["ca"]}):
+        with Client(program, [cluster.members[0].client], **options) as c:
+            failed(c.put("/x", "1"), "auth", "closed", "failed")
+    with client_of(program, cluster, cert="no PEM", key="no PEM") as c:
+        failed(c.put("/x", "1"), "auth")
+    with client_of(program, cluster) as c:
+        assert ok(c.call(compare=[["/x", "create", 0]], success=[["put", "/x", "2"]]))["succeeded"]
+    listener, endpoint = pretender(folder)
+    with listener, Client(program, [endpoint], **mine) as c:
+        failed(c.put("/x", "1"), "auth")
+
+
+def check_minting(zbaton, folder):
+    """One more host is of the same CA, for the same client; what is there stays."""
+    def mint(*operands, code=0):
+        done = subprocess.run([zbaton, "pki", "etcd", "--out", folder, *operands], capture_output=True, text=True)
+        assert done.returncode == code, done
+        return done.stdout + done.stderr
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
+    assert "m0.key already" in mint("m9=127.0.0.9", "m0=127.0.0.1", code=1)
+    assert {path.name for path in folder.iterdir()} == set(before), "all or nothing"
+    out = mint("m9=fd00::9")
+    assert "https://[fd00::9]:2379" in out and "the CA that was there" in out, out
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"m9.crt", "m9.key"}
+    for bad in (["m1"], ["m1=host"], ["=127.0.0.1"], ["M1=127.0.0.1"], ["ca=127.0.0.1"], ["a=127.0.0.1", "a=127.0.0.2"],
+                ["a=127.0.0.1", "b=127.0.0.1"], ["a=127.0.0.1/8"], []):
+        mint(*bad, code=2)
 
 
 CHECKS_ONE = [check_calls, check_many_at_once, check_nobody_there, check_value_sizes, check_rbac]
@@ -227,16 +297,22 @@ CHECKS_ONE = [check_calls, check_many_at_once, check_nobody_there, check_value_s
 def main():
     if not members.is_installed():
         return SKIP
+    zbaton = pathlib.Path(sys.argv[1]) / "zbaton"
     program = pathlib.Path(sys.argv[2]) / "etcd_drive"
-    with tempfile.TemporaryDirectory(prefix="zbaton-etcd-") as base:
-        with members.Cluster(pathlib.Path(base) / "one", 1) as cluster:
+    with tempfile.TemporaryDirectory(prefix="zbaton-etcd-") as folder:
+        base = pathlib.Path(folder)
+        with members.Cluster(base / "one", members.plain_settings(1)) as cluster:
             for check in CHECKS_ONE:
                 check(program, cluster)
-        with members.Cluster(pathlib.Path(base) / "three", 3) as cluster:
+        settings = members.minted_settings(zbaton, base / "pki", 3)
+        check_minting(zbaton, base / "pki")
+        with members.Cluster(base / "three", settings, base / "pki") as cluster:
             check_leader_killed(program, cluster)
             check_stopped(program, cluster, cluster.followers()[0])
             check_stopped(program, cluster, cluster.leader())
             check_quorum_lost(program, cluster)
+            check_tls(program, cluster, base / "pki", zbaton)
+            check_rbac(program, cluster)
     return 0
 
 

@@ -6,9 +6,11 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -46,26 +48,20 @@ def die_with_parent():
 
 
 class Member:
-    def __init__(self, cluster, index, client_port, peer_port):
+    def __init__(self, cluster, name, settings):
         self.cluster = cluster
-        self.name = f"m{index}"
-        self.dir = cluster.dir / self.name
-        self.client = f"{cluster.scheme}://127.0.0.1:{client_port}"
-        self.peer = f"{cluster.scheme}://127.0.0.1:{peer_port}"
+        self.name = name
+        self.settings = settings  # variables of etcd's environment
+        self.client = settings["ETCD_ADVERTISE_CLIENT_URLS"]
         self.process = None
 
     def start(self):
-        peers = ",".join(f"{m.name}={m.peer}" for m in self.cluster.members)
-        argv = ["etcd", "--name", self.name, "--data-dir", self.dir,
-                "--listen-client-urls", self.client, "--advertise-client-urls", self.client,
-                "--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer,
-                "--initial-cluster", peers, "--initial-cluster-token", "test",
-                "--heartbeat-interval", "100", "--election-timeout", "1000",
-                *self.cluster.tls_options]
-        # Its settings come from here alone.
+        argv = ["etcd", "--data-dir", self.cluster.dir / self.name, "--initial-cluster-token", "test",
+                "--heartbeat-interval", "100", "--election-timeout", "1000"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         with open(self.cluster.dir / f"{self.name}.log", "ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=env, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env={**env, **self.settings},
+                                            preexec_fn=die_with_parent)
 
     def kill(self):
         if self.process is not None:
@@ -99,17 +95,50 @@ class Member:
         return said is not None and said.get("leader", "0") == said["header"]["member_id"]
 
 
-class Cluster:
-    """count members under dir; tls: {"server": options of etcd, "context": an ssl.SSLContext} or None."""
+def plain_settings(count):
+    """Of members without TLS, by name."""
+    ports = ports_free(2 * count)
+    peers = {f"m{i}": f"http://127.0.0.1:{ports[2 * i + 1]}" for i in range(count)}
+    return {name: {
+        "ETCD_NAME": name, "ETCD_INITIAL_CLUSTER": ",".join(f"{n}={p}" for n, p in peers.items()),
+        "ETCD_LISTEN_PEER_URLS": peer, "ETCD_INITIAL_ADVERTISE_PEER_URLS": peer,
+        "ETCD_LISTEN_CLIENT_URLS": f"http://127.0.0.1:{ports[2 * i]}",
+        "ETCD_ADVERTISE_CLIENT_URLS": f"http://127.0.0.1:{ports[2 * i]}",
+    } for i, (name, peer) in enumerate(peers.items())}
 
-    def __init__(self, folder, count, tls=None):
+
+def minted_settings(zbaton, folder, count):
+    """As `zbaton pki etcd` prints them for members that listen on the loopback, but for the ports; its
+    files are below folder."""
+    hosts = {f"m{i}": f"127.0.0.{i + 1}" for i in range(count)}
+    done = subprocess.run([zbaton, "pki", "etcd", "--out", folder, *(f"{n}={a}" for n, a in hosts.items())],
+                          check=True, capture_output=True, text=True)
+    text = done.stdout.replace("/etc/etcd/", f"{folder}/")
+    for address in hosts.values():
+        for port, free in zip((2379, 2380), ports_free(2)):
+            text = text.replace(f"{address}:{port}", f"{address}:{free}")
+    settings = {}
+    for name, value in re.findall(r'^  (ETCD_\w+)="(.*)"$', text, re.M):
+        if name == "ETCD_NAME":
+            settings[value] = {}
+        settings[list(settings)[-1]][name] = value
+    assert list(settings) == list(hosts), done.stdout
+    return settings
+
+
+class Cluster:
+    """Members under dir, by their settings; pki: the folder with ca.crt, client.crt and client.key."""
+
+    def __init__(self, folder, settings, pki=None):
         self.dir = pathlib.Path(folder)
-        self.dir.mkdir(exist_ok=True)
-        self.scheme = "https" if tls else "http"
-        self.tls_options = tls["server"] if tls else []
-        self.context = tls["context"] if tls else None
-        ports = ports_free(2 * count)
-        self.members = [Member(self, i, ports[2 * i], ports[2 * i + 1]) for i in range(count)]
+        self.dir.mkdir()
+        self.members = [Member(self, name, own) for name, own in settings.items()]
+        self.context = None
+        self.client_options = {}
+        if pki is not None:
+            self.context = ssl.create_default_context(cafile=pki / "ca.crt")
+            self.context.load_cert_chain(pki / "client.crt", pki / "client.key")
+            self.client_options = tls_options(pki)
 
     def __enter__(self):
         try:
@@ -136,6 +165,12 @@ class Cluster:
     def followers(self):
         leader = self.leader()
         return [m for m in self.members if m is not leader]
+
+
+def tls_options(pki):
+    """What the client is told of it, as texts."""
+    return {name: (pki / file).read_text()
+            for name, file in (("ca", "ca.crt"), ("cert", "client.crt"), ("key", "client.key"))}
 
 
 def is_installed():

@@ -158,6 +158,42 @@ test_files(void **state)
     assert_int_equal(rmdir(directory), 0); /* no temporary file was left */
 }
 
+static void
+test_etcd(void **state)
+{
+    struct zb_pki_pair ca = {0}, other = {0}, member = {0}, client = {0}, none = {0};
+    struct zb_pki_cert_info info;
+    struct zb_err err;
+
+    (void)state;
+    assert_int_equal(zb_pki_etcd_ca_create(&ca.cert, &ca.key, &err), ZB_OK);
+    assert_int_equal(zb_pki_etcd_ca_create(&other.cert, &other.key, &err), ZB_OK);
+    struct zb_pem ca_crt = pem("ca.crt", ca.cert), ca_key = pem("ca.key", ca.key);
+    assert_int_equal(zb_pki_etcd_cert_create(ca_crt, ca_key, "vm1", "2001:db8::1", &member, &err),
+                     ZB_OK);
+    assert_int_equal(zb_pki_etcd_cert_create(ca_crt, ca_key, NULL, NULL, &client, &err), ZB_OK);
+    /* No CN: what needs one of a certificate does not take it. */
+    assert_int_equal(zb_pki_cert_info(pem("vm1.crt", member.cert), &info, &err), ZB_E_FORMAT);
+    assert_int_equal(zb_pki_cert_info(pem("client.crt", client.cert), &info, &err), ZB_E_FORMAT);
+
+    assert_int_equal(
+        zb_pki_etcd_cert_create(ca_crt, pem("other.key", other.key), NULL, NULL, &none, &err),
+        ZB_E_MISMATCH);
+    assert_int_equal(zb_pki_etcd_cert_create(ca_crt, ca_key, "vm1", "vm1.example", &none, &err),
+                     ZB_E_USAGE);
+    assert_int_equal(zb_pki_etcd_cert_create(ca_crt, ca_key, "vm1", "10.0.0.1,DNS:x", &none, &err),
+                     ZB_E_USAGE);
+    assert_int_equal(
+        zb_pki_etcd_cert_create(ca_crt, ca_key, "a,IP:10.0.0.2", "10.0.0.1", &none, &err),
+        ZB_E_USAGE);
+    assert_null(none.cert);
+    struct zb_pki_pair *const made[] = {&ca, &other, &member, &client};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        zb_pki_text_free(made[i]->cert);
+        zb_pki_text_free(made[i]->key);
+    }
+}
+
 int
 main(void)
 {
@@ -167,6 +203,7 @@ main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_etcd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
