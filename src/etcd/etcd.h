@@ -108,14 +108,15 @@ struct zb_etcd_kv {
 /*
  * rc:
  *   ZB_OK          it was decided by the quorum; all fields hold
- *   ZB_E_TIMEOUT   it may or may not have been done, or still be: nothing came within request_ms
+ *   ZB_E_TIMEOUT   it may or may not have been done, or be done later: nothing came within
+ *                  request_ms (a member that stood still goes on with what it was asked)
  *   ZB_E_CLOSED    it may or may not have been done: the connection ended, etcd said 5xx or that
  *                  its space is used up (it says so after it has written), the answer does not
  *                  decode, or is of a lower raft term than one before
  * and it was certainly not done, and nothing of it is under way:
  *   ZB_E_USAGE     the call itself is wrong: no put in success, bad counts, NULL
  *   ZB_E_LIMIT     too many at once, or too long
- *   ZB_E_FAILED    nobody answers at the endpoint
+ *   ZB_E_FAILED    nobody answers at the endpoint, or a login came to no end
  *   ZB_E_AUTH      one of both does not believe the other, or this user may not do that
  *   ZB_E_REFUSED   etcd does not take such a request
  *   ZB_E_STALE     (compact) that revision is compacted already

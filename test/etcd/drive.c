@@ -1,7 +1,8 @@
 /*
  * The etcd client as a program: reads lines of JSON, answers each with a line of JSON.
  *
- * The first line is the options of struct zb_etcd_options. Each more is a list of calls, made at
+ * The first line is the options of struct zb_etcd_options, and "chroot": the folder to live in from
+ * then on. Each more is a list of calls, made at
  * once:
  *   [{"compare": [[key, "mod"|"create"|"value", revision or value], ...],
  *     "success": [["put", key, value], ["range"|"delete", key, range_end or null], ...],
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
@@ -47,6 +49,10 @@ options_take(const char *line)
 
     for (size_t i = 0; i < json_array_size(endpoints); i++) {
         options.endpoints[i] = json_string_value(json_array_get(endpoints, i));
+    }
+    if (text(o, "chroot") != NULL && (chroot(text(o, "chroot")) != 0 || chdir("/") != 0)) {
+        perror("chroot");
+        exit(2);
     }
     if (zb_etcd_new(&options, &world.etcd, &err) != ZB_OK) {
         fprintf(stderr, "%s\n", err.msg);
