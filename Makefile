@@ -22,11 +22,11 @@ demo:
 	lab/demo
 
 test:
-	tools/setup build
+	tools/setup test
 	tools/run-tests
 
 test-long:
-	tools/setup build
+	tools/setup test
 	tools/run-tests --long
 
 bench:
