@@ -256,18 +256,18 @@ told(const struct minting *m)
     }
     if (m->ca_found) {
         puts("\nThe members that are there come into ETCD_INITIAL_CLUSTER too, and\n"
-             "ETCD_INITIAL_CLUSTER_STATE is \"existing\": etcdctl member add tells both.");
+             "ETCD_INITIAL_CLUSTER_STATE is \"existing\": etcdctl member add tells both. And they\n"
+             "come into etcd of every zbatond.conf.");
     }
     puts(
         "\netcd's data must not be on a dataset that zbaton replicates.\n\n"
         "Every node: ca.crt, client.crt and client.key go to /etc/zbaton/etcd; in zbatond.conf:\n");
-    fputs("  etcd-endpoints = {", stdout);
+    fputs("  etcd = \"", stdout);
     for (size_t i = 0; i < m->hosts_count; i++) {
-        fputs(i == 0 ? "\"" : ", \"", stdout);
+        fputs(i == 0 ? "" : " ", stdout);
         url_print(&m->hosts[i], 2379);
-        putchar('"');
     }
-    puts("}\n"
+    puts("\"\n"
          "  etcd-ca = \"/etc/zbaton/etcd/ca.crt\"\n"
          "  etcd-cert = \"/etc/zbaton/etcd/client.crt\"\n"
          "  etcd-key = \"/etc/zbaton/etcd/client.key\"");

@@ -289,6 +289,10 @@ def check_minting(zbaton, folder):
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"m9.crt", "m9.key"}
+    conf = folder.parent / "zbatond.conf"
+    conf.write_text('node = "vm1"\nroot = "pool/x"\nlisten = "127.0.0.1:7979"\n' + out[out.index("  etcd = "):])
+    taken = subprocess.run([zbaton.parent / "zbatond", "-n", "-f", conf], check=True, capture_output=True, text=True)
+    assert 'etcd = "https://[fd00::9]:2379"' in taken.stdout, taken
     for bad in (["m1"], ["m1=host"], ["=127.0.0.1"], ["M1=127.0.0.1"], ["ca=127.0.0.1"], ["a=127.0.0.1", "a=127.0.0.2"],
                 ["a=127.0.0.1", "b=127.0.0.1"], ["a=127.0.0.1/8"], []):
         mint(*bad, code=2)
