@@ -381,7 +381,7 @@ zb_cmd_failover(struct zb_request *r)
         .service = service,
         .source = f->source,
         .by_command = zb_fence_configured(r->a) && !zb_request_bool(r, "no_fence_command"),
-        .wait_ms = zb_request_bool(r, "interactive") ? WAIT_INTERACTIVE_MS
+        .wait_ms = zb_request_bool(r, "interactive")  ? WAIT_INTERACTIVE_MS
                    : zb_heart_wait_ms(r->a) > WAIT_MS ? zb_heart_wait_ms(r->a)
                                                       : WAIT_MS};
     f->loss.chosen = zb_request_text(r, "to")[0] == '\0' || zb_request_bool(r, "chosen");

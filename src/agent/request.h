@@ -20,7 +20,7 @@ struct zb_request {
     bool gone;      /* nobody listens any more */
     /* Set by a handler that only ends with its listener (events -f); must end the request. */
     void (*on_gone)(struct zb_request *r);
-    void *ctx;                /* of the handler */
+    void *ctx; /* of the handler */
     /* Of one that the engine makes itself: its end, instead of an answer; result is borrowed. */
     void (*on_result)(void *ctx, const json_t *result);
     void *result_ctx;

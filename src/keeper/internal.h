@@ -13,8 +13,8 @@
 
 #include "conf/node.h"
 #include "conf/service.h"
+#include "keeper/deadline.h"
 #include "keeper/rules.h"
-#include "keeper/session.h"
 #include "os/mount.h"
 #include "os/spawn.h"
 #include "wire/kmsg.h"
@@ -150,15 +150,7 @@ struct zb_keeper {
     bool verifying;            /* [lock] a VERIFY reads a set */
     bool stopping;             /* no engine is started any more; the loop's alone */
     struct zb_session session; /* [lock] */
-    struct {
-        pthread_t thread; /* demotes when the session lapses */
-        pthread_cond_t lapsed;
-        bool started;
-        bool ending;     /* [lock] */
-        bool all;        /* [lock] every service is demoted, whatever is known of it */
-        bool late;       /* the hard deadline has passed, and that was acted on */
-        int watchdog_fd; /* -1: none */
-    } deadline;
+    struct zb_keeper_deadline deadline;
     pthread_t threads[ZB_KEEPER_JOBS_MAX];
     uint32_t threads_count;
     bool stuck; /* workers did not end: nothing is freed */
@@ -238,37 +230,6 @@ void zb_keeper_request(struct zb_keeper *k, struct zb_kreq *req);
 bool zb_keeper_drains_step(struct zb_keeper *k);
 /* Gives the claim back. Caller holds lock. */
 void zb_keeper_unclaim(struct zb_keeper_job *job);
-
-/* For who is no operation of the engine: claims to write if that is free. Caller holds lock. */
-bool zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s);
-void zb_keeper_unclaim_write(struct zb_keeper_service *s);
-
-/* ---- deadline.c: until when this node may write ---- */
-
-/* Takes up an earlier life's session and arms the watchdog, before anything is settled.
- * ZB_E_REFUSED: others count on a session, and there is no etcd to keep it. */
-enum zb_rc zb_keeper_deadline_open(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* Starts the thread that demotes; from now on it claims services. */
-enum zb_rc zb_keeper_deadline_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* Looks at the clock; how long the loop may wait, which wants to for timeout_ms (-1: for ever). */
-int zb_keeper_deadline_step(struct zb_keeper *k, int timeout_ms);
-/* May anything be made writable? ZB_E_STALE: not before there is a new session. */
-enum zb_rc zb_keeper_may_write(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* Of the session under which something may be made writable now; 0: none is needed.
- * ZB_SESSION_OVER: nothing may. */
-uint64_t zb_keeper_session_id(struct zb_keeper *k);
-/* The start found nothing writable, or has unmounted it: of a session that lapsed before, nothing is
- * left to be done. */
-void zb_keeper_lapse_settled(struct zb_keeper *k);
-/* Others count on what the keeper still has to do: it may not end. */
-bool zb_keeper_is_bound(struct zb_keeper *k);
-void zb_keeper_lapse_now(struct zb_keeper *k, const char *why);
-/* False: the thread is stuck, and what it uses cannot be freed. */
-bool zb_keeper_deadline_end(struct zb_keeper *k);
-
-typedef enum zb_rc zb_keeper_quick(struct zb_keeper *k, const struct zb_kreq *req,
-                                   struct zb_krep *rep, struct zb_err *err);
-zb_keeper_quick zb_keeper_op_beat, zb_keeper_op_renew, zb_keeper_op_lapse, zb_keeper_op_leave;
 
 /* ---- engine.c: the child and its socket ---- */
 
