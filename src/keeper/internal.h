@@ -20,16 +20,14 @@
 #include "wire/kmsg.h"
 #include "zfs/zfs.h"
 
-#define ZB_KEEPER_TRANSFERS_MAX                                                                    \
-    (ZB_KEEPER_JOBS_MAX - 16)  /* of the workers; the rest is for all else */
-#define ZB_KEEPER_FENCES_MAX 8 /* fence commands at once; another is ZB_E_BUSY */
-#define ZB_KEEPER_DRILLS_MAX 4 /* drills at once; another is ZB_E_BUSY */
-#define ZB_KEEPER_WAITING_MAX                                                                      \
-    4096 /* requests accepted and not finished; then the socket is not read */
-#define ZB_KEEPER_DRAIN_MS 5000 /* for receives to end before a grant; then ZB_E_BUSY */
-#define ZB_KEEPER_STOP_MS                                                                          \
-    30000                        /* to stop a service that must not run, when nobody said how long \
-                                  */
+/* of the workers; the rest is for all else */
+#define ZB_KEEPER_TRANSFERS_MAX (ZB_KEEPER_JOBS_MAX - 16)
+#define ZB_KEEPER_FENCES_MAX 8     /* fence commands at once; another is ZB_E_BUSY */
+#define ZB_KEEPER_DRILLS_MAX 4     /* drills at once; another is ZB_E_BUSY */
+#define ZB_KEEPER_WAITING_MAX 4096 /* requests not finished; then the socket is not read */
+#define ZB_KEEPER_DRAIN_MS 5000    /* for receives to end before a grant; then ZB_E_BUSY */
+/* To stop a service that must not run, when nobody said how long. */
+#define ZB_KEEPER_STOP_MS 30000
 #define ZB_KEEPER_UMOUNT_MS 1000 /* for what just ended to let go of a mount */
 
 /* How an operation claims its service; which claims go together: dispatch.c. */
@@ -102,10 +100,9 @@ struct zb_keeper_job {
     enum zb_keeper_claim claim;
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
-    bool canceled;   /* [lock] */
-    int transfer_fd; /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending;
-                      * -1 none
-                      */
+    bool canceled; /* [lock] */
+    /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending; -1 none */
+    int transfer_fd;
 };
 
 /* Bytes for the engine. */
@@ -206,9 +203,7 @@ void zb_keeper_list_remove(struct zb_keeper_list *list, struct zb_keeper_job *jo
 void zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_krep *rep, int fd);
 /* Fills rc, sys_errno, msg and hint. */
 void zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err);
-/* Ends a transfer's kernel call or a program, now or as soon as it begins. Caller holds
- * lock.
- */
+/* Ends a transfer's kernel call or a program, now or as soon as it begins. Caller holds lock. */
 void zb_keeper_job_cancel(struct zb_keeper_job *job);
 static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
