@@ -228,6 +228,10 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
                            "the follower re-read other guids than the set's manifest has");
     }
     if (differs.rc != ZB_OK) {
+        /* What it told in the middle is where it stands now, and perhaps for long. */
+        if (p->known && zb_set_id_cmp(p->report.set.id, p->position.id) > 0) {
+            p->position = p->report.set;
+        }
         ship_failed(x, node, &differs);
         return;
     }
@@ -411,7 +415,7 @@ zb_core_bases_fill(const struct step *x, uint8_t node, struct zb_core_msg *m)
         /* What came away goes on from where it did. */
         at = reached ? zb_lineage_clamp(&s->obs.lineage, at) : at;
         bool none = zb_set_id_is_none(at);
-        if (!none || !p->position_known) { /* else it has nothing */
+        if (!none || !p->position_known || p->report.exists) { /* else it has nothing */
             m->bases[m->bases_count++] = none ? below_all : at;
         }
         at = reached && !none ? at : below_all;
@@ -483,10 +487,9 @@ prune_fill(const struct step *x, const struct zb_core_msg *bases, struct zb_acti
     a->floor = bases->floor;
     a->floor_way = bases->floor_way;
     /* Where a dataset is gone or another one, later sets of the rest may be where the leader goes
-     * on from. */
-    if (!zb_set_id_is_none(s->obs.newest.id) &&
-        (zb_set_id_is_none(a->floor) || zb_set_id_cmp(s->obs.newest.id, a->floor) < 0)) {
-        a->floor = s->obs.newest.id;
+     * on from, or have come away from its history. */
+    if (!zb_set_id_is_none(s->obs.newest.id)) {
+        floor_lower(&a->floor_way, s->obs.newest.id);
     }
 }
 

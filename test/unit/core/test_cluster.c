@@ -455,6 +455,55 @@ the_others_are_told_what_to_keep(void **state)
     assert_int_equal(zb_set_id_cmp(v.peers[0].report.floor_way, at), 0);
 }
 
+static bool
+is_a_base(struct zb_set_id id)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < W.pruned.bases_count; i++) {
+        found = found || zb_set_id_cmp(W.pruned.protect[i], id) == 0;
+    }
+    return found;
+}
+
+/* In the middle of a transfer, of which the rest never comes. */
+static void
+where_a_transfer_ended_is_where_a_member_stands(void **state)
+{
+    struct zb_set_ref half;
+    (void)state;
+    world_cut(&W, 0, 2, true);
+    sets(3);
+    half = W.sets[W.sets_count - 2];
+    W.ship_ms = 60000;
+    world_cut(&W, 0, 2, false);
+    world_run(&W, 1000);
+    W.nodes[2].disk.newest = half;
+    world_run(&W, 40000); /* it looks at its disk, and tells */
+    world_power_off(&W, 2);
+    world_run(&W, 60000);
+    sets(3);
+    assert_true(is_a_base(half.id));
+}
+
+/* No set whole is not nothing: its datasets go on from sets that nobody else knows. */
+static void
+no_bookmark_goes_while_a_member_holds_no_set_whole(void **state)
+{
+    const struct zb_set_id nobody_knows = {.seq = 1};
+    (void)state;
+    assert_false(is_a_base(nobody_knows));
+    W.fail_ship_to = 2;
+    W.nodes[2].disk.newest = (struct zb_set_ref){0};
+    world_run(&W, 40000);
+    sets(3);
+    assert_true(is_a_base(nobody_knows));
+    W.nodes[2].disk.exists = false;
+    world_run(&W, 40000);
+    sets(3);
+    assert_false(is_a_base(nobody_knows));
+}
+
 int
 main(void)
 {
@@ -484,6 +533,8 @@ main(void)
         T(sync_waits_for_the_set_and_not_for_its_number),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
+        T(where_a_transfer_ended_is_where_a_member_stands),
+        T(no_bookmark_goes_while_a_member_holds_no_set_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
