@@ -519,7 +519,8 @@ until_alive(struct sim *w)
 void
 sim_rest(struct sim *w, unsigned nodes)
 {
-    struct sim_options o = {.seed = 1, .nodes = (uint8_t)nodes, .services = 1, .datasets = 1};
+    struct sim_options o = {
+        .seed = 1, .nodes = (uint8_t)nodes, .services = 1, .datasets = 1, .catch_up = SIM_SNAPS};
     int64_t until_ms;
 
     sim_init(w, &o);

@@ -37,6 +37,9 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.op.protect_count = (uint8_t)a->protect_count;
     item->u.op.bases_count = (uint8_t)a->bases_count;
     memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
+    for (uint8_t n = 0; a->kind == ZB_ACT_PRUNE && n < w->opt.nodes; n++) {
+        item->u.op.known[n] = w->nodes[node].services[item->service].positions[n].id;
+    }
     item->u.op.fail = sim_chance(w, w->opt.op_failures);
     if (!zb_set_id_is_none(a->set.id)) {
         m = sim_manifest_find(w, item->service, &a->set);

@@ -26,6 +26,17 @@ power_cut(struct sim *w, uint8_t node)
     (void)later(w, SIM_START_NODE, node, 20000);
 }
 
+/* For minutes: longer than the others keep what they have. */
+static void
+fault_away(struct sim *w)
+{
+    uint8_t node = any_node(w);
+
+    sim_tell(w, node, "goes away");
+    sim_host_crash(w, node);
+    (void)later(w, SIM_START_NODE, node, 600000);
+}
+
 static void
 power_cut_all(struct sim *w)
 {
@@ -419,7 +430,11 @@ sim_fault(struct sim *w)
         return;
     }
     w->faults++;
-    faults[sim_random(w, sizeof(faults) / sizeof(faults[0]))](w);
+    if (sim_chance(w, w->opt.away)) {
+        fault_away(w);
+    } else {
+        faults[sim_random(w, sizeof(faults) / sizeof(faults[0]))](w);
+    }
     (void)sim_item_add(w, SIM_FAULT, 0, 1 + (int64_t)sim_random(w, 2 * (uint32_t)w->opt.fault_ms));
 }
 

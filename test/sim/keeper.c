@@ -388,56 +388,6 @@ op_create(struct sim *w, struct sim_item *item)
     return ZB_OK;
 }
 
-static enum zb_rc
-op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
-{
-    struct sim_service *s = &w->nodes[item->node].services[item->service];
-    static struct zb_ksnap snaps[SIM_SNAPS];
-    uint32_t stays[SIM_SNAPS];
-    const struct zb_conf_keep keep = {.last = item->u.op.keep_count,
-                                      .buckets[ZB_CONF_HOURLY] = item->u.op.keep_count / 2};
-
-    for (uint8_t i = 0; i < w->opt.datasets; i++) {
-        struct sim_dataset *d = &s->datasets[i];
-        uint32_t kept = 0;
-        if (!d->exists || d->orphan || d->snaps_count == 0) {
-            continue;
-        }
-        for (uint32_t j = 0; j < d->snaps_count; j++) {
-            if (zb_set_id_is_none(d->snaps[j].id)) {
-                zb_strcopy(snaps[j].name, sizeof(snaps[j].name), "autosnap");
-            } else {
-                zb_set_name_format(d->snaps[j].id, d->snaps[j].time, snaps[j].name);
-            }
-            snaps[j].guid = d->snaps[j].guid;
-            snaps[j].createtxg = j + 1;
-        }
-        const struct zb_rules_prune in = {.snaps = snaps,
-                                          .snaps_count = d->snaps_count,
-                                          .keep = &keep,
-                                          .catch_up = SIM_SNAPS, /* so that none is a bookmark */
-                                          .now = sim_calendar(w, item->node),
-                                          .req = &r->req};
-        (void)zb_rules_prune(&in, stays, NULL);
-        for (uint32_t j = 0; j < d->snaps_count; j++) {
-            if (stays[j] == 0 && !d->snaps[j].held && zb_set_id_is_none(d->snaps[j].id)) {
-                sim_fail(w, "S9: a snapshot of another tool was destroyed on n%u", item->node + 1);
-            }
-            if (stays[j] != 0 || d->snaps[j].held) {
-                d->snaps[kept++] = d->snaps[j];
-            } else {
-                sim_tell(w, item->node,
-                         "destroys snapshot %lu (%lu/%lu) of dataset %u of service %u",
-                         (unsigned long)d->snaps[j].guid, (unsigned long)d->snaps[j].id.term,
-                         (unsigned long)d->snaps[j].id.seq, i, item->service);
-                sim_check_pruned(w, item->node, item->service, d, &d->snaps[j]);
-            }
-        }
-        d->snaps_count = kept;
-    }
-    return ZB_OK;
-}
-
 /* ---- the runner ---- */
 
 static enum zb_rc
@@ -504,7 +454,7 @@ sim_op_simple(struct sim *w, struct sim_item *item, struct sim_facts *f, struct 
     case ZB_ACT_DEMOTE:
         return demote(w, item->node, item->service) && !item->u.op.fail ? ZB_OK : ZB_E_HELD;
     case ZB_ACT_PRUNE:
-        return item->u.op.fail ? ZB_E_FAILED : op_prune(w, item, r);
+        return sim_op_prune(w, item, r);
     case ZB_ACT_RESCUE:
         return item->u.op.fail ? ZB_E_FAILED : sim_op_rescue(w, item, f, r);
     default:

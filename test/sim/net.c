@@ -122,6 +122,9 @@ sim_message_arrive(struct sim *w, const struct sim_item *item)
     }
     if (ev.u.msg.kind == ZB_MSG_REPORT) {
         w->told[item->node][item->peer][item->service] = ev.u.msg.set.id;
+        if (!w->manual && !zb_set_id_is_none(ev.u.msg.set.id)) {
+            w->nodes[item->node].services[item->service].positions[item->peer] = ev.u.msg.set;
+        }
     }
     sim_tell(w, item->node, "message of n%u: kind %d term %lu rc %d set %lu/%lu granted %lu",
              item->peer + 1, (int)ev.u.msg.kind, (unsigned long)ev.u.msg.term, (int)ev.u.msg.rc,

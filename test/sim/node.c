@@ -42,6 +42,20 @@ seen_load(struct sim *w, uint8_t node, uint8_t service)
     }
 }
 
+static void
+positions_load(struct sim *w, uint8_t node, uint8_t service)
+{
+    const struct zb_set_ref *positions = w->nodes[node].services[service].positions;
+
+    for (uint8_t i = 0; i < w->opt.nodes; i++) {
+        struct zb_event ev = {.kind = ZB_EV_PEER_POSITION, .service = service, .node = i};
+        ev.u.set = positions[i];
+        if (!zb_set_id_is_none(positions[i].id)) {
+            sim_step(w, node, &ev);
+        }
+    }
+}
+
 void
 sim_engine_start(struct sim *w, uint8_t node)
 {
@@ -65,6 +79,7 @@ sim_engine_start(struct sim *w, uint8_t node)
         ev.u.conf = w->conf[i];
         ev.u.conf.version = n->services[i].conf_version;
         sim_step(w, node, &ev);
+        positions_load(w, node, i);
         seen_load(w, node, i);
         if (n->services[i].conf_version != w->conf[i].version) {
             struct sim_item *item = sim_item_add(w, SIM_CONF, node, 500);

@@ -23,6 +23,7 @@ sim_fork_tell(struct sim *w, const struct sim_item *ship)
 {
     struct sim_service *s = &w->nodes[ship->peer].services[ship->service];
     struct sim_item *told = sim_item_add(w, SIM_DIVERGED, ship->peer, 1);
+    uint64_t guids[SIM_DATASETS];
 
     memset(&s->fork, 0, sizeof(s->fork));
     s->fork.leader = ship->node;
@@ -31,18 +32,11 @@ sim_fork_tell(struct sim *w, const struct sim_item *ship)
     told->peer = ship->node;
     told->life = w->nodes[ship->peer].engine_life;
     told->u.told.term = ship->u.ship.term;
+    told->u.told.common = sim_plan_fork(w, ship->node, ship->peer, ship->service, guids);
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
-        const struct sim_dataset *d = &s->datasets[i];
-        const struct sim_dataset *own =
-            d->exists && d->uuid != 0 ? sim_dataset_by_uuid(w, ship->node, ship->service, d->uuid)
-                                      : NULL;
-        for (uint32_t j = own != NULL ? d->snaps_count : 0; j-- > 0;) {
-            if (snap_index(own, d->snaps[j].guid) >= 0) {
-                s->fork.uuids[s->fork.count] = d->uuid;
-                s->fork.guids[s->fork.count++] = d->snaps[j].guid;
-                told->u.told.common = told->u.told.common || i == 0;
-                break;
-            }
+        if (guids[i] != 0) {
+            s->fork.uuids[s->fork.count] = s->datasets[i].uuid;
+            s->fork.guids[s->fork.count++] = guids[i];
         }
     }
 }
@@ -104,6 +98,7 @@ set_aside(struct sim *w, const struct sim_item *item, struct sim_dataset *d, uin
         return;
     }
     d->snaps_count = (uint32_t)at + 1;
+    d->marks_count = 0; /* they stay with what is set aside */
     d->live = d->synced = d->snaps[at].version;
     d->logged = 0;
     d->token_guid = 0;

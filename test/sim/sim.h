@@ -17,6 +17,7 @@
 #define SIM_DATASETS 3     /* of a tree: "", "a", "b"; a slot per name */
 #define SIM_SNAPS 160      /* of a dataset */
 #define SIM_SNAPS_ROOM 56  /* past it there is no space for one more, until there are more disks */
+#define SIM_MARKS 16       /* bookmarks of a dataset; past it none can be made */
 #define SIM_ITEMS 2048     /* things that are going to happen */
 #define SIM_VERSIONS 65536 /* writes of one run */
 #define SIM_MANIFESTS 4096
@@ -34,6 +35,14 @@ struct sim_snap {
     uint32_t version;    /* what it holds */
     uint16_t manifest;   /* 1 + number of the set's */
     bool held;           /* by somebody else */
+};
+
+/* A bookmark of a base (base-<set>); it stands where its guid does among the snapshots', which only
+ * grow along a dataset. */
+struct sim_mark {
+    uint64_t guid;
+    struct zb_set_id id;
+    struct zb_wall time;
 };
 
 /* One dataset of one service on one node. Versions are numbers of writes (struct sim_version); 0 is
@@ -54,7 +63,9 @@ struct sim_dataset {
     uint32_t synced;     /* what is there after a crash, without the intent log */
     uint32_t logged;     /* what its replay brings back; 0: nothing is logged */
     uint32_t snaps_count;
+    uint32_t marks_count;
     struct sim_snap snaps[SIM_SNAPS];
+    struct sim_mark marks[SIM_MARKS];
 };
 
 struct sim_image {
@@ -93,6 +104,7 @@ struct sim_service {
     } fork;
     /* survives a crash: what the engine remembers of the others' records */
     struct zb_core_seen seen[SIM_NODES];
+    struct zb_set_ref positions[SIM_NODES]; /* ... and where they stood when it last heard */
     struct zb_record before; /* what the record said when it was put back; or nothing */
 };
 
@@ -180,6 +192,7 @@ struct sim_item {
             struct zb_lineage lineage;
             struct zb_set_id floor_way;
             struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
+            struct zb_set_id known[SIM_NODES]; /* PRUNE: where its node knew the others to stand */
         } op;
         struct {
             uint64_t id;
@@ -253,6 +266,8 @@ struct sim_options {
     uint32_t reorder;
     uint32_t op_failures;
     uint32_t failovers; /* of the commands, per 1000; 0: nobody orders one */
+    uint32_t catch_up;  /* newest sets that stay for who is away */
+    uint32_t away;      /* of the faults, a host stays off for minutes, per 1000 */
     bool trace;
 };
 
@@ -269,6 +284,9 @@ struct sim {
     uint32_t failovers_done;
     uint32_t reverts; /* begun */
     uint32_t reverts_done;
+    uint32_t marks_made;
+    uint32_t marks_used;         /* a dataset went on from a bookmark */
+    uint32_t bases_gone;         /* told so: a member's base is neither a snapshot nor a bookmark */
     bool reverted[SIM_SERVICES]; /* ever; it was begun */
     uint32_t lost_count;
     uint32_t rescued_count;
@@ -495,6 +513,14 @@ void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_service_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);
+enum zb_rc sim_op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r);
+/* plan.c: what production's src/agent/ship_plan.c makes of two disks. *snap: of from, that is sent
+ * next. */
+enum zb_rc sim_plan_leg(const struct sim_dataset *from, const struct sim_dataset *to,
+                        uint64_t target, uint32_t *snap);
+/* Where the copy of `to` came away from that of `from`: guids by slot of `to`, 0 none. */
+bool sim_plan_fork(const struct sim *w, uint8_t from, uint8_t to, uint8_t service,
+                   uint64_t guids[SIM_DATASETS]);
 void sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a);
 void sim_ship_run(struct sim *w, struct sim_item *item);
 
@@ -532,8 +558,16 @@ bool sim_granted_to(const struct sim *w, uint8_t node, const struct sim_item *pr
 void sim_check_taken(struct sim *w, const struct sim_item *promote);
 void sim_check_receive(struct sim *w, const struct sim_item *ship);
 void sim_check_overwrite(struct sim *w, const struct sim_item *ship);
-void sim_check_pruned(struct sim *w, uint8_t node, uint8_t service, const struct sim_dataset *d,
+/* Asked while the snapshot, or the bookmark, is still there. */
+void sim_check_pruned(struct sim *w, const struct sim_item *prune, const struct sim_dataset *d,
                       const struct sim_snap *gone);
+void sim_check_unmarked(struct sim *w, const struct sim_item *prune, const struct sim_dataset *d,
+                        const struct sim_mark *gone);
+/* gone: the sets that PRUNE told to be no base any more. */
+void sim_check_bases(struct sim *w, const struct sim_item *prune, const struct zb_set_id *gone,
+                     size_t gone_count);
+void sim_check_parted(struct sim *w, const struct sim_item *ship, const struct sim_dataset *from,
+                      const struct sim_dataset *to, uint64_t target);
 void sim_check_released(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_set(struct sim *w, const struct sim_manifest *made);

@@ -37,6 +37,7 @@ dataset_copy(struct copier *c, struct sim_dataset *d)
 {
     copy(c, d, offsetof(struct sim_dataset, snaps));
     copy(c, d->snaps, d->snaps_count * sizeof(d->snaps[0]));
+    copy(c, d->marks, d->marks_count * sizeof(d->marks[0]));
 }
 
 static void
@@ -332,6 +333,9 @@ put_dataset(struct sim_hash *h, const struct sim_dataset *d)
     put(h, pack(d->live, d->synced, d->logged));
     for (uint32_t i = 0; i < d->snaps_count; i++) {
         put(h, d->snaps[i].guid);
+    }
+    for (uint32_t i = 0; i < d->marks_count; i++) {
+        put(h, d->marks[i].guid);
     }
 }
 

@@ -57,6 +57,7 @@ struct leg {
     struct sim_dataset *to; /* NULL: a full stream */
     uint8_t slot;           /* where it goes */
     uint32_t snap;          /* of from */
+    uint64_t from_guid;     /* what it goes on from; 0: a full stream */
     bool complete;
 };
 
@@ -69,6 +70,19 @@ snap_find(const struct sim_dataset *d, uint64_t guid)
         i++;
     }
     return i;
+}
+
+/* What is in common is no snapshot of both: production decides from where it goes on. */
+static enum zb_rc
+leg_from_mark(struct sim *w, const struct sim_item *item, struct leg *leg, uint64_t target)
+{
+    enum zb_rc rc = sim_plan_leg(leg->from, leg->to, target, &leg->snap);
+
+    if (rc == ZB_E_DIVERGED) {
+        sim_check_parted(w, item, leg->from, leg->to, target);
+    }
+    w->marks_used += rc == ZB_OK;
+    return rc;
 }
 
 static enum zb_rc
@@ -98,9 +112,14 @@ leg_find(struct sim *w, const struct sim_item *item, const struct sim_manifest *
         leg->to->orphan = false;
         return ZB_OK;
     }
-    base = leg->to->snaps_count == 0
-               ? leg->from->snaps_count
-               : snap_find(leg->from, leg->to->snaps[leg->to->snaps_count - 1].guid);
+    if (leg->to->snaps_count == 0) {
+        return ZB_E_DIVERGED;
+    }
+    leg->from_guid = leg->to->snaps[leg->to->snaps_count - 1].guid;
+    base = snap_find(leg->from, leg->from_guid);
+    if (base == leg->from->snaps_count) { /* but perhaps a bookmark of it */
+        return leg_from_mark(w, item, leg, m->guids[entry]);
+    }
     if (base >= target || target == leg->from->snaps_count) {
         return ZB_E_DIVERGED;
     }
@@ -132,7 +151,7 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     sim_uuid_text(leg->from->uuid, req.uuid);
     zb_strcopy(req.snap, sizeof(req.snap), "snap");
     req.guid = leg->from->snaps[leg->snap].guid;
-    req.from_guid = leg->to != NULL ? leg->from->snaps[leg->snap - 1].guid : 0;
+    req.from_guid = leg->from_guid;
     sim_facts_fill(w, item->peer, item->service, &f);
     rc = zb_rules_receive(&s->record, &req, &f.facts, &err);
     if (rc == ZB_OK && leg->to != NULL && leg->to->orphan) { /* a set has it again (ARRANGE) */
