@@ -12,6 +12,7 @@
 #include "agent/json.h"
 #include "agent/must.h"
 #include "agent/request.h"
+#include "agent/voters.h"
 #include "base/log.h"
 
 struct apply {
@@ -286,29 +287,93 @@ zb_cmd_adopt_plan(struct zb_request *r)
 
 /* --- what differs --- */
 
-/* A leader that is no member any more would go on unsupervised. */
-static enum zb_rc
-leaders_check(const struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
+static uint32_t
+nodes_of(const struct zb_agent *a, const struct zb_conf_names *names)
 {
-    const struct zb_agent *a = p->r->a;
+    uint32_t nodes = 0;
 
-    for (uint32_t i = 0; i < now->services.count; i++) {
-        const char *name = now->services.items[i].name;
-        const struct zb_conf_service *next = zb_conf_services_find(&p->doc.services, name);
-        uint16_t number = zb_agent_service_find(a, name);
-        struct zb_core_view view;
-        if (next == NULL || number == ZB_SERVICE_NONE) {
-            continue;
-        }
-        zb_core_view(a->core, number, &view);
-        if (view.leader != ZB_NODE_NONE &&
-            !zb_conf_names_contain(&next->members, a->nodes[view.leader].name)) {
-            (void)zb_err_set(err, ZB_E_REFUSED, "service %s: %s leads it and has to stay a member",
-                             name, a->nodes[view.leader].name);
-            return zb_err_hint(err, "zbaton move %s NODE, then apply again", name);
-        }
+    for (uint32_t i = 0; i < names->count; i++) {
+        uint8_t n = zb_agent_node_find(a, names->items[i]);
+        nodes |= n != ZB_NODE_NONE ? UINT32_C(1) << n : 0;
+    }
+    return nodes;
+}
+
+/* A leader that is no member any more would go on unsupervised, and what it wrote would be lost
+ * without a word. */
+static enum zb_rc
+out_check(const struct zb_agent *a, const char *service, uint32_t members, uint8_t node,
+          struct zb_err *err)
+{
+    const char *name = a->nodes[node].name;
+    struct zb_core_view view;
+
+    zb_core_view(a->core, zb_agent_service_find(a, service), &view);
+    switch (zb_voter_out(&view, a->self, members, node)) {
+    case ZB_VOTER_OUT_MAY:
+        break;
+    case ZB_VOTER_OUT_LEADS:
+        (void)zb_err_set(err, ZB_E_REFUSED, "service %s: %s leads it and has to stay a member",
+                         service, name);
+        return zb_err_hint(err, "zbaton move %s NODE, then apply again", service);
+    case ZB_VOTER_OUT_SUSPECT:
+        (void)zb_err_set(err, ZB_E_REFUSED,
+                         "service %s: %s may have led it last, and nobody is seen to lead it",
+                         service, name);
+        return zb_err_hint(err, "if %s is lost: zbaton failover %s, then apply again", name,
+                           service);
+    case ZB_VOTER_OUT_UNHEARD:
+        (void)zb_err_set(err, ZB_E_BUSY, "service %s: not all members have told who led it last",
+                         service);
+        return zb_err_hint(err, "try again in a moment");
     }
     return ZB_OK;
+}
+
+/* M11: one change after the other. */
+static enum zb_rc
+list_check(const struct zb_agent *a, const char *service, uint32_t voters, uint64_t version,
+           struct zb_err *err)
+{
+    struct zb_core_view view;
+
+    zb_core_view(a->core, zb_agent_service_find(a, service), &view);
+    if (zb_voters_know(&view, a->self, voters, version)) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_NOQUORUM,
+                     "service %s: no majority of its members is known to decide by version "
+                     "%" PRIu64 " yet, which comes before another change of them",
+                     service, version);
+    return zb_err_hint(err, "zbaton status %s tells who is not up; try again when enough are",
+                       service);
+}
+
+static enum zb_rc
+voters_check(const struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
+{
+    const struct zb_agent *a = p->r->a;
+    enum zb_rc rc = ZB_OK;
+
+    for (uint32_t i = 0; i < now->services.count && rc == ZB_OK; i++) {
+        const struct zb_conf_service *old = &now->services.items[i];
+        const struct zb_conf_service *next = zb_conf_services_find(&p->doc.services, old->name);
+        if (next == NULL || zb_agent_service_find(a, old->name) == ZB_SERVICE_NONE) {
+            continue;
+        }
+        uint32_t members = nodes_of(a, &old->members) | nodes_of(a, &old->backups);
+        uint32_t voters = nodes_of(a, &old->members);
+        uint32_t out = voters & ~nodes_of(a, &next->members);
+        if (nodes_of(a, &next->members) != voters) {
+            rc = list_check(a, old->name, voters, now->version, err);
+        }
+        for (uint8_t n = 0; n < ZB_NODES_MAX && rc == ZB_OK; n++) {
+            if ((out & UINT32_C(1) << n) != 0) {
+                rc = out_check(a, old->name, members, n, err);
+            }
+        }
+    }
+    return rc;
 }
 
 static bool
@@ -361,7 +426,7 @@ diff_fill(struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
     enum zb_rc rc = zb_conf_services_change_check(&now->services, &p->doc.services, err);
 
     if (rc == ZB_OK) {
-        rc = leaders_check(p, now, err);
+        rc = voters_check(p, now, err);
     }
     if (rc == ZB_OK) {
         rc = recovered_check(p, now, err);

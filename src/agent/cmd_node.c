@@ -10,6 +10,7 @@
 #include "agent/member.h"
 #include "agent/must.h"
 #include "agent/request.h"
+#include "agent/voters.h"
 
 /* --- what the services still need of it, as far as this node knows --- */
 
@@ -46,12 +47,7 @@ static enum zb_rc
 suspect_check(const struct zb_conf_service *s, const struct zb_core_view *view, const char *name,
               uint8_t node, struct zb_err *err)
 {
-    uint32_t suspects = view->obs.suspects;
-
-    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
-        suspects |= view->peers[n].report.suspects;
-    }
-    if ((suspects & UINT32_C(1) << node) == 0) {
+    if ((zb_voter_suspects(view) & UINT32_C(1) << node) == 0) {
         return ZB_OK;
     }
     (void)zb_err_set(err, ZB_E_REFUSED, "%s may be writing to %s still", name, s->name);

@@ -404,6 +404,10 @@ configure(struct step *x, const struct zb_core_conf *conf)
     s->conf = *conf;
     s->declared = true;
     s->member = zb_core_is_member(s, x->core->opt.self);
+    /* Released to it, the service would be led by nobody. */
+    if (!zb_core_is_voter(s, s->move.target)) {
+        zb_core_move_abort(x, "the target is no member any more that may lead");
+    }
     if (s->why == NULL) {
         s->why = "not looked at yet";
         s->why_rule = "R-unknown";

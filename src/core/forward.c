@@ -20,6 +20,19 @@ makes_way(struct step *x)
     return true;
 }
 
+/* A release is told again, and asked for by the new list. */
+static void
+no_majority(struct step *x)
+{
+    if (x->s->ask.planned) {
+        zb_core_go(x, ZB_STIM_GIVE_UP);
+        return;
+    }
+    zb_core_failover_give_up(x, ZB_E_NOQUORUM, ZB_NODE_NONE, "C-failover-no-majority",
+                             "the voters changed meanwhile, and no majority of them has granted "
+                             "the term");
+}
+
 void
 zb_core_forward_settle(struct step *x)
 {
@@ -32,8 +45,8 @@ zb_core_forward_settle(struct step *x)
         return;
     }
     if (f->from != ZB_NODE_NONE && !zb_set_ref_equal(&s->obs.newest, &f->best)) {
-        if (!zb_core_peer_up(x, f->from) || x->now.ms >= f->answer_by.ms ||
-            f->tries >= ZB_TRIES_MAX) {
+        if (!zb_core_peer_up(x, f->from) || !zb_core_is_member(s, f->from) ||
+            x->now.ms >= f->answer_by.ms || f->tries >= ZB_TRIES_MAX) {
             if (makes_way(x)) {
                 return;
             }
@@ -71,6 +84,10 @@ zb_core_forward_settle(struct step *x)
     }
     if (s->ask.planned && !zb_set_ref_equal(&s->obs.newest, &s->ask.set)) {
         zb_core_go(x, ZB_STIM_GIVE_UP); /* the release is told again when its set is here */
+        return;
+    }
+    if (!zb_core_majority(s, s->ask.granted)) { /* M11: the voters changed meanwhile */
+        no_majority(x);
         return;
     }
     s->ask.set = s->obs.newest;

@@ -223,7 +223,9 @@ zb_core_move_sealing(struct step *x)
         a->set = m->final_set;
         return;
     }
-    if (zb_set_ref_equal(&s->peers[m->target].position, &m->final_set)) {
+    /* By a newer declaration the target may be no voter: then it is not released to. */
+    if (s->peers[m->target].report.version <= s->conf.version &&
+        zb_set_ref_equal(&s->peers[m->target].position, &m->final_set)) {
         step_line(x, 5, ZB_STEP_END, "")->bytes = m->ship_bytes;
         (void)step_line(x, 6, ZB_STEP_BEGIN, "");
         zb_core_go(x, ZB_STIM_FINAL_READY);

@@ -214,6 +214,47 @@ tells_release(void)
     return false;
 }
 
+/* vm2 is a backup from then on. */
+static struct zb_core_conf
+without_vm2(void)
+{
+    struct zb_core_conf conf = W.conf;
+
+    conf.version++;
+    conf.backup[1] = true;
+    return conf;
+}
+
+/* Released to it, the service would be led by nobody. */
+static void
+a_move_ends_when_its_target_is_no_voter_any_more(void **state)
+{
+    const struct zb_core_conf conf = without_vm2();
+    (void)state;
+    W.ship_ms = 2000;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    world_run(&W, 1000);
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_SEALING);
+    world_declare(&W, 0, &conf);
+    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
+    assert_int_equal(W.nodes[0].disk.record.released_term, 0);
+    assert_true(world_run_until(&W, world_leads, 0, 30000));
+}
+
+/* ... by a declaration that the leader has not heard of. */
+static void
+a_target_with_a_newer_declaration_is_not_released_to(void **state)
+{
+    const struct zb_core_conf conf = without_vm2();
+    (void)state;
+    world_declare(&W, 1, &conf);
+    world_run(&W, 1000);
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
+    assert_int_equal(W.nodes[0].disk.record.released_term, 0);
+    assert_true(world_run_until(&W, world_leads, 0, 30000));
+}
+
 /* The keeper may have recorded the grant before the core hears of it (M5). */
 static void
 a_release_is_not_told_while_a_grant_is_under_way(void **state)
@@ -533,6 +574,8 @@ main(void)
         T(sync_waits_for_the_set_and_not_for_its_number),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
+        T(a_move_ends_when_its_target_is_no_voter_any_more),
+        T(a_target_with_a_newer_declaration_is_not_released_to),
         T(where_a_transfer_ended_is_where_a_member_stands),
         T(no_bookmark_goes_while_a_member_holds_no_set_whole),
     };

@@ -72,6 +72,48 @@ a_copy_that_was_written_to_makes_way_for_what_is_ahead(void **state)
     assert_true(zb_set_ref_equal(&W.term.set, &ahead));
 }
 
+/* vm2 leads from what vm3 has and sends for long, when the list of members becomes another one. */
+static void
+the_list_changes_while_vm2_is_forwarded(uint8_t members_count, uint8_t voters_count)
+{
+    static const uint8_t order[] = {1, 0, 2};
+    struct zb_core_conf conf = W.conf;
+
+    world_cut(&W, 0, 1, true);
+    world_command(&W, 0, ZB_CMD_SNAPSHOT, 0, 10);
+    assert_true(world_run_until(&W, vm3_is_ahead, 1, 60000));
+    world_power_off(&W, 0);
+    W.ship_ms = 5000;
+    vm2_is_ordered_to_lead(false);
+    world_run(&W, 1000);
+    assert_int_equal(world_role(&W, 1), ZB_ROLE_FORWARDING);
+    conf.version++;
+    conf.members_count = members_count;
+    for (uint8_t i = 0; i < members_count; i++) {
+        conf.members[i] = order[i];
+        conf.backup[i] = i >= voters_count;
+    }
+    world_declare(&W, 1, &conf);
+}
+
+/* M11: vm3's grant is none of a voter any more. */
+static void
+a_majority_of_the_voters_there_are_then_takes(void **state)
+{
+    (void)state;
+    the_list_changes_while_vm2_is_forwarded(3, 2);
+    stories_reply(20, ZB_E_NOQUORUM, "C-failover-no-majority");
+    assert_int_equal(W.nodes[1].disk.record.established_term, 0);
+}
+
+static void
+who_is_no_member_any_more_forwards_nothing(void **state)
+{
+    (void)state;
+    the_list_changes_while_vm2_is_forwarded(1, 1);
+    stories_reply(20, ZB_E_REFUSED, "C-failover-cannot-forward");
+}
+
 /* While a fence command runs, the order waits for it; once that has failed, no longer than without.
  */
 static void
@@ -365,6 +407,8 @@ main(void)
         T(who_suspects_a_node_without_a_name_does_not_grant),
         T(a_failover_takes_what_the_followers_hold),
         T(a_copy_that_was_written_to_makes_way_for_what_is_ahead),
+        T(a_majority_of_the_voters_there_are_then_takes),
+        T(who_is_no_member_any_more_forwards_nothing),
         T(a_fence_command_is_waited_for),
         T(a_failover_ends_when_the_disk_is_not_seen_any_more),
         T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
