@@ -87,8 +87,10 @@ granted_before(const struct sim *w, uint8_t node, const struct sim_item *promote
 static void
 writable_term(struct sim *w, const struct sim_item *item)
 {
-    const struct zb_core_conf *conf = &w->conf[item->service];
     uint64_t term = item->u.op.term;
+    uint64_t latest = 0; /* term before that a granter knows to have been led */
+    uint32_t by = (item->u.op.flags & ZB_PROMOTE_REMOUNT) != 0 ? w->writer[item->service].voters
+                                                               : item->u.op.voters;
     unsigned voters = 0;
     unsigned granted = 0;
 
@@ -98,7 +100,15 @@ writable_term(struct sim *w, const struct sim_item *item)
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
-        if (conf->backup[n]) {
+        const struct zb_lineage *l = &r->lineage;
+        uint64_t before = r->learned_term < term ? r->learned_term
+                          : l->count > 1         ? l->lines[l->count - 2].term
+                                                 : 0;
+        latest = r->granted_term == term && before > latest ? before : latest;
+    }
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_record *r = &w->nodes[n].services[item->service].record.rec;
+        if ((by & 1u << n) == 0) {
             continue;
         }
         voters++;
@@ -106,7 +116,9 @@ writable_term(struct sim *w, const struct sim_item *item)
                    granted_before(w, n, item);
         for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
             const char *suspect = r->suspects[i];
-            if (suspect[0] != '\0' &&
+            /* What was before a leader is over, though not all voters have heard of it. */
+            bool over = r->learned_term < latest && strcmp(suspect, r->learned_leader) == 0;
+            if (suspect[0] != '\0' && !over &&
                 !sim_was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
                 granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) < term) {
                 sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
@@ -136,6 +148,9 @@ writable_once(struct sim *w, const struct sim_item *item)
     if (term == w->writer[item->service].term && host_life != w->writer[item->service].host_life) {
         sim_fail(w, "M6: n%u writes in term %lu of service %u again after a restart",
                  item->node + 1, (unsigned long)term, item->service);
+    }
+    if ((item->u.op.flags & ZB_PROMOTE_REMOUNT) == 0) {
+        w->writer[item->service].voters = item->u.op.voters;
     }
     w->writer[item->service].term = term;
     w->writer[item->service].node = item->node;
@@ -172,8 +187,10 @@ writable_exact(struct sim *w, const struct sim_item *item)
         const struct zb_record *r = &s->record.rec;
         released = released || s->before.released_term == item->u.op.term;
         /* Its holder may grant more to another candidate, which then waits for the taker (M3). */
-        released = released || (r->released_term == item->u.op.term &&
-                                (r->granted_term == item->u.op.term || w->opt.failovers > 0));
+        released =
+            released ||
+            (r->released_term == item->u.op.term &&
+             (r->granted_term == item->u.op.term || w->opt.failovers > 0 || w->opt.changes > 0));
     }
     if (!released) {
         sim_fail(w, "M5: n%u takes term %lu of service %u on a release that does not stand",
@@ -291,7 +308,7 @@ sim_check_message(struct sim *w, uint8_t node, uint8_t service, const struct zb_
 void
 sim_check_version(struct sim *w, uint8_t node, uint8_t candidate, uint8_t service)
 {
-    uint64_t own = w->nodes[node].services[service].conf_version;
+    uint64_t own = w->nodes[node].services[service].conf.version;
     uint64_t asked = w->asked_version[node][candidate][service];
 
     if (own != asked) {
@@ -437,6 +454,9 @@ service_alive(struct sim *w, uint8_t service)
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         struct zb_set_ref own;
+        if (!sim_is_member(&w->conf[service], n)) {
+            continue;
+        }
         sim_position(w, n, service, &own);
         if (!zb_set_ref_equal(&own, &newest)) {
             return false;

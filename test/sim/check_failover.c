@@ -18,18 +18,19 @@ sim_majority_note(struct sim *w, uint8_t service, const struct zb_record *grante
 {
     uint64_t term = granter->granted_term;
     uint8_t candidate = (uint8_t)(granter->granted_to[1] - '1');
+    const struct zb_core_conf *conf;
     unsigned voters = 0;
     unsigned granted = 0;
 
     if (term <= w->majority[service].term) {
         return;
     }
+    conf = &w->nodes[candidate].services[service].conf;
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         const struct sim_service *s = &w->nodes[n].services[service];
-        voters += !w->conf[service].backup[n];
-        granted +=
-            !w->conf[service].backup[n] && (is_grant(&s->record.rec, term, granter->granted_to) ||
-                                            is_grant(&s->before, term, granter->granted_to));
+        voters += sim_is_voter(conf, n);
+        granted += sim_is_voter(conf, n) && (is_grant(&s->record.rec, term, granter->granted_to) ||
+                                             is_grant(&s->before, term, granter->granted_to));
     }
     if (2 * granted > voters) {
         w->majority[service] = (struct sim_majority){.term = term,
@@ -106,6 +107,9 @@ writable_newest(struct sim *w, const struct sim_item *item)
         /* Or leads again since, and nobody of them knows. */
         bool led = its->record.rec.established_term >= learned ||
                    its->before.established_term == learned; /* and forgot it */
+        if ((item->u.op.members & 1u << n) == 0) {
+            continue;
+        }
         sim_position(w, n, item->service, &at);
         /* What the last leader granted, and was off before its answer arrived: its own last sets
          * are the loss that is stated. */

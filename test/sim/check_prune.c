@@ -124,11 +124,24 @@ is_stood_on(struct sim *w, const struct sim_item *prune, const struct sim_datase
 
     /* After a revert members go back to where nobody knew that they would stand, or get full
      * copies. */
-    return !w->reverted[service] && !w->conf[service].backup[prune->node] && n != prune->node &&
-           !put_back && !w->destroyed[service][d->uuid] && other != NULL && !other->partial &&
-           !other->orphan && other->snaps_count > 0 &&
+    return !w->reverted[service] && (prune->u.op.members & 1u << n) != 0 &&
+           sim_is_voter(&w->nodes[prune->node].services[service].conf, prune->node) &&
+           n != prune->node && !put_back && !w->destroyed[service][d->uuid] && other != NULL &&
+           !other->partial && !other->orphan && other->snaps_count > 0 &&
            other->snaps[other->snaps_count - 1].guid == guid &&
            stands_with(w, n, service, d->uuid, d->mount == ZB_MOUNT_RW);
+}
+
+/* Whose base was lost goes back, where not all may hear of it: the leader, as far as it knows,
+ * keeps what it stood on. */
+static bool
+went_back_unheard(const struct sim *w, const struct sim_item *prune, uint8_t n, struct zb_set_id id)
+{
+    const struct sim_service *s = &w->nodes[prune->node].services[prune->service];
+    uint8_t leader = (uint8_t)(s->record.rec.learned_leader[1] - '1');
+
+    return (w->opt.changes > 0 || w->opt.catch_up < SIM_SNAPS) && leader < SIM_NODES &&
+           zb_set_id_cmp(w->nodes[leader].services[prune->service].positions[n].id, id) > 0;
 }
 
 static bool
@@ -155,7 +168,7 @@ sim_check_pruned(struct sim *w, const struct sim_item *prune, const struct sim_d
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         if (is_stood_on(w, prune, d, n, gone->guid) && !is_here(d, gone->guid, false) &&
-            (rank <= w->opt.catch_up ||
+            ((rank <= w->opt.catch_up && !went_back_unheard(w, prune, n, gone->id)) ||
              (holds_any_set(w, n, prune->service) && is_known(w, prune, d, n, gone->id)))) {
             sim_fail(w, "S5: n%u pruned the set %lu/%lu of service %u that n%u stands on",
                      prune->node + 1, (unsigned long)gone->id.term, (unsigned long)gone->id.seq,
@@ -183,6 +196,17 @@ sim_check_unmarked(struct sim *w, const struct sim_item *prune, const struct sim
     }
 }
 
+/* Nothing is kept for who is no member any more: one base for each other member at the most. */
+void
+sim_check_held_back(struct sim *w, const struct sim_item *prune)
+{
+    if (prune->u.op.bases_count >= __builtin_popcount(prune->u.op.members)) {
+        sim_fail(w, "M11: n%u keeps sets of service %u for %u members beside itself, of %d",
+                 prune->node + 1, prune->service, prune->u.op.bases_count,
+                 __builtin_popcount(prune->u.op.members));
+    }
+}
+
 /* S5: a leader that has nothing left of where a member stands, and knows that it stands there, says
  * so. */
 void
@@ -199,8 +223,7 @@ sim_check_bases(struct sim *w, const struct sim_item *prune, const struct zb_set
             other->exists && other->snaps_count > 0 ? &other->snaps[other->snaps_count - 1] : NULL;
         bool told = false;
         if (newest == NULL || zb_set_id_is_none(at) || zb_set_id_cmp(newest->id, at) != 0 ||
-            !is_stood_on(w, prune, root, n, newest->guid) ||
-            !holds_any_set(w, n, prune->service) ||
+            !is_stood_on(w, prune, root, n, newest->guid) || !holds_any_set(w, n, prune->service) ||
             !zb_lineage_has(&s->record.rec.lineage, at) ||
             s->record.rec.established_term != s->record.rec.learned_term ||
             is_here(root, newest->guid, true)) {

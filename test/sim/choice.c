@@ -303,7 +303,7 @@ claim_run(struct sim *w, uint8_t node, uint8_t peer)
     const struct zb_record *r = &w->nodes[peer].services[0].record.rec;
     struct zb_core_msg msg = {.kind = ZB_MSG_REPORT,
                               .nonce = w->nodes[node].nonce,
-                              .version = w->nodes[node].services[0].conf_version,
+                              .version = w->nodes[node].services[0].conf.version,
                               .role = ZB_ROLE_LEADING,
                               .established_term = r->learned_term,
                               .granted_term = r->learned_term,
@@ -529,6 +529,7 @@ sim_rest(struct sim *w, unsigned nodes)
     until_alive(w);
     w->conf[0].interval_ms = INT64_MAX / 4; /* no sets but those of moves and new terms */
     w->conf[0].version++;
+    sim_members_note(w, 0);
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
         sim_item_add(w, SIM_CONF, n, 0)->life = w->nodes[n].engine_life;
     }

@@ -11,9 +11,21 @@ op_looks(enum zb_act_kind kind)
            kind != ZB_ACT_PRUNE;
 }
 
+/* By which declaration it is told where members stand: its own as the leader, else the leader's. */
+static uint32_t
+members_told(const struct sim *w, uint8_t node, uint8_t service)
+{
+    const struct sim_service *s = &w->nodes[node].services[service];
+    uint8_t leader = (uint8_t)(s->record.rec.learned_leader[1] - '1');
+    uint64_t version = leader == node ? s->conf.version : s->told_version[leader];
+
+    return w->members_of[service][version % SIM_DECLARATIONS];
+}
+
 void
 sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
 {
+    const struct sim_service *s = &w->nodes[node].services[a->service];
     struct sim_item *item = sim_item_add(w, SIM_OP, node, 1 + (int64_t)sim_random(w, 10));
     const struct sim_manifest *m;
 
@@ -37,8 +49,12 @@ sim_op_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.op.protect_count = (uint8_t)a->protect_count;
     item->u.op.bases_count = (uint8_t)a->bases_count;
     memcpy(item->u.op.protect, a->protect, sizeof(item->u.op.protect));
+    item->u.op.voters = sim_voters(&s->conf);
+    item->u.op.members = s->record.rec.learned_leader[0] != '\0' && a->kind == ZB_ACT_PRUNE
+                             ? members_told(w, node, item->service)
+                             : sim_members(&s->conf);
     for (uint8_t n = 0; a->kind == ZB_ACT_PRUNE && n < w->opt.nodes; n++) {
-        item->u.op.known[n] = w->nodes[node].services[item->service].positions[n].id;
+        item->u.op.known[n] = s->positions[n].id;
     }
     item->u.op.fail = sim_chance(w, w->opt.op_failures);
     if (!zb_set_id_is_none(a->set.id)) {

@@ -77,7 +77,8 @@ sim_fence_look(struct sim *w, const struct sim_item *item)
     struct zb_event ev = {.kind = ZB_EV_COMMAND, .service = item->service};
 
     if (w->nodes[item->peer].on) {
-        if (w->healing || !sim_chance(w, 500)) {
+        /* When all is well, only who is no member any more, and so grants nothing. */
+        if (w->healing ? sim_is_member(&w->conf[item->service], item->peer) : !sim_chance(w, 500)) {
             return;
         }
         sim_host_crash(w, item->peer);
@@ -100,7 +101,8 @@ static bool
 voter_granted_more(const struct sim *w, uint8_t service, uint64_t term)
 {
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        if (w->nodes[n].services[service].record.rec.granted_term > term) {
+        if (sim_is_voter(&w->conf[service], n) &&
+            w->nodes[n].services[service].record.rec.granted_term > term) {
             return true;
         }
     }
@@ -123,7 +125,7 @@ order(struct sim *w, uint8_t service)
             return;
         }
         sim_position(w, n, service, &at);
-        if (!w->conf[service].backup[n] &&
+        if (sim_is_voter(&w->conf[service], n) &&
             (best == SIM_NODES || zb_set_id_cmp(at.id, newest.id) > 0)) {
             best = n;
             newest = at;
@@ -159,7 +161,8 @@ sim_failover_heal(struct sim *w)
     }
     w->heal_order_ms = w->now_ms + HEAL_ORDER_MS;
     for (uint8_t i = 0; i < w->opt.services; i++) {
-        if (w->opt.failovers > 0) {
+        sim_members_heal(w, i);
+        if (w->opt.failovers > 0 || w->opt.changes > 0) {
             order(w, i);
         }
         for (uint8_t n = 0; n < w->opt.nodes; n++) {

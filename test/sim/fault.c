@@ -262,7 +262,7 @@ older_shows(struct sim *w, uint8_t node, uint8_t service)
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         struct zb_set_ref other;
         sim_reached(w, i, service, &other);
-        if (i != node && !w->conf[service].backup[i] &&
+        if (i != node && sim_is_voter(&w->conf[service], i) &&
             (zb_set_id_cmp(other.id, own.id) <= 0 || !zb_lineage_has(lineage, other.id))) {
             return false;
         }
@@ -280,8 +280,8 @@ fault_image(struct sim *w)
     struct zb_set_ref newest;
 
     sim_reached(w, node, service, &newest);
-    if (w->nodes[node].on || w->image.taken || s->datasets[0].snaps_count < 4 ||
-        w->writer[service].node != node ||
+    if (w->opt.changes > 0 || w->nodes[node].on || w->image.taken ||
+        s->datasets[0].snaps_count < 4 || w->writer[service].node != node ||
         s->record.rec.granted_term != s->record.rec.established_term) {
         return;
     }
@@ -357,7 +357,9 @@ fault_record(struct sim *w)
 {
     struct zb_keeper_record *r;
 
-    if (w->opt.failovers == 0) { /* the last leader that forgot it leads by order only */
+    /* The last leader that forgot it leads by order only; who remembers it may be a member no more.
+     */
+    if (w->opt.failovers == 0 || w->opt.changes > 0) {
         return;
     }
     if (!w->backup.taken) {
@@ -404,7 +406,7 @@ fault_confused(struct sim *w)
     struct zb_core_msg msg = {.kind = ZB_MSG_GRANT_ASK,
                               .term = r->granted_term,
                               .nonce = w->nodes[node].nonce,
-                              .version = w->nodes[voter].services[service].conf_version,
+                              .version = w->nodes[voter].services[service].conf.version,
                               .established_term = r->granted_term,
                               .released_term = r->granted_term,
                               .released_to = node,
@@ -495,6 +497,9 @@ sim_operator(struct sim *w)
     }
     if (sim_chance(w, w->opt.failovers) && w->nodes[node].services[service].running) {
         sim_revert(w, node, service);
+    }
+    if (sim_chance(w, w->opt.changes)) {
+        sim_members_change(w, any_node(w), service, any_node(w));
     }
     switch (sim_random(w, 10)) {
     case 0:

@@ -101,7 +101,7 @@ sim_request_fill(struct sim *w, const struct sim_item *item, struct sim_request 
     q->term = item->u.op.term;
     q->seq = item->u.op.set.id.seq;
     q->nonce = item->u.op.nonce;
-    q->version = w->nodes[item->node].services[item->service].conf_version;
+    q->version = w->nodes[item->node].services[item->service].conf.version;
     q->flags = ((item->u.op.flags & ZB_PROMOTE_EXACT) != 0 ? ZB_KF_EXACT : 0) |
                ((item->u.op.flags & ZB_PROMOTE_REMOUNT) != 0 ? ZB_KF_REMOUNT : 0);
     q->base_term =

@@ -31,13 +31,14 @@ options_of(uint64_t seed, uint32_t steps, struct sim_options *o)
         .op_failures = (r >> 46 & 1) != 0 ? 30 : 0,
         .failovers = (r >> 45 & 1) != 0 ? 50 : 0,
         .catch_up = (r >> 44 & 1) != 0 ? 1 + (uint32_t)(r >> 36 & 7) : SIM_SNAPS,
+        .changes = (r >> 42 & 3) == 0 ? 100 : 0,
         .away = (r >> 44 & 1) != 0 ? 30 : 0,
     };
 }
 
 struct totals {
     uint64_t steps, faults, faults_least, moves, moves_done, failovers, failovers_done, reverts,
-        reverts_done, rescues, marks_made, marks_used, bases_gone, runs, failed;
+        reverts_done, rescues, changes, marks_made, marks_used, bases_gone, runs, failed;
 };
 
 static bool
@@ -62,6 +63,7 @@ seed_run(uint64_t seed, uint32_t steps, bool trace, struct totals *t)
     t->reverts += world.reverts;
     t->reverts_done += world.reverts_done;
     t->rescues += world.rescued_count;
+    t->changes += world.changes;
     t->marks_made += world.marks_made;
     t->marks_used += world.marks_used;
     t->bases_gone += world.bases_gone;
@@ -105,13 +107,14 @@ seeds_run(uint64_t from, uint64_t to, uint32_t steps, bool trace, bool stop)
     seconds = (double)(clock() - begun) / CLOCKS_PER_SEC;
     printf("%lu seeds, %lu steps, %lu faults (at least %lu each), %lu moves asked, %lu done, "
            "%lu failovers ordered, %lu done, %lu reverts begun, %lu done, %lu datasets rescued, "
-           "%lu bases bookmarked, %lu gone on from, %lu told gone; %lu failed; %.0f steps/s\n",
+           "%lu changes of members, %lu bases bookmarked, %lu gone on from, %lu told gone; %lu "
+           "failed; %.0f steps/s\n",
            (unsigned long)t.runs, (unsigned long)t.steps, (unsigned long)t.faults,
            (unsigned long)t.faults_least, (unsigned long)t.moves, (unsigned long)t.moves_done,
            (unsigned long)t.failovers, (unsigned long)t.failovers_done, (unsigned long)t.reverts,
-           (unsigned long)t.reverts_done, (unsigned long)t.rescues, (unsigned long)t.marks_made,
-           (unsigned long)t.marks_used, (unsigned long)t.bases_gone, (unsigned long)t.failed,
-           (double)t.steps / (seconds > 0 ? seconds : 1));
+           (unsigned long)t.reverts_done, (unsigned long)t.rescues, (unsigned long)t.changes,
+           (unsigned long)t.marks_made, (unsigned long)t.marks_used, (unsigned long)t.bases_gone,
+           (unsigned long)t.failed, (double)t.steps / (seconds > 0 ? seconds : 1));
     return t.failed != 0;
 }
 

@@ -122,6 +122,7 @@ sim_message_arrive(struct sim *w, const struct sim_item *item)
     }
     if (ev.u.msg.kind == ZB_MSG_REPORT) {
         w->told[item->node][item->peer][item->service] = ev.u.msg.set.id;
+        w->nodes[item->node].services[item->service].told_version[item->peer] = ev.u.msg.version;
         if (!w->manual && !zb_set_id_is_none(ev.u.msg.set.id)) {
             w->nodes[item->node].services[item->service].positions[item->peer] = ev.u.msg.set;
         }

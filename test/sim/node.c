@@ -76,12 +76,11 @@ sim_engine_start(struct sim *w, uint8_t node)
     n->wake_ms = sim_local_ms(w, node) + 1000;
     for (uint8_t i = 0; i < w->opt.services; i++) {
         struct zb_event ev = {.kind = ZB_EV_CONFIG, .service = i};
-        ev.u.conf = w->conf[i];
-        ev.u.conf.version = n->services[i].conf_version;
+        ev.u.conf = n->services[i].conf;
         sim_step(w, node, &ev);
         positions_load(w, node, i);
         seen_load(w, node, i);
-        if (n->services[i].conf_version != w->conf[i].version) {
+        if (n->services[i].conf.version != w->conf[i].version || w->opt.changes > 0) {
             struct sim_item *item = sim_item_add(w, SIM_CONF, node, 500);
             item->service = i;
             item->life = n->engine_life;
@@ -226,10 +225,16 @@ sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind kind,
 void
 sim_config_change(struct sim *w, uint8_t service)
 {
-    struct zb_core_conf *c = &w->conf[service];
+    struct zb_core_conf next = w->conf[service];
 
-    c->interval_ms = 2000 + (int64_t)sim_random(w, 10000);
-    c->keep_count = 3 + sim_random(w, 6);
+    next.interval_ms = 2000 + (int64_t)sim_random(w, 10000);
+    next.keep_count = 3 + sim_random(w, 6);
+    if (w->opt.changes > 0) {
+        next.version++;
+        (void)sim_conf_decide(w, (uint8_t)sim_random(w, w->opt.nodes), service, &next);
+        return;
+    }
+    w->conf[service] = next;
     sim_declare(w, service);
 }
 
@@ -237,6 +242,7 @@ void
 sim_declare(struct sim *w, uint8_t service)
 {
     w->conf[service].version++;
+    sim_members_note(w, service);
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         if (w->nodes[i].engine) {
             struct sim_item *item = sim_item_add(w, SIM_CONF, i, (int64_t)sim_random(w, 2000));

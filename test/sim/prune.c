@@ -144,6 +144,12 @@ sim_op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r)
     struct sim_service *s = &w->nodes[item->node].services[item->service];
     uint32_t steps_left = item->u.op.fail ? sim_random(w, 3u * w->opt.datasets) : UINT32_MAX;
 
+    sim_check_held_back(w, item);
+    for (uint8_t i = 0; i < item->u.op.bases_count; i++) {
+        sim_tell(w, item->node, "knows a member of service %u to stand on %lu/%lu", item->service,
+                 (unsigned long)item->u.op.protect[i].term,
+                 (unsigned long)item->u.op.protect[i].seq);
+    }
     for (uint8_t i = 0; i < w->opt.datasets; i++) {
         struct sim_dataset *d = &s->datasets[i];
         if (!d->exists || d->orphan || !d->marked || d->snaps_count == 0) {

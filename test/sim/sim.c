@@ -166,6 +166,7 @@ is_failover(const struct sim *w, uint8_t node, uint64_t command)
 static void
 action_start(struct sim *w, uint8_t node, const struct zb_action *a)
 {
+    sim_check_target(w, node, a);
     switch (a->kind) {
     case ZB_ACT_MESSAGE:
         sim_message_send(w, node, (uint8_t)a->service, a->node, &a->msg);
@@ -253,8 +254,12 @@ conf_arrive(struct sim *w, const struct sim_item *item)
 {
     struct zb_event ev = {.kind = ZB_EV_CONFIG, .service = item->service};
 
+    if (w->opt.changes > 0) {
+        sim_conf_pass(w, item);
+        return;
+    }
     ev.u.conf = w->conf[item->service];
-    w->nodes[item->node].services[item->service].conf_version = ev.u.conf.version;
+    w->nodes[item->node].services[item->service].conf = ev.u.conf;
     sim_step(w, item->node, &ev);
 }
 
@@ -513,7 +518,8 @@ sim_init(struct sim *w, const struct sim_options *options)
             abort();
         }
         for (uint8_t j = 0; j < options->services; j++) {
-            w->nodes[i].services[j].conf_version = 1;
+            w->nodes[i].services[j].conf = w->conf[j];
+            sim_members_note(w, j);
         }
         sim_host_start(w, i);
     }

@@ -14,12 +14,13 @@
 
 #define SIM_NODES 5
 #define SIM_SERVICES 2
-#define SIM_DATASETS 3     /* of a tree: "", "a", "b"; a slot per name */
-#define SIM_SNAPS 160      /* of a dataset */
-#define SIM_SNAPS_ROOM 56  /* past it there is no space for one more, until there are more disks */
-#define SIM_MARKS 16       /* bookmarks of a dataset; past it none can be made */
-#define SIM_ITEMS 2048     /* things that are going to happen */
-#define SIM_VERSIONS 65536 /* writes of one run */
+#define SIM_DATASETS 3    /* of a tree: "", "a", "b"; a slot per name */
+#define SIM_SNAPS 160     /* of a dataset */
+#define SIM_SNAPS_ROOM 56 /* past it there is no space for one more, until there are more disks */
+#define SIM_DECLARATIONS 4096 /* versions of one that are remembered */
+#define SIM_MARKS 16          /* bookmarks of a dataset; past it none can be made */
+#define SIM_ITEMS 2048        /* things that are going to happen */
+#define SIM_VERSIONS 65536    /* writes of one run */
 #define SIM_MANIFESTS 4096
 #define SIM_COMMANDS 512
 #define SIM_UUIDS 255
@@ -82,7 +83,7 @@ struct sim_service {
     /* survives a crash */
     struct zb_keeper_record record;
     struct sim_dataset datasets[SIM_DATASETS];
-    uint64_t conf_version; /* of the declaration that this node has */
+    struct zb_core_conf conf; /* the declaration that this node has */
     /* the running host's */
     bool running;
     bool stubborn; /* does not end when it is asked to */
@@ -104,6 +105,7 @@ struct sim_service {
     } fork;
     /* survives a crash: what the engine remembers of the others' records */
     struct zb_core_seen seen[SIM_NODES];
+    uint64_t told_version[SIM_NODES];       /* of the declaration, in their last reports */
     struct zb_set_ref positions[SIM_NODES]; /* ... and where they stood when it last heard */
     struct zb_record before; /* what the record said when it was put back; or nothing */
 };
@@ -192,6 +194,8 @@ struct sim_item {
             struct zb_lineage lineage;
             struct zb_set_id floor_way;
             struct zb_set_id protect[ZB_MEMBERS_MAX + 1];
+            uint32_t voters;  /* PROMOTE: by which declaration the grants were counted */
+            uint32_t members; /* PRUNE: who counted, where the others were told to stand */
             struct zb_set_id known[SIM_NODES]; /* PRUNE: where its node knew the others to stand */
         } op;
         struct {
@@ -267,6 +271,7 @@ struct sim_options {
     uint32_t op_failures;
     uint32_t failovers; /* of the commands, per 1000; 0: nobody orders one */
     uint32_t catch_up;  /* newest sets that stay for who is away */
+    uint32_t changes;   /* of the commands, who is a member changes, per 1000 */
     uint32_t away;      /* of the faults, a host stays off for minutes, per 1000 */
     bool trace;
 };
@@ -284,6 +289,7 @@ struct sim {
     uint32_t failovers_done;
     uint32_t reverts; /* begun */
     uint32_t reverts_done;
+    uint32_t changes; /* of members */
     uint32_t marks_made;
     uint32_t marks_used;         /* a dataset went on from a bookmark */
     uint32_t bases_gone;         /* told so: a member's base is neither a snapshot nor a bookmark */
@@ -295,12 +301,12 @@ struct sim {
     uint32_t next_session;
     uint8_t next_uuid[SIM_SERVICES];
     uint64_t asked_version[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* at, by: of the last question */
-    int64_t heal_order_ms;          /* an operator looks after what waits for an order */
-    bool healing;                   /* no new faults, no commands */
-    bool manual;                    /* nothing happens by chance (choice.h) */
-    bool searching;                 /* ... and states come back (exhaust.c) */
-    bool cut[SIM_NODES][SIM_NODES]; /* from, to */
-    struct zb_core_conf conf[SIM_SERVICES];
+    int64_t heal_order_ms;                  /* an operator looks after what waits for an order */
+    bool healing;                           /* no new faults, no commands */
+    bool manual;                            /* nothing happens by chance (choice.h) */
+    bool searching;                         /* ... and states come back (exhaust.c) */
+    bool cut[SIM_NODES][SIM_NODES];         /* from, to */
+    struct zb_core_conf conf[SIM_SERVICES]; /* the newest declarations that were decided */
     uint32_t acked[SIM_SERVICES][SIM_UUIDS + 1]; /* newest acknowledged write */
     bool destroyed[SIM_SERVICES][SIM_UUIDS + 1]; /* by its leader's administrator */
     /* Who mounted the newest term, and in which life of its host. */
@@ -308,6 +314,7 @@ struct sim {
         uint64_t term;
         uint8_t node;
         uint32_t host_life;
+        uint32_t voters; /* when it took the term */
     } writer[SIM_SERVICES];
     /* The newest term that a majority has granted to one node, and since when (M4). */
     struct sim_majority {
@@ -337,6 +344,7 @@ struct sim {
         struct zb_keeper_record record;
     } backup;               /* of a state directory */
     struct sim_image image; /* of a disk, taken when it was put back to an older state */
+    uint8_t members_of[SIM_SERVICES][SIM_DECLARATIONS]; /* node bits, by version */
     struct sim_item items[SIM_ITEMS];
     uint16_t heap[SIM_ITEMS];
     uint16_t free_items[SIM_ITEMS];
@@ -391,6 +399,22 @@ bool sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind 
                  uint8_t target);
 void sim_config_change(struct sim *w, uint8_t service);
 void sim_declare(struct sim *w, uint8_t service);
+
+/* ---- members.c: who is a member, and how that changes ---- */
+
+bool sim_is_member(const struct zb_core_conf *c, uint8_t node);
+bool sim_is_voter(const struct zb_core_conf *c, uint8_t node);
+uint32_t sim_members(const struct zb_core_conf *c); /* node bits */
+uint32_t sim_voters(const struct zb_core_conf *c);
+/* The newest declaration is remembered: by whose lists was told where members stand. */
+void sim_members_note(struct sim *w, uint8_t service);
+/* The next version is proposed on node; true: it is in force. */
+bool sim_conf_decide(struct sim *w, uint8_t node, uint8_t service, const struct zb_core_conf *next);
+void sim_conf_pass(struct sim *w, const struct sim_item *item);
+/* On node an operator changes the part of `who`. */
+void sim_members_change(struct sim *w, uint8_t node, uint8_t service, uint8_t who);
+void sim_members_heal(struct sim *w, uint8_t service);
+void sim_check_target(struct sim *w, uint8_t node, const struct zb_action *a);
 
 struct sim_facts;
 struct sim_request;
@@ -563,6 +587,7 @@ void sim_check_pruned(struct sim *w, const struct sim_item *prune, const struct 
                       const struct sim_snap *gone);
 void sim_check_unmarked(struct sim *w, const struct sim_item *prune, const struct sim_dataset *d,
                         const struct sim_mark *gone);
+void sim_check_held_back(struct sim *w, const struct sim_item *prune);
 /* gone: the sets that PRUNE told to be no base any more. */
 void sim_check_bases(struct sim *w, const struct sim_item *prune, const struct zb_set_id *gone,
                      size_t gone_count);

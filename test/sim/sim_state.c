@@ -50,7 +50,7 @@ node_copy(struct copier *c, struct sim *w, uint8_t node)
     copy(c, n, offsetof(struct sim_node, services));
     copy(c, &s->record, sizeof(s->record));
     dataset_copy(c, &s->datasets[0]);
-    copy(c, &s->conf_version, sizeof(*s) - offsetof(struct sim_service, conf_version));
+    copy(c, &s->conf, sizeof(*s) - offsetof(struct sim_service, conf));
     copy(c, w->cores[node], sizeof(struct zb_core));
     copy(c, svc, offsetof(struct svc, peers));
     copy(c, svc->peers, w->opt.nodes * sizeof(svc->peers[0]));

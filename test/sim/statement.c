@@ -58,12 +58,16 @@ sim_statement_ask(struct sim *w, uint8_t node, uint8_t service, bool allow_loss)
     loss->now_s = 1800000000 + w->now_ms / 1000;
     zb_loss_terms_look(loss, &view);
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        const struct zb_core_conf *conf = &w->nodes[node].services[service].conf;
+        if (!sim_is_member(conf, n)) {
+            continue;
+        }
         struct zb_loss_member *m = &loss->members[loss->members_count++];
         sim_node_name(n, m->node);
-        m->backup = w->conf[service].backup[n];
+        m->backup = !sim_is_voter(conf, n);
         (void)zb_loss_member_look(loss, &view, node, n, m);
+        loss->to = n == node ? loss->members_count - 1 : loss->to;
     }
-    loss->to = node;
     zb_loss_find(loss);
     sim_tell(w, node, "states the loss: %s", loss->lost);
 }
