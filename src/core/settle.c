@@ -146,6 +146,25 @@ role_settle(struct step *x)
     }
 }
 
+/* Who is no member any more does nothing; what it was asked for before is answered. */
+static void
+commands_end(struct step *x)
+{
+    static const char text[] = "this node is no member of the service any more";
+    struct svc *s = x->s;
+
+    zb_core_waiters_fail(x, text);
+    zb_core_move_watch(x);
+    if (s->failover.command_id == 0) {
+        return;
+    }
+    if (s->role == ZB_ROLE_ASKING || s->role == ZB_ROLE_FORWARDING) {
+        zb_core_failover_give_up(x, ZB_E_FAILED, ZB_NODE_NONE, "C-failover-superseded", text);
+    } else {
+        zb_core_failover_end(x, ZB_E_FAILED, ZB_NODE_NONE, "C-failover-superseded", text);
+    }
+}
+
 /* Starts what the facts ask for, until nothing more can start now. */
 void
 zb_core_settle(struct step *x)
@@ -155,7 +174,11 @@ zb_core_settle(struct step *x)
     uint8_t leader;
 
     s->wake.ms = 0;
-    if (!s->declared || !s->member) {
+    if (!s->declared) {
+        return;
+    }
+    if (!s->member) {
+        commands_end(x);
         return;
     }
     leader = zb_core_leader(x, &term);

@@ -255,6 +255,23 @@ a_target_with_a_newer_declaration_is_not_released_to(void **state)
     assert_true(world_run_until(&W, world_leads, 0, 30000));
 }
 
+/* vm1 is taken out while it waits for who takes. */
+static void
+who_is_no_member_any_more_answers_all_the_same(void **state)
+{
+    struct zb_core_conf conf = W.conf;
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    assert_true(world_run_until(&W, released, 0, 10000));
+    world_power_off(&W, 1);
+    conf.version++;
+    conf.members_count = 2;
+    conf.members[0] = 1;
+    conf.members[1] = 2;
+    world_declare(&W, 0, &conf);
+    stories_reply(1, ZB_E_TIMEOUT, "C-move-in-background");
+}
+
 /* The keeper may have recorded the grant before the core hears of it (M5). */
 static void
 a_release_is_not_told_while_a_grant_is_under_way(void **state)
@@ -575,6 +592,7 @@ main(void)
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
         T(a_move_ends_when_its_target_is_no_voter_any_more),
+        T(who_is_no_member_any_more_answers_all_the_same),
         T(a_target_with_a_newer_declaration_is_not_released_to),
         T(where_a_transfer_ended_is_where_a_member_stands),
         T(no_bookmark_goes_while_a_member_holds_no_set_whole),
