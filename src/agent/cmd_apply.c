@@ -364,13 +364,13 @@ voters_check(const struct apply *p, const struct zb_config_doc *now, struct zb_e
         uint32_t members = nodes_of(a, &old->members) | nodes_of(a, &old->backups);
         uint32_t voters = nodes_of(a, &old->members);
         uint32_t out = voters & ~nodes_of(a, &next->members);
-        if (nodes_of(a, &next->members) != voters) {
-            rc = list_check(a, old->name, voters, now->version, err);
-        }
         for (uint8_t n = 0; n < ZB_NODES_MAX && rc == ZB_OK; n++) {
             if ((out & UINT32_C(1) << n) != 0) {
                 rc = out_check(a, old->name, members, n, err);
             }
+        }
+        if (rc == ZB_OK && nodes_of(a, &next->members) != voters) {
+            rc = list_check(a, old->name, voters, now->version, err);
         }
     }
     return rc;

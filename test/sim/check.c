@@ -1,4 +1,5 @@
 /* The invariants of doc/design.md, asked of the simulated disks and mounts, never of the core. */
+#include "members.h"
 #include "sim.h"
 
 #include <stdarg.h>

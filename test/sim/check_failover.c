@@ -1,4 +1,5 @@
 /* The rules and invariants of failovers, asked of the simulated disks and records (check.c). */
+#include "members.h"
 #include "sim.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* What PRUNE may destroy, and what of it has to be left: the invariants S4 and S5. */
+#include "members.h"
+#include "prune.h"
 #include "sim.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 #include "choice.h"
+#include "members.h"
 
 #include <stdio.h>
 #include <stdlib.h>

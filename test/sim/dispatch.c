@@ -1,5 +1,6 @@
 /* When the keeper's operations are done: their admission and their stages, as src/keeper/dispatch.c
  * has them. */
+#include "members.h"
 #include "sim.h"
 
 #include <string.h>

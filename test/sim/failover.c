@@ -1,5 +1,6 @@
 /* Operators who order a failover, who state what is off and only that, and the account of what a
  * failover leaves behind. */
+#include "members.h"
 #include "sim.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* What goes wrong, and what people do at bad moments. */
+#include "members.h"
 #include "sim.h"
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /* Operations of the keeper on one simulated host. What may be done and what the record becomes is
  * decided by the production rules (keeper/rules.h); what is here is their order and their effects,
  * as src/keeper/op_*.c has them. When they are done is in dispatch.c. */
+#include "prune.h"
 #include "sim.h"
 
 #include <string.h>

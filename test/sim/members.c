@@ -3,6 +3,7 @@
  * from node to node. Voters change one at a time (M11), and who is seen to lead stays one, as
  * src/agent/cmd_apply.c has it. */
 #include "agent/voters.h"
+#include "members.h"
 #include "sim.h"
 
 #include <string.h>

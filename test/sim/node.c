@@ -1,3 +1,4 @@
+#include "members.h"
 #include "sim.h"
 
 #include <stdio.h>

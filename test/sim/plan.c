@@ -1,5 +1,6 @@
 /* What the engines' plan of a transfer (src/agent/ship_plan.c) makes of two simulated disks. It is
  * asked where what they have in common is no snapshot of both. */
+#include "prune.h"
 #include "sim.h"
 
 #include "agent/ship_plan.h"

@@ -1,5 +1,6 @@
 /* PRUNE: which sets of a tree go, and which become bookmarks first, is decided by the production
  * rules; what is here is the order of it, as src/keeper/op_prune.c has it. */
+#include "prune.h"
 #include "sim.h"
 
 #include <string.h>

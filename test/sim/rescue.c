@@ -1,6 +1,7 @@
 /* A copy that came away from the lineage is set aside and goes on from its fork: the leader's word,
  * and the keeper's operation as src/keeper/op_rescue.c. It is done at once: begun, the real one is
  * ended before anything else happens to the service. */
+#include "prune.h"
 #include "sim.h"
 
 #include <string.h>

@@ -400,22 +400,6 @@ bool sim_command(struct sim *w, uint8_t node, uint8_t service, enum zb_cmd_kind 
 void sim_config_change(struct sim *w, uint8_t service);
 void sim_declare(struct sim *w, uint8_t service);
 
-/* ---- members.c: who is a member, and how that changes ---- */
-
-bool sim_is_member(const struct zb_core_conf *c, uint8_t node);
-bool sim_is_voter(const struct zb_core_conf *c, uint8_t node);
-uint32_t sim_members(const struct zb_core_conf *c); /* node bits */
-uint32_t sim_voters(const struct zb_core_conf *c);
-/* The newest declaration is remembered: by whose lists was told where members stand. */
-void sim_members_note(struct sim *w, uint8_t service);
-/* The next version is proposed on node; true: it is in force. */
-bool sim_conf_decide(struct sim *w, uint8_t node, uint8_t service, const struct zb_core_conf *next);
-void sim_conf_pass(struct sim *w, const struct sim_item *item);
-/* On node an operator changes the part of `who`. */
-void sim_members_change(struct sim *w, uint8_t node, uint8_t service, uint8_t who);
-void sim_members_heal(struct sim *w, uint8_t service);
-void sim_check_target(struct sim *w, uint8_t node, const struct zb_action *a);
-
 struct sim_facts;
 struct sim_request;
 
@@ -537,14 +521,6 @@ void sim_children_mount(struct sim *w, uint8_t node, uint8_t service);
 void sim_keeper_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_service_settle(struct sim *w, uint8_t node, uint8_t service);
 bool sim_umount(struct sim *w, uint8_t node, uint8_t service);
-enum zb_rc sim_op_prune(struct sim *w, struct sim_item *item, const struct sim_request *r);
-/* plan.c: what production's src/agent/ship_plan.c makes of two disks. *snap: of from, that is sent
- * next. */
-enum zb_rc sim_plan_leg(const struct sim_dataset *from, const struct sim_dataset *to,
-                        uint64_t target, uint32_t *snap);
-/* Where the copy of `to` came away from that of `from`: guids by slot of `to`, 0 none. */
-bool sim_plan_fork(const struct sim *w, uint8_t from, uint8_t to, uint8_t service,
-                   uint64_t guids[SIM_DATASETS]);
 void sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a);
 void sim_ship_run(struct sim *w, struct sim_item *item);
 
@@ -582,17 +558,6 @@ bool sim_granted_to(const struct sim *w, uint8_t node, const struct sim_item *pr
 void sim_check_taken(struct sim *w, const struct sim_item *promote);
 void sim_check_receive(struct sim *w, const struct sim_item *ship);
 void sim_check_overwrite(struct sim *w, const struct sim_item *ship);
-/* Asked while the snapshot, or the bookmark, is still there. */
-void sim_check_pruned(struct sim *w, const struct sim_item *prune, const struct sim_dataset *d,
-                      const struct sim_snap *gone);
-void sim_check_unmarked(struct sim *w, const struct sim_item *prune, const struct sim_dataset *d,
-                        const struct sim_mark *gone);
-void sim_check_held_back(struct sim *w, const struct sim_item *prune);
-/* gone: the sets that PRUNE told to be no base any more. */
-void sim_check_bases(struct sim *w, const struct sim_item *prune, const struct zb_set_id *gone,
-                     size_t gone_count);
-void sim_check_parted(struct sim *w, const struct sim_item *ship, const struct sim_dataset *from,
-                      const struct sim_dataset *to, uint64_t target);
 void sim_check_released(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_told(struct sim *w, uint8_t node, uint8_t service);
 void sim_check_set(struct sim *w, const struct sim_manifest *made);

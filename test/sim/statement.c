@@ -3,6 +3,7 @@
  * term was taken. Kept outside the world, for runs and scenarios: the exhaustive search states
  * nothing. */
 #include "agent/loss.h"
+#include "members.h"
 #include "sim.h"
 
 #include <string.h>

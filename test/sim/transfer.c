@@ -1,5 +1,6 @@
 /* Bringing a follower to a set, as the engines' ship and land do it: dataset by dataset, snapshot
  * by snapshot, each receive admitted by the production rules, and the set re-read at the end. */
+#include "prune.h"
 #include "sim.h"
 
 #include <stdio.h>

@@ -214,64 +214,6 @@ tells_release(void)
     return false;
 }
 
-/* vm2 is a backup from then on. */
-static struct zb_core_conf
-without_vm2(void)
-{
-    struct zb_core_conf conf = W.conf;
-
-    conf.version++;
-    conf.backup[1] = true;
-    return conf;
-}
-
-/* Released to it, the service would be led by nobody. */
-static void
-a_move_ends_when_its_target_is_no_voter_any_more(void **state)
-{
-    const struct zb_core_conf conf = without_vm2();
-    (void)state;
-    W.ship_ms = 2000;
-    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
-    world_run(&W, 1000);
-    assert_int_equal(world_role(&W, 0), ZB_ROLE_SEALING);
-    world_declare(&W, 0, &conf);
-    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
-    assert_int_equal(W.nodes[0].disk.record.released_term, 0);
-    assert_true(world_run_until(&W, world_leads, 0, 30000));
-}
-
-/* ... by a declaration that the leader has not heard of. */
-static void
-a_target_with_a_newer_declaration_is_not_released_to(void **state)
-{
-    const struct zb_core_conf conf = without_vm2();
-    (void)state;
-    world_declare(&W, 1, &conf);
-    world_run(&W, 1000);
-    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
-    stories_reply(1, ZB_E_FAILED, "C-move-aborted");
-    assert_int_equal(W.nodes[0].disk.record.released_term, 0);
-    assert_true(world_run_until(&W, world_leads, 0, 30000));
-}
-
-/* vm1 is taken out while it waits for who takes. */
-static void
-who_is_no_member_any_more_answers_all_the_same(void **state)
-{
-    struct zb_core_conf conf = W.conf;
-    (void)state;
-    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
-    assert_true(world_run_until(&W, released, 0, 10000));
-    world_power_off(&W, 1);
-    conf.version++;
-    conf.members_count = 2;
-    conf.members[0] = 1;
-    conf.members[1] = 2;
-    world_declare(&W, 0, &conf);
-    stories_reply(1, ZB_E_TIMEOUT, "C-move-in-background");
-}
-
 /* The keeper may have recorded the grant before the core hears of it (M5). */
 static void
 a_release_is_not_told_while_a_grant_is_under_way(void **state)
@@ -513,55 +455,6 @@ the_others_are_told_what_to_keep(void **state)
     assert_int_equal(zb_set_id_cmp(v.peers[0].report.floor_way, at), 0);
 }
 
-static bool
-is_a_base(struct zb_set_id id)
-{
-    bool found = false;
-
-    for (uint32_t i = 0; i < W.pruned.bases_count; i++) {
-        found = found || zb_set_id_cmp(W.pruned.protect[i], id) == 0;
-    }
-    return found;
-}
-
-/* In the middle of a transfer, of which the rest never comes. */
-static void
-where_a_transfer_ended_is_where_a_member_stands(void **state)
-{
-    struct zb_set_ref half;
-    (void)state;
-    world_cut(&W, 0, 2, true);
-    sets(3);
-    half = W.sets[W.sets_count - 2];
-    W.ship_ms = 60000;
-    world_cut(&W, 0, 2, false);
-    world_run(&W, 1000);
-    W.nodes[2].disk.newest = half;
-    world_run(&W, 40000); /* it looks at its disk, and tells */
-    world_power_off(&W, 2);
-    world_run(&W, 60000);
-    sets(3);
-    assert_true(is_a_base(half.id));
-}
-
-/* No set whole is not nothing: its datasets go on from sets that nobody else knows. */
-static void
-no_bookmark_goes_while_a_member_holds_no_set_whole(void **state)
-{
-    const struct zb_set_id nobody_knows = {.seq = 1};
-    (void)state;
-    assert_false(is_a_base(nobody_knows));
-    W.fail_ship_to = 2;
-    W.nodes[2].disk.newest = (struct zb_set_ref){0};
-    world_run(&W, 40000);
-    sets(3);
-    assert_true(is_a_base(nobody_knows));
-    W.nodes[2].disk.exists = false;
-    world_run(&W, 40000);
-    sets(3);
-    assert_false(is_a_base(nobody_knows));
-}
-
 int
 main(void)
 {
@@ -591,11 +484,6 @@ main(void)
         T(sync_waits_for_the_set_and_not_for_its_number),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
-        T(a_move_ends_when_its_target_is_no_voter_any_more),
-        T(who_is_no_member_any_more_answers_all_the_same),
-        T(a_target_with_a_newer_declaration_is_not_released_to),
-        T(where_a_transfer_ended_is_where_a_member_stands),
-        T(no_bookmark_goes_while_a_member_holds_no_set_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
