@@ -157,6 +157,7 @@ result_fill(struct zb_core_result *result, const struct zb_krep *rep)
     result->remounted = (rep->flags & ZB_KF_REMOUNTED) != 0;
     result->running = rep->running != 0;
     result->elapsed_ms = rep->elapsed_ms;
+    result->more = rep->op == ZB_KOP_PRUNE && rep->count >= ZB_PRUNE_MAX;
     if (rep->hint[0] != '\0') {
         (void)snprintf(result->text, sizeof(result->text), "%.150s (%.100s)", rep->msg, rep->hint);
     } else {

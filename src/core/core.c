@@ -364,7 +364,9 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
         zb_core_move_op_done(x, kind, r);
         break;
     case ZB_ACT_PRUNE:
-        if (r->rc == ZB_OK && !x->s->op_behind) {
+        if (r->rc == ZB_OK && r->more) {
+            x->s->prune_at.ms = x->now.ms + ZB_PRUNE_MORE_MS;
+        } else if (r->rc == ZB_OK && !x->s->op_behind) {
             x->s->unpruned = 0;
         } else { /* more may go when all have caught up, or there is room; no receive now and then
                   */

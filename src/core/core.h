@@ -189,6 +189,7 @@ struct zb_core_result {
     char rescue[ZB_DATASET_NAME_SIZE]; /* RESCUE: its name, "" when there was nothing to rescue */
     bool remounted;                    /* SEAL failed and put the mounts back */
     bool running;                      /* CHECK */
+    bool more;                         /* PRUNE: not all that goes is gone yet */
     uint64_t bytes;                    /* SHIP */
     uint32_t elapsed_ms;               /* START, STOP, SHIP */
 };

@@ -25,7 +25,9 @@
     120000 /* the final set must be with the target by then, else the move aborts */
 #define ZB_TAKE_MS                                                                                 \
     60000 /* beyond the start timeout: then a move's command ends "in the background" */
-#define ZB_PRUNE_MS 5000   /* between two prunings */
+#define ZB_PRUNE_MS 5000 /* between two prunings */
+#define ZB_PRUNE_MORE_MS                                                                           \
+    500                    /* ... of which the second goes on with the first: a receive may begin */
 #define ZB_RESTORE_TELL 4  /* failures to put an aborted move back, then its command is answered */
 #define ZB_FOLLOW_MS 30000 /* the others shall follow by then */
 #define ZB_MAJORITY_MS 15000 /* a failover gives up without the grants of a majority by then */

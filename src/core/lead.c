@@ -516,7 +516,11 @@ zb_core_prune_settle(struct step *x)
     uint32_t every = s->conf.keep_count / 8 > 0 ? s->conf.keep_count / 8 : 1;
     struct zb_core_msg bases;
 
-    if (s->unpruned < every || x->now.ms < s->prune_at.ms || !bases_now(x, &bases)) {
+    if (s->unpruned < every || !bases_now(x, &bases)) {
+        return false;
+    }
+    if (x->now.ms < s->prune_at.ms) {
+        zb_core_wake_at(x, s->prune_at.ms);
         return false;
     }
     prune_fill(x, &bases, zb_core_op(x, ZB_ACT_PRUNE));

@@ -60,6 +60,7 @@ struct zb_keeper_service {
     uint64_t last_term; /* sets of this term have seqs up to last_seq here; 0: not looked yet */
     uint64_t last_seq;
     bool last_any;
+    char pruned_to[ZB_REL_SIZE];       /* where PRUNE ended before its end; "": it did not */
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
     bool rested;   /* the follower's properties were put right since it last led */
     bool drilling; /* [lock] a DRILL runs */

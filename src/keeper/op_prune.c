@@ -7,8 +7,6 @@
 
 #include "keeper/internal.h"
 
-#define PRUNE_MAX                                                                                  \
-    256 /* snapshots destroyed by one PRUNE, so that it does not take long: asked again */
 #define PRUNE_BATCH 64
 #define WHY_SIZE 512
 
@@ -70,33 +68,77 @@ zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
 
 /* ---- PRUNE ---- */
 
-/* Destroys a batch; without those that refuse, if some do. */
+/* Keeps the first failure, with what it says. */
+static void
+failure_keep(enum zb_rc *rc, struct zb_err *err, enum zb_rc one, const struct zb_err *said)
+{
+    if (*rc == ZB_OK && one != ZB_OK) {
+        *rc = one;
+        *err = *said;
+    }
+}
+
+/* Snapshots that are destroyed together, of as many datasets as it takes: what a destruction waits
+ * for, it waits for once. */
+struct batch {
+    char names[PRUNE_BATCH][2 * ZB_DATASET_NAME_SIZE];
+    const char *list[PRUNE_BATCH];
+    size_t count;
+    uint32_t destroyed; /* by all so far */
+    enum zb_rc rc;      /* the first failure: the others are destroyed all the same */
+    struct zb_err err;
+};
+
+/* Without those that refuse, if some do: they are held or cloned, stay, and are looked at again
+ * next time. */
 static enum zb_rc
-batch_destroy(const char **names, size_t count, uint32_t *destroyed, struct zb_err *err)
+batch_destroy(struct batch *b, struct zb_err *err)
 {
     int errnos[PRUNE_BATCH] = {0};
     size_t left = 0;
-    enum zb_rc rc = zb_zfs_snaps_destroy(names, count, errnos, err);
+    enum zb_rc rc = zb_zfs_snaps_destroy(b->list, b->count, errnos, err);
 
     if (rc == ZB_OK) {
-        *destroyed += (uint32_t)count;
+        b->destroyed += (uint32_t)b->count;
     }
     if (rc != ZB_E_HELD) {
         return rc;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < b->count; i++) {
         if (errnos[i] == 0) {
-            names[left++] = names[i];
+            b->list[left++] = b->list[i];
         }
     }
-    if (left == 0 || left == count) {
-        return ZB_OK; /* held or cloned: they stay, and are looked at again next time */
+    if (left == 0 || left == b->count) {
+        return ZB_OK;
     }
-    rc = zb_zfs_snaps_destroy(names, left, NULL, err);
+    rc = zb_zfs_snaps_destroy(b->list, left, NULL, err);
     if (rc == ZB_OK) {
-        *destroyed += (uint32_t)left;
+        b->destroyed += (uint32_t)left;
     }
     return rc == ZB_E_HELD ? ZB_OK : rc;
+}
+
+static void
+batch_end(struct batch *b)
+{
+    struct zb_err said;
+
+    if (b->count > 0) {
+        failure_keep(&b->rc, &b->err, batch_destroy(b, &said), &said);
+        b->count = 0;
+    }
+}
+
+static void
+batch_add(struct batch *b, const char *dataset, const char *snap)
+{
+    if (b->count == PRUNE_BATCH) {
+        batch_end(b);
+    }
+    (void)snprintf(b->names[b->count], sizeof(b->names[0]), "%s@%s", dataset, snap);
+    b->list[b->count] = b->names[b->count];
+    b->count++;
 }
 
 /* Snapshots that members stand on become bookmarks before they go; one of which none can be made
@@ -140,51 +182,14 @@ marks_destroy(const char *dataset, const struct zb_keeper_plan *p, struct zb_err
 }
 
 /* What may go of one dataset, oldest first. */
-static enum zb_rc
-snaps_prune(const struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
-            struct zb_err *err)
-{
-    char names[PRUNE_BATCH][2 * ZB_DATASET_NAME_SIZE];
-    const char *batch[PRUNE_BATCH];
-    size_t n = 0;
-    enum zb_rc rc = ZB_OK;
-
-    for (size_t i = 0; i <= plan->list.count && rc == ZB_OK && *destroyed < PRUNE_MAX; i++) {
-        if (n == PRUNE_BATCH || (i == plan->list.count && n > 0)) {
-            rc = batch_destroy(batch, n, destroyed, err);
-            n = 0;
-        }
-        if (i < plan->list.count && plan->stays[i] == 0) {
-            (void)snprintf(names[n], sizeof(names[n]), "%s@%s", dataset, plan->snaps[i].name);
-            batch[n] = names[n];
-            n++;
-        }
-    }
-    return rc;
-}
-
-/* Keeps the first failure, with what it says. */
 static void
-failure_keep(enum zb_rc *rc, struct zb_err *err, enum zb_rc one, const struct zb_err *said)
+snaps_prune(const struct zb_keeper_plan *plan, const char *dataset, struct batch *b)
 {
-    if (*rc == ZB_OK && one != ZB_OK) {
-        *rc = one;
-        *err = *said;
+    for (size_t i = 0; i < plan->list.count && b->destroyed < ZB_PRUNE_MAX; i++) {
+        if (plan->stays[i] == 0) {
+            batch_add(b, dataset, plan->snaps[i].name);
+        }
     }
-}
-
-/* Three steps that do not wait for each other. */
-static enum zb_rc
-plan_carry_out(struct zb_keeper_plan *plan, const char *dataset, uint32_t *destroyed,
-               struct zb_err *err)
-{
-    struct zb_err said;
-    enum zb_rc rc = ZB_OK;
-
-    failure_keep(&rc, err, marks_make(dataset, plan, &said), &said);
-    failure_keep(&rc, err, snaps_prune(plan, dataset, destroyed, &said), &said);
-    failure_keep(&rc, err, marks_destroy(dataset, plan, &said), &said);
-    return rc;
 }
 
 static bool
@@ -218,16 +223,19 @@ bases_gone_tell(const struct zb_kreq *req, const struct zb_keeper_plan *p, struc
     }
 }
 
+/* Three steps that do not wait for each other. */
 static enum zb_rc
-dataset_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
-              const struct zb_zfs_props *props, uint32_t *destroyed, struct zb_keeper_text *gone,
-              struct zb_err *err)
+dataset_prune(const struct zb_keeper *k, const struct zb_keeper_job *job, const char *dataset,
+              struct batch *b, struct zb_keeper_text *gone, struct zb_err *err)
 {
     struct zb_keeper_plan plan = {0};
-    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, props->name, err);
+    struct zb_err said;
+    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, dataset, err);
 
     if (rc == ZB_OK) {
-        rc = plan_carry_out(&plan, props->name, destroyed, err);
+        failure_keep(&rc, err, marks_make(dataset, &plan, &said), &said);
+        snaps_prune(&plan, dataset, b);
+        failure_keep(&rc, err, marks_destroy(dataset, &plan, &said), &said);
         if (gone != NULL) {
             bases_gone_tell(&job->req, &plan, gone);
         }
@@ -236,31 +244,70 @@ dataset_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
     return rc;
 }
 
+/* Where the last PRUNE ended for now, for it would list in vain what is in front of that; 0: it did
+ * not, or that is gone. */
+static uint32_t
+prune_begin(const struct zb_keeper_service *s, const struct zb_keeper_view *view)
+{
+    uint32_t i = view->count;
+
+    while (i-- > 1) {
+        if (strcmp(view->datasets[i].rel, s->pruned_to) == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* The tree's own dataset first, for it tells of bases; then from where the last one ended, round.
+ */
+static void
+tree_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
+           const struct zb_keeper_view *view, struct batch *b, struct zb_keeper_text *gone)
+{
+    uint32_t begin = prune_begin(job->service, view);
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; i < view->count && b->destroyed < ZB_PRUNE_MAX; i++) {
+        at = i == 0 || begin == 0 ? i : 1 + (begin - 1 + i - 1) % (view->count - 1);
+        bool top = view->datasets[at].rel[0] == '\0';
+        struct zb_err said;
+        if (view->datasets[at].marked) { /* S9 */
+            enum zb_rc one =
+                dataset_prune(k, job, view->props[at]->name, b, top ? gone : NULL, &said);
+            failure_keep(&b->rc, &b->err, one, &said);
+        }
+    }
+    batch_end(b);
+    zb_strcopy(job->service->pruned_to, sizeof(job->service->pruned_to),
+               b->destroyed >= ZB_PRUNE_MAX ? view->datasets[at].rel : "");
+}
+
 enum zb_rc
 zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     struct zb_keeper_view view = {0};
     struct zb_keeper_text t = {.bytes = calloc(1, ZB_KEEPER_TEXT_MAX)};
-    uint32_t destroyed = 0;
-    enum zb_rc failed = ZB_OK; /* of one dataset: the others are pruned all the same */
+    struct batch *b = calloc(1, sizeof(*b));
+    enum zb_rc rc;
 
     job->rep.text = t.bytes;
-    if (t.bytes == NULL) {
+    if (t.bytes == NULL || b == NULL) {
+        free(b);
         return zb_err_sys(err, ENOMEM, "prune");
     }
-    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
-    for (uint32_t i = 0; rc == ZB_OK && i < view.count && destroyed < PRUNE_MAX; i++) {
-        if (view.datasets[i].marked) { /* S9 */
-            bool top = view.datasets[i].rel[0] == '\0';
-            struct zb_err said;
-            enum zb_rc one =
-                dataset_prune(k, job, view.props[i], &destroyed, top ? &t : NULL, &said);
-            failure_keep(&failed, err, one, &said);
+    rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    if (rc == ZB_OK) {
+        tree_prune(k, job, &view, b, &t);
+        job->rep.count = b->destroyed;
+        rc = b->rc;
+        if (rc != ZB_OK) {
+            *err = b->err;
         }
     }
-    job->rep.count = destroyed;
     zb_keeper_view_close(&view);
-    return rc != ZB_OK ? rc : failed;
+    free(b);
+    return rc;
 }
 
 /* ---- SETS ---- */

@@ -22,6 +22,7 @@
 
 #include "base/lineage.h"
 
+#define ZB_PRUNE_MAX 256   /* snapshots, then a PRUNE ends, so that it does not take long */
 #define ZB_KMSG_VERSION 1u /* of this protocol, in HELLO; both processes are one program file */
 
 enum zb_kop {
@@ -168,7 +169,8 @@ enum zb_kop {
  *            cloned (a rescue is a clone of its forks), not protected. A set that a member stands on, and the one after it, which it may have got, become
  *            bookmarks first (rules.h, ZB_MARK_PREFIX); bookmarks of sets that nobody stands on any more are destroyed, unless a member stands nobody knows where.
  *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed; text: sets that members stand
- *            on and of which neither snapshot nor bookmark is here, as "<term>/<seq>" lines.
+ *            on and of which neither snapshot nor bookmark is here, as "<term>/<seq>" lines. ZB_PRUNE_MAX or more: it
+ *            ended there, and the next one goes on with the dataset at which it did.
  * SETS       service, protect, count, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
  *            the sets of the tree's own dataset, newest first, as many as fit, a line each: its name, a tab, and why it stays: words of
  *            zb_keep_words, "base" (protected), "label LABEL", or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.

@@ -652,6 +652,21 @@ def test_prune_keeps_what_it_must(led):
     assert host.run(f"zfs list -H -t bookmark -o name {a.root}/web").out == f"{a.root}/web#{name}\n"
 
 
+def test_prune_ends_after_a_while_and_goes_on(led):
+    a, _, _ = led
+    host = a.host
+    a.define(keep="2").good()
+    host.run(f"for i in 1 2 3 4 5 6; do zfs create {a.root}/web/$i; done")
+    sets = 40
+    for seq in range(1, sets + 1):
+        a.snapshot(1, seq).good()
+    there = int(host.run(f"zfs list -Hr -t snapshot -o name {a.root}/web | wc -l").out)
+    counts = [a.ask("prune").good()["count"] for _ in range(3)]
+    assert counts[0] >= 256 and counts[1] > 0 and counts[2] == 0 and sum(counts) == there - 8 * 2, counts
+    left = host.run(f"zfs list -Hr -t snapshot -o name {a.root}/web").out.split()
+    assert all(int(name.split("-")[2]) > sets - 2 for name in left), left
+
+
 def test_engine_that_breaks_the_protocol_is_started_again(led):
     a, _, _ = led
     host = a.host

@@ -411,6 +411,21 @@ sets(unsigned count)
     }
 }
 
+/* A PRUNE ends after a while, whatever is left; no new set is waited for then. */
+static void
+what_is_left_to_prune_goes_soon(void **state)
+{
+    (void)state;
+    world_run(&W, 60000);
+    unsigned before = W.prunes;
+    W.prunes_more = 9;
+    world_command(&W, 0, ZB_CMD_PRUNE, 0, 1);
+    world_run(&W, 8000);
+    assert_int_equal(W.prunes, before + 10);
+    world_run(&W, 60000);
+    assert_int_equal(W.prunes, before + 10);
+}
+
 /* Whether the leader last let sets go though vm3, which stands on at, is on its way from there. */
 static bool
 way_is_kept(struct zb_set_id at)
@@ -482,6 +497,7 @@ main(void)
         T(refusals_name_their_rule),
         T(sync_answers_when_the_followers_have_it),
         T(sync_waits_for_the_set_and_not_for_its_number),
+        T(what_is_left_to_prune_goes_soon),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
     };

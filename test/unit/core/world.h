@@ -73,6 +73,8 @@ struct world {
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
     int64_t grant_ms;        /* ... a GRANT */
     struct zb_action pruned; /* the last PRUNE of node 0 */
+    unsigned prunes;         /* how many there were */
+    unsigned prunes_more;    /* so many of its next ones leave more to prune */
     struct world_note {      /* told to people, the oldest first */
         unsigned by;
         uint8_t about;

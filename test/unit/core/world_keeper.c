@@ -243,7 +243,12 @@ world_carry_out(struct world *w, unsigned node, const struct zb_action *a,
         op_rescue(w, n, a, res);
         return ZB_OK;
     case ZB_ACT_PRUNE:
-        w->pruned = node == 0 ? *a : w->pruned;
+        if (node == 0) {
+            w->pruned = *a;
+            w->prunes++;
+            res->more = w->prunes_more > 0;
+            w->prunes_more -= res->more ? 1 : 0;
+        }
         return ZB_OK;
     default:
         return ZB_OK;
