@@ -1,5 +1,6 @@
 """One host of a lab: a QEMU process, its disks, its console, and commands through ssh."""
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -84,6 +85,20 @@ class Host:
             file.truncate(self.lab.pool_mib << 20)
         subprocess.run(["mkswap", self._path("pool.img")], check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
+
+    @contextlib.contextmanager
+    def pool_device(self):
+        """The pool's partition of a host that is off, as a block device here, for a `with`."""
+        image = self._path("pool.img")
+        said = subprocess.run(["partx", "-rgo", "START,SECTORS", "--nr", "1", image], check=True, stdout=subprocess.PIPE)
+        start, sectors = (int(word) * 512 for word in said.stdout.split())
+        said = subprocess.run(["losetup", "--find", "--show", "--offset", str(start), "--sizelimit", str(sectors), image],
+                              check=True, stdout=subprocess.PIPE)
+        device = said.stdout.decode().strip()
+        try:
+            yield device
+        finally:
+            subprocess.run(["losetup", "--detach", device], check=True)
 
     def boot(self, wait=True, deadline_s=180, pool=True):
         """Switches the host on; with wait, returns when ssh answers and the pool is there (without
