@@ -26,13 +26,14 @@ WORDS = {"--node vm4": "--node vm3", "pool4/services": "zdata/services", "10.77.
 class Disaster(Walk):
     """The section; hosts are the lab's, and daemons are started as the lab does."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, parts=PARTS, words=WORDS):
         super().__init__(cluster.lab, read(PAGE), "ONLY A BACKUP IS LEFT")
         self.cluster = cluster
-        self.words.update(WORDS)
+        self.parts = parts
+        self.words.update(words)
 
     def type(self, host, command, answers=None):
-        host = PARTS[host]
+        host = self.parts.get(host, host)
         if command == "systemctl stop zbaton":
             return self.cluster.daemon_stop(self.lab[host])
         if command.startswith("systemctl enable"):
@@ -49,7 +50,7 @@ class Disaster(Walk):
         """The next command is an editor; the file is this when it ends."""
         host, command, _ = self.left.pop(0)
         assert command.startswith("vi "), command
-        self.lab[PARTS[host]].run(f"cat >{command.split()[1]}", input=text)
+        self.lab[self.parts.get(host, host)].run(f"cat >{command.split()[1]}", input=text)
 
 
 def make(cluster, folder):
