@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 
+from .lab import for_each
 from .util import LabError, wait_until
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -265,7 +266,7 @@ class Cluster:
                       "      if 'rw' in a.split()[5].split(',') and 'rw' in b[2].split(','): seen.add(b[1])\n"
                       "print(len(seen))\n")
             return int(host.run(f"python3 -c {shlex.quote(f'T={top!r}' + chr(10) + script)}").out) > 0
-        return [host for host, rw in zip(self.hosts, self.lab.each(mounted)) if rw]
+        return [host for host, rw in zip(self.hosts, for_each(self.hosts, mounted)) if rw]
 
     def assert_at_rest(self, name):
         """Every copy is as S0 says: readonly=on, canmount=noauto, followers unmounted, unwritten."""

@@ -116,6 +116,8 @@ def walk(page, written, new):
     declare(cluster, [new.name], dict.fromkeys(SERVICES, new.name))
     page.edits(cluster.text())
     page.next("zbaton apply")
+    for name in SERVICES:
+        wait_until(lambda n=name: cluster.member(n, "vm4", new)["newest_set"], 120, f"{new.name} knows what vm4 has")
     for begin, answers in (("zbaton failover -n", None), ("zbaton failover --to", "y\n")):
         page.next(begin, answers, rc=(0, 6))
         host, command, _ = page.typed[-1]

@@ -23,7 +23,7 @@ MANY = ("many1", "many2")
 DATASETS = 250  # of each
 SETS = 200
 FIRST = 100  # seq of the oldest of them
-KEPT = 160  # of many1, in the end: 40 sets of 250 snapshots go
+KEPT = 160  # of many1, in the end: 10,000 snapshots go
 ROUNDS = 3
 QUICK = "quick"
 INTERVAL_S = 2
@@ -55,6 +55,15 @@ def names(cluster, name):
     """The datasets of a service of many on vm1."""
     top = cluster.dataset(cluster.hosts[0], name)
     return [top] + [f"{top}/{number}" for number in range(1, DATASETS)]
+
+
+def daemon_start(cluster):
+    """On vm1, where it has much to look at before it answers and leads."""
+    host = cluster.hosts[0]
+    cluster.daemon_start(host, wait=False)
+    wait_until(lambda: cluster.zbaton("status -j", check=False).rc == 0, 600, "zbatond answers")
+    for name in MANY:
+        wait_until(lambda n=name: cluster.leader(n) is host, 900, f"{name} is led")
 
 
 def sets_make(cluster):
@@ -94,7 +103,7 @@ def many():
         host.power_cut()
         sets_make(cluster)
         host.boot()
-        cluster.daemon_start(host)
+        daemon_start(cluster)
         yield cluster
         cluster.close()
 
@@ -109,8 +118,6 @@ def listing_s(host):
 def keeper(many):
     """The keeper of vm1 with the probe as its engine, on a copy of the state that zbatond has, which does not run."""
     host = many.hosts[0]
-    for name in MANY:
-        wait_until(lambda n=name: many.leader(n) is host, 600, f"{name} is led")
     many.daemon_stop(host)
     host.put(os.path.join(BUILD, "test/lab/keeper/keeper_probe"), PROBE, mode=0o755)
     keeper = Keeper(host, host.name, host.pool)
@@ -121,7 +128,7 @@ def keeper(many):
     keeper.start()
     yield keeper
     keeper.stop()
-    many.daemon_start(host)
+    daemon_start(many)
 
 
 def test_a_look_takes_a_tenth_of_a_listing(keeper):
@@ -167,8 +174,6 @@ def test_pruning_holds_no_other_service_up(many, tmp_path):
     def arrivals():
         with open(tmp_path / "arrivals", encoding="ascii") as seen:
             return [float(line.split()[0]) for line in seen]
-    for name in MANY:
-        wait_until(lambda n=name: cluster.leader(n) is one, 600, f"{name} is led")
     begun = two.now()
     time.sleep(1)
     wait_until(lambda: len(gaps(arrivals(), begun, two.now())) >= 20, 300, "some sets came in")
