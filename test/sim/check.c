@@ -118,7 +118,8 @@ writable_term(struct sim *w, const struct sim_item *item)
         for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
             const char *suspect = r->suspects[i];
             /* What was before a leader is over, though not all voters have heard of it. */
-            bool over = r->learned_term < latest && strcmp(suspect, r->learned_leader) == 0;
+            bool over = r->learned_term < latest && suspect[0] != '\0' &&
+                        granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) <= latest;
             if (suspect[0] != '\0' && !over &&
                 !sim_was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
                 granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) < term) {
