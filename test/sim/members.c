@@ -99,6 +99,11 @@ sim_conf_decide(struct sim *w, uint8_t node, uint8_t service, const struct zb_co
     sim_tell(w, node, "version %lu of service %u: members %x, voters %x",
              (unsigned long)conf->version, service, sim_members(conf), sim_voters(conf));
     conf_put(w, node, service, conf);
+    for (uint8_t n = 0; n < w->opt.nodes; n++) { /* who can be reached hears of it at once */
+        if (n != node && sim_connected(w, node, n) && !w->nodes[n].paused) {
+            conf_put(w, n, service, conf);
+        }
+    }
     return true;
 }
 
