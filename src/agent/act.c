@@ -1,4 +1,5 @@
 #include "agent/base_gone.h"
+#include "agent/foreign.h"
 #include "agent/drive.h"
 #include "agent/internal.h"
 #include "agent/must.h"
@@ -207,6 +208,7 @@ on_reply(void *ctx, const struct zb_krep *rep)
     }
     if (op->kind == ZB_ACT_PRUNE && rep->rc == ZB_OK) {
         zb_base_gone_tell(op->a, op->service, rep->text);
+        zb_foreign_ask(op->a, op->service, rep->text);
     }
     if (op->kind == ZB_ACT_SNAPSHOT) {
         snapshot_done(op, rep);
@@ -377,7 +379,7 @@ zb_act_start(struct zb_agent *a, const struct zb_action *action)
         return true;
     }
     if (action->kind == ZB_ACT_PRUNE) {
-        req.text = zb_labels_lines(&a->labels, req.service);
+        req.text = zb_foreign_text(a, action->service, true);
     }
     zb_agent_keeper_call(a, &req, on_reply, op);
     free(req.text);

@@ -3,6 +3,7 @@
  * keeper would decide it now.
  */
 #include "agent/drive.h"
+#include "agent/foreign.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
@@ -46,31 +47,30 @@ prune_done(struct prune *p)
 
 /* --- dry run --- */
 
-/* "zbaton-000012-00000345-20261122T064100Z", why it stays. */
-static bool
-set_add(struct prune *p, const char *snap, const char *why)
+/* "zbaton-000012-00000345-20261122T064100Z", or the name of a copy, and why it stays. */
+static void
+snap_add(struct prune *p, const char *snap, const char *why)
 {
     struct zb_set_id id;
     struct zb_wall time;
     char text[24];
-
-    if (!zb_set_name_parse(snap, &id, &time)) {
-        return false;
-    }
+    bool is_set = zb_set_name_parse(snap, &id, &time);
     json_t *one = zb_must(json_object());
-    json_t *set = zb_json_set_id(id);
-    zb_wall_format(time, text);
-    zb_json_put(set, "time", zb_json_text(text));
+    json_t *set = is_set ? zb_json_set_id(id) : zb_must(json_null());
+
+    if (is_set) {
+        zb_wall_format(time, text);
+        zb_json_put(set, "time", zb_json_text(text));
+        zb_strcopy(p->req.snap, sizeof p->req.snap, snap);
+    }
     zb_json_put(one, "set", set);
     zb_json_put(one, "snapshot", zb_json_text(snap));
     zb_json_put(one, "goes", zb_json_bool(why[0] == '\0'));
     zb_json_put(one, "why", zb_json_text(why));
     zb_json_append(p->sets, one);
-    zb_strcopy(p->req.snap, sizeof p->req.snap, snap);
-    return true;
 }
 
-/* False: not in the form of kmsg.h. */
+/* False: not in the form of kmsg.h, or without a set to go on after. */
 static bool
 lines_take(struct prune *p, char *text)
 {
@@ -83,9 +83,12 @@ lines_take(struct prune *p, char *text)
         if (tab != NULL) {
             *tab = '\0';
         }
-        taken = tab != NULL && set_add(p, line, tab + 1);
+        taken = tab != NULL;
+        if (taken) {
+            snap_add(p, line, tab + 1);
+        }
     }
-    return taken;
+    return taken && p->req.snap[0] != '\0';
 }
 
 static void
@@ -123,7 +126,7 @@ sets_ask(struct prune *p)
     p->req = (struct zb_kreq){.op = ZB_KOP_SETS};
     zb_strcopy(p->req.service, sizeof p->req.service, a->services[p->service].conf.name);
     zb_act_protect(&plan, &p->req);
-    p->req.text = zb_labels_lines(&a->labels, p->req.service);
+    p->req.text = zb_foreign_text(a, p->service, false);
     zb_agent_keeper_call(a, &p->req, on_sets, p);
 }
 
@@ -155,6 +158,7 @@ zb_cmd_prune(struct zb_request *r)
         sets_ask(p);
         return;
     }
+    zb_foreign_hurry(r->a, service);
     struct zb_agent_command command = {.kind = ZB_CMD_PRUNE,
                                        .service = service,
                                        .node = ZB_NODE_NONE,

@@ -2,6 +2,7 @@
 
 #include "agent/drill.h"
 #include "agent/fence.h"
+#include "agent/foreign.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
 #include "agent/member.h"
@@ -398,7 +399,7 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         {"ship.fork", zb_land_message},  {"config.", zb_config_message},
         {"cmd.", zb_control_message},    {"node.", zb_member_message},
         {"rescues", zb_rescues_message}, {"pool", zb_pool_message},
-        {"drills", zb_drills_message},
+        {"drills", zb_drills_message},   {"foreign.", zb_foreign_message},
     };
     uint8_t node = zb_agent_node_find(a, peer);
     const char *type = json_string_value(json_object_get(msg, "t"));

@@ -18,6 +18,7 @@ struct zb_inventory_mark {
 struct zb_inventory_dataset {
     char uuid[ZB_UUID_SIZE];
     char rel[ZB_REL_SIZE];
+    uint64_t guid;                    /* of the dataset itself; 0 for another node's */
     char newest[ZB_SNAP_NAME_SIZE];   /* newest snapshot of any tool, or "" */
     char token[1024];                 /* receive_resume_token or "" */
     uint32_t snaps_count;             /* at most ZB_STEPS_MAX, the newest ones */

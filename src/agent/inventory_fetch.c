@@ -123,6 +123,7 @@ on_observed(void *ctx, const struct zb_krep *rep)
         struct zb_inventory_dataset *d = &f->inv.datasets[i];
         zb_strcopy(d->uuid, sizeof(d->uuid), from->uuid);
         zb_strcopy(d->rel, sizeof(d->rel), from->rel);
+        d->guid = from->guid;
         zb_strcopy(d->newest, sizeof(d->newest), from->newest);
         zb_strcopy(d->token, sizeof(d->token), from->token);
     }

@@ -4,6 +4,7 @@
 #include "agent/drill.h"
 #include "agent/drive.h"
 #include "agent/fence.h"
+#include "agent/foreign.h"
 #include "agent/heart.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
@@ -25,6 +26,7 @@ zb_parts_open(struct zb_agent *a)
     a->pools = zb_pools_new();
     a->rescues = zb_rescues_new(a);
     a->peeks = zb_peeks_new(a);
+    a->foreigns = zb_foreigns_new();
     a->drills = zb_drills_new(a);
     a->troubles = zb_troubles_new();
     a->promises = zb_promises_new(a);
@@ -61,6 +63,8 @@ zb_parts_free(struct zb_agent *a)
     a->rescues = NULL;
     zb_peeks_free(a->peeks);
     a->peeks = NULL;
+    zb_foreigns_free(a->foreigns);
+    a->foreigns = NULL;
     zb_drills_free(a->drills);
     a->drills = NULL;
     zb_troubles_free(a->troubles);

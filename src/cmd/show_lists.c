@@ -79,7 +79,7 @@ zb_show_sets(const struct zb_show *show, const json_t *data, struct zb_err *err)
         [STAYS] = {"stays", "STAYS", false},
     };
     struct zb_table t;
-    size_t i, goes = 0;
+    size_t i, sets = 0, sets_go = 0, copies_go = 0;
     json_t *one;
     char buf[ZB_TEXT_SIZE];
     enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
@@ -96,12 +96,18 @@ zb_show_sets(const struct zb_show *show, const json_t *data, struct zb_err *err)
         zb_table_cell(&t, TIME, zb_format_cell_time(zb_field_text(set, "time"), show->exact, buf));
         zb_table_cell(&t, SNAPSHOT, zb_field_text(one, "snapshot"));
         zb_table_cell(&t, STAYS, gone ? "goes" : zb_field_text(one, "why"));
-        goes += gone;
+        sets += json_is_object(set);
+        sets_go += json_is_object(set) && gone;
+        copies_go += !json_is_object(set) && gone;
     }
     zb_table_print(&t, show->out, show->scripted);
     zb_table_close(&t);
     if (!show->scripted) {
-        fprintf(show->out, "Dry run: %zu of %zu sets of ", goes, i);
+        fprintf(show->out, "Dry run: %zu of %zu sets", sets_go, sets);
+        if (i > sets) {
+            fprintf(show->out, " and %zu of %zu copies of other snapshots", copies_go, i - sets);
+        }
+        fputs(" of ", show->out);
         zb_text_print(show->out, zb_field_text(data, "service"));
         fputs(" would go from ", show->out);
         zb_text_print(show->out, zb_field_text(data, "node"));

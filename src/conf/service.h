@@ -62,7 +62,9 @@ struct zb_conf_service {
     uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */
     struct zb_conf_keep keep;        /* last: 2 to 10000 */
     struct zb_conf_keep backup_keep; /* on backups, where it is more; all 0 when not declared */
-    uint32_t catch_up;    /* newest sets that stay for a member that is away; 1 to 10000 */
+    uint32_t catch_up; /* newest sets that stay for a member that is away; 1 to 10000 */
+    uint64_t
+        foreign_grace_ms; /* copies of other tools' snapshots stay so long after they are gone */
     uint64_t quota_bytes; /* 0: none */
     enum zb_conf_runner runner;
     char start[ZB_COMMAND_SIZE]; /* COMMAND: program in commands-dir and arguments */

@@ -67,6 +67,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"backup-yearly", BUCKET(backup_keep.buckets[ZB_CONF_YEARLY])},
     {"catch-up", ZB_CONF_COUNT, AT(catch_up), .min = 1, .max = 10000,
      .expected = "a number from 1 to 10000", .fallback = "1000"},
+    {"foreign-grace", ZB_CONF_DURATION, AT(foreign_grace_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
+     .expected = "a time from 1s to 3650d, such as \"7d\"", .fallback = "7d"},
     {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
      .expected = "a size from 1M to 1024P, such as \"10G\""},
     {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",

@@ -67,6 +67,7 @@ struct zb_keeper_service {
     /* The session that its last grant to itself was made in: one from before a session ended is
      * void, as that of a host that was off is (M4, M5). The claim's. */
     uint64_t grant_session;
+    uint32_t copies_from, copies_next; /* passed over in the question to the leader, and then */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };

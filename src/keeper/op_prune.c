@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "keeper/internal.h"
+#include "base/log.h"
+#include "keeper/copies.h"
 
 #define PRUNE_BATCH 64
 #define WHY_SIZE 512
@@ -81,6 +82,7 @@ failure_keep(enum zb_rc *rc, struct zb_err *err, enum zb_rc one, const struct zb
 /* Snapshots that are destroyed together, of as many datasets as it takes: what a destruction waits
  * for, it waits for once. */
 struct batch {
+    struct zb_keeper_ask ask;
     char names[PRUNE_BATCH][2 * ZB_DATASET_NAME_SIZE];
     const char *list[PRUNE_BATCH];
     size_t count;
@@ -223,21 +225,45 @@ bases_gone_tell(const struct zb_kreq *req, const struct zb_keeper_plan *p, struc
     }
 }
 
-/* Three steps that do not wait for each other. */
+/* Copies of other tools' snapshots; what keeps one from going keeps no set. */
 static enum zb_rc
-dataset_prune(const struct zb_keeper *k, const struct zb_keeper_job *job, const char *dataset,
-              struct batch *b, struct zb_keeper_text *gone, struct zb_err *err)
+copies_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
+             const struct zb_keeper_plan *plan, const struct zb_zfs_props *props, struct batch *b,
+             struct zb_err *err)
+{
+    struct zb_keeper_copies copies;
+    uint32_t destroyed = 0;
+    enum zb_rc rc = zb_keeper_copies_open(&copies, k, job, plan, props, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_copies_prune(&copies, &destroyed, err);
+        zb_keeper_copies_ask(&copies, &b->ask);
+    }
+    if (destroyed > 0) {
+        zb_log_info("%s: %" PRIu32 " copies of snapshots that are gone where they came from went",
+                    props->name, destroyed);
+        b->destroyed += destroyed;
+    }
+    zb_keeper_copies_close(&copies);
+    return rc;
+}
+
+/* Four steps that do not wait for each other. */
+static enum zb_rc
+dataset_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
+              const struct zb_zfs_props *props, bool top, struct batch *b, struct zb_err *err)
 {
     struct zb_keeper_plan plan = {0};
     struct zb_err said;
-    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, dataset, err);
+    enum zb_rc rc = zb_keeper_plan_open(&plan, k, job, props->name, err);
 
     if (rc == ZB_OK) {
-        failure_keep(&rc, err, marks_make(dataset, &plan, &said), &said);
-        snaps_prune(&plan, dataset, b);
-        failure_keep(&rc, err, marks_destroy(dataset, &plan, &said), &said);
-        if (gone != NULL) {
-            bases_gone_tell(&job->req, &plan, gone);
+        failure_keep(&rc, err, marks_make(props->name, &plan, &said), &said);
+        snaps_prune(&plan, props->name, b);
+        failure_keep(&rc, err, marks_destroy(props->name, &plan, &said), &said);
+        failure_keep(&rc, err, copies_prune(k, job, &plan, props, b, &said), &said);
+        if (top) {
+            bases_gone_tell(&job->req, &plan, b->ask.text);
         }
     }
     zb_keeper_plan_close(&plan);
@@ -263,7 +289,7 @@ prune_begin(const struct zb_keeper_service *s, const struct zb_keeper_view *view
  */
 static void
 tree_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
-           const struct zb_keeper_view *view, struct batch *b, struct zb_keeper_text *gone)
+           const struct zb_keeper_view *view, struct batch *b)
 {
     uint32_t begin = prune_begin(job->service, view);
     uint32_t at = 0;
@@ -273,8 +299,7 @@ tree_prune(const struct zb_keeper *k, const struct zb_keeper_job *job,
         bool top = view->datasets[at].rel[0] == '\0';
         struct zb_err said;
         if (view->datasets[at].marked) { /* S9 */
-            enum zb_rc one =
-                dataset_prune(k, job, view->props[at]->name, b, top ? gone : NULL, &said);
+            enum zb_rc one = dataset_prune(k, job, view->props[at], top, b, &said);
             failure_keep(&b->rc, &b->err, one, &said);
         }
     }
@@ -296,15 +321,21 @@ zb_keeper_op_prune(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
         free(b);
         return zb_err_sys(err, ENOMEM, "prune");
     }
+    b->ask.text = &t;
+    if (zb_received_is_answered(job->req.text)) {
+        job->service->copies_from = job->service->copies_next;
+    }
+    b->ask.from = job->service->copies_from;
     rc = zb_keeper_view_open(k, job->req.service, &view, err);
     if (rc == ZB_OK) {
-        tree_prune(k, job, &view, b, &t);
+        tree_prune(k, job, &view, b);
         job->rep.count = b->destroyed;
         rc = b->rc;
         if (rc != ZB_OK) {
             *err = b->err;
         }
     }
+    job->service->copies_next = zb_keeper_ask_next(&b->ask);
     zb_keeper_view_close(&view);
     free(b);
     return rc;
@@ -367,6 +398,28 @@ set_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_k
     return rc;
 }
 
+/* Only with the newest sets: half of the text is theirs in any case. */
+static enum zb_rc
+copies_tell(const struct zb_keeper *k, const struct zb_keeper_job *job,
+            const struct zb_keeper_plan *p, const struct zb_zfs_props *props,
+            struct zb_keeper_text *t, struct zb_err *err)
+{
+    struct zb_keeper_copies copies;
+    char why[WHY_SIZE];
+    enum zb_rc rc = zb_keeper_copies_open(&copies, k, job, p, props, err);
+
+    for (size_t i = copies.count; i-- > 0 && rc == ZB_OK && t->used < ZB_KEEPER_TEXT_MAX / 2;) {
+        const char *name = p->list.snaps[copies.items[i].index].name;
+        zb_keeper_copy_why(&copies, &copies.items[i], why, sizeof(why));
+        if (why[0] == '\0') {
+            rc = in_the_way(props->name, name, why, sizeof(why), err);
+        }
+        zb_keeper_text_add(t, "%s\t%s\n", name, why);
+    }
+    zb_keeper_copies_close(&copies);
+    return rc;
+}
+
 static enum zb_rc
 sets_tell(const struct zb_keeper_job *job, const char *dataset, const struct zb_keeper_plan *p,
           struct zb_keeper_text *t, struct zb_err *err)
@@ -399,6 +452,9 @@ zb_keeper_op_sets(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     for (uint32_t i = 0; rc == ZB_OK && i < view.count; i++) {
         if (view.datasets[i].rel[0] == '\0') {
             rc = zb_keeper_plan_open(&plan, k, job, view.props[i]->name, err);
+            if (rc == ZB_OK && job->req.snap[0] == '\0' && view.datasets[i].marked) {
+                rc = copies_tell(k, job, &plan, view.props[i], &t, err);
+            }
             if (rc == ZB_OK) {
                 rc = sets_tell(job, view.props[i]->name, &plan, &t, err);
             }

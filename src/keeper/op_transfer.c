@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "keeper/internal.h"
+#include "keeper/copies.h"
 #include "wire/record.h"
 
 #define BUFFER_BYTES (1 << 20)
@@ -366,5 +366,8 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     }
     receive.fd = job->transfer_fd;
     rc = receive_run(job, &receive, err);
+    if (rc == ZB_OK) {
+        zb_keeper_copy_received(snap, job->rep.guid);
+    }
     return transfer_end(k, job, rc, err);
 }

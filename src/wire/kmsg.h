@@ -168,12 +168,15 @@ enum zb_kop {
  *            batches, only zbaton sets that the declared retention lets go (conf/retention.h: that of this node's kind), not held, not
  *            cloned (a rescue is a clone of its forks), not protected. A set that a member stands on, and the one after it, which it may have got, become
  *            bookmarks first (rules.h, ZB_MARK_PREFIX); bookmarks of sets that nobody stands on any more are destroyed, unless a member stands nobody knows where.
- *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each. -> count destroyed; text: sets that members stand
- *            on and of which neither snapshot nor bookmark is here, as "<term>/<seq>" lines. ZB_PRUNE_MAX or more: it
+ *            text: sets with a label stay too: a line "<term>/<seq><tab><label>" each; and lines of what the leader answered about copies of other
+ *            tools' snapshots (keeper/received.h): those that were received here and are gone there for the declared foreign-grace are destroyed, too.
+ *            -> count destroyed; text: sets that members stand on and of which neither snapshot nor bookmark is here, as "<term>/<seq>" lines,
+ *            and lines of what the leader is to be asked about copies. count ZB_PRUNE_MAX or more: it
  *            ended there, and the next one goes on with the dataset at which it did.
  * SETS       service, protect, count, base_term, base_seq, term, seq, text as of PRUNE, snap (name to go on after; "": from the newest one on) -> text:
  *            the sets of the tree's own dataset, newest first, as many as fit, a line each: its name, a tab, and why it stays: words of
  *            zb_keep_words, "base" (protected), "label LABEL", or what refuses to let it go ("held: TAG", "cloned: DATASET"); "": PRUNE destroys it.
+ *            Before the newest sets (snap empty) copies of other tools' snapshots, likewise.
  * ARRANGE    service, term, node (sender), manifest (of the set that will be sent). Refuses as RECEIVE does for that
  *            term and sender. Brings the names of the datasets here to those of the set, by uuid: what the leader
  *            renamed is renamed; what has the name of another dataset of the set (a child that was destroyed and made

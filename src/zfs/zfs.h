@@ -244,6 +244,28 @@ enum zb_rc zb_zfs_snapshot(const char *const *snaps, size_t count,
 enum zb_rc zb_zfs_snaps_destroy(const char *const *snaps, size_t count, int *errnos,
                                 struct zb_err *err) ZB_CHECKED;
 
+#define ZB_ZFS_SNAP_VALUE_SIZE 128
+/* A user property of one snapshot, which is known by its guid: one that is missing, or another of
+ * its name, is passed over. */
+struct zb_zfs_snap_value {
+    char snap[ZB_DATASET_NAME_SIZE]; /* "ds@snap" */
+    uint64_t guid;
+    char value[ZB_ZFS_SNAP_VALUE_SIZE];
+};
+
+/* Fills each value (all of one pool): the local one, else, or where it does not fit, "". One
+ * program, 0 txg. */
+enum zb_rc zb_zfs_snaps_prop_get(const char *prop, struct zb_zfs_snap_value *list, size_t count,
+                                 struct zb_err *err) ZB_CHECKED;
+/* Sets each value; 1 txg for all of them. On an error some may be set. */
+enum zb_rc zb_zfs_snaps_prop_set(const char *prop, const struct zb_zfs_snap_value *list,
+                                 size_t count, struct zb_err *err) ZB_CHECKED;
+/* Destroys those with any local value of the property; held or cloned ones stay. 1 txg; which it
+ * is asked in the same breath. */
+enum zb_rc zb_zfs_snaps_prop_destroy(const char *prop, const struct zb_zfs_snap_value *list,
+                                     size_t count, uint32_t *destroyed,
+                                     struct zb_err *err) ZB_CHECKED;
+
 /* Holds every snapshot under the tag; 1 txg. Already held under this tag is OK. ZB_E_NOTFOUND when
  * one is missing: the others are held then. */
 enum zb_rc zb_zfs_hold(const char *const *snaps, size_t count, const char *tag,

@@ -171,6 +171,52 @@ def test_what_is_in_the_way_of_pruning_stays_and_is_named(cluster):
     holds_exactly(cluster, one, "kept", sets[-3:])
 
 
+def test_copies_of_other_snapshots_go_after_those_of_the_leader(cluster):
+    one, two, three = cluster.hosts
+    cluster.declare("others", runner="none", interval="1h", keep=2)
+    cluster.apply()
+    cluster.wait_current("others", "vm1")
+    names = ["daily-1", "daily-2", "daily-3"]
+    for name in names:
+        one.run(f"zfs snapshot {cluster.dataset(one, 'others')}@{name}")
+        cluster.zbaton("sync others")
+    cluster.zbaton("sync others")
+    cluster.zbaton("sync others")
+    cluster.wait_current("others", "vm1")
+
+    def there(host):
+        """Which of them a host has."""
+        return [name for name in names if name in cluster.snapshots(host, "others")[""]]
+
+    def plan(host, expected):
+        """Prunes until these are told as the reasons of all of them."""
+        def told():
+            cluster.zbaton(f"prune --node {host.name} others")
+            said = prune_plan(cluster, host, "others")
+            assert [said.get(name, "no copy") for name in names] == expected, said
+            return True
+        wait_until(told, 60, f"{host.name} tells why copies stay", 1)
+
+    assert there(two) == there(three) == names
+    for host in (two, three):
+        plan(host, ["copy, the leader has it"] * 3)
+    two.run(f"zfs inherit zbaton:received {cluster.dataset(two, 'others')}@daily-2")  # as if it were vm2's own
+    three.run(f"zfs hold mine {cluster.dataset(three, 'others')}@daily-2")
+    one.run("".join(f"zfs destroy {cluster.dataset(one, 'others')}@{name};" for name in names[:2]))  # the oldest
+    gone = "copy, gone where it came from: goes in 7d"
+    plan(two, [gone, "no copy", "copy, the leader has it"])
+    plan(three, [gone, gone, "copy, the leader has it"])
+
+    cluster.declare("others", runner="none", interval="1h", keep=2, foreign_grace="1s")
+    cluster.apply()
+    plan(three, ["no copy", "held: mine", "copy, the leader has it"])
+    plan(two, ["no copy", "no copy", "copy, the leader has it"])
+    assert there(three) == names[1:] and there(two) == names[1:] and there(one) == names[2:]
+    three.run(f"zfs release mine {cluster.dataset(three, 'others')}@daily-2")
+    plan(three, ["no copy", "no copy", "copy, the leader has it"])
+    assert there(three) == names[2:] and there(two) == names[1:]
+
+
 def bookmarks(cluster, host, name):
     """Names of the bookmarks of the service's own dataset."""
     said = host.run(f"zfs list -Hp -d 1 -t bookmark -o name {cluster.dataset(host, name)}").out.split()

@@ -289,6 +289,7 @@ main(int argc, char **argv)
     } groups[] = {
         {"props", props_tests, &props_tests_count},
         {"snap", snap_tests, &snap_tests_count},
+        {"snap_prop", snap_prop_tests, &snap_prop_tests_count},
         {"clone", clone_tests, &clone_tests_count},
         {"stream", stream_tests, &stream_tests_count},
         {"resume", resume_tests, &resume_tests_count},

@@ -100,9 +100,10 @@ void child_start(struct child *c, const char *command);
 void child_end(struct child *c);
 
 extern const struct CMUnitTest props_tests[], snap_tests[], stream_tests[], resume_tests[],
-    held_tests[], mount_tests[], holder_tests[], measure_tests[], clone_tests[];
+    held_tests[], mount_tests[], holder_tests[], measure_tests[], clone_tests[], snap_prop_tests[];
 extern const size_t props_tests_count, snap_tests_count, stream_tests_count, resume_tests_count,
-    held_tests_count, mount_tests_count, holder_tests_count, measure_tests_count, clone_tests_count;
+    held_tests_count, mount_tests_count, holder_tests_count, measure_tests_count, clone_tests_count,
+    snap_prop_tests_count;
 
 #define TEST(name) cmocka_unit_test_setup(name, test_setup)
 #define TESTS(group, ...)                                                                          \

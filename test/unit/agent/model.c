@@ -449,6 +449,7 @@ request(struct model *m, const struct zb_kreq *req)
         return;
     case ZB_KOP_PRUNE:
         model_prune(m, req);
+        rep.text = m->prune_asks != NULL ? strdup(m->prune_asks) : NULL;
         break;
     case ZB_KOP_OBSERVE:
         observe(m, &rep);

@@ -48,6 +48,8 @@ struct model {
     uint64_t ops[ZB_KOP_LAST + 1]; /* how often each was asked */
     struct zb_set_id floor;        /* of the last PRUNE, and its other one */
     struct zb_set_id floor_way;
+    const char *prune_asks;        /* text of PRUNE's reply */
+    char prune_text[1024];         /* of the last one that had any */
     enum zb_rc receive_fails_once; /* the next RECEIVE is refused with it */
     bool mount_fails_once;         /* the next PROMOTE records its term, then fails */
     bool receive_stalls;           /* pipes are made and not read */

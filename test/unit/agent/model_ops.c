@@ -103,4 +103,7 @@ model_prune(struct model *m, const struct zb_kreq *req)
 {
     m->floor = (struct zb_set_id){req->base_term, req->base_seq};
     m->floor_way = (struct zb_set_id){req->term, req->seq};
+    if (req->text != NULL) {
+        (void)snprintf(m->prune_text, sizeof(m->prune_text), "%s", req->text);
+    }
 }
