@@ -164,6 +164,7 @@ core_configure(struct zb_agent *a, uint16_t service)
     conf->version = s->version;
     conf->frozen = s->freeze.reason[0] != '\0';
     conf->interval_ms = from->interval_ms;
+    conf->backup_every_ms = (int64_t)from->backup_every_ms;
     conf->keep_count = from->keep.last;
     conf->start_timeout_ms = from->start_timeout_ms;
     conf->stop_timeout_ms = from->stop_timeout_ms;

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 
+#include "agent/backup_time.h"
 #include "agent/cert.h"
 #include "agent/config.h"
 #include "agent/drill.h"
@@ -200,6 +201,16 @@ pool_is_new(const struct look *l)
            zb_pool_is_new(l->a, l->service, l->node);
 }
 
+/* Of this term, as the first set of one is not waited for. */
+static bool
+is_between_times(const struct look *l)
+{
+    struct zb_set_ref newest;
+
+    return leader_set(l, &newest) && newest.id.term == l->set.id.term &&
+           zb_backup_is_between_times(l->a, l->service, l->node, l->set.id);
+}
+
 static const char *
 follower_state(struct look *l)
 {
@@ -229,7 +240,14 @@ follower_state(struct look *l)
     if (!leader_set(l, &newest)) {
         return "waiting";
     }
-    return zb_set_id_cmp(l->set.id, newest.id) >= 0 ? "current" : "behind";
+    if (zb_set_id_cmp(l->set.id, newest.id) >= 0) {
+        return "current";
+    }
+    if (is_between_times(l)) {
+        (void)snprintf(l->note, sizeof l->note, "gets sets at the times of backup-every");
+        return "planned";
+    }
+    return "behind";
 }
 
 static const char *
@@ -323,9 +341,9 @@ healthy(const struct look *l, const char *state, struct zb_wall now)
     if (zb_set_id_is_none(l->set.id)) {
         return false; /* no copy yet */
     }
-    return strcmp(state, "current") == 0 ||
+    return strcmp(state, "current") == 0 || strcmp(state, "planned") == 0 ||
            ((strcmp(state, "receiving") == 0 || strcmp(state, "behind") == 0) &&
-            on_its_way(l, now));
+            (on_its_way(l, now) || is_between_times(l)));
 }
 
 static json_t *

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 
+#include "agent/backup_time.h"
 #include "agent/drive.h"
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -229,6 +230,8 @@ why_say(struct text *t, uint8_t node)
         add(t, "has another pool than before");
     } else if (self ? t->s->view.obs.modified : peer->known && peer->report.modified) {
         add(t, "was written to by others");
+    } else if (zb_backup_has_times(t->s->a, t->s->service, node)) {
+        add(t, "is a backup with its own times (backup-every)");
     } else if (t->s->lead != t->s->a->self ||
                !trouble_say(t, ZB_TROUBLE_SHIP, node, "is behind: sending")) {
         add(t, "is behind");

@@ -60,6 +60,7 @@ struct zb_conf_service {
     uint32_t interval_ms;            /* 1 s to 24 h */
     uint32_t max_loss_ms;            /* promise: not below interval_ms; 0: none */
     uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */
+    uint64_t backup_every_ms;        /* how often backups are sent sets; 0: as they are made */
     struct zb_conf_keep keep;        /* last: 2 to 10000 */
     struct zb_conf_keep backup_keep; /* on backups, where it is more; all 0 when not declared */
     uint32_t catch_up; /* newest sets that stay for a member that is away; 1 to 10000 */

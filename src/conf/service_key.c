@@ -9,6 +9,9 @@
 #define BUCKET(f)                                                                                  \
     ZB_CONF_COUNT, AT(f), .min = 1, .max = ZB_CONF_KEEP_MAX, .expected = "a number from 1 to 1000"
 #define MAX_LOSS_MAX_MS (UINT64_C(30) * 86400000)
+#define BACKUP_SETS_MAX                                                                            \
+    (ZB_STEPS_MAX / 2) /* between two times of backups: foreign ones come too                      \
+                        */
 #define KEEP_FOR_MAX_MS (UINT64_C(3650) * 86400000)
 
 static const struct zb_conf_word runner_words[] = {
@@ -43,6 +46,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"prefer", ZB_CONF_NAMES, AT(prefer), .expected = names_expected},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
+    {"backup-every", ZB_CONF_DURATION, AT(backup_every_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
+     .expected = "a time from 1s to 30d, such as \"1h\""},
     {"max-loss", ZB_CONF_DURATION, AT(max_loss_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
      .expected = "a time from 1s to 30d, such as \"5m\""},
     {"max-loss-members", ZB_CONF_COUNT, AT(max_loss_members), .min = 1, .max = ZB_MEMBERS_MAX - 1,
@@ -199,11 +204,46 @@ failover_check(const struct zb_conf_service *s, struct zb_err *err)
     return ZB_OK;
 }
 
+/* All sets in between are kept on every member until a backup is sent them, one after the other. */
+static enum zb_rc
+backup_every_check(const struct zb_conf_service *s, struct zb_err *err)
+{
+    char every[ZB_CONF_NUMBER_SIZE], interval[ZB_CONF_NUMBER_SIZE], most[ZB_CONF_NUMBER_SIZE];
+
+    if (s->backup_every_ms == 0) {
+        return ZB_OK;
+    }
+    if (s->backups.count == 0) {
+        return zb_err_set(err, ZB_E_FORMAT, "backup-every is only for a service with backups");
+    }
+    zb_conf_duration_format(s->backup_every_ms, every);
+    zb_conf_duration_format(s->interval_ms, interval);
+    zb_conf_duration_format((uint64_t)s->interval_ms * BACKUP_SETS_MAX, most);
+    if (s->backup_every_ms < s->interval_ms) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "backup-every %s is shorter than interval %s, at which sets are made",
+                          every, interval);
+    }
+    if (s->backup_every_ms > (uint64_t)s->interval_ms * BACKUP_SETS_MAX) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "backup-every %s is more than %d sets at interval %s: at most %s", every,
+                          BACKUP_SETS_MAX, interval, most);
+    }
+    return ZB_OK;
+}
+
+/* Backups that get sets less often than a promise allows do not keep it. */
+static uint32_t
+promising_count(const struct zb_conf_service *s)
+{
+    return s->members.count - 1 + (s->backup_every_ms <= s->max_loss_ms ? s->backups.count : 0);
+}
+
 /* A promise that cannot be kept is none: a set is not made more often than at the interval. */
 static enum zb_rc
 promise_check(const struct zb_conf_service *s, struct zb_err *err)
 {
-    uint32_t followers = s->members.count + s->backups.count - 1;
+    uint32_t followers = promising_count(s);
     uint32_t wanted = s->max_loss_members > 0 ? s->max_loss_members : 1;
     char loss[ZB_CONF_NUMBER_SIZE], interval[ZB_CONF_NUMBER_SIZE];
 
@@ -223,10 +263,14 @@ promise_check(const struct zb_conf_service *s, struct zb_err *err)
     }
     if (wanted > followers) {
         return zb_err_set(err, ZB_E_FORMAT,
-                          "max-loss: %u other member%s to hold each set, there %s %u: declare more "
-                          "members or backups, or %s",
+                          "max-loss: %u other member%s to hold each set, there %s %u%s: declare "
+                          "more members or backups, or %s",
                           wanted, wanted == 1 ? " has" : "s have", followers == 1 ? "is" : "are",
-                          followers, followers > 0 ? "lower max-loss-members" : "no max-loss");
+                          followers,
+                          followers < s->members.count + s->backups.count - 1
+                              ? " (backup-every is longer than max-loss)"
+                              : "",
+                          followers > 0 ? "lower max-loss-members" : "no max-loss");
     }
     return ZB_OK;
 }
@@ -247,5 +291,6 @@ zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
     if (rc == ZB_OK) {
         rc = failover_check(service, err);
     }
+    rc = rc == ZB_OK ? backup_every_check(service, err) : rc;
     return rc == ZB_OK ? promise_check(service, err) : rc;
 }

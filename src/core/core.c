@@ -370,7 +370,8 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
             x->s->unpruned = 0;
         } else { /* more may go when all have caught up, or there is room; no receive now and then
                   */
-            x->s->prune_at.ms = x->now.ms + ZB_LOOK_MS;
+            int64_t wait_ms = x->s->conf.backup_every_ms / 16;
+            x->s->prune_at.ms = x->now.ms + (wait_ms > ZB_LOOK_MS ? wait_ms : ZB_LOOK_MS);
         }
         break;
     default:

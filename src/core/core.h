@@ -53,6 +53,7 @@ struct zb_core_conf {
     uint64_t version;     /* of the declaration; grants carry it (M11) */
     bool frozen;          /* who leads is not changed by anybody's command */
     int64_t interval_ms;
+    int64_t backup_every_ms; /* backups are sent sets so often; 0: each at once */
     uint32_t keep_count;
     int64_t start_timeout_ms;
     int64_t stop_timeout_ms;

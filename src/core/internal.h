@@ -46,6 +46,7 @@ struct peer {
     uint64_t ship_id;
     struct zb_set_ref ship_set;
     struct zb_mono ship_retry_at;
+    struct zb_mono shipped_at; /* the last one that went well; 0: none since this start */
     uint32_t ship_failures;
     /* a grant it asks of this node, answered when no operation is under way */
     bool ask_waits;
@@ -177,7 +178,8 @@ struct svc {
     uint64_t superseded; /* highest established term that voters told of */
     struct asking ask;
     uint64_t next_seq;
-    bool first_set_due; /* the term's first: at once */
+    struct zb_set_id ordered; /* the newest set that was made by order: no backup waits for it */
+    bool first_set_due;       /* the term's first: at once */
     struct zb_mono set_due;
     struct zb_mono start_retry_at;
     uint32_t start_failures;

@@ -80,6 +80,7 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
             s->waiters[i].marked = false;
             s->waiters[i].taken = true;
             s->waiters[i].set = r->set;
+            s->ordered = r->set.id;
         }
     }
     if (s->role == ZB_ROLE_SEALING) {
@@ -172,6 +173,25 @@ behind(const struct svc *s, uint8_t node)
     return !p->position_known || !zb_set_ref_equal(&p->position, &s->obs.newest);
 }
 
+/* A backup gets what is only due by the interval at its own times, all of it then. Not what
+ * somebody waits for: its first set of a term, sets that were ordered, a move's final one. */
+static bool
+waits_for_its_time(struct step *x, uint8_t node)
+{
+    const struct svc *s = x->s;
+    const struct peer *p = &s->peers[node];
+    int64_t due_ms = p->shipped_at.ms + s->conf.backup_every_ms;
+
+    if (s->conf.backup_every_ms == 0 || zb_core_is_voter(s, node) || p->shipped_at.ms == 0 ||
+        s->role == ZB_ROLE_SEALING || !p->position_known ||
+        p->position.id.term != s->obs.established_term ||
+        zb_set_id_cmp(p->position.id, s->ordered) < 0 || x->now.ms >= due_ms) {
+        return false;
+    }
+    zb_core_wake_at(x, due_ms);
+    return true;
+}
+
 /* Every follower that is behind gets the newest set; who cannot be reached or fails is tried later.
  * Nothing is sent while sets are destroyed: they may be among those in between. */
 void
@@ -187,7 +207,8 @@ zb_core_ship_settle(struct step *x)
     for (unsigned i = 0; i < s->conf.members_count; i++) {
         uint8_t n = s->conf.members[i];
         struct peer *p = &s->peers[n];
-        if (!zb_core_follows(x, n) || p->ship_id != 0 || !behind(s, n)) {
+        if (!zb_core_follows(x, n) || p->ship_id != 0 || !behind(s, n) ||
+            waits_for_its_time(x, n)) {
             continue;
         }
         if (x->now.ms < p->ship_retry_at.ms) {
@@ -237,6 +258,7 @@ zb_core_ship_done(struct step *x, uint8_t node, const struct zb_core_result *r)
     }
     p->ship_failures = 0;
     p->ship_retry_at = x->now;
+    p->shipped_at = x->now;
     p->position = r->set;
     p->position_known = true;
     x->s->move.ship_bytes += x->s->move.target == node ? r->bytes : 0;

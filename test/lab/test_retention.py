@@ -217,6 +217,29 @@ def test_copies_of_other_snapshots_go_after_those_of_the_leader(cluster):
     assert there(three) == names[2:] and there(two) == names[1:]
 
 
+def test_a_backup_gets_all_sets_at_its_own_times(cluster):
+    one, two, three = cluster.hosts
+    cluster.declare("slow", members=["vm1", "vm2"], backups=["vm3"], runner="none", interval="1s", backup_every="30m")
+    cluster.apply()
+    cluster.wait_current("slow", "vm1")
+    cluster.zbaton("sync slow")  # its time begins
+    first = sets_of(cluster, three, "slow")
+    for number in range(2):
+        one.run(f"echo {number} >/srv/slow/file; sync -f /srv/slow")
+        made = len(first) + number + 1
+        wait_until(lambda count=made: len(sets_of(cluster, two, "slow")) >= count, 60, "vm2 has one set more")
+    assert sets_of(cluster, three, "slow") == first
+    member = cluster.member("slow", "vm3")
+    assert member["state"] == "planned" and member["healthy"], member
+    wait_until(lambda: cluster.zbaton("status -x slow", check=False).rc == 0, 30, "all is as it should be")
+    cluster.zbaton("sync slow")
+    assert sets_of(cluster, three, "slow") == sets_of(cluster, one, "slow"), "with all in between"
+    one.run("echo last >/srv/slow/file; sync -f /srv/slow")
+    cluster.move("slow", "vm2")
+    cluster.wait_current("slow", "vm2")
+    assert sets_of(cluster, three, "slow") == sets_of(cluster, one, "slow")
+
+
 def bookmarks(cluster, host, name):
     """Names of the bookmarks of the service's own dataset."""
     said = host.run(f"zfs list -Hp -d 1 -t bookmark -o name {cluster.dataset(host, name)}").out.split()

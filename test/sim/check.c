@@ -434,6 +434,19 @@ sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_ke
     }
 }
 
+/* Whether node has the newest set, or lacks no more than a backup does between its times. */
+static bool
+is_current(struct sim *w, uint8_t node, uint8_t service, const struct zb_set_ref *newest)
+{
+    const struct zb_core_conf *conf = &w->conf[service];
+    struct zb_set_ref own;
+
+    sim_position(w, node, service, &own);
+    return zb_set_ref_equal(&own, newest) ||
+           (!sim_is_voter(conf, node) && conf->backup_every_ms > 0 &&
+            own.id.term == newest->id.term && newest->id.seq <= own.id.seq + SIM_BACKUP_SETS + 2);
+}
+
 static bool
 service_alive(struct sim *w, uint8_t service)
 {
@@ -455,12 +468,7 @@ service_alive(struct sim *w, uint8_t service)
         return false;
     }
     for (uint8_t n = 0; n < w->opt.nodes; n++) {
-        struct zb_set_ref own;
-        if (!sim_is_member(&w->conf[service], n)) {
-            continue;
-        }
-        sim_position(w, n, service, &own);
-        if (!zb_set_ref_equal(&own, &newest)) {
+        if (sim_is_member(&w->conf[service], n) && !is_current(w, n, service, &newest)) {
             return false;
         }
     }

@@ -509,6 +509,9 @@ sim_init(struct sim *w, const struct sim_options *options)
             c->members[j] = j;
             c->backup[j] = options->nodes > 3 && j == options->nodes - 1;
         }
+        if (options->fault_ms > 0 && options->nodes > 3 && (options->seed + i) % 2 == 0) {
+            c->backup_every_ms = SIM_BACKUP_SETS * c->interval_ms;
+        }
         if (c->backup[c->first_leader]) {
             c->first_leader = 0;
         }

@@ -15,6 +15,7 @@
 #define SIM_NODES 5
 #define SIM_SERVICES 2
 #define SIM_DATASETS 3    /* of a tree: "", "a", "b"; a slot per name */
+#define SIM_BACKUP_SETS 8 /* intervals between two times of a backup, where it has its own */
 #define SIM_SNAPS 160     /* of a dataset */
 #define SIM_SNAPS_ROOM 56 /* past it there is no space for one more, until there are more disks */
 #define SIM_DECLARATIONS 4096 /* versions of one that are remembered */

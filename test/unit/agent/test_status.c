@@ -108,6 +108,50 @@ a_follower_that_lacks_two_sets_is_not_healthy(void **state)
     assert_true(healthy(w, 0, "running", 2));
 }
 
+/* vm2 is a backup from now on, and is sent sets so often. */
+static void
+backup_declare(struct pair *w, uint64_t every_ms)
+{
+    struct zb_conf_service web = w->hosts[0].a.services[0].conf;
+    struct zb_conf_services services = {.count = 1, .items = &web};
+    struct zb_freezes none = {0};
+    web.members.count = 1;
+    web.backups.count = 1;
+    zb_strcopy(web.backups.items[0], ZB_NODE_NAME_SIZE, "vm2");
+    web.backup_every_ms = every_ms;
+    for (int i = 0; i < 2; i++) {
+        zb_agent_services_apply(&w->hosts[i].a, &services, &none, 2);
+    }
+}
+
+static bool
+vm2_lacks_a_set_as_planned(const struct pair *w)
+{
+    return healthy(w, 1, "planned", 1);
+}
+
+static bool
+vm2_lacks_two_sets_as_planned(const struct pair *w)
+{
+    return healthy(w, 1, "planned", 2);
+}
+
+/* What a backup lacks between its times is as it should be, however many sets. */
+static void
+a_backup_between_its_times_is_healthy(void **state)
+{
+    struct pair *w = *state;
+    pair_declare(w);
+    assert_true(pair_until(w, both_are_healthy));
+    backup_declare(w, 600000);
+    w->hosts[0].model.written = true;
+    assert_true(pair_until(w, vm2_lacks_a_set_as_planned));
+    w->hosts[0].model.written = true;
+    assert_true(pair_until(w, vm2_lacks_two_sets_as_planned));
+    set_make(w); /* by order: at once */
+    assert_true(pair_until(w, both_are_healthy));
+}
+
 /* What status warns of, of a certificate; NULL: nothing. To be freed. */
 static char *
 cert_warning(const struct pair *w)
@@ -160,6 +204,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         pair_test(a_follower_may_lack_the_newest_set_for_some_intervals),
         pair_test(a_follower_that_lacks_two_sets_is_not_healthy),
+        pair_test(a_backup_between_its_times_is_healthy),
         pair_test(a_certificate_that_ends_is_warned_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
