@@ -178,7 +178,7 @@ zb_keeper_copy_why(const struct zb_keeper_copies *c, const struct zb_keeper_copy
     } else if (one->mark.gone) {
         (void)snprintf(buf, size, "copy, gone where it came from, %s",
                        one->said == ZB_RECEIVED_GONE ? "base" : "until the leader says so again");
-    } else if (one->mark.holder != 0) {
+    } else if (one->mark.holders[0] != 0) {
         (void)snprintf(buf, size, "copy, the leader has it");
     } else {
         (void)snprintf(buf, size, "copy, not known to be gone where it came from");

@@ -8,11 +8,15 @@
 void
 zb_received_format(const struct zb_received *r, char *buf)
 {
+    size_t used = (size_t)snprintf(buf, ZB_RECEIVED_MARK_SIZE, "%" PRIx64, r->holders[0]);
+
+    for (size_t i = 1; i < ZB_RECEIVED_HOLDERS && r->holders[i] != 0; i++) {
+        used +=
+            (size_t)snprintf(buf + used, ZB_RECEIVED_MARK_SIZE - used, ",%" PRIx64, r->holders[i]);
+    }
     if (r->gone) {
-        (void)snprintf(buf, ZB_RECEIVED_MARK_SIZE, "%" PRIx64 "/%" PRIu64 "/%" PRId64 "/%s",
-                       r->holder, r->gone_ms, r->at_ms, r->boot_id);
-    } else {
-        (void)snprintf(buf, ZB_RECEIVED_MARK_SIZE, "%" PRIx64, r->holder);
+        (void)snprintf(buf + used, ZB_RECEIVED_MARK_SIZE - used, "/%" PRIu64 "/%" PRId64 "/%s",
+                       r->gone_ms, r->at_ms, r->boot_id);
     }
 }
 
@@ -32,6 +36,18 @@ number_read(const char **s, int base, char end, uint64_t *out)
     return true;
 }
 
+/* "11,22,33", up to `end`. */
+static bool
+holders_read(const char **s, char end, uint64_t *holders)
+{
+    size_t i = 0;
+
+    while (i + 1 < ZB_RECEIVED_HOLDERS && number_read(s, 16, ',', &holders[i])) {
+        i++;
+    }
+    return number_read(s, 16, end, &holders[i]);
+}
+
 bool
 zb_received_parse(const char *mark, struct zb_received *r)
 {
@@ -39,13 +55,12 @@ zb_received_parse(const char *mark, struct zb_received *r)
     uint64_t at_ms = 0;
 
     if (strchr(mark, '/') == NULL) {
-        if (!number_read(&mark, 16, '\0', &got.holder)) {
+        if (!holders_read(&mark, '\0', got.holders)) {
             return false;
         }
     } else {
-        if (!number_read(&mark, 16, '/', &got.holder) ||
-            !number_read(&mark, 10, '/', &got.gone_ms) || !number_read(&mark, 10, '/', &at_ms) ||
-            at_ms > INT64_MAX || !zb_uuid_valid(mark)) {
+        if (!holders_read(&mark, '/', got.holders) || !number_read(&mark, 10, '/', &got.gone_ms) ||
+            !number_read(&mark, 10, '/', &at_ms) || at_ms > INT64_MAX || !zb_uuid_valid(mark)) {
             return false;
         }
         got.gone = true;
@@ -99,6 +114,30 @@ line_find(const char *lines, const char *uuid)
     return NULL;
 }
 
+static bool
+had(const struct zb_received *r, uint64_t holder)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < ZB_RECEIVED_HOLDERS; i++) {
+        found = found || r->holders[i] == holder;
+    }
+    return found;
+}
+
+/* As the last one that had it. */
+static void
+holder_put(struct zb_received *r, uint64_t holder)
+{
+    size_t i = 0;
+
+    while (i + 1 < ZB_RECEIVED_HOLDERS && r->holders[i] != holder) {
+        i++;
+    }
+    memmove(&r->holders[1], &r->holders[0], i * sizeof(r->holders[0]));
+    r->holders[0] = holder;
+}
+
 enum zb_received_said
 zb_received_said(const char *lines, const char *uuid, uint64_t guid, const struct zb_received *r,
                  uint64_t *holder)
@@ -127,8 +166,7 @@ zb_received_said(const char *lines, const char *uuid, uint64_t guid, const struc
         older = older || (!missing && last);
         at += 1 + length + (end == ' ');
     }
-    return missing && last && (older || r->holder == *holder) ? ZB_RECEIVED_GONE
-                                                              : ZB_RECEIVED_UNKNOWN;
+    return missing && last && (older || had(r, *holder)) ? ZB_RECEIVED_GONE : ZB_RECEIVED_UNKNOWN;
 }
 
 bool
@@ -139,14 +177,15 @@ zb_received_hear(struct zb_received *r, enum zb_received_said said, uint64_t hol
     bool same_boot = strcmp(r->boot_id, clock->boot_id) == 0 && clock->now.ms >= r->at_ms;
 
     if (said == ZB_RECEIVED_THERE) {
-        bool changes = r->gone || r->holder != holder;
-        *r = (struct zb_received){.holder = holder};
+        bool changes = r->gone || r->holders[0] != holder;
+        holder_put(r, holder);
+        r->gone = false;
         return changes;
     }
     if (said != ZB_RECEIVED_GONE || (!begins && same_boot && span_ms(r, clock) < every_ms)) {
         return false;
     }
-    r->gone_ms = zb_received_gone_ms(r, clock);
+    r->gone_ms = zb_received_gone_ms(r, clock); /* before it was gone: 0 */
     r->gone = true;
     r->at_ms = clock->now.ms;
     zb_strcopy(r->boot_id, sizeof(r->boot_id), clock->boot_id);

@@ -11,8 +11,8 @@
  *                                             of the leader's own dataset
  *
  * That it is not there means that it is gone only where it must have been there: this very dataset
- * had it once (the mark says so), or holds an older and a newer one of the line, for whoever sends
- * leaves none in between out. Else nothing is known.
+ * had it once (the mark says so, of the last leaders that had it), or holds an older and a newer
+ * one of the line, for whoever sends leaves none in between out. Else nothing is known.
  */
 #ifndef ZB_KEEPER_RECEIVED_H
 #define ZB_KEEPER_RECEIVED_H
@@ -20,13 +20,15 @@
 #include "keeper/rules.h"
 
 #define ZB_RECEIVED_PROPERTY "zbaton:received"
-#define ZB_RECEIVED_MARK_SIZE 128
+#define ZB_RECEIVED_MARK_SIZE 192
+#define ZB_RECEIVED_HOLDERS 3 /* as many leaders are remembered */
 
 /* What the property says. The time since it is gone is summed up from spans of one boot by the
  * monotonic clock: what is not measured (a host that is off, or whose clock is set) makes it stay
  * longer. */
 struct zb_received {
-    uint64_t holder; /* leader's dataset that was last known to have it; 0: none yet */
+    /* Leaders' datasets that were known to have it, the last one first; 0: no more. */
+    uint64_t holders[ZB_RECEIVED_HOLDERS];
     bool gone;
     uint64_t gone_ms; /* up to at_ms of that boot */
     int64_t at_ms;

@@ -244,7 +244,7 @@ enum zb_rc zb_zfs_snapshot(const char *const *snaps, size_t count,
 enum zb_rc zb_zfs_snaps_destroy(const char *const *snaps, size_t count, int *errnos,
                                 struct zb_err *err) ZB_CHECKED;
 
-#define ZB_ZFS_SNAP_VALUE_SIZE 128
+#define ZB_ZFS_SNAP_VALUE_SIZE 192
 /* A user property of one snapshot, which is known by its guid: one that is missing, or another of
  * its name, is passed over. */
 struct zb_zfs_snap_value {

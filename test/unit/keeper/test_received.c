@@ -33,23 +33,29 @@ test_mark(void **state)
         assert_false(zb_received_parse(bad[i], &r));
     }
     assert_true(zb_received_parse("0", &r));
-    assert_true(r.holder == 0 && !r.gone);
-    r = (struct zb_received){.holder = UINT64_MAX, .gone = true, .gone_ms = 12, .at_ms = 34};
+    assert_true(r.holders[0] == 0 && !r.gone);
+    r = (struct zb_received){.holders = {UINT64_MAX}, .gone = true, .gone_ms = 12, .at_ms = 34};
     zb_strcopy(r.boot_id, sizeof r.boot_id, BOOT);
     zb_received_format(&r, mark);
     assert_string_equal(mark, "ffffffffffffffff/12/34/" BOOT);
     assert_true(zb_received_parse(mark, &same));
     assert_memory_equal(&same, &r, sizeof r);
-    r.gone_ms = INT64_MAX;
-    r.at_ms = INT64_MAX;
+    r = (struct zb_received){.holders = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 2},
+                             .gone = true,
+                             .gone_ms = INT64_MAX,
+                             .at_ms = INT64_MAX,
+                             .boot_id = BOOT};
     zb_received_format(&r, mark);
     assert_true(zb_received_parse(mark, &same));
+    assert_memory_equal(&same, &r, sizeof r);
+    assert_true(zb_received_parse("a,b", &same));
+    assert_true(same.holders[0] == 10 && same.holders[1] == 11 && same.holders[2] == 0);
 }
 
 static enum zb_received_said
 said(const char *lines, uint64_t guid, uint64_t holder_before)
 {
-    const struct zb_received r = {.holder = holder_before};
+    const struct zb_received r = {.holders = {1, holder_before}};
     uint64_t holder = 0;
 
     return zb_received_said(lines, UUID, guid, &r, &holder);
@@ -101,7 +107,7 @@ clock_at(const char *boot_id, int64_t ms)
 static void
 test_time_is_counted_from_the_first_hearing(void **state)
 {
-    struct zb_received r = {.holder = 0xabc};
+    struct zb_received r = {.holders = {0xabc}};
     struct zb_received_clock clock = clock_at(BOOT, 1000);
     (void)state;
 
@@ -123,7 +129,7 @@ static void
 test_what_no_clock_saw_does_not_count(void **state)
 {
     struct zb_received r = {
-        .holder = 0xabc, .gone = true, .gone_ms = 2 * HOUR, .at_ms = 5 * HOUR, .boot_id = BOOT};
+        .holders = {0xabc}, .gone = true, .gone_ms = 2 * HOUR, .at_ms = 5 * HOUR, .boot_id = BOOT};
     struct zb_received_clock clock = clock_at(BOOT_NEXT, 9 * HOUR);
     (void)state;
 
@@ -144,16 +150,40 @@ static void
 test_a_leader_that_has_it_ends_the_count(void **state)
 {
     struct zb_received r = {
-        .holder = 0xabc, .gone = true, .gone_ms = 2 * HOUR, .at_ms = 5 * HOUR, .boot_id = BOOT};
+        .holders = {0xabc}, .gone = true, .gone_ms = 2 * HOUR, .at_ms = 5 * HOUR, .boot_id = BOOT};
     struct zb_received_clock clock = clock_at(BOOT, 6 * HOUR);
     (void)state;
 
     assert_true(zb_received_hear(&r, ZB_RECEIVED_THERE, 0xdef, &clock, HOUR));
-    assert_true(!r.gone && r.holder == 0xdef);
+    assert_true(!r.gone && r.holders[0] == 0xdef && r.holders[1] == 0xabc);
     assert_int_equal(zb_received_gone_ms(&r, &clock), 0);
     assert_false(zb_received_hear(&r, ZB_RECEIVED_THERE, 0xdef, &clock, HOUR));
     assert_true(zb_received_hear(&r, ZB_RECEIVED_GONE, 0xdef, &clock, HOUR));
     assert_int_equal(r.gone_ms, 0);
+}
+
+/* A leads, then B with a copy of it, then A again, which had destroyed it meanwhile. */
+static void
+test_leaders_that_had_it_are_remembered(void **state)
+{
+    static const char *const answers[] = {"@" UUID "\ta\t+1 +9\n", "@" UUID "\tb\t+1 +9\n",
+                                          "@" UUID "\tc\t+1 +9\n", "@" UUID "\tb\t+1 +9\n"};
+    struct zb_received r = {0};
+    struct zb_received_clock clock = clock_at(BOOT, 0);
+    uint64_t holder = 0;
+    (void)state;
+
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(zb_received_said(answers[i], UUID, 1, &r, &holder), ZB_RECEIVED_THERE);
+        assert_true(zb_received_hear(&r, ZB_RECEIVED_THERE, holder, &clock, HOUR));
+    }
+    assert_true(r.holders[0] == 0xb && r.holders[1] == 0xc && r.holders[2] == 0xa);
+    assert_int_equal(zb_received_said("@" UUID "\ta\t-1 +9\n", UUID, 1, &r, &holder),
+                     ZB_RECEIVED_GONE);
+    assert_int_equal(zb_received_said("@" UUID "\td\t-1 +9\n", UUID, 1, &r, &holder),
+                     ZB_RECEIVED_UNKNOWN);
+    assert_true(zb_received_hear(&r, ZB_RECEIVED_THERE, 0xd, &clock, HOUR));
+    assert_true(r.holders[0] == 0xd && r.holders[1] == 0xb && r.holders[2] == 0xc);
 }
 
 static void
@@ -187,6 +217,7 @@ main(void)
         cmocka_unit_test(test_time_is_counted_from_the_first_hearing),
         cmocka_unit_test(test_what_no_clock_saw_does_not_count),
         cmocka_unit_test(test_a_leader_that_has_it_ends_the_count),
+        cmocka_unit_test(test_leaders_that_had_it_are_remembered),
         cmocka_unit_test(test_what_somebody_may_stand_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
