@@ -526,6 +526,9 @@ sim_rest(struct sim *w, unsigned nodes)
 
     sim_init(w, &o);
     w->conf[0].first_leader = 0;
+    for (uint8_t n = 0; n < w->opt.nodes; n++) {
+        w->nodes[n].services[0].conf.first_leader = 0; /* as sim_init gave it to each */
+    }
     w->healing = true;
     until_alive(w);
     w->conf[0].interval_ms = INT64_MAX / 4; /* no sets but those of moves and new terms */
