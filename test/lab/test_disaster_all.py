@@ -161,6 +161,7 @@ def test_and_on_a_host_that_was_lost_and_has_its_name_again(written):
     written.goes_on(backup)
 
     lost([one, five])
+    backup.run("rm -r /var/lib/zbaton.before-* /root/services.conf")  # of the first disaster
     new_machine(cluster, one)
     words = {"--node vm5": "--node vm1", "--to vm5": "--to vm1", "pool5/services": "pool1/services", "10.77.0.5": "10.77.0.1",
              "--cluster prod": "--cluster again --fenced vm1"}
