@@ -105,7 +105,6 @@ def many():
         host.boot()
         daemon_start(cluster)
         yield cluster
-        cluster.close()
 
 
 def listing_s(host):
