@@ -559,26 +559,6 @@ cluster_json(struct report *report)
     return cluster;
 }
 
-static json_t *
-etcd_json(struct report *report)
-{
-    const struct zb_agent *a = report->a;
-    json_t *etcd = zb_heart_json(a);
-    const char *error = json_string_value(json_object_get(etcd, "error"));
-
-    if (a->heart != NULL && !json_is_true(json_object_get(etcd, "open"))) {
-        warn(report, "%s has no session in etcd%s%s%s", a->nodes[a->self].name,
-             json_is_true(json_object_get(etcd, "barred")) ? ", and nothing is writable here" : "",
-             error[0] == '\0' ? "" : ": ", error);
-    }
-    for (uint8_t n = 0; n < a->nodes_count; n++) {
-        if (a->nodes[n].present && n != a->self && zb_heart_life(a, n) == ZB_LIFE_DEAD) {
-            warn(report, "%s: its session in etcd is over", a->nodes[n].name);
-        }
-    }
-    return etcd;
-}
-
 void
 zb_cmd_status(struct zb_request *r)
 {
@@ -597,7 +577,8 @@ zb_cmd_status(struct zb_request *r)
     }
     zb_wall_format(report.now, time);
     zb_json_put(data, "cluster", cluster_json(&report));
-    zb_json_put(data, "etcd", etcd_json(&report));
+    zb_json_put(data, "etcd", zb_heart_json(r->a));
+    zb_heart_warn(r->a, report.warnings);
     zb_json_put(data, "authority", zb_json_text(r->a->heart != NULL ? "etcd" : "manual"));
     zb_json_put(data, "time", zb_json_text(time));
     zb_json_put(data, "node", zb_json_text(r->a->nodes[r->a->self].name));

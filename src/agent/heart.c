@@ -478,6 +478,26 @@ zb_heart_json(const struct zb_agent *a)
     return json;
 }
 
+void
+zb_heart_warn(const struct zb_agent *a, json_t *warnings)
+{
+    const struct zb_heart *h = a->heart;
+    char text[512];
+
+    if (h != NULL && !zb_sessions_is_open(&h->s)) {
+        (void)snprintf(text, sizeof text, "%s has no session in etcd%s%s%s", a->nodes[a->self].name,
+                       h->barred ? ", and nothing is writable here" : "",
+                       h->error[0] == '\0' ? "" : ": ", h->error);
+        zb_json_append(warnings, zb_json_text(text));
+    }
+    for (uint8_t n = 0; n < a->nodes_count; n++) {
+        if (a->nodes[n].present && n != a->self && zb_heart_life(a, n) == ZB_LIFE_DEAD) {
+            (void)snprintf(text, sizeof text, "%s: its session in etcd is over", a->nodes[n].name);
+            zb_json_append(warnings, zb_json_text(text));
+        }
+    }
+}
+
 /* --- life --- */
 
 static enum zb_rc

@@ -63,9 +63,12 @@ void zb_heart_subscribe(struct zb_agent *a, struct zb_heart_reader *reader);
 /* Nothing happens when it is not subscribed. */
 void zb_heart_unsubscribe(struct zb_agent *a, struct zb_heart_reader *reader);
 
-/* For status: {"open","fenced_by","endpoint","error","age_ms","nodes":[{"node","life","age_ms"}]};
+/* For status, as doc/control-protocol.md has it;
  * null where no etcd is configured. */
 json_t *zb_heart_json(const struct zb_agent *a);
+
+/* Sentences for status: what is not as it should be. */
+void zb_heart_warn(const struct zb_agent *a, json_t *warnings);
 
 /* --- pure --- */
 

@@ -62,11 +62,9 @@ struct zb_keeper_service {
     bool last_any;
     char pruned_to[ZB_REL_SIZE];       /* where PRUNE ended before its end; "": it did not */
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
-    bool rested;   /* the follower's properties were put right since it last led */
-    bool drilling; /* [lock] a DRILL runs */
-    /* The session that its last grant to itself was made in: one from before a session ended is
-     * void, as that of a host that was off is (M4, M5). The claim's. */
-    uint64_t grant_session;
+    bool rested;            /* the follower's properties were put right since it last led */
+    bool drilling;          /* [lock] a DRILL runs */
+    uint64_t grant_session; /* of its last grant to itself, which is void in a later one (M5) */
     uint32_t copies_from, copies_next; /* passed over in the question to the leader, and then */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
