@@ -174,13 +174,14 @@ on_read(void *ctx)
 {
     struct zb_failover_fence *f = ctx;
 
-    for (uint8_t n = 0; n < f->a->nodes_count; n++) {
+    for (uint32_t n = 0; n < f->a->nodes_count; n++) {
         struct zb_fenced fenced = {.service = f->service,
-                                   .node = n,
+                                   .node = (uint8_t)n,
                                    .term = f->term,
                                    .by = ZB_FENCED_BY_SESSION,
                                    .who = f->r->who};
-        if ((f->asked & UINT32_C(1) << n) != 0 && zb_heart_is_fenced(f->a, n, f->asked_at)) {
+        if ((f->asked & UINT32_C(1) << n) != 0 &&
+            zb_heart_is_fenced(f->a, (uint8_t)n, f->asked_at)) {
             f->asked &= ~(UINT32_C(1) << n);
             zb_fenced_tell(f->a, &fenced);
             return; /* f may have ended with it; the others at the next reading */

@@ -443,7 +443,7 @@ nodes_json(const struct zb_heart *h, struct zb_mono now)
     static const char *const lives[] = {"none", "alive", "dead", "left"};
     json_t *nodes = zb_json_array_new();
 
-    for (uint8_t n = 0; n < h->a->nodes_count; n++) {
+    for (uint32_t n = 0; n < h->a->nodes_count; n++) {
         json_t *node = zb_must(json_object());
         zb_json_put(node, "node", zb_json_text(h->a->nodes[n].name));
         zb_json_put(node, "life", zb_json_text(lives[h->s.nodes[n].value.life]));

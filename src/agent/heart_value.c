@@ -1,6 +1,7 @@
 #include "agent/heart.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/json.h"
@@ -22,10 +23,12 @@ static bool
 number_parse(const json_t *json, uint64_t *number)
 {
     const char *text = json_string_value(json);
-    char end;
 
-    return text != NULL && strlen(text) == 16 && text[strspn(text, "0123456789abcdef")] == '\0' &&
-           sscanf(text, "%" SCNx64 "%c", number, &end) == 1;
+    if (text == NULL || strlen(text) != 16 || text[strspn(text, "0123456789abcdef")] != '\0') {
+        return false;
+    }
+    *number = strtoull(text, NULL, 16);
+    return true;
 }
 
 json_t *

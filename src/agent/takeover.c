@@ -263,7 +263,7 @@ on_read(void *ctx)
     if (!zb_heart_may_judge(a)) {
         return;
     }
-    for (uint16_t i = 0; i < a->services_count; i++) {
+    for (uint32_t i = 0; i < a->services_count; i++) {
         const struct zb_agent_service *s = &a->services[i];
         if (s->present && s->conf.failover == ZB_CONF_FAILOVER_AUTOMATIC &&
             zb_conf_names_contain(&s->conf.members, a->nodes[a->self].name)) {
