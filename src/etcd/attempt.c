@@ -258,17 +258,17 @@ token_renew(struct zb_etcd_request *r)
     return true;
 }
 
-/* A member of a lower term than one before has not heard of the leader since. A cluster of another
- * id begins anew; that it is another one is for the caller to see. */
+/* A member of a lower term than one before has not heard of the leader since; but one that was
+ * restored from a backup begins with a low one, and is believed the next time. A cluster of another
+ * id begins anew; that it is another one, or went back, is for the caller to see. */
 static bool
 term_check(struct zb_etcd *etcd, const struct zb_etcd_answer *answer)
 {
-    if (answer->cluster_id == etcd->cluster_id && answer->raft_term < etcd->raft_term) {
-        return false;
-    }
+    bool good = answer->cluster_id != etcd->cluster_id || answer->raft_term >= etcd->raft_term;
+
     etcd->cluster_id = answer->cluster_id;
     etcd->raft_term = answer->raft_term;
-    return true;
+    return good;
 }
 
 static void
@@ -290,9 +290,8 @@ call_done(struct zb_etcd_request *r, long status)
         return;
     }
     if (!term_check(r->etcd, &answer)) {
-        zb_etcd_request_finish(r, ZB_E_CLOSED,
-                               "its raft term went back from %" PRIu64 " to %" PRIu64,
-                               r->etcd->raft_term, answer.raft_term);
+        zb_etcd_request_finish(r, ZB_E_CLOSED, "its raft term went back to %" PRIu64,
+                               answer.raft_term);
         zb_etcd_answer_close(&answer);
         return;
     }

@@ -400,6 +400,19 @@ test_term_back(void **state)
     assert_true(world.last.cluster_id == 2);
 }
 
+/* Restored from a backup, it stays at lower terms. */
+static void
+test_term_back_for_good(void **state)
+{
+    SCRIPT(0, DONE("1", "5"), DONE("1", "2"));
+    SCRIPT(1, DONE("1", "2"), DONE("1", "2"));
+    (void)state;
+    assert_int_equal(put_run(), ZB_OK);
+    assert_int_equal(put_run(), ZB_E_CLOSED);
+    assert_int_equal(put_run(), ZB_OK);
+    assert_int_equal(put_run(), ZB_OK);
+}
+
 static void
 test_nobody(void **state)
 {
@@ -592,6 +605,7 @@ main(void)
         IN_WORLD(test_one_attempt),
         IN_WORLD(test_unknown),
         IN_WORLD(test_term_back),
+        IN_WORLD(test_term_back_for_good),
         IN_WORLD(test_nobody),
         IN_WORLD(test_cancel),
         IN_WORLD(test_cancel_in_callback),
