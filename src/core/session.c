@@ -4,6 +4,8 @@
 
 #define CERTIFY_AGAIN_MS 1000
 #define STAMP_AGAIN_MS 500 /* the keeper still demotes, or its pool does not answer */
+#define READ_RECENTLY_BEATS 2
+#define SEND_AGAIN_MS 200 /* at least between an attempt whose end is not known and the next */
 
 void
 zb_sessions_init(struct zb_sessions *s, uint8_t self, uint32_t heartbeat_ms, uint32_t timeout_ms)
@@ -36,7 +38,10 @@ certify_next(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_step 
 {
     struct zb_mono at;
 
-    if (!zb_sessions_may_judge(s, now) || now.ms < s->certify_again_at.ms) {
+    /* Not by what was read long ago: etcd may have gone back since, and have another session of
+     * that node at the same revision. */
+    if (!zb_sessions_may_judge(s, now) || now.ms < s->certify_again_at.ms ||
+        now.ms - s->read_at.ms > READ_RECENTLY_BEATS * (int64_t)s->heartbeat_ms) {
         return false;
     }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
@@ -127,10 +132,15 @@ zb_sessions_stamped(struct zb_sessions *s, struct zb_mono now, enum zb_rc rc, ui
         if (id != s->id) {
             s->put = s->own.life == ZB_LIFE_ALIVE && s->own.id == id;
         }
+        if (s->renew_new) {
+            s->since = now; /* whatever etcd was meanwhile, nobody is judged by what was before */
+        }
         s->id = id;
         s->fenced = fenced;
         s->doing_nonce = nonce;
-        s->stamped = true;
+        s->stamped = s->own.life != ZB_LIFE_DEAD || s->own.id != id;
+        s->known = s->stamped; /* the keeper does not know that it is over: that is read again */
+        s->beat_at = s->stamped ? s->beat_at : now;
         s->renew_new = false;
     } else if (rc == ZB_E_NOTFOUND || rc == ZB_E_STALE) {
         s->id = 0;
@@ -145,13 +155,44 @@ zb_sessions_stamped(struct zb_sessions *s, struct zb_mono now, enum zb_rc rc, ui
 
 /* ---- what was read ---- */
 
+static bool
+is_same(const struct zb_session_value *a, const struct zb_session_value *b)
+{
+    return a->life == b->life && a->id == b->id && a->nonce == b->nonce &&
+           a->timeout_ms == b->timeout_ms;
+}
+
+/* Not what can have become of what was read before: since then keys only change, and to revisions
+ * that are higher than any before. The revision alone does not tell: others' heartbeats raise it
+ * again. */
+static bool
+went_back(const struct zb_sessions *s, const struct zb_sessions_answer *answer)
+{
+    bool seen[ZB_NODES_MAX] = {false};
+    bool back = answer->cluster_id != s->cluster_id || answer->revision < s->revision;
+
+    for (uint32_t i = 0; i < answer->rows_count; i++) {
+        const struct zb_session_row *row = &answer->rows[i];
+        seen[row->node] = true;
+        back = back || (row->mod == s->nodes[row->node].mod
+                            ? !is_same(&row->value, &s->nodes[row->node].value)
+                            : row->mod <= s->revision);
+    }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        back = back || (s->nodes[n].mod != 0 && !seen[n]);
+    }
+    return back;
+}
+
 /* A restored etcd, or another one: what it says of before is of no use. */
 static void
-contact_look(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions_answer *answer)
+contact_look(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions_answer *answer,
+             struct zb_sessions_news *news)
 {
-    if (s->since.ms == 0 || answer->cluster_id != s->cluster_id || answer->revision < s->revision) {
+    if (s->since.ms == 0 || went_back(s, answer)) {
         s->since = now;
         memset(s->nodes, 0, sizeof(s->nodes));
+        news->changed = true;
     }
     s->cluster_id = answer->cluster_id;
     s->revision = answer->revision;
@@ -161,26 +202,17 @@ static void
 rows_read(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions_answer *answer,
           struct zb_sessions_news *news)
 {
-    bool seen[ZB_NODES_MAX] = {false};
-
     for (uint32_t i = 0; i < answer->rows_count; i++) {
         const struct zb_session_row *row = &answer->rows[i];
-        seen[row->node] = true;
+        news->changed = news->changed || s->nodes[row->node].value.life != row->value.life;
         if (s->nodes[row->node].mod != row->mod) {
-            news->changed = news->changed || s->nodes[row->node].value.life != row->value.life;
             s->nodes[row->node].mod = row->mod;
-            s->nodes[row->node].value = row->value;
             s->nodes[row->node].changed_at = now;
             if (row->value.life == ZB_LIFE_ALIVE) {
                 s->nodes[row->node].alive_at = now;
             }
         }
-    }
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
-        if (!seen[n] && s->nodes[n].mod != 0) {
-            memset(&s->nodes[n], 0, sizeof(s->nodes[n]));
-            news->changed = true;
-        }
+        s->nodes[row->node].value = row->value;
     }
     s->known = true;
     s->own_mod = s->nodes[s->self].mod;
@@ -220,10 +252,10 @@ zb_sessions_answer(struct zb_sessions *s, struct zb_mono now,
     *news = (struct zb_sessions_news){0};
     s->doing = 0;
     if (!answer->known) {
-        s->beat_at = now; /* at another endpoint, at once */
+        s->beat_at.ms = s->sent_at.ms + SEND_AGAIN_MS; /* at another endpoint */
         return;
     }
-    contact_look(s, now, answer);
+    contact_look(s, now, answer, news);
     rows_read(s, now, answer, news);
     s->read_at = s->sent_at;
     if (doing == ZB_SESSIONS_PROBE) {

@@ -16,8 +16,6 @@
 #include "keeper/internal.h"
 #include "os/watchdog.h"
 
-#define FILE_NAME "session"
-#define FILE_MAX 256
 #define PAT_MS 1000      /* between two pats of the watchdog at most */
 #define CLAIM_STEP_MS 50 /* while another operation of a service is under way */
 #define CLAIM_WAIT_MS 2000
@@ -28,79 +26,41 @@
 static const struct timespec claim_step = {.tv_nsec = CLAIM_STEP_MS * 1000000L};
 static const struct timespec round_step = {.tv_nsec = ROUND_MS * 1000000L};
 
-/* ---- files ---- */
+/* ---- what was writable ---- */
 
-/* The session is remembered durably, so that a node that is configured without etcd does not write
- * while others count on its deadline. */
-static enum zb_rc
-file_store(const struct zb_keeper *k, uint64_t id, struct zb_err *err)
-{
-    char text[FILE_MAX];
-    bool in_doubt;
-    int n = snprintf(text, sizeof(text), "%" PRIu64 "\n", id);
-
-    return zb_keeper_file_store(k->dir_fd, FILE_NAME, text, (size_t)n, &in_doubt, err);
-}
-
-static enum zb_rc
-file_load(const struct zb_keeper *k, uint64_t *id, struct zb_err *err)
-{
-    char *text = NULL;
-    size_t size;
-    char end;
-    enum zb_rc rc = zb_keeper_file_load(k->dir_fd, FILE_NAME, FILE_MAX, &text, &size, err);
-
-    if (rc == ZB_OK && (sscanf(text, "%" SCNu64 "%c", id, &end) != 2 || end != '\n' || *id == 0)) {
-        rc = zb_err_set(err, ZB_E_FORMAT, "%s/keeper/%s is not a session's number",
-                        k->conf->state_dir, FILE_NAME);
-    }
-    free(text);
-    return rc;
-}
-
-static void
-renewed_path(const struct zb_keeper *k, const char *end, char path[ZB_PATH_SIZE + 32])
-{
-    (void)snprintf(path, ZB_PATH_SIZE + 32, "%s/session%s", k->conf->run_dir, end);
-}
-
-/* When it was renewed last, for this boot's next keeper: it may go on until then. Lost, that one
- * demotes. */
-static void
-renewed_store(const struct zb_keeper *k)
-{
-    char path[ZB_PATH_SIZE + 32], beside[ZB_PATH_SIZE + 32];
-    FILE *f;
-    bool good;
-
-    renewed_path(k, "", path);
-    renewed_path(k, ".tmp", beside);
-    f = fopen(beside, "we");
-    good = f != NULL && fprintf(f, "%s %" PRIu64 " %" PRId64 "\n", k->boot_id, k->session.id,
-                                k->session.renewed.ms) > 0;
-    if (f != NULL) {
-        good = fclose(f) == 0 && good;
-    }
-    if (!good || rename(beside, path) != 0) {
-        zb_log_warning("%s cannot be written: a restart of zbatond would stop the services", path);
-    }
-}
-
+/* Caller holds lock. */
 static bool
-renewed_load(const struct zb_keeper *k, uint64_t id, struct zb_mono *renewed)
+any_writable(const struct zb_keeper *k)
 {
-    char path[ZB_PATH_SIZE + 32], boot_id[ZB_UUID_SIZE];
-    uint64_t told = 0;
-    FILE *f;
-    bool good;
-
-    renewed_path(k, "", path);
-    f = fopen(path, "re");
-    good = f != NULL && fscanf(f, "%36s %" SCNu64 " %" SCNd64, boot_id, &told, &renewed->ms) == 3 &&
-           told == id && strcmp(boot_id, k->boot_id) == 0 && renewed->ms <= zb_mono_now().ms;
-    if (f != NULL) {
-        (void)fclose(f);
+    for (uint32_t i = 0; i < k->services_count; i++) {
+        if (k->services[i]->stage != ZB_STAGE_REST || k->services[i]->claims[ZB_CLAIM_WRITE] > 0) {
+            return true;
+        }
     }
+    return false;
+}
+
+/* Caller holds lock. Before it is looked after, a service may be mounted by an earlier life. */
+static bool
+is_at_rest(const struct zb_keeper *k)
+{
+    bool settled = true;
+
+    for (uint32_t i = 0; i < k->services_count; i++) {
+        settled = settled && k->services[i]->settled;
+    }
+    return settled && !any_writable(k);
+}
+
+/* Caller holds lock. When it was renewed last, and whether a deadline can be late for anything: for
+ * this boot's next keeper. Lost, that one demotes. */
+static bool
+run_store(struct zb_keeper *k)
+{
+    bool rested = zb_session_is_at_rest(&k->session) || is_at_rest(k);
+    bool good = zb_keeper_session_run_store(k, rested);
+
+    k->deadline.rest_stored = rested;
     return good;
 }
 
@@ -230,6 +190,9 @@ demoter(void *arg)
             over = lapse_is_over(k, &l);
             demoted = over && !k->deadline.ending;
             k->session.demoted = demoted;
+            if (demoted) {
+                (void)run_store(k);
+            }
             (void)pthread_mutex_unlock(&k->lock);
             if (!over) {
                 (void)nanosleep(&round_step, NULL);
@@ -251,7 +214,17 @@ lapse_tell(struct zb_keeper *k, const char *why)
 {
     zb_log_error("the session in etcd is over (%s): what is writable here is stopped and unmounted",
                  why);
+    k->session.rested = is_at_rest(k);
     (void)pthread_cond_broadcast(&k->deadline.lapsed);
+}
+
+/* Caller holds lock. Before each use of the session, so that no lapse goes by untold. */
+static void
+tick(struct zb_keeper *k, struct zb_mono now)
+{
+    if (zb_session_tick(&k->session, now)) {
+        lapse_tell(k, "it was not renewed in time");
+    }
 }
 
 /* Nobody may be able to write here when the hard deadline has passed. */
@@ -259,8 +232,7 @@ static void
 hard_check(struct zb_keeper *k, struct zb_mono now)
 {
     /* The start of a keeper first does what it can about what an earlier life left. */
-    bool late = k->deadline.started && k->session.stage == ZB_SESSION_LAPSED &&
-                !k->session.demoted && now.ms >= zb_session_hard_at(&k->session).ms;
+    bool late = k->deadline.started && zb_session_is_late(&k->session, now);
 
     if (!late || k->deadline.late) {
         k->deadline.late = late;
@@ -277,14 +249,6 @@ hard_check(struct zb_keeper *k, struct zb_mono now)
     zb_log_error("the host cannot be reset: %s", strerror(errno));
 }
 
-/* Whether the watchdog may be told that all is well. */
-static bool
-may_pat(const struct zb_keeper *k, struct zb_mono now)
-{
-    return k->session.stage == ZB_SESSION_NONE || k->session.demoted ||
-           now.ms < zb_session_hard_at(&k->session).ms;
-}
-
 int
 zb_keeper_deadline_step(struct zb_keeper *k, int timeout_ms)
 {
@@ -295,11 +259,9 @@ zb_keeper_deadline_step(struct zb_keeper *k, int timeout_ms)
         return timeout_ms;
     }
     (void)pthread_mutex_lock(&k->lock);
-    if (zb_session_tick(&k->session, now)) {
-        lapse_tell(k, "it was not renewed in time");
-    }
+    tick(k, now);
     hard_check(k, now);
-    if (k->deadline.watchdog_fd >= 0 && may_pat(k, now)) {
+    if (k->deadline.watchdog_fd >= 0 && zb_session_may_pat(&k->session, now)) {
         if (!zb_os_watchdog_pat(k->deadline.watchdog_fd)) {
             zb_log_error("the watchdog cannot be patted: %s", strerror(errno));
         }
@@ -307,8 +269,8 @@ zb_keeper_deadline_step(struct zb_keeper *k, int timeout_ms)
     }
     if (k->session.stage == ZB_SESSION_OPEN && zb_session_soft_at(&k->session).ms < next_ms) {
         next_ms = zb_session_soft_at(&k->session).ms;
-    } else if (k->session.stage == ZB_SESSION_LAPSED && !k->session.demoted && !k->deadline.late &&
-               zb_session_hard_at(&k->session).ms < next_ms) {
+    } else if (k->session.stage == ZB_SESSION_LAPSED && !zb_session_is_at_rest(&k->session) &&
+               !k->deadline.late && zb_session_hard_at(&k->session).ms < next_ms) {
         next_ms = zb_session_hard_at(&k->session).ms;
     }
     (void)pthread_mutex_unlock(&k->lock);
@@ -325,6 +287,11 @@ zb_keeper_may_write(struct zb_keeper *k, struct zb_err *err)
 
     (void)pthread_mutex_lock(&k->lock);
     rc = zb_session_may_write(&k->session, zb_mono_now(), err);
+    if (rc == ZB_OK && k->session.stage == ZB_SESSION_OPEN && k->deadline.rest_stored &&
+        !is_at_rest(k) && !run_store(k)) {
+        rc = zb_err_set(err, ZB_E_FAILED, "what a restart has to know cannot be written to %s",
+                        k->conf->run_dir);
+    }
     (void)pthread_mutex_unlock(&k->lock);
     return rc;
 }
@@ -345,25 +312,13 @@ zb_keeper_session_id(struct zb_keeper *k)
 /* ---- operations: answered by the loop ---- */
 
 /* Caller holds lock. */
-static bool
-any_writable(const struct zb_keeper *k)
-{
-    for (uint32_t i = 0; i < k->services_count; i++) {
-        if (k->services[i]->stage != ZB_STAGE_REST || k->services[i]->claims[ZB_CLAIM_WRITE] > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Caller holds lock. */
 static enum zb_rc
-session_new(struct zb_keeper *k, const struct zb_kreq *req, struct zb_err *err)
+session_new(struct zb_keeper *k, struct zb_mono now, const struct zb_kreq *req, struct zb_err *err)
 {
     struct zb_session next = k->session;
     bool lapsed = k->session.stage == ZB_SESSION_LAPSED;
     enum zb_rc rc =
-        zb_session_new(&next, zb_mono_now(), zb_random_u64(), any_writable(k), req->guid != 0, err);
+        zb_session_new(&next, now, zb_random_u64(), any_writable(k), req->guid != 0, err);
 
     if (rc == ZB_E_BUSY) {
         k->session = next;
@@ -373,11 +328,11 @@ session_new(struct zb_keeper *k, const struct zb_kreq *req, struct zb_err *err)
         return rc;
     }
     if (rc == ZB_OK) {
-        rc = file_store(k, next.id, err);
+        rc = zb_keeper_session_store(k, next.id, err);
     }
     if (rc == ZB_OK) {
         k->session = next;
-        renewed_store(k);
+        (void)run_store(k);
     }
     return rc;
 }
@@ -388,21 +343,23 @@ zb_keeper_op_beat(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep
 {
     enum zb_zfs_pool_state pool = zb_zfs_pool_state(k->conf->root);
     uint64_t nonce = zb_random_u64();
+    struct zb_mono now = zb_mono_now();
     enum zb_rc rc = ZB_OK;
 
     if (k->conf->etcd[0] == '\0') {
         return zb_err_set(err, ZB_E_UNSUPPORTED, "this node is configured without etcd");
     }
     (void)pthread_mutex_lock(&k->lock);
+    tick(k, now);
     if (any_writable(k) && pool != ZB_ZFS_POOL_ONLINE && pool != ZB_ZFS_POOL_DEGRADED) {
         rc = zb_err_set(err, ZB_E_SUSPENDED, "the pool of %s is %s", k->conf->root,
                         zb_zfs_pool_state_word(pool));
     }
     if (rc == ZB_OK && (req->flags & ZB_KF_NEW) != 0) {
-        rc = session_new(k, req, err);
+        rc = session_new(k, now, req, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_session_stamp(&k->session, zb_mono_now(), nonce, err);
+        rc = zb_session_stamp(&k->session, now, nonce, err);
     }
     rep->nonce = nonce;
     rep->guid = k->session.id;
@@ -415,13 +372,15 @@ enum zb_rc
 zb_keeper_op_renew(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep *rep,
                    struct zb_err *err)
 {
+    struct zb_mono now = zb_mono_now();
     enum zb_rc rc;
 
     (void)rep;
     (void)pthread_mutex_lock(&k->lock);
-    rc = zb_session_renew(&k->session, zb_mono_now(), req->nonce, err);
+    tick(k, now);
+    rc = zb_session_renew(&k->session, now, req->nonce, err);
     if (rc == ZB_OK) {
-        renewed_store(k);
+        (void)run_store(k);
     }
     (void)pthread_mutex_unlock(&k->lock);
     return rc;
@@ -455,7 +414,7 @@ zb_keeper_op_leave(struct zb_keeper *k, const struct zb_kreq *req, struct zb_kre
     (void)pthread_mutex_lock(&k->lock);
     rc = zb_session_leave(&k->session, req->guid, err);
     if (rc == ZB_OK) {
-        rc = zb_keeper_file_remove(k->dir_fd, FILE_NAME, err);
+        rc = zb_keeper_session_remove(k, err);
     }
     (void)pthread_mutex_unlock(&k->lock);
     return rc;
@@ -466,10 +425,8 @@ zb_keeper_op_leave(struct zb_keeper *k, const struct zb_kreq *req, struct zb_kre
 static enum zb_rc
 session_load(struct zb_keeper *k, struct zb_err *err)
 {
-    struct zb_mono renewed = {0};
-    uint64_t id = 0;
-    bool known;
-    enum zb_rc rc = file_load(k, &id, err);
+    struct zb_session_past past;
+    enum zb_rc rc = zb_keeper_session_load(k, &past, err);
 
     k->session.soft_ms = k->conf->soft_deadline_ms;
     k->session.hard_ms = k->conf->hard_deadline_ms;
@@ -482,13 +439,11 @@ session_load(struct zb_keeper *k, struct zb_err *err)
                          "may take its services over while it writes");
         return zb_err_hint(err,
                            "start it with etcd and stop it again, which ends the session; if that "
-                           "etcd is gone for good: rm %.150s/keeper/%s",
-                           k->conf->state_dir, FILE_NAME);
+                           "etcd is gone for good: rm %.150s/keeper/session",
+                           k->conf->state_dir);
     }
     if (rc == ZB_OK) {
-        known = renewed_load(k, id, &renewed);
-        renewed = known ? renewed : zb_mono_now(); /* the time to demote begins now */
-        zb_session_resume(&k->session, id, renewed, known);
+        zb_session_resume(&k->session, zb_mono_now(), &past);
         (void)zb_session_tick(&k->session, zb_mono_now());
         k->deadline.all = k->session.stage == ZB_SESSION_LAPSED;
     }
@@ -524,8 +479,11 @@ void
 zb_keeper_lapse_settled(struct zb_keeper *k)
 {
     (void)pthread_mutex_lock(&k->lock);
-    k->session.demoted = k->session.stage == ZB_SESSION_LAPSED;
-    k->deadline.all = false;
+    /* One that lapsed meanwhile may have left a tree mounted that was let go on before. */
+    if (!any_writable(k)) {
+        k->session.demoted = k->session.stage == ZB_SESSION_LAPSED;
+        k->deadline.all = false;
+    }
     (void)pthread_mutex_unlock(&k->lock);
 }
 
@@ -562,6 +520,12 @@ zb_keeper_deadline_end(struct zb_keeper *k)
     }
     (void)pthread_mutex_lock(&k->lock);
     k->deadline.ending = true;
+    if (k->session.stage == ZB_SESSION_OPEN && !any_writable(k)) {
+        /* Etcd could not be told. What the next start finds is not late for what was not there. */
+        zb_session_lapse(&k->session, k->session.id);
+        k->session.demoted = true;
+        (void)run_store(k);
+    }
     idle = k->session.stage != ZB_SESSION_LAPSED || k->session.demoted;
     (void)pthread_cond_broadcast(&k->deadline.lapsed);
     (void)pthread_mutex_unlock(&k->lock);

@@ -18,10 +18,11 @@ struct zb_keeper_deadline {
     pthread_t thread; /* demotes when the session lapses */
     pthread_cond_t lapsed;
     bool started;
-    bool ending;     /* [lock] */
-    bool all;        /* [lock] every service is demoted, whatever is known of it */
-    bool late;       /* the hard deadline has passed, and that was acted on */
-    int watchdog_fd; /* -1: none */
+    bool ending;      /* [lock] */
+    bool all;         /* [lock] every service is demoted, whatever is known of it */
+    bool rest_stored; /* [lock] run-dir says that nothing is writable */
+    bool late;        /* the hard deadline has passed, and that was acted on */
+    int watchdog_fd;  /* -1: none */
 };
 
 /* Takes up an earlier life's session and arms the watchdog, before anything is settled.
@@ -48,6 +49,19 @@ bool zb_keeper_deadline_end(struct zb_keeper *k);
 typedef enum zb_rc zb_keeper_quick(struct zb_keeper *k, const struct zb_kreq *req,
                                    struct zb_krep *rep, struct zb_err *err);
 zb_keeper_quick zb_keeper_op_beat, zb_keeper_op_renew, zb_keeper_op_lapse, zb_keeper_op_leave;
+
+/* session_file.c: what the next keeper has to know of the session. Durably that there is one, so
+ * that a node that is configured without etcd does not write while others count on its deadline;
+ * and of which boot. */
+enum zb_rc zb_keeper_session_store(const struct zb_keeper *k, uint64_t id,
+                                   struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_keeper_session_remove(const struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
+/* ZB_E_NOTFOUND: there is none. */
+enum zb_rc zb_keeper_session_load(const struct zb_keeper *k, struct zb_session_past *past,
+                                  struct zb_err *err) ZB_CHECKED;
+/* Caller holds lock. rested: nothing is writable. False: it could not be written, and that was
+ * said. */
+bool zb_keeper_session_run_store(const struct zb_keeper *k, bool rested);
 
 /* dispatch.c. For who is no operation of the engine: claims to write if that is free. Caller holds
  * lock. */

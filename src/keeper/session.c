@@ -25,6 +25,26 @@ zb_session_tick(struct zb_session *s, struct zb_mono now)
     return true;
 }
 
+bool
+zb_session_is_at_rest(const struct zb_session *s)
+{
+    return s->stage == ZB_SESSION_LAPSED && (s->demoted || s->rested);
+}
+
+bool
+zb_session_is_late(const struct zb_session *s, struct zb_mono now)
+{
+    return s->stage == ZB_SESSION_LAPSED && !zb_session_is_at_rest(s) &&
+           now.ms >= zb_session_hard_at(s).ms;
+}
+
+bool
+zb_session_may_pat(const struct zb_session *s, struct zb_mono now)
+{
+    return s->stage == ZB_SESSION_NONE || zb_session_is_at_rest(s) ||
+           now.ms < zb_session_hard_at(s).ms;
+}
+
 /* The clock is asked first, whatever was done about it until now. */
 static bool
 is_over(const struct zb_session *s, struct zb_mono now)
@@ -41,6 +61,9 @@ zb_session_may_write(const struct zb_session *s, struct zb_mono now, struct zb_e
                          "this node's session in etcd is over: it may not write before a new one");
         return zb_err_hint(err, "zbaton status says why etcd is not reached");
     }
+    if (s->stage == ZB_SESSION_OPEN && !s->confirmed) {
+        return zb_err_set(err, ZB_E_STALE, "etcd is not known to have this node's session yet");
+    }
     return ZB_OK;
 }
 
@@ -50,22 +73,34 @@ begin(struct zb_session *s, uint64_t id, struct zb_mono renewed)
     s->stage = ZB_SESSION_OPEN;
     s->id = id;
     s->renewed = renewed;
+    s->confirmed = false;
     s->demoted = false;
+    s->rested = false;
     memset(s->stamps, 0, sizeof(s->stamps));
     s->stamps_count = 0;
+}
+
+/* Until when others wait is not known: everything is demoted as after a soft deadline. */
+static void
+lapse_now(struct zb_session *s, struct zb_mono now)
+{
+    s->stage = ZB_SESSION_LAPSED;
+    s->renewed.ms = now.ms - s->soft_ms;
+    s->demoted = false;
 }
 
 enum zb_rc
 zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writable, bool other,
                struct zb_err *err)
 {
+    bool first = s->stage == ZB_SESSION_NONE && !other;
+
     (void)zb_session_tick(s, now);
     if (s->stage == ZB_SESSION_OPEN) {
         return zb_err_set(err, ZB_E_EXISTS, "there is a session already");
     }
     if (s->stage == ZB_SESSION_NONE && other && writable) {
-        s->stage = ZB_SESSION_LAPSED; /* others may count on it being over */
-        s->demoted = false;
+        lapse_now(s, now); /* others may count on it being over */
     }
     if (s->stage == ZB_SESSION_LAPSED && (!s->demoted || writable)) {
         return zb_err_set(err, ZB_E_BUSY,
@@ -73,16 +108,21 @@ zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writa
                           "unmounted yet that was writable under it");
     }
     begin(s, id, now);
+    s->confirmed = first;
     return ZB_OK;
 }
 
 void
-zb_session_resume(struct zb_session *s, uint64_t id, struct zb_mono renewed, bool known)
+zb_session_resume(struct zb_session *s, struct zb_mono now, const struct zb_session_past *past)
 {
-    begin(s, id, renewed);
-    if (!known) {
+    begin(s, past->id, past->renewed);
+    s->confirmed = past->confirmed;
+    if (past->rebooted || !past->known) {
+        lapse_now(s, now);
+    } else if (past->lapsed) {
         s->stage = ZB_SESSION_LAPSED;
     }
+    s->rested = past->rebooted || (past->known && past->rested);
 }
 
 enum zb_rc
@@ -113,6 +153,7 @@ zb_session_renew(struct zb_session *s, struct zb_mono now, uint64_t nonce, struc
             if (s->stamps[i].at.ms > s->renewed.ms) {
                 s->renewed = s->stamps[i].at;
             }
+            s->confirmed = true;
             return ZB_OK;
         }
     }

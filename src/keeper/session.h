@@ -24,9 +24,11 @@ struct zb_session {
     enum zb_session_stage stage;
     uint64_t id;            /* random; 0 when there is none */
     struct zb_mono renewed; /* stamp of the newest heartbeat that is known to be accepted */
+    bool confirmed;         /* etcd has no earlier one of the node that others could certify */
     uint32_t soft_ms;
     uint32_t hard_ms;
     bool demoted; /* LAPSED: nothing is writable, proven */
+    bool rested;  /* LAPSED: nothing was writable then: there is no hard deadline */
     struct {
         uint64_t nonce;
         struct zb_mono at;
@@ -39,7 +41,14 @@ struct zb_mono zb_session_soft_at(const struct zb_session *s);
 struct zb_mono zb_session_hard_at(const struct zb_session *s);
 /* The deadline passed: true when the session lapses by that. */
 bool zb_session_tick(struct zb_session *s, struct zb_mono now);
-/* May anything be made writable now? ZB_E_STALE says why not. */
+/* It lapsed, and there is nothing that a hard deadline could be late for. */
+bool zb_session_is_at_rest(const struct zb_session *s);
+/* It lapsed, and the hard deadline has passed without a proof that nothing is writable. */
+bool zb_session_is_late(const struct zb_session *s, struct zb_mono now);
+/* Whether the watchdog may be told that all is well. */
+bool zb_session_may_pat(const struct zb_session *s, struct zb_mono now);
+/* May anything be made writable now? ZB_E_STALE says why not. A new session after another is not
+ * enough before etcd has it: until then others may certify that the earlier one is over. */
 enum zb_rc zb_session_may_write(const struct zb_session *s, struct zb_mono now,
                                 struct zb_err *err) ZB_CHECKED;
 /* A new session begins, with number id: ZB_E_BUSY where something may still be writable under an
@@ -47,9 +56,20 @@ enum zb_rc zb_session_may_write(const struct zb_session *s, struct zb_mono now,
  * of this node that this keeper knows nothing of, and that was not left. */
 enum zb_rc zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writable,
                           bool other, struct zb_err *err) ZB_CHECKED;
-/* Goes on with a session of an earlier life of the keeper; known: when that was renewed last is
- * known, and was in this boot. */
-void zb_session_resume(struct zb_session *s, uint64_t id, struct zb_mono renewed, bool known);
+
+/* What an earlier life of the keeper left of its session. */
+struct zb_session_past {
+    uint64_t id;
+    bool rebooted; /* that was before the host's last boot */
+    bool known;    /* in this boot, and these are: */
+    struct zb_mono renewed;
+    bool confirmed;
+    bool rested; /* nothing was writable */
+    bool lapsed; /* and it was over */
+};
+/* Goes on with it. Where it is not known until when, it lapses now. */
+void zb_session_resume(struct zb_session *s, struct zb_mono now,
+                       const struct zb_session_past *past);
 /* ZB_E_NOTFOUND none; ZB_E_STALE lapsed and demoted; ZB_E_BUSY lapsed. */
 enum zb_rc zb_session_stamp(struct zb_session *s, struct zb_mono now, uint64_t nonce,
                             struct zb_err *err) ZB_CHECKED;

@@ -248,7 +248,8 @@ enum zb_kop {
  * BEAT       flags, guid. For a heartbeat of the node's session in etcd: stamps the time, before anything is sent. -> nonce (of this stamp), guid (the session's
  *            number), count: how a node of it is kept from writing (enum zb_conf_fenced_by). With ZB_KF_NEW of a new session, which is durable before the
  *            reply, and whose deadline counts from this stamp on; guid: an earlier one of this node that etcd knows and that was not left, or 0: what is
- *            writable under that is demoted first. ZB_E_NOTFOUND: there is none: ask for a new one. ZB_E_STALE: it lapsed, and everything is
+ *            writable under that is demoted first. After an earlier session nothing is made
+ *            writable in a new one before the first RENEW. ZB_E_NOTFOUND: there is none: ask for a new one. ZB_E_STALE: it lapsed, and everything is
  *            demoted: ask for a new one. ZB_E_BUSY: it lapsed, and this is still being done. ZB_E_SUSPENDED: the pool does not answer.
  * RENEW      nonce: of a stamp: the heartbeat that carried it was accepted. The node may write until soft-deadline after the stamp; then everything
  *            is stopped and unmounted, and nothing writable before a new session. ZB_E_STALE: the session lapsed, or the stamp is of another.
