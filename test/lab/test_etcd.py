@@ -170,6 +170,7 @@ def test_the_leader_loses_power(auto, tmp_path):
     run.end(new)
 
 
+@pytest.mark.long
 def test_the_engine_is_killed(auto, tmp_path):
     """The next engine goes on with the session: nobody takes over."""
     run = Run(auto, tmp_path)
@@ -187,6 +188,7 @@ def test_the_engine_is_stopped(auto, tmp_path):
     run.end(new)
 
 
+@pytest.mark.long
 def test_the_keeper_is_killed(auto, tmp_path):
     """The next keeper finds the tree mounted, and goes on with the session."""
     run = Run(auto, tmp_path)
@@ -196,6 +198,7 @@ def test_the_keeper_is_killed(auto, tmp_path):
     run.end(run.old, stays=True)
 
 
+@pytest.mark.long
 def test_zbatond_is_stopped_for_long(auto, tmp_path):
     """It leaves its session: the service goes on there, and nobody takes over."""
     run = Run(auto, tmp_path)
@@ -229,6 +232,7 @@ def test_etcd_has_no_quorum_and_regains_it(auto, etcd, tmp_path):
     assert boots == [host.run("cat /proc/sys/kernel/random/boot_id").out for host in auto.hosts]
 
 
+@pytest.mark.long
 def test_the_leader_is_paused(auto, tmp_path):
     """What it writes after it goes on is little, and is kept as a rescue."""
     run = Run(auto, tmp_path)
@@ -239,6 +243,7 @@ def test_the_leader_is_paused(auto, tmp_path):
     run.end(new, alone=False)
 
 
+@pytest.mark.long
 def test_a_move_waits_for_nothing(auto, tmp_path):
     """A planned move is as quick as ever: no session has to end."""
     run = Run(auto, tmp_path)
