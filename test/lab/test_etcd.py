@@ -209,6 +209,7 @@ def test_zbatond_is_stopped_for_long(auto, tmp_path):
     run.end(run.old, stays=True)
 
 
+@pytest.mark.long
 def test_the_leader_is_cut_off_from_etcd(auto, tmp_path):
     """It demotes itself in time though it reaches everybody else, and another host takes over."""
     run = Run(auto, tmp_path)
