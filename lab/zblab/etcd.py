@@ -80,17 +80,10 @@ class Etcd:
         if wait:
             self.wait_answers(host)
 
-    def stop(self, host):
-        """Ends a member in order; it hands its lead over first."""
-        self._end(host, "TERM")
-
-    def kill(self, host):
-        """Ends a member at once."""
-        self._end(host, "KILL")
-
     @staticmethod
-    def _end(host, signal):
-        host.run(f"kill -{signal} $(cat {PID}) && for i in $(seq 300); do "
+    def kill(host):
+        """Ends a member at once."""
+        host.run(f"kill -KILL $(cat {PID}) && for i in $(seq 300); do "
                  f"kill -0 $(cat {PID}) 2>/dev/null || exit 0; sleep 0.1; done; exit 1")
 
     def freeze(self, host):

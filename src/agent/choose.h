@@ -8,10 +8,10 @@
 
 #include "base/types.h"
 
-/* The steps, in their order: as shown, from 1 on. */
+/* The steps, in their order. */
 enum zb_choose_step {
     ZB_CHOOSE_ELIGIBLE = 1, /* reachable, with a session, and a copy that is of the history */
-    ZB_CHOOSE_DRILLED,      /* its last drill did not fail */
+    ZB_CHOOSE_DRILLED,      /* its last drill did not fail: else it does not take the lead at all */
     ZB_CHOOSE_POSITION,     /* the newest set */
     ZB_CHOOSE_PREFERENCE,   /* as declared (prefer) */
     ZB_CHOOSE_LOAD,         /* leads fewest services */

@@ -144,6 +144,23 @@ line_take(const char *line, const struct zb_inventory *own,
     return whole ? line + 1 + length + 1 : NULL;
 }
 
+/* One guid at *at, in hexadecimal digits alone, behind at most one space. */
+static bool
+guid_take(const char **at, uint64_t *guid)
+{
+    const char *begin = *at + (**at == ' ');
+    size_t digits = strspn(begin, "0123456789abcdef");
+
+    if (digits == 0 || digits > 16 || strchr(" \n", begin[digits]) == NULL) {
+        return false;
+    }
+    *guid = strtoull(begin, NULL, 16);
+    *at = begin + digits;
+    return true;
+}
+
+/* Its size: each guid is answered by at most two characters more than it has, each line's beginning
+ * by at most 17. */
 char *
 zb_foreign_answer(const char *asked, const struct zb_inventory *own)
 {
@@ -158,12 +175,8 @@ zb_foreign_answer(const char *asked, const struct zb_inventory *own)
         if (at != NULL) {
             used += (size_t)snprintf(answer + used, size - used, "@%s\t%" PRIx64 "\t", mine->uuid,
                                      mine->guid);
-            for (char *end; at < next; at = end) {
-                uint64_t guid = strtoull(at, &end, 16);
+            for (uint64_t guid; at < next && guid_take(&at, &guid);) {
                 bool there = zb_inventory_snap_find(mine, guid) >= 0;
-                if (end == at || end > next) {
-                    break;
-                }
                 used +=
                     (size_t)snprintf(answer + used, size - used, "%s%c%" PRIx64,
                                      answer[used - 1] == '\t' ? "" : " ", there ? '+' : '-', guid);

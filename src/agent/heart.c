@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "etcd/etcd.h"
 
-#define SECRET_MAX (64u << 10)
 #define LEAVE_MS 3000
 #define COMPACT_MS 3600000 /* history of etcd that is left, by its revision then */
 #define KEY_SIZE 256
@@ -21,9 +20,8 @@ struct zb_heart {
     uv_timer_t timer;
     uv_timer_t leave_timer;
     struct zb_sessions s;
-    struct zb_sessions_step step; /* under way */
-    bool barred;                  /* as the core was told */
-    enum zb_conf_fenced_by fenced_by;
+    struct zb_sessions_step step;        /* under way */
+    bool barred;                         /* as the core was told */
     char fingerprints[ZB_NODES_MAX][65]; /* as the values say */
     char prefix[KEY_SIZE], prefix_end[KEY_SIZE];
     char endpoint[ZB_ETCD_ENDPOINT_SIZE];
@@ -342,7 +340,6 @@ on_stamp(void *ctx, const struct zb_krep *rep)
     if (rc == ZB_E_CLOSED) {
         return; /* the keeper is gone, and so is this engine */
     }
-    h->fenced_by = (enum zb_conf_fenced_by)rep->count;
     zb_sessions_stamped(&h->s, zb_mono_now(), rc, rep->guid, rep->nonce,
                         rep->count != ZB_CONF_FENCED_BY_NOTHING);
     if (rc == ZB_E_BUSY || rc == ZB_E_STALE) {

@@ -32,7 +32,8 @@ enum zb_rc zb_heart_new(struct zb_agent *a, const struct zb_heart_secrets *secre
 void zb_heart_free(struct zb_agent *a);
 
 /* Ends the session such that nobody counts on this node's deadline any more; on_left once, within a
- * few seconds, whether that was done or not. False: there is nothing to end, and no call comes. */
+ * few seconds, whether that was done or not. False: there is nothing to end, or it is being ended
+ * already: no call comes for this. */
 bool zb_heart_leave(struct zb_agent *a, void (*on_left)(void *ctx), void *ctx);
 
 /* The node has been proven not to write at some moment after `after` (M4): by the certificate of
@@ -46,7 +47,7 @@ struct zb_mono zb_heart_alive_at(const struct zb_agent *a, uint8_t node);
 bool zb_heart_fences(const struct zb_agent *a, uint8_t node);
 /* The own session is open and the others' ends are believed: this node may act by itself. */
 bool zb_heart_may_judge(const struct zb_agent *a);
-/* How long it takes at most from a node's last heartbeat until its end is known here. */
+/* How long it takes, usually, from a node's last heartbeat until its end is known here. */
 uint32_t zb_heart_wait_ms(const struct zb_agent *a);
 /* Reads again at once. */
 void zb_heart_hurry(struct zb_agent *a);

@@ -88,6 +88,17 @@ members_fill(const struct takeover *t, const struct zb_loss *loss,
     return count;
 }
 
+static bool
+nobody_can(const struct zb_choose_member *members, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (members[i].eligible && members[i].drilled) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- what would be lost --- */
 
 /* What was written after the newest set that is left and before the leader was heard of last, in
@@ -140,7 +151,8 @@ on_result(void *ctx, const json_t *result)
                                                        : t->again_ms * 2;
         t->again_at.ms = zb_mono_now().ms + t->again_ms;
         zb_agent_event(all->a, ZB_LOG_WARNING, all->a->services[t->service].conf.name,
-                       "A-takeover-failed", "not taken over: %s", error != NULL ? error : "");
+                       "A-takeover-failed", "not taken over, tried again in %d s: %s",
+                       (int)(t->again_ms / 1000), error != NULL ? error : "");
     }
 }
 
@@ -184,6 +196,13 @@ decide(struct takeover *t, struct zb_loss *loss)
     zb_loss_find(loss);
     uint32_t count = members_fill(t, loss, members);
     uint32_t rank = zb_choose_rank(members, count, a->nodes[a->self].name);
+    if (rank == count && nobody_can(members, count)) {
+        (void)snprintf(text, sizeof text,
+                       "%s is gone, and nobody can take over: no member that is reachable has a "
+                       "session, a copy of the history and no failed drill; zbaton failover %s",
+                       a->nodes[loss->leader].name, conf->name);
+        say(t, "A-takeover-nobody", text);
+    }
     if (rank == count || now.ms - t->since.ms < (int64_t)rank * RANK_MS) {
         return;
     }

@@ -125,7 +125,8 @@ static const struct zb_conf_key keys[] = {
      .fallback = "2s", .expected = "a time from 500ms to 6s (etcd itself gives up after 7s)"},
     TIME("soft-deadline", soft_deadline_ms, "7s"),
     TIME("hard-deadline", hard_deadline_ms, "14s"),
-    TIME("watchdog-timeout", watchdog_timeout_ms, "4s"),
+    {"watchdog-timeout", ZB_CONF_DURATION, AT(watchdog_timeout_ms), .min = 2000, .max = 3600000,
+     .fallback = "4s", .expected = "a time from 2s to 1h, such as \"4s\""},
     TIME("session-timeout", session_timeout_ms, "20s"),
 };
 #define KEYS_COUNT (sizeof keys / sizeof keys[0])
@@ -164,9 +165,10 @@ fence_check(const struct zb_conf_node *conf, const char *name, struct zb_err *er
 static enum zb_rc
 times_check(const struct zb_conf_node *c, const char *name, struct zb_err *err)
 {
-    bool watched = c->watchdog[0] != '\0';
-    uint32_t last_ms = c->hard_deadline_ms + (watched ? c->watchdog_timeout_ms + ZB_CONF_SLACK_MS
-                                                      : ZB_CONF_SLACK_UNWATCHED_MS);
+    bool watched = c->fenced_by == ZB_CONF_FENCED_BY_WATCHDOG;
+    uint32_t watchdog_ms = (c->watchdog_timeout_ms + 999) / 1000 * 1000; /* devices know seconds */
+    uint32_t last_ms = c->hard_deadline_ms +
+                       (watched ? watchdog_ms + ZB_CONF_SLACK_MS : ZB_CONF_SLACK_UNWATCHED_MS);
 
     if (c->heartbeat_ms + 2 * c->etcd_timeout_ms > c->soft_deadline_ms) {
         zb_err_set(
@@ -197,6 +199,17 @@ etcd_check(const struct zb_conf_node *c, const char *name, struct zb_err *err)
         return zb_err_set(err, ZB_E_FORMAT,
                           "%s: fenced-by: a watchdog is counted on, and none is named (watchdog)",
                           name);
+    }
+    if (c->fenced_by != ZB_CONF_FENCED_BY_WATCHDOG && c->watchdog[0] != '\0') {
+        (void)zb_err_set(err, ZB_E_FORMAT,
+                         "%s: watchdog: it would reset a host of which nobody "
+                         "counts on that",
+                         name);
+        return zb_err_hint(err, "fenced-by = \"watchdog\", or no watchdog");
+    }
+    if (strstr(c->etcd, "https://") != NULL && c->etcd_ca[0] == '\0') {
+        (void)zb_err_set(err, ZB_E_FORMAT, "%s: etcd: https wants etcd-ca", name);
+        return zb_err_hint(err, "zbaton pki etcd makes one, and says what to write here");
     }
     if ((c->etcd_cert[0] != '\0') != (c->etcd_key[0] != '\0')) {
         return zb_err_set(err, ZB_E_FORMAT, "%s: etcd-cert and etcd-key go together", name);

@@ -101,12 +101,12 @@ zb_sessions_next(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_s
     }
     if (s->stamped) {
         beat_next(s, step);
-    } else if (s->leaving && s->known && s->put) {
+    } else if (s->leaving && s->known && s->put && now.ms >= s->beat_at.ms) {
         step->what = ZB_SESSIONS_LEAVE;
         step->mod = s->own_mod;
         step->value = own_value(s, ZB_LIFE_LEFT);
     } else if (s->leaving) {
-        step->at.ms = now.ms + s->heartbeat_ms;
+        step->at.ms = now.ms < s->beat_at.ms ? s->beat_at.ms : now.ms + s->heartbeat_ms;
         return;
     } else if (!certify_next(s, now, step)) {
         if (now.ms < s->beat_at.ms) {

@@ -1,7 +1,8 @@
 /*
  * The write deadline: BEAT, RENEW, LAPSE and LEAVE of kmsg.h, what is done when it passes, and the
- * watchdog behind it. The loop looks at the clock and never blocks; a thread of its own demotes,
- * for a worker may hang in a pool that does not answer.
+ * watchdog behind it. The loop looks at the clock; it waits for nothing but the keeper's own small
+ * files, when a session begins or was left. A thread of its own demotes, for a worker may hang in a
+ * pool that does not answer.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -168,8 +169,9 @@ lapse_wait(struct zb_keeper *k, struct lapse *l)
         }
     }
     k->deadline.all = false;
+    bool ending = k->deadline.ending;
     (void)pthread_mutex_unlock(&k->lock);
-    return !k->deadline.ending;
+    return !ending;
 }
 
 static void *
@@ -218,7 +220,7 @@ lapse_tell(struct zb_keeper *k, const char *why)
     (void)pthread_cond_broadcast(&k->deadline.lapsed);
 }
 
-/* Caller holds lock. Before each use of the session, so that no lapse goes by untold. */
+/* Caller holds lock. Before a stamp or a renewal, so that no lapse goes by untold. */
 static void
 tick(struct zb_keeper *k, struct zb_mono now)
 {

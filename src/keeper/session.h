@@ -52,8 +52,9 @@ bool zb_session_may_pat(const struct zb_session *s, struct zb_mono now);
 enum zb_rc zb_session_may_write(const struct zb_session *s, struct zb_mono now,
                                 struct zb_err *err) ZB_CHECKED;
 /* A new session begins, with number id: ZB_E_BUSY where something may still be writable under an
- * earlier one. writable: something is mounted read-write here, or may be; other: etcd has a session
- * of this node that this keeper knows nothing of, and that was not left. */
+ * earlier one (which lapses by that, where it is only etcd that knows of it: *s is changed);
+ * ZB_E_EXISTS where one is open. writable: something is mounted read-write here, or may be; other:
+ * etcd has a session of this node that this keeper knows nothing of, and that was not left. */
 enum zb_rc zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writable,
                           bool other, struct zb_err *err) ZB_CHECKED;
 

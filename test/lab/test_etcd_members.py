@@ -1,4 +1,4 @@
-"""etcd in the lab (zblab/etcd.py): what the tests of automatic failover take for granted."""
+"""etcd on the hosts of the lab (zblab/etcd.py), whose members can be ended and whose disks can stand still."""
 
 import pytest
 from zblab import LabError, wait_until

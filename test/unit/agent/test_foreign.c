@@ -55,6 +55,12 @@ nothing_is_said_of_what_is_not_wholly_known(void **state)
     answer_is("", &own, "@\n");
     answer_is("@" UUID_A "\t11 x 12\n@" UUID_A "\t11", &own,
               "@\n@" UUID_A "\tabc\t+11\n@" UUID_A "\tabc\t+11\n");
+    /* Nothing is a number here that would be longer in the answer than it was asked. */
+    answer_is("@" UUID_A "\t11 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1\n", &own,
+              "@\n@" UUID_A "\tabc\t+11\n");
+    answer_is("@" UUID_A "\t11  12\n", &own, "@\n@" UUID_A "\tabc\t+11\n");
+    answer_is("@" UUID_A "\t11 0x12\n", &own, "@\n@" UUID_A "\tabc\t+11\n");
+    answer_is("@" UUID_A "\t11111111111111111\n", &own, "@\n@" UUID_A "\tabc\t\n");
     d.guid = 0;
     answer_is("@" UUID_A "\t11\n", &own, "@\n");
 }
