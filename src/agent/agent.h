@@ -83,6 +83,7 @@ struct zb_agent_command {
     uint8_t node;
     bool dry_run;
     bool allow_loss;
+    bool automatic; /* as in the core's event */
     uint64_t term;
     int64_t wait_ms;
     struct zb_set_ref set;

@@ -341,6 +341,7 @@ failover_run(struct failover *f)
                                        .node = r->a->self,
                                        .dry_run = f->dry_run,
                                        .allow_loss = zb_request_bool(r, "allow_loss"),
+                                       .automatic = zb_request_bool(r, "automatic"),
                                        .wait_ms = f->fence.wait_ms,
                                        .who = r->who,
                                        .on_step = on_step,
@@ -350,6 +351,7 @@ failover_run(struct failover *f)
 
     zb_loss_find(&f->loss);
     f->fork = f->loss.base;
+    command.set = f->loss.base; /* what the loss was judged by, where it is automatic */
     (void)snprintf(f->lost, sizeof f->lost, "%s", f->loss.lost);
     zb_json_put(line, "statement", statement_json(f));
     zb_request_progress(r, line);

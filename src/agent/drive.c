@@ -168,6 +168,7 @@ zb_agent_command_start(struct zb_agent *a, const struct zb_agent_command *comman
     event.u.command.node = command->node;
     event.u.command.dry_run = command->dry_run;
     event.u.command.allow_loss = command->allow_loss;
+    event.u.command.automatic = command->automatic;
     event.u.command.term = command->term;
     event.u.command.wait_ms = command->wait_ms;
     event.u.command.set = command->set;

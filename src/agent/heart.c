@@ -401,10 +401,14 @@ zb_heart_life(const struct zb_agent *a, uint8_t node)
 }
 
 struct zb_mono
-zb_heart_alive_at(const struct zb_agent *a, uint8_t node)
+zb_heart_renewed_at(const struct zb_agent *a, uint8_t node)
 {
-    return a->heart != NULL && node < ZB_NODES_MAX ? a->heart->s.nodes[node].alive_at
-                                                   : (struct zb_mono){0};
+    const struct zb_heart *h = a->heart;
+
+    if (zb_heart_life(a, node) != ZB_LIFE_DEAD) {
+        return (struct zb_mono){0};
+    }
+    return (struct zb_mono){h->s.nodes[node].changed_at.ms - h->s.nodes[node].value.timeout_ms};
 }
 
 bool

@@ -13,6 +13,7 @@
 #define RANK_MS 2000      /* that each place in the order waits for the one before it */
 #define AGAIN_MIN_MS 5000 /* after an order that failed; doubled each time up to ... */
 #define AGAIN_MAX_MS 60000
+#define CLOCKS_S 5 /* that two hosts' clocks may differ by without a word */
 
 struct takeover {
     struct zb_takeovers *all;
@@ -101,18 +102,18 @@ nobody_can(const struct zb_choose_member *members, uint32_t count)
 
 /* --- what would be lost --- */
 
-/* What was written after the newest set that is left and before the leader was heard of last, in
- * seconds; -1: not known. By two hosts' clocks. */
+/* What was written after the newest set that is left and before the leader can have renewed its
+ * session last, in seconds; -1: not known. By two hosts' clocks: a set of the future tells nothing.
+ */
 static int64_t
 loss_s(const struct zb_agent *a, const struct zb_loss *loss, uint8_t leader)
 {
-    struct zb_mono alive_at = zb_heart_alive_at(a, leader);
-    int64_t silent_s = (zb_mono_now().ms - alive_at.ms) / 1000;
+    struct zb_mono renewed_at = zb_heart_renewed_at(a, leader);
+    int64_t lost_s = loss->now_s - (zb_mono_now().ms - renewed_at.ms) / 1000 - loss->base_time_s;
 
-    if (loss->base_time_s < 0 || alive_at.ms == 0) {
+    if (loss->base_time_s < 0 || renewed_at.ms == 0 || lost_s < -CLOCKS_S) {
         return -1;
     }
-    int64_t lost_s = loss->now_s - silent_s - loss->base_time_s;
     return lost_s > 0 ? lost_s : 0;
 }
 
@@ -166,7 +167,9 @@ order(struct takeover *t, const struct zb_loss *loss)
     zb_json_put(args, "service", zb_json_text(loss->service));
     zb_json_put(args, "to", zb_json_text(a->nodes[a->self].name));
     zb_json_put(args, "chosen", zb_json_bool(true));
-    zb_json_put(args, "allow_loss", zb_json_bool(true)); /* up to max-loss, which was looked at */
+    zb_json_put(args, "allow_loss",
+                zb_json_bool(true)); /* up to max-loss, which was looked at ... */
+    zb_json_put(args, "automatic", zb_json_bool(true)); /* ... and no further */
     (void)snprintf(who, sizeof who, "zbatond@%s", a->nodes[a->self].name);
     struct zb_request *r = zb_request_new(a, zb_command_find("failover"), args, who);
     json_decref(args);
@@ -220,8 +223,8 @@ decide(struct takeover *t, struct zb_loss *loss)
                    "%s is gone since %" PRId64 " s: %s takes over (place %u of %u), from set "
                    "%" PRIu64 "/%" PRIu64,
                    a->nodes[loss->leader].name,
-                   (now.ms - zb_heart_alive_at(a, loss->leader).ms) / 1000, a->nodes[a->self].name,
-                   rank + 1, count, loss->base.id.term, loss->base.id.seq);
+                   (now.ms - zb_heart_renewed_at(a, loss->leader).ms) / 1000,
+                   a->nodes[a->self].name, rank + 1, count, loss->base.id.term, loss->base.id.seq);
     order(t, loss);
 }
 

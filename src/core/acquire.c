@@ -69,7 +69,7 @@ ask_voters(struct step *x)
         a->msg.set = s->ask.set;
         a->msg.established_term = s->obs.established_term;
         a->msg.failover = s->ask.failover;
-        a->msg.allow_loss = s->failover.allow_loss;
+        a->msg.allow_loss = s->failover.allow_loss && !s->failover.automatic;
         a->msg.released_term = s->ask.planned ? s->ask.term : 0;
         a->msg.released_to = s->ask.planned ? x->core->opt.self : ZB_NODE_NONE;
         a->msg.seen = s->peers[n].seen;
@@ -489,6 +489,9 @@ zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
 
     if (zb_core_lost(s, &lost)) {
         return; /* it may have granted that term to somebody else before */
+    }
+    if (x->core->barred) { /* taken, it could not be led; its asker has another nonce later */
+        return;
     }
     if (m->nonce != x->core->opt.nonce || !zb_core_is_voter(s, self) || !s->obs_known ||
         node != s->obs.learned_leader || m->term <= s->obs.learned_term ||

@@ -499,12 +499,10 @@ apply(struct step *x, const struct zb_event *ev)
 static void
 world_changed(struct step *x, const struct zb_event *ev)
 {
-    if (ev->kind == ZB_EV_BARRED) {
+    if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
         zb_core_failover_end(x, ZB_E_STALE, x->core->opt.self, "C-failover-barred",
                              "this node's session in etcd ended meanwhile");
         zb_core_go(x, ZB_STIM_BARRED);
-    }
-    if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
         x->s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* what became of the mounts is looked at now */
     }
     if (ev->kind == ZB_EV_PEER_UP && x->s->declared) {
@@ -549,6 +547,8 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
         core->up &= ~(1u << ev->node);
     } else if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
         core->barred = ev->kind == ZB_EV_BARRED;
+        /* Another life, as after a start (M5): what is under way to the one before is void. */
+        core->opt.nonce = core->opt.nonce * UINT64_C(6364136223846793005) | 1;
     }
     if (every) {
         each_service(&x, ev);

@@ -247,7 +247,8 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     const char *rule;
     enum zb_rc rc;
     uint8_t node;
-    const char *no = preflight(x, ev->u.command.allow_loss, &node, &rc, &rule);
+    bool past_leader = ev->u.command.allow_loss && !ev->u.command.automatic;
+    const char *no = preflight(x, past_leader, &node, &rc, &rule);
     struct zb_action *a;
 
     if (no != NULL || ev->u.command.dry_run) {
@@ -259,6 +260,8 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     }
     zb_core_failover_begin(x, ev);
     s->failover.allow_loss = ev->u.command.allow_loss;
+    s->failover.automatic = ev->u.command.automatic;
+    s->failover.least = ev->u.command.set.id;
     zb_core_failover_step_to(x, ZB_FAILOVER_COLLECT, x->core->opt.self);
     if (zb_core_leads(s->role)) {
         zb_core_go(x, ZB_STIM_YIELD); /* it asks for a new term when it is at rest (M6) */
@@ -428,6 +431,12 @@ zb_core_failover_go_on(struct step *x)
     }
     if (zb_set_id_is_none(f->best.id) && f->allow_loss) {
         f->best = s->obs.newest;
+    }
+    if (f->automatic && (later != ZB_NODE_NONE || zb_set_id_cmp(f->best.id, f->least) < 0)) {
+        zb_core_failover_give_up(x, ZB_E_REFUSED, x->core->opt.self, "C-failover-less",
+                                 "less of the service is left than was known when it was decided "
+                                 "to take it over: an operator decides");
+        return;
     }
     if (zb_set_id_is_none(f->best.id)) {
         bool none = zb_set_id_is_none(s->obs.newest.id);

@@ -123,6 +123,8 @@ struct failover {
     uint64_t command_id; /* 0: none */
     uint8_t step;        /* enum zb_failover_step */
     bool allow_loss;
+    bool automatic; /* nobody's word: it goes on from no set below least, and past no leader */
+    struct zb_set_id least;
     bool revert;          /* of the leader to itself: it goes on from best, whoever holds more */
     uint32_t up;          /* node bits, when it was given: what they held was counted on (S3) */
     uint64_t stated_term; /* the highest one that was known then */

@@ -208,9 +208,6 @@ rows_read(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions_an
         if (s->nodes[row->node].mod != row->mod) {
             s->nodes[row->node].mod = row->mod;
             s->nodes[row->node].changed_at = now;
-            if (row->value.life == ZB_LIFE_ALIVE) {
-                s->nodes[row->node].alive_at = now;
-            }
         }
         s->nodes[row->node].value = row->value;
     }

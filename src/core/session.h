@@ -105,7 +105,6 @@ struct zb_sessions {
     struct {
         int64_t mod;               /* 0: no key */
         struct zb_mono changed_at; /* when it was received that it had changed */
-        struct zb_mono alive_at;   /* ... and was alive; 0: never */
         struct zb_session_value value;
     } nodes[ZB_NODES_MAX];
 };

@@ -21,6 +21,7 @@
 #define CLAIM_STEP_MS 50 /* while another operation of a service is under way */
 #define CLAIM_WAIT_MS 2000
 #define ROUND_MS 300         /* before what could not be demoted is tried again */
+#define START_ROOM_MS 5000   /* for a keeper that starts late to demote what it finds */
 #define STOP_MIN_MS 1000     /* for a service to stop, however late it is */
 #define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
 
@@ -29,12 +30,35 @@ static const struct timespec round_step = {.tv_nsec = ROUND_MS * 1000000L};
 
 /* ---- what was writable ---- */
 
+/* Caller holds lock. PROMOTE alone makes writable what was not. */
+static bool
+is_promoted(const struct zb_keeper *k, const struct zb_keeper_service *s)
+{
+    const struct zb_keeper_list *lists[] = {&k->waiting, &k->active};
+
+    for (size_t i = 0; i < 2; i++) {
+        for (const struct zb_keeper_job *j = lists[i]->head; j != NULL; j = j->next) {
+            if (j->service == s && j->req.op == ZB_KOP_PROMOTE) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Caller holds lock. */
+static bool
+is_writable(const struct zb_keeper *k, const struct zb_keeper_service *s)
+{
+    return s->stage != ZB_STAGE_REST || s->unproven || is_promoted(k, s);
+}
+
 /* Caller holds lock. */
 static bool
 any_writable(const struct zb_keeper *k)
 {
     for (uint32_t i = 0; i < k->services_count; i++) {
-        if (k->services[i]->stage != ZB_STAGE_REST || k->services[i]->claims[ZB_CLAIM_WRITE] > 0) {
+        if (is_writable(k, k->services[i])) {
             return true;
         }
     }
@@ -73,6 +97,7 @@ struct lapse {
     size_t count;
     struct zb_keeper_service **services;
     bool *done;
+    bool all; /* what an earlier life left is not known */
 };
 
 static uint32_t
@@ -104,6 +129,22 @@ claim_wait(struct zb_keeper *k, struct zb_keeper_service *s)
     return false;
 }
 
+/* Nothing of it is mounted read-write, or it is not zbaton's. */
+static bool
+is_unmounted(const struct zb_keeper *k, const struct zb_keeper_service *s)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_err err;
+    bool mounted = zb_keeper_view_open(k, s->name, &view, &err) != ZB_OK;
+
+    for (uint32_t i = 0; !mounted && i < view.count; i++) {
+        mounted =
+            view.datasets[i].mount == ZB_MOUNT_RW && zb_keeper_view_is_managed(&view, s->name);
+    }
+    zb_keeper_view_close(&view);
+    return !mounted;
+}
+
 static void
 demote_one(void *ctx, size_t i)
 {
@@ -115,6 +156,7 @@ demote_one(void *ctx, size_t i)
     enum zb_rc rc;
     bool defined;
 
+    l->done[i] = l->done[i] || (l->all && is_unmounted(k, s));
     if (l->done[i]) {
         return;
     }
@@ -164,10 +206,11 @@ lapse_wait(struct zb_keeper *k, struct lapse *l)
     for (uint32_t i = 0; i < k->services_count; i++) {
         struct zb_keeper_service *s = k->services[i];
         l->done[l->count] = false;
-        if (k->deadline.all || s->stage != ZB_STAGE_REST || s->claims[ZB_CLAIM_WRITE] > 0) {
+        if (k->deadline.all || is_writable(k, s)) {
             l->services[l->count++] = s;
         }
     }
+    l->all = k->deadline.all;
     k->deadline.all = false;
     bool ending = k->deadline.ending;
     (void)pthread_mutex_unlock(&k->lock);
@@ -428,6 +471,7 @@ static enum zb_rc
 session_load(struct zb_keeper *k, struct zb_err *err)
 {
     struct zb_session_past past;
+    struct zb_mono now = zb_mono_now();
     enum zb_rc rc = zb_keeper_session_load(k, &past, err);
 
     k->session.soft_ms = k->conf->soft_deadline_ms;
@@ -448,6 +492,11 @@ session_load(struct zb_keeper *k, struct zb_err *err)
         zb_session_resume(&k->session, zb_mono_now(), &past);
         (void)zb_session_tick(&k->session, zb_mono_now());
         k->deadline.all = k->session.stage == ZB_SESSION_LAPSED;
+    }
+    if (k->deadline.all && now.ms > zb_session_hard_at(&k->session).ms - START_ROOM_MS) {
+        /* What is writable beyond the deadline was so while there was no keeper; the reset is for
+         * what cannot be unmounted now either. */
+        k->session.renewed.ms = now.ms - k->session.hard_ms + START_ROOM_MS;
     }
     return rc;
 }
@@ -477,15 +526,23 @@ zb_keeper_deadline_start(struct zb_keeper *k, struct zb_err *err)
     return e == 0 ? ZB_OK : zb_err_sys(err, e, "start the thread that demotes");
 }
 
+bool
+zb_keeper_is_lapsed(struct zb_keeper *k)
+{
+    bool lapsed;
+
+    (void)pthread_mutex_lock(&k->lock);
+    lapsed = k->session.stage == ZB_SESSION_LAPSED;
+    (void)pthread_mutex_unlock(&k->lock);
+    return lapsed;
+}
+
 void
 zb_keeper_lapse_settled(struct zb_keeper *k)
 {
     (void)pthread_mutex_lock(&k->lock);
-    /* One that lapsed meanwhile may have left a tree mounted that was let go on before. */
-    if (!any_writable(k)) {
-        k->session.demoted = k->session.stage == ZB_SESSION_LAPSED;
-        k->deadline.all = false;
-    }
+    k->session.demoted = k->session.stage == ZB_SESSION_LAPSED;
+    k->deadline.all = false;
     (void)pthread_mutex_unlock(&k->lock);
 }
 

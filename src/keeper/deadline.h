@@ -37,8 +37,9 @@ enum zb_rc zb_keeper_may_write(struct zb_keeper *k, struct zb_err *err) ZB_CHECK
 /* Of the session under which something may be made writable now; 0: none is needed.
  * ZB_SESSION_OVER: nothing may. */
 uint64_t zb_keeper_session_id(struct zb_keeper *k);
-/* The start found nothing writable, or has unmounted it: of a session that lapsed before, nothing
- * is left to be done. */
+/* The session is over, and what is left of it is for the thread that demotes. */
+bool zb_keeper_is_lapsed(struct zb_keeper *k);
+/* Nothing can be mounted here: of a session that lapsed before, nothing is left to be done. */
 void zb_keeper_lapse_settled(struct zb_keeper *k);
 /* Others count on what the keeper still has to do: it may not end. */
 bool zb_keeper_is_bound(struct zb_keeper *k);

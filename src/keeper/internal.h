@@ -64,6 +64,7 @@ struct zb_keeper_service {
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
     bool rested;            /* the follower's properties were put right since it last led */
     bool drilling;          /* [lock] a DRILL runs */
+    bool unproven;          /* [lock] at rest, and something may be mounted read-write */
     uint64_t grant_session; /* of its last grant to itself, which is void in a later one (M5) */
     uint32_t copies_from, copies_next; /* passed over in the question to the leader, and then */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
@@ -519,8 +520,8 @@ void zb_keeper_start_settle(struct zb_keeper *k);
 /* Replays intent logs where this node may have led; once per service. Caller claims to write. */
 enum zb_rc zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s,
                             struct zb_err *err) ZB_CHECKED;
-/* STOP, syncfs, unmount, proof, values at rest. conf may be NULL: the service is not defined any
- * more. */
+void zb_keeper_unproven_set(struct zb_keeper *k, struct zb_keeper_service *s, bool unproven);
+/* STOP, syncfs, unmount, proof; values at rest, if they can be set. conf NULL: of no definition. */
 enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
                             const struct zb_conf_service *conf, uint32_t timeout_ms,
                             struct zb_err *err) ZB_CHECKED;
@@ -577,8 +578,7 @@ void zb_keeper_fences_settle(struct zb_keeper *k);
 
 /* ---- op_tree.c ---- */
 
-/* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the job's reply.
- */
+/* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the reply. */
 enum zb_rc zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job,
                                       struct zb_err *err) ZB_CHECKED;
 /* The same behind an operation that succeeded: the record always, the rest if it can be seen. */

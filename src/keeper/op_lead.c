@@ -89,11 +89,15 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         goto out;
     }
     s->rested = false;
+    zb_keeper_unproven_set(k, s, true);
     rc = promote_mount(&view, &job->req, &job->conf, err);
     if (rc == ZB_OK) {
         zb_keeper_stage_set(k, s, ZB_STAGE_MOUNTED);
+        zb_keeper_unproven_set(k, s, false); /* its stage says so */
         zb_keeper_observation_add(k, job);
     } else {
+        struct zb_err ignored;
+        zb_keeper_unproven_set(k, s, zb_keeper_tree_free_prove(&view, &ignored) != ZB_OK);
         /* The probe may have written: what was sealed is so no more. Another term, or another set.
          */
         zb_keeper_stage_set(k, s, remount ? ZB_STAGE_UNMOUNTED : ZB_STAGE_REST);

@@ -13,6 +13,7 @@
 #define FILE_NAME "session"
 #define FILE_MAX 256
 #define NUMBER_SIZE 21
+#define PROMISE_SIZE 40
 #define RUN_PATH_SIZE (ZB_PATH_SIZE + 32)
 
 enum zb_rc
@@ -37,25 +38,35 @@ run_path(const struct zb_keeper *k, const char *end, char path[RUN_PATH_SIZE])
     (void)snprintf(path, RUN_PATH_SIZE, "%s/session%s", k->conf->run_dir, end);
 }
 
+/* What others were told of this session. With another configuration it cannot be gone on with. */
+static void
+promise_format(const struct zb_conf_node *conf, char text[PROMISE_SIZE])
+{
+    (void)snprintf(text, PROMISE_SIZE, "%u/%u/%u/%u", conf->soft_deadline_ms,
+                   conf->hard_deadline_ms, conf->session_timeout_ms, (unsigned)conf->fenced_by);
+}
+
 static void
 run_load(const struct zb_keeper *k, struct zb_session_past *past)
 {
     char path[RUN_PATH_SIZE], boot_id[ZB_UUID_SIZE] = "", id[NUMBER_SIZE] = "";
     char renewed[NUMBER_SIZE], confirmed[2], rested[2], lapsed[2];
+    char promise[PROMISE_SIZE] = "", own[PROMISE_SIZE];
     FILE *f;
 
     run_path(k, "", path);
     f = fopen(path, "re");
     past->known = f != NULL &&
-                  fscanf(f, "%36s %20[0-9] %18[0-9] %1[01] %1[01] %1[01]", boot_id, id, renewed,
-                         confirmed, rested, lapsed) == 6 &&
+                  fscanf(f, "%36s %20[0-9] %18[0-9] %1[01] %1[01] %1[01] %39s", boot_id, id,
+                         renewed, confirmed, rested, lapsed, promise) == 7 &&
                   strtoull(id, NULL, 10) == past->id && strcmp(boot_id, k->boot_id) == 0;
     if (past->known) {
         past->renewed.ms = strtoll(renewed, NULL, 10);
         past->confirmed = confirmed[0] == '1';
         past->rested = rested[0] == '1';
         past->lapsed = lapsed[0] == '1';
-        past->known = past->renewed.ms <= zb_mono_now().ms;
+        promise_format(k->conf, own);
+        past->known = past->renewed.ms <= zb_mono_now().ms && strcmp(promise, own) == 0;
     }
     if (f != NULL) {
         (void)fclose(f);
@@ -91,15 +102,17 @@ zb_keeper_session_run_store(const struct zb_keeper *k, bool rested)
 {
     const struct zb_session *s = &k->session;
     char path[RUN_PATH_SIZE], beside[RUN_PATH_SIZE];
+    char promise[PROMISE_SIZE];
     FILE *f;
     bool good;
 
+    promise_format(k->conf, promise);
     run_path(k, "", path);
     run_path(k, ".tmp", beside);
     f = fopen(beside, "we");
     good = f != NULL &&
-           fprintf(f, "%s %" PRIu64 " %" PRId64 " %d %d %d\n", k->boot_id, s->id, s->renewed.ms,
-                   s->confirmed, rested, s->stage == ZB_SESSION_LAPSED) > 0;
+           fprintf(f, "%s %" PRIu64 " %" PRId64 " %d %d %d %s\n", k->boot_id, s->id, s->renewed.ms,
+                   s->confirmed, rested, s->stage == ZB_SESSION_LAPSED, promise) > 0;
     if (f != NULL) {
         good = fclose(f) == 0 && good;
     }

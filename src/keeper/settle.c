@@ -23,6 +23,7 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
         return rc;
     }
     /* From here on this node does not lead, however far the unmounting comes. */
+    zb_keeper_unproven_set(k, s, true);
     zb_keeper_stage_set(k, s, ZB_STAGE_REST);
     s->rested = false;
     deadline.ms = zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS;
@@ -41,11 +42,24 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
         rc = ZB_OK; /* a newer bookmark: unmounted all the same, and not to be handed over */
     }
     if (rc == ZB_OK) {
-        rc = zb_keeper_rest_set_all(&view, err);
-        s->rested = rc == ZB_OK;
+        struct zb_err said;
+        zb_keeper_unproven_set(k, s, false);
+        /* It is given up all the same: the next start, and each receive, puts values right. */
+        s->rested = zb_keeper_rest_set_all(&view, &said) == ZB_OK;
+        if (!s->rested) {
+            zb_log_warning("%s: properties at rest: %s", s->name, said.msg);
+        }
     }
     zb_keeper_view_close(&view);
     return rc;
+}
+
+void
+zb_keeper_unproven_set(struct zb_keeper *k, struct zb_keeper_service *s, bool unproven)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    s->unproven = unproven;
+    (void)pthread_mutex_unlock(&k->lock);
 }
 
 /* ---- mounts that were there before this keeper ---- */
@@ -255,7 +269,6 @@ zb_keeper_start_settle(struct zb_keeper *k)
     struct zb_os_mounts mounts = {0};
     enum zb_zfs_pool_state state = zb_zfs_pool_state(k->conf->root);
     struct zb_err err;
-    bool all = true;
 
     zb_keeper_fences_settle(k);
     zb_keeper_drills_settle(k);
@@ -273,16 +286,13 @@ zb_keeper_start_settle(struct zb_keeper *k)
         zb_os_mounts_close(&mounts);
     } else {
         zb_log_error("%s", err.msg);
-        all = false;
     }
-    for (uint32_t i = 0; i < k->services_count; i++) {
+    for (uint32_t i = 0; i < k->services_count && !zb_keeper_is_lapsed(k); i++) {
         (void)zb_keeper_deadline_step(k, -1); /* the watchdog does not wait for all of them */
         if (service_start_settle(k, k->services[i], &err) != ZB_OK) {
             zb_log_error("%s: %s", k->services[i]->name, err.msg);
-            all = false;
         }
     }
-    if (all) {
-        zb_keeper_lapse_settled(k);
-    }
+    /* Of a session that has lapsed the thread that demotes takes all, in time; each service is
+     * settled by its first operation then. */
 }
