@@ -187,6 +187,19 @@ engine_serve(struct zb_keeper *k, const struct pollfd p[2])
     return NULL;
 }
 
+/* One that was told to end closes its socket before its files: it is not killed for that. */
+static void
+engine_wait(struct zb_keeper *k)
+{
+    struct zb_err err;
+    int status;
+
+    if (zb_os_child_wait(&k->engine, (struct zb_mono){zb_mono_now().ms + ENGINE_END_MS}, &status,
+                         &err) != ZB_OK) {
+        zb_log_warning("engine: %s", err.msg);
+    }
+}
+
 /* One round of the loop. False: a signal says to end. */
 static bool
 loop_step(struct zb_keeper *k, int signal_fd)
@@ -222,6 +235,9 @@ loop_step(struct zb_keeper *k, int signal_fd)
     }
     why = lost ? "a reply to it was lost for want of memory" : engine_serve(k, p + 2);
     if (why != NULL) {
+        if (k->stopping) {
+            engine_wait(k);
+        }
         zb_keeper_engine_end(k, why);
     }
     return true;
