@@ -18,7 +18,7 @@ import time
 import members
 
 SKIP = 77
-REQUEST_MS = 2000
+REQUEST_MS = 4000  # a login costs much time on a busy machine
 SLACK_MS = 1500  # of a machine that is busy
 
 
