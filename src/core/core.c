@@ -497,14 +497,8 @@ apply(struct step *x, const struct zb_event *ev)
 }
 
 static void
-world_changed(struct step *x, const struct zb_event *ev)
+peer_changed(struct step *x, const struct zb_event *ev)
 {
-    if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
-        zb_core_failover_end(x, ZB_E_STALE, x->core->opt.self, "C-failover-barred",
-                             "this node's session in etcd ended meanwhile");
-        zb_core_go(x, ZB_STIM_BARRED);
-        x->s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* what became of the mounts is looked at now */
-    }
     if (ev->kind == ZB_EV_PEER_UP && x->s->declared) {
         x->s->peers[ev->node].ship_retry_at = x->now;
         x->s->peers[ev->node].ship_failures = 0;
@@ -527,7 +521,7 @@ each_service(struct step *x, const struct zb_event *ev)
             x->s->wake = x->now;
             continue;
         }
-        world_changed(x, ev);
+        peer_changed(x, ev);
         zb_core_settle(x);
     }
 }

@@ -214,8 +214,7 @@ struct zb_event {
             uint8_t node;
             bool dry_run;
             bool allow_loss;
-            bool
-                automatic; /* FAILOVER: by nobody's word: from no set below `set`, past no leader */
+            bool automatic; /* FAILOVER by nobody's word: from no set below `set`, past no leader */
             uint64_t term;
             int64_t wait_ms; /* FAILOVER, FENCE_WAIT, REVERT: for suspects to grant or be fenced */
             struct zb_set_ref set; /* REVERT, FAILOVER with automatic */

@@ -177,6 +177,7 @@ struct svc {
     uint32_t promote_failures;
     struct zb_mono promote_at; /* no new term is asked for before: each costs every voter a grant */
     struct zb_mono wake;
+    uint64_t life;       /* the core's nonce as of the last pass; 0: there was none */
     uint64_t superseded; /* highest established term that voters told of */
     struct asking ask;
     uint64_t next_seq;

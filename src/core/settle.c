@@ -165,6 +165,22 @@ commands_end(struct step *x)
     }
 }
 
+/* The session ended, or a new one began: what was granted and ordered before is void, as after a
+ * start (M4, M5). Found by each service in its own pass, before it does anything with that. */
+static void
+life_settle(struct step *x)
+{
+    struct svc *s = x->s;
+
+    if (s->life != 0 && s->life != x->core->opt.nonce) {
+        zb_core_failover_end(x, ZB_E_STALE, x->core->opt.self, "C-failover-barred",
+                             "this node's session in etcd ended meanwhile");
+        zb_core_go(x, ZB_STIM_BARRED);
+        s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* what became of the mounts is looked at now */
+    }
+    s->life = x->core->opt.nonce;
+}
+
 /* Starts what the facts ask for, until nothing more can start now. */
 void
 zb_core_settle(struct step *x)
@@ -177,6 +193,7 @@ zb_core_settle(struct step *x)
     if (!s->declared) {
         return;
     }
+    life_settle(x);
     if (!s->member) {
         commands_end(x);
         return;

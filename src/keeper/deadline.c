@@ -97,7 +97,7 @@ struct lapse {
     size_t count;
     struct zb_keeper_service **services;
     bool *done;
-    bool all; /* what an earlier life left is not known */
+    bool *unknown; /* it is at rest as far as this life knows, which has not looked after it yet */
 };
 
 static uint32_t
@@ -156,7 +156,7 @@ demote_one(void *ctx, size_t i)
     enum zb_rc rc;
     bool defined;
 
-    l->done[i] = l->done[i] || (l->all && is_unmounted(k, s));
+    l->done[i] = l->done[i] || (l->unknown[i] && is_unmounted(k, s));
     if (l->done[i]) {
         return;
     }
@@ -206,12 +206,11 @@ lapse_wait(struct zb_keeper *k, struct lapse *l)
     for (uint32_t i = 0; i < k->services_count; i++) {
         struct zb_keeper_service *s = k->services[i];
         l->done[l->count] = false;
-        if (k->deadline.all || is_writable(k, s)) {
+        l->unknown[l->count] = !is_writable(k, s);
+        if (is_writable(k, s) || !s->settled) {
             l->services[l->count++] = s;
         }
     }
-    l->all = k->deadline.all;
-    k->deadline.all = false;
     bool ending = k->deadline.ending;
     (void)pthread_mutex_unlock(&k->lock);
     return !ending;
@@ -223,7 +222,8 @@ demoter(void *arg)
     const uint64_t one = 1;
     static struct zb_keeper_service *services[ZB_SERVICES_MAX];
     static bool done[ZB_SERVICES_MAX];
-    struct lapse l = {.k = arg, .services = services, .done = done};
+    static bool unknown[ZB_SERVICES_MAX];
+    struct lapse l = {.k = arg, .services = services, .done = done, .unknown = unknown};
     struct zb_keeper *k = arg;
 
     while (lapse_wait(k, &l)) {
@@ -491,9 +491,9 @@ session_load(struct zb_keeper *k, struct zb_err *err)
     if (rc == ZB_OK) {
         zb_session_resume(&k->session, zb_mono_now(), &past);
         (void)zb_session_tick(&k->session, zb_mono_now());
-        k->deadline.all = k->session.stage == ZB_SESSION_LAPSED;
     }
-    if (k->deadline.all && now.ms > zb_session_hard_at(&k->session).ms - START_ROOM_MS) {
+    if (k->session.stage == ZB_SESSION_LAPSED &&
+        now.ms > zb_session_hard_at(&k->session).ms - START_ROOM_MS) {
         /* What is writable beyond the deadline was so while there was no keeper; the reset is for
          * what cannot be unmounted now either. */
         k->session.renewed.ms = now.ms - k->session.hard_ms + START_ROOM_MS;
@@ -542,7 +542,6 @@ zb_keeper_lapse_settled(struct zb_keeper *k)
 {
     (void)pthread_mutex_lock(&k->lock);
     k->session.demoted = k->session.stage == ZB_SESSION_LAPSED;
-    k->deadline.all = false;
     (void)pthread_mutex_unlock(&k->lock);
 }
 

@@ -191,11 +191,17 @@ engine_serve(struct zb_keeper *k, const struct pollfd p[2])
 static void
 engine_wait(struct zb_keeper *k)
 {
+    struct zb_mono until = {zb_mono_now().ms + ENGINE_END_MS};
     struct zb_err err;
+    enum zb_rc rc;
     int status;
 
-    if (zb_os_child_wait(&k->engine, (struct zb_mono){zb_mono_now().ms + ENGINE_END_MS}, &status,
-                         &err) != ZB_OK) {
+    do { /* the watchdog does not wait for it */
+        (void)zb_keeper_deadline_step(k, -1);
+        rc = zb_os_child_wait(&k->engine, (struct zb_mono){zb_mono_now().ms + STOPPING_STEP_MS},
+                              &status, &err);
+    } while (rc == ZB_E_TIMEOUT && zb_mono_now().ms < until.ms);
+    if (rc != ZB_OK) {
         zb_log_warning("engine: %s", err.msg);
     }
 }

@@ -303,6 +303,29 @@ world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id)
 }
 
 void
+world_takeover(struct world *w, unsigned node, const struct zb_set_ref *least, uint64_t id)
+{
+    struct zb_event ev = {.kind = ZB_EV_COMMAND};
+
+    ev.u.command.kind = ZB_CMD_FAILOVER;
+    ev.u.command.id = id;
+    ev.u.command.node = (uint8_t)node;
+    ev.u.command.allow_loss = true;
+    ev.u.command.automatic = true;
+    ev.u.command.set = *least;
+    ev.u.command.wait_ms = 60000;
+    step(w, node, &ev);
+}
+
+void
+world_bar(struct world *w, unsigned node, bool barred)
+{
+    struct zb_event ev = {.kind = barred ? ZB_EV_BARRED : ZB_EV_UNBARRED};
+
+    step(w, node, &ev);
+}
+
+void
 world_revert(struct world *w, unsigned node, const struct zb_set_ref *set, uint64_t id)
 {
     struct zb_event ev = {.kind = ZB_EV_COMMAND};

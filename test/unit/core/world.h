@@ -98,6 +98,10 @@ void world_command(struct world *w, unsigned node, enum zb_cmd_kind kind, unsign
                    uint64_t id);
 /* An order to fail over to node, which waits a minute for suspects; without a word in between. */
 void world_failover(struct world *w, unsigned node, bool allow_loss, uint64_t id);
+/* Nobody orders it: to node, from no set below least. */
+void world_takeover(struct world *w, unsigned node, const struct zb_set_ref *least, uint64_t id);
+/* The session of node in etcd is over; there is a new one. */
+void world_bar(struct world *w, unsigned node, bool barred);
 /* The leader goes back to that set. */
 void world_revert(struct world *w, unsigned node, const struct zb_set_ref *set, uint64_t id);
 /* The operator says to node that peer was off after term was granted. */
