@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define CLOCKS_S 5 /* that two hosts' clocks may differ by without a word */
+
 const char *
 zb_choose_word(enum zb_choose_step step)
 {
@@ -57,4 +59,17 @@ zb_choose_rank(const struct zb_choose_member *members, uint32_t count, const cha
         rank += &members[i] != self && zb_choose_compare(&members[i], self, &step) < 0;
     }
     return rank;
+}
+
+int64_t
+zb_choose_loss_s(int64_t now_s, int64_t set_s, int64_t dead_ms, uint32_t timeout_ms)
+{
+    int64_t end_s = now_s - dead_ms / 1000;
+    int64_t lost_s = end_s - timeout_ms / 1000 - set_s;
+
+    /* Sets are made for a while after the last renewal, but not after the end was certified. */
+    if (set_s < 0 || set_s > end_s + CLOCKS_S) {
+        return -1;
+    }
+    return lost_s > 0 ? lost_s : 0;
 }

@@ -35,4 +35,10 @@ int zb_choose_compare(const struct zb_choose_member *a, const struct zb_choose_m
  * them. */
 uint32_t zb_choose_rank(const struct zb_choose_member *members, uint32_t count, const char *node);
 
+/* What would be lost at most, in seconds: written after the set that is left, and before a leader
+ * can have renewed its session last. dead_ms: how long ago its end was read; timeout_ms: of its
+ * session, so long before that it can have renewed it at the latest; now_s and set_s by two hosts'
+ * clocks, set_s -1: not known. -1: it cannot be told, as the set is of a time after that end. */
+int64_t zb_choose_loss_s(int64_t now_s, int64_t set_s, int64_t dead_ms, uint32_t timeout_ms);
+
 #endif

@@ -180,7 +180,9 @@ on_read(void *ctx)
                                    .term = f->term,
                                    .by = ZB_FENCED_BY_SESSION,
                                    .who = f->r->who};
-        if ((f->asked & UINT32_C(1) << n) != 0 &&
+        /* One that is connected answers by itself, and is said to be off when it is not any more.
+         */
+        if ((f->asked & UINT32_C(1) << n) != 0 && !f->a->nodes[n].up &&
             zb_heart_is_fenced(f->a, (uint8_t)n, f->asked_at)) {
             f->asked &= ~(UINT32_C(1) << n);
             zb_fenced_tell(f->a, &fenced);

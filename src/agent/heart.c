@@ -265,7 +265,7 @@ compact_look(struct zb_heart *h, struct zb_mono now)
                           strcmp(a->nodes[n].name, a->nodes[a->self].name) > 0);
     }
     if (first && h->hour_revision != 0 && h->hour_revision < h->s.revision) {
-        (void)zb_etcd_compact(h->etcd, h->hour_revision, on_compacted, h);
+        zb_etcd_compact(h->etcd, h->hour_revision, on_compacted, h);
     }
     h->hour_revision = h->s.revision;
     h->hour_at = now;
@@ -327,7 +327,7 @@ transact(struct zb_heart *h)
         (struct zb_etcd_op){.kind = ZB_ETCD_PUT, .key = key, .value = value != NULL ? value : ""};
     txn.success[1] = all;
     txn.failure[0] = all;
-    (void)zb_etcd_txn(h->etcd, &txn, on_answer, h);
+    zb_etcd_txn(h->etcd, &txn, on_answer, h);
     free(value);
 }
 
@@ -400,15 +400,16 @@ zb_heart_life(const struct zb_agent *a, uint8_t node)
                                                    : ZB_LIFE_NONE;
 }
 
-struct zb_mono
-zb_heart_renewed_at(const struct zb_agent *a, uint8_t node)
+int64_t
+zb_heart_dead_ms(const struct zb_agent *a, uint8_t node)
 {
-    const struct zb_heart *h = a->heart;
+    return zb_mono_now().ms - a->heart->s.nodes[node].changed_at.ms;
+}
 
-    if (zb_heart_life(a, node) != ZB_LIFE_DEAD) {
-        return (struct zb_mono){0};
-    }
-    return (struct zb_mono){h->s.nodes[node].changed_at.ms - h->s.nodes[node].value.timeout_ms};
+uint32_t
+zb_heart_timeout_ms(const struct zb_agent *a, uint8_t node)
+{
+    return a->heart->s.nodes[node].value.timeout_ms;
 }
 
 bool

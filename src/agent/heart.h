@@ -41,9 +41,9 @@ bool zb_heart_leave(struct zb_agent *a, void (*on_left)(void *ctx), void *ctx);
 bool zb_heart_is_fenced(const struct zb_agent *a, uint8_t node, struct zb_mono after);
 /* The life of its session, as read last. */
 enum zb_life zb_heart_life(const struct zb_agent *a, uint8_t node);
-/* The latest time at which a session that is dead now can have been renewed; 0: it is not dead. Not
- * when that was seen last: this node itself may not have seen it for long. */
-struct zb_mono zb_heart_renewed_at(const struct zb_agent *a, uint8_t node);
+/* How long ago it was read that a session is dead, which is dead; and that session's timeout. */
+int64_t zb_heart_dead_ms(const struct zb_agent *a, uint8_t node);
+uint32_t zb_heart_timeout_ms(const struct zb_agent *a, uint8_t node);
 /* Its node is kept from writing once its session is over. */
 bool zb_heart_fences(const struct zb_agent *a, uint8_t node);
 /* The own session is open and the others' ends are believed: this node may act by itself. */

@@ -13,7 +13,6 @@
 #define RANK_MS 2000      /* that each place in the order waits for the one before it */
 #define AGAIN_MIN_MS 5000 /* after an order that failed; doubled each time up to ... */
 #define AGAIN_MAX_MS 60000
-#define CLOCKS_S 5 /* that two hosts' clocks may differ by without a word */
 
 struct takeover {
     struct zb_takeovers *all;
@@ -100,22 +99,7 @@ nobody_can(const struct zb_choose_member *members, uint32_t count)
     return true;
 }
 
-/* --- what would be lost --- */
-
-/* What was written after the newest set that is left and before the leader can have renewed its
- * session last, in seconds; -1: not known. By two hosts' clocks: a set of the future tells nothing.
- */
-static int64_t
-loss_s(const struct zb_agent *a, const struct zb_loss *loss, uint8_t leader)
-{
-    struct zb_mono renewed_at = zb_heart_renewed_at(a, leader);
-    int64_t lost_s = loss->now_s - (zb_mono_now().ms - renewed_at.ms) / 1000 - loss->base_time_s;
-
-    if (loss->base_time_s < 0 || renewed_at.ms == 0 || lost_s < -CLOCKS_S) {
-        return -1;
-    }
-    return lost_s > 0 ? lost_s : 0;
-}
+/* --- the order --- */
 
 static void
 say(struct takeover *t, const char *rule, const char *text)
@@ -127,8 +111,6 @@ say(struct takeover *t, const char *rule, const char *text)
         zb_agent_event(t->all->a, ZB_LOG_WARNING, s->conf.name, rule, "%s", text);
     }
 }
-
-/* --- the order --- */
 
 static void
 on_result(void *ctx, const json_t *result)
@@ -209,7 +191,9 @@ decide(struct takeover *t, struct zb_loss *loss)
     if (rank == count || now.ms - t->since.ms < (int64_t)rank * RANK_MS) {
         return;
     }
-    int64_t lost_s = loss_s(a, loss, loss->leader);
+    int64_t dead_ms = zb_heart_dead_ms(a, loss->leader);
+    uint32_t timeout_ms = zb_heart_timeout_ms(a, loss->leader);
+    int64_t lost_s = zb_choose_loss_s(loss->now_s, loss->base_time_s, dead_ms, timeout_ms);
     if (lost_s < 0 || lost_s * 1000 > conf->max_loss_ms) {
         (void)snprintf(
             text, sizeof text,
@@ -222,8 +206,7 @@ decide(struct takeover *t, struct zb_loss *loss)
     zb_agent_event(a, ZB_LOG_WARNING, conf->name, "A-takeover",
                    "%s is gone since %" PRId64 " s: %s takes over (place %u of %u), from set "
                    "%" PRIu64 "/%" PRIu64,
-                   a->nodes[loss->leader].name,
-                   (now.ms - zb_heart_renewed_at(a, loss->leader).ms) / 1000,
+                   a->nodes[loss->leader].name, (dead_ms + timeout_ms) / 1000,
                    a->nodes[a->self].name, rank + 1, count, loss->base.id.term, loss->base.id.seq);
     order(t, loss);
 }

@@ -34,6 +34,13 @@ silence_at(const struct zb_sessions *s, uint8_t node, struct zb_mono *at)
 }
 
 static bool
+was_read_recently(const struct zb_sessions *s, struct zb_mono now)
+{
+    return s->read_at.ms != 0 &&
+           now.ms - s->read_at.ms <= READ_RECENTLY_BEATS * (int64_t)s->heartbeat_ms;
+}
+
+static bool
 certify_next(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_step *step)
 {
     struct zb_mono at;
@@ -41,7 +48,7 @@ certify_next(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_step 
     /* Not by what was read long ago: etcd may have gone back since, and have another session of
      * that node at the same revision. */
     if (!zb_sessions_may_judge(s, now) || now.ms < s->certify_again_at.ms ||
-        now.ms - s->read_at.ms > READ_RECENTLY_BEATS * (int64_t)s->heartbeat_ms) {
+        !was_read_recently(s, now)) {
         return false;
     }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
@@ -113,7 +120,8 @@ zb_sessions_next(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_s
             step->at = due_at(s, now);
             return;
         }
-        step->what = s->known ? ZB_SESSIONS_STAMP : ZB_SESSIONS_PROBE;
+        step->what = s->known && (!s->renew_new || was_read_recently(s, now)) ? ZB_SESSIONS_STAMP
+                                                                              : ZB_SESSIONS_PROBE;
         step->new = s->renew_new;
         step->unknown = unknown_id(s);
         s->beat_at.ms = now.ms + s->heartbeat_ms;

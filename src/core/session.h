@@ -39,7 +39,8 @@ struct zb_session_row {
 
 enum zb_sessions_do {
     ZB_SESSIONS_WAIT = 1, /* until `at` */
-    ZB_SESSIONS_PROBE,    /* put something else, and read: the own key is not known yet */
+    ZB_SESSIONS_PROBE,    /* put something else, and read: the own key is not known yet, or a new
+                           * session is to be begun and etcd may not be there */
     ZB_SESSIONS_STAMP,    /* ask the keeper for a stamp; then zb_sessions_stamped */
     ZB_SESSIONS_BEAT,     /* put `value` if the own key is of `mod` (0: is not there), and read */
     ZB_SESSIONS_CERTIFY,  /* put `value` if the key of `node` is of `mod`, and read */

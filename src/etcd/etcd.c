@@ -111,7 +111,7 @@ done_find(const struct zb_etcd *etcd, uint64_t last_id)
     return i < etcd->requests_count && etcd->requests[i]->id > last_id ? etcd->requests_count : i;
 }
 
-/* Those that a callback adds come in the next turn. A callback may cancel others and free all. */
+/* Those that a callback adds come in the next turn. A callback may free all. */
 static void
 callbacks_run(struct zb_etcd *etcd)
 {
@@ -162,11 +162,9 @@ request_new(struct zb_etcd *etcd, zb_etcd_cb *cb, void *ctx)
     return r;
 }
 
-static uint64_t
+static void
 request_begin(struct zb_etcd_request *r, enum zb_rc rc, const struct zb_err *err)
 {
-    uint64_t id = r->id;
-
     if (rc != ZB_OK) {
         zb_etcd_request_finish(r, rc, "%s", err->msg);
     } else if (r->etcd->running_count > ZB_ETCD_REQUESTS_MAX) {
@@ -176,20 +174,19 @@ request_begin(struct zb_etcd_request *r, enum zb_rc rc, const struct zb_err *err
         zb_etcd_attempt_begin(r);
         deadline_arm(r->etcd);
     }
-    return id;
 }
 
-uint64_t
+void
 zb_etcd_txn(struct zb_etcd *etcd, const struct zb_etcd_txn *txn, zb_etcd_cb *cb, void *ctx)
 {
     struct zb_etcd_request *r = request_new(etcd, cb, ctx);
     struct zb_err err;
     enum zb_rc rc = zb_etcd_txn_encode(txn, &r->body, &r->asked, &err);
 
-    return request_begin(r, rc, &err);
+    request_begin(r, rc, &err);
 }
 
-uint64_t
+void
 zb_etcd_compact(struct zb_etcd *etcd, int64_t revision, zb_etcd_cb *cb, void *ctx)
 {
     struct zb_etcd_request *r = request_new(etcd, cb, ctx);
@@ -197,19 +194,7 @@ zb_etcd_compact(struct zb_etcd *etcd, int64_t revision, zb_etcd_cb *cb, void *ct
     enum zb_rc rc = zb_etcd_compact_encode(revision, &r->body, &err);
 
     r->asked.call = ZB_ETCD_CALL_COMPACT;
-    return request_begin(r, rc, &err);
-}
-
-void
-zb_etcd_cancel(struct zb_etcd *etcd, uint64_t id)
-{
-    for (size_t i = 0; i < etcd->requests_count; i++) {
-        if (etcd->requests[i]->id == id) {
-            request_free(request_remove(etcd, i));
-            deadline_arm(etcd);
-            return;
-        }
-    }
+    request_begin(r, rc, &err);
 }
 
 /* --- new and free --- */

@@ -144,17 +144,11 @@ typedef void zb_etcd_cb(void *ctx, const struct zb_etcd_answer *answer);
 bool zb_etcd_answer_unknown(const struct zb_etcd_answer *answer);
 
 /* One attempt at one endpoint; txn is encoded before it returns. Exactly one callback, also for
- * what is wrong with the call. Returns a number for zb_etcd_cancel, never 0. The success branch
- * must have a put. */
-uint64_t zb_etcd_txn(struct zb_etcd *etcd, const struct zb_etcd_txn *txn, zb_etcd_cb *cb,
-                     void *ctx);
+ * what is wrong with the call. The success branch must have a put. */
+void zb_etcd_txn(struct zb_etcd *etcd, const struct zb_etcd_txn *txn, zb_etcd_cb *cb, void *ctx);
 
 /* Forgets what was before revision (the versions at it stay). Callback as zb_etcd_txn. */
-uint64_t zb_etcd_compact(struct zb_etcd *etcd, int64_t revision, zb_etcd_cb *cb, void *ctx);
-
-/* No callback comes for it any more; it may or may not be done. One that is not under way: nothing.
- */
-void zb_etcd_cancel(struct zb_etcd *etcd, uint64_t id);
+void zb_etcd_compact(struct zb_etcd *etcd, int64_t revision, zb_etcd_cb *cb, void *ctx);
 
 /* The range_end of all keys that begin with prefix, into buf of size bytes. False when it has none
  * or no room. */

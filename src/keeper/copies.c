@@ -179,7 +179,7 @@ zb_keeper_copy_why(const struct zb_keeper_copies *c, const struct zb_keeper_copy
         (void)snprintf(buf, size, "copy, gone where it came from, %s",
                        one->said == ZB_RECEIVED_GONE ? "base" : "until the leader says so again");
     } else if (one->mark.holders[0] != 0) {
-        (void)snprintf(buf, size, "copy, the leader has it");
+        (void)snprintf(buf, size, "copy, a leader had it when asked last");
     } else {
         (void)snprintf(buf, size, "copy, not known to be gone where it came from");
     }

@@ -127,13 +127,13 @@ call(const json_t *o, uint64_t *begun)
     struct zb_etcd_txn txn = {0};
 
     if (revision > 0) {
-        (void)zb_etcd_compact(world.etcd, revision, on_answer, begun);
+        zb_etcd_compact(world.etcd, revision, on_answer, begun);
         return;
     }
     compares_take(json_object_get(o, "compare"), &txn);
     txn.success_count = ops_take(json_object_get(o, "success"), txn.success);
     txn.failure_count = ops_take(json_object_get(o, "failure"), txn.failure);
-    (void)zb_etcd_txn(world.etcd, &txn, on_answer, begun);
+    zb_etcd_txn(world.etcd, &txn, on_answer, begun);
 }
 
 static void

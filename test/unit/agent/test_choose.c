@@ -68,12 +68,33 @@ rank_counts_who_comes_first(void **state)
     assert_int_equal(zb_choose_rank(all, 4, "vm9"), 4);
 }
 
+/* The session of a leader that was cut off at 1000 s has a timeout of 30 s: its end was read at
+ * 1030, and it is 1040 now. */
+static void
+loss_is_counted_to_the_last_renewal(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t set_s;
+        int64_t lost_s;
+    } cases[] = {
+        {990, 10}, {400, 600}, {1000, 0},  {1012, 0},  /* made until its deadline */
+        {1030, 0}, {1035, 0},  {1036, -1}, {4600, -1}, /* by a clock that is ahead */
+        {-1, -1},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(zb_choose_loss_s(1040, cases[i].set_s, 10000, 30000), cases[i].lost_s);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_step_decides_in_its_order),
         cmocka_unit_test(rank_counts_who_comes_first),
+        cmocka_unit_test(loss_is_counted_to_the_last_renewal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

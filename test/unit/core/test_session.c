@@ -513,6 +513,8 @@ a_new_session_judges_after_a_whole_timeout(void **state)
     T.now.ms += 60000;
     assert_int_equal(next(), ZB_SESSIONS_STAMP);
     zb_sessions_stamped(&T.s, T.now, ZB_E_STALE, 0, 0, true);
+    assert_int_equal(next(), ZB_SESSIONS_PROBE);
+    answer(commit());
     assert_int_equal(next(), ZB_SESSIONS_STAMP);
     stamp(101);
     assert_int_equal(next(), ZB_SESSIONS_BEAT);
@@ -522,6 +524,26 @@ a_new_session_judges_after_a_whole_timeout(void **state)
     assert_false(zb_sessions_may_judge(&T.s, T.now));
     T.now.ms += TIMEOUT_MS;
     assert_true(zb_sessions_may_judge(&T.s, T.now));
+}
+
+/* It would lapse as the one before did: etcd is seen to be there first. */
+static void
+no_session_is_begun_while_etcd_is_away(void **state)
+{
+    (void)state;
+    certify_other();
+    T.now.ms += 60000;
+    assert_int_equal(next(), ZB_SESSIONS_STAMP);
+    zb_sessions_stamped(&T.s, T.now, ZB_E_STALE, 0, 0, true);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(next(), ZB_SESSIONS_PROBE);
+        T.now.ms += BEAT_MS;
+        no_answer();
+    }
+    assert_int_equal(next(), ZB_SESSIONS_PROBE);
+    answer(commit());
+    assert_int_equal(next(), ZB_SESSIONS_STAMP);
+    assert_true(T.step.new);
 }
 
 static void
@@ -556,6 +578,7 @@ main(void)
         STORY(who_is_heard_of_is_not_certified),
         STORY(a_certificate_that_came_too_late_is_void),
         STORY(nobody_is_certified_by_what_was_read_long_ago),
+        STORY(no_session_is_begun_while_etcd_is_away),
         STORY(who_left_or_is_not_fenced_is_no_proof),
         STORY(what_is_found_is_believed_after_a_whole_timeout),
         STORY(an_etcd_that_went_back_is_believed_after_a_whole_timeout),
