@@ -562,22 +562,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_WORLD(test_done),
-        IN_WORLD(test_usage),
-        IN_WORLD(test_timeout),
-        IN_WORLD(test_timeouts_together),
-        IN_WORLD(test_one_attempt),
-        IN_WORLD(test_unknown),
-        IN_WORLD(test_term_back),
-        IN_WORLD(test_term_back_for_good),
-        IN_WORLD(test_nobody),
-        IN_WORLD(test_free_in_callback),
-        IN_WORLD(test_free_under_way),
-        IN_WORLD(test_limit),
-        WITH_RBAC(test_token),
-        WITH_RBAC(test_token_refused),
-        WITH_RBAC(test_login_fails),
-        WITH_RBAC(test_login_not_needed),
+        IN_WORLD(test_done),           IN_WORLD(test_usage),
+        IN_WORLD(test_timeout),        IN_WORLD(test_timeouts_together),
+        IN_WORLD(test_one_attempt),    IN_WORLD(test_unknown),
+        IN_WORLD(test_term_back),      IN_WORLD(test_term_back_for_good),
+        IN_WORLD(test_nobody),         IN_WORLD(test_free_in_callback),
+        IN_WORLD(test_free_under_way), IN_WORLD(test_limit),
+        WITH_RBAC(test_token),         WITH_RBAC(test_token_refused),
+        WITH_RBAC(test_login_fails),   WITH_RBAC(test_login_not_needed),
         IN_WORLD(test_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
