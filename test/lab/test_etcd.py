@@ -3,6 +3,7 @@
 The members run beside the hosts, on the lab's management network; the hosts' data link is another.
 """
 
+import contextlib
 import signal
 import subprocess
 import time
@@ -103,10 +104,15 @@ def auto(cluster_session, etcd):
     cluster.apply("-y")
 
 
-def etcd_cut(host, cut):
-    """Takes the way to etcd away from a host, and nothing else."""
-    for address in MEMBERS:
-        host.run(f"ip route {'replace' if cut else 'delete'} blackhole {address}/32")
+@contextlib.contextmanager
+def etcd_cut(host):
+    """Takes the way to etcd away from a host, and nothing else, for a `with`."""
+    routes = [f"blackhole {address}/32" for address in MEMBERS]
+    host.run("; ".join(f"ip route replace {route}" for route in routes))
+    try:
+        yield
+    finally:
+        host.run("; ".join(f"ip route delete {route}" for route in routes))
 
 
 def sessions_open(cluster):
@@ -213,9 +219,8 @@ def test_zbatond_is_stopped_for_long(auto, tmp_path):
 def test_the_leader_is_cut_off_from_etcd(auto, tmp_path):
     """It demotes itself in time though it reaches everybody else, and another host takes over."""
     run = Run(auto, tmp_path)
-    etcd_cut(run.old, True)
-    new = run.moves_on()
-    etcd_cut(run.old, False)
+    with etcd_cut(run.old):
+        new = run.moves_on()
     run.end(new)
 
 
@@ -223,11 +228,13 @@ def test_etcd_has_no_quorum_and_regains_it(auto, etcd, tmp_path):
     """Everybody demotes, nothing is reset, and the last leader goes on by itself afterwards."""
     run = Run(auto, tmp_path)
     boots = [host.run("cat /proc/sys/kernel/random/boot_id").out for host in auto.hosts]
-    for address in MEMBERS[:2]:
-        etcd.signal(address, signal.SIGSTOP)
-    wait_until(lambda: auto.writers(NAME) == [], 30, "nobody can write")
-    for address in MEMBERS[:2]:
-        etcd.signal(address, signal.SIGCONT)
+    try:
+        for address in MEMBERS[:2]:
+            etcd.signal(address, signal.SIGSTOP)
+        wait_until(lambda: auto.writers(NAME) == [], 30, "nobody can write")
+    finally:
+        for address in MEMBERS[:2]:
+            etcd.signal(address, signal.SIGCONT)
     wait_until(lambda: auto.leader(NAME, run.old) is run.old, 60, f"{NAME} runs again where it ran last")
     run.end(run.old)
     assert boots == [host.run("cat /proc/sys/kernel/random/boot_id").out for host in auto.hosts]
