@@ -5,6 +5,38 @@
 #include "agent/must.h"
 #include "agent/position.h"
 #include "agent/trouble.h"
+#include "wire/kmsg.h"
+
+static const char *const as_words[] = {[ZB_SHIP_AS_LEADER] = "leader",
+                                       [ZB_SHIP_AS_FORWARD] = "forward",
+                                       [ZB_SHIP_AS_COPY] = "copy"};
+
+json_t *
+zb_ship_as_json(enum zb_ship_as as)
+{
+    return zb_json_text(as_words[as]);
+}
+
+enum zb_ship_as
+zb_ship_as_read(struct zb_json_reader *r)
+{
+    char word[16];
+
+    zb_json_read_text(r, "as", word, sizeof word);
+    for (int as = ZB_SHIP_AS_LEADER; as <= ZB_SHIP_AS_COPY; as++) {
+        if (strcmp(word, as_words[as]) == 0) {
+            return (enum zb_ship_as)as;
+        }
+    }
+    zb_json_read_fail(r, "as");
+    return ZB_SHIP_AS_LEADER;
+}
+
+uint32_t
+zb_ship_as_flags(enum zb_ship_as as)
+{
+    return as == ZB_SHIP_AS_FORWARD ? ZB_KF_FORWARD : as == ZB_SHIP_AS_COPY ? ZB_KF_COPY : 0;
+}
 
 struct zb_lands *
 zb_lands_new(struct zb_agent *a)
@@ -86,6 +118,27 @@ is_member(const struct zb_agent *a, uint16_t service, uint8_t node)
            zb_conf_names_contain(&conf->backups, a->nodes[node].name);
 }
 
+/* The first copy of this node: from its beginning to its end, in which older sets may be whole. */
+static const char *
+copy_refuses(const struct zb_agent *a, uint16_t service, const struct zb_land_sender *from,
+             const struct zb_core_view *view)
+{
+    const struct zb_landing *l = a->lands->landings;
+
+    while (l != NULL && (l->service != service || l->node != from->node ||
+                         l->as != ZB_SHIP_AS_COPY || l->term != from->term)) {
+        l = l->next;
+    }
+    if (view->obs.learned_term != from->term || view->obs.granted_term > from->term) {
+        return "this node does not follow in that term";
+    }
+    if (!is_member(a, service, from->node)) {
+        return "the sender is no member of the service";
+    }
+    return l == NULL && !zb_set_id_is_none(view->obs.newest.id) ? "this node has a copy already"
+                                                                : NULL;
+}
+
 const char *
 zb_land_refuses(const struct zb_agent *a, uint16_t service, const struct zb_land_sender *from)
 {
@@ -94,7 +147,10 @@ zb_land_refuses(const struct zb_agent *a, uint16_t service, const struct zb_land
     if (!view.member) {
         return "this node is no member of the service";
     }
-    if (from->forward) {
+    if (from->as == ZB_SHIP_AS_COPY) {
+        return copy_refuses(a, service, from, &view);
+    }
+    if (from->as == ZB_SHIP_AS_FORWARD) {
         bool candidate = view.role == ZB_ROLE_FORWARDING && view.obs.granted_term == from->term &&
                          view.obs.granted_to == a->self;
         return !candidate                           ? "this node is no candidate in that term"
@@ -290,7 +346,7 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
     zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);
     uint64_t ship = zb_json_read_u64(&r, "ship");
     from.term = zb_json_read_u64(&r, "term");
-    from.forward = zb_json_read_bool(&r, "forward");
+    from.as = zb_ship_as_read(&r);
     uint32_t streams = (uint32_t)zb_json_read_int(&r, "streams", 0, UINT32_MAX);
     zb_json_read_manifest(&r, "manifest", &m);
     uint16_t service = zb_agent_service_find(a, name);
@@ -317,6 +373,7 @@ set_announced(struct zb_agent *a, uint8_t node, const json_t *msg)
     l->manifest = m;
     l->announced = true;
     l->streams_total = streams;
+    l->as = from.as;
     landing_settle(a, l);
 }
 

@@ -19,6 +19,7 @@ struct zb_landing {
     uint8_t node;
     uint64_t ship;
     uint64_t term;
+    enum zb_ship_as as;
     bool announced; /* manifest and streams_total are known */
     bool checking;
     uint32_t streams_total;
@@ -51,12 +52,13 @@ struct zb_lands {
 /* Who wants to send, as it says. */
 struct zb_land_sender {
     uint8_t node;
-    bool forward; /* not as the leader */
+    enum zb_ship_as as;
     uint64_t term;
 };
 
-/* land.c. NULL: this node takes sets of the service from there: it follows that leader, or brings
- * its copy forward as the candidate of that term. Else why not. */
+/* land.c. NULL: this node takes sets of the service from there: it follows that leader, brings its
+ * copy forward as the candidate of that term, or gets its first one from another follower. Else why
+ * not. */
 const char *zb_land_refuses(const struct zb_agent *a, uint16_t service,
                             const struct zb_land_sender *from);
 /* A set that a leader is about to send: known and stored before any of its streams. False when

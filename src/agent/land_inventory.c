@@ -144,7 +144,7 @@ arrange(struct zb_land_inventory *q, const struct zb_land_sender *from, const st
 {
     struct zb_kreq req = {.op = ZB_KOP_ARRANGE,
                           .term = from->term,
-                          .flags = from->forward ? ZB_KF_FORWARD : 0,
+                          .flags = zb_ship_as_flags(from->as),
                           .manifest = *m}; /* m is borrowed */
     zb_strcopy(req.service, sizeof(req.service), q->service);
     zb_strcopy(req.node, sizeof(req.node), q->a->nodes[q->node].name);
@@ -185,7 +185,7 @@ zb_land_inventory_ask(struct zb_agent *a, uint8_t node, const json_t *msg)
     zb_json_read_name(&r, "service", name, sizeof(name), zb_service_name_valid);
     uint64_t ship = zb_json_read_u64(&r, "ship");
     from.term = zb_json_read_u64(&r, "term");
-    from.forward = zb_json_read_bool(&r, "forward");
+    from.as = zb_ship_as_read(&r);
     zb_json_read_manifest(&r, "manifest", &m);
     uint16_t service = zb_agent_service_find(a, name);
     if (r.bad != NULL || service == ZB_SERVICE_NONE) {

@@ -20,7 +20,7 @@ struct zb_land_recv {
     uint64_t guid;
     uint64_t from_guid;
     bool adopt;
-    bool forward;
+    enum zb_ship_as as;
     char rel[ZB_REL_SIZE];
     char uuid[ZB_UUID_SIZE];
     char snap[ZB_SNAP_NAME_SIZE];
@@ -156,7 +156,7 @@ recv_start(struct zb_land_recv *v)
                           .term = v->term,
                           .guid = v->guid,
                           .from_guid = v->from_guid,
-                          .flags = (v->adopt ? ZB_KF_ADOPT : 0) | (v->forward ? ZB_KF_FORWARD : 0)};
+                          .flags = (v->adopt ? ZB_KF_ADOPT : 0) | zb_ship_as_flags(v->as)};
     zb_strcopy(req.service, sizeof(req.service), v->a->services[v->service].conf.name);
     zb_strcopy(req.rel, sizeof(req.rel), v->rel);
     zb_strcopy(req.uuid, sizeof(req.uuid), v->uuid);
@@ -204,7 +204,7 @@ header_read(struct zb_agent *a, const json_t *header, struct zb_land_recv *v, co
     zb_json_read_name(&r, "service", service, sizeof(service), zb_service_name_valid);
     v->ship = zb_json_read_u64(&r, "ship");
     v->term = zb_json_read_u64(&r, "term");
-    v->forward = zb_json_read_bool(&r, "forward");
+    v->as = zb_ship_as_read(&r);
     zb_json_read_name(&r, "uuid", v->uuid, sizeof(v->uuid), zb_uuid_valid);
     zb_json_read_name(&r, "rel", v->rel, sizeof(v->rel), zb_rel_valid);
     zb_json_read_name(&r, "snap", v->snap, sizeof(v->snap), zb_snap_name_valid);
@@ -223,7 +223,7 @@ header_read(struct zb_agent *a, const json_t *header, struct zb_land_recv *v, co
     }
     *why = zb_land_refuses(
         a, v->service,
-        &(struct zb_land_sender){.node = v->node, .forward = v->forward, .term = v->term});
+        &(struct zb_land_sender){.node = v->node, .as = v->as, .term = v->term});
     return *why == NULL;
 }
 

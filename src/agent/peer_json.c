@@ -13,6 +13,8 @@ static const char *const kind_words[] = {
     [ZB_MSG_RELEASE_ASK] = "release-ask",
     [ZB_MSG_FORWARD_ASK] = "forward-ask",
     [ZB_MSG_FORWARD_ANSWER] = "forward-answer",
+    [ZB_MSG_COPY_ASK] = "copy-ask",
+    [ZB_MSG_COPY_ANSWER] = "copy-answer",
 };
 #define KINDS_COUNT (sizeof(kind_words) / sizeof(kind_words[0]))
 
@@ -105,6 +107,12 @@ report_encode(const struct zb_core_msg *msg, json_t *o)
     zb_json_put(o, "floor_way", id_json(msg->floor_way));
 }
 
+static bool
+is_of_copy(enum zb_msg_kind kind)
+{
+    return kind == ZB_MSG_COPY_ASK || kind == ZB_MSG_COPY_ANSWER;
+}
+
 json_t *
 zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
                     const struct zb_core_msg *msg)
@@ -132,6 +140,9 @@ zb_peer_core_encode(const struct zb_peer_names *names, const char *service,
     zb_json_put(o, "seen", seen_json(names, &msg->seen));
     if (msg->kind == ZB_MSG_REPORT) {
         report_encode(msg, o);
+    }
+    if (is_of_copy(msg->kind)) {
+        zb_json_put(o, "node", node_json(names, msg->node));
     }
     return o;
 }
@@ -299,6 +310,9 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
     seen_read(names, &r, &got.seen);
     if (got.kind == ZB_MSG_REPORT) {
         report_read(&r, &got);
+    }
+    if (is_of_copy(got.kind)) {
+        got.node = node_read(names, &r, "node");
     }
     enum zb_rc rc = zb_json_read_end(&r, err);
     if (rc != ZB_OK) {

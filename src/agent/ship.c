@@ -162,7 +162,7 @@ zb_ship_fail(struct zb_ship *s, enum zb_rc rc, const char *msg)
     s->rc = rc;
     (void)snprintf(s->msg, sizeof(s->msg), "%s: %s", zb_ship_node(s), msg);
     s->state = ZB_SHIP_ENDING;
-    if (rc == ZB_E_DIVERGED && s->fork_known && !s->forward) {
+    if (rc == ZB_E_DIVERGED && s->fork_known && s->as == ZB_SHIP_AS_LEADER) {
         if (s->chain_next != NULL) {
             zb_ship_fork_advance(&s->fork, &s->plan, s->chain_next);
         }
@@ -238,7 +238,7 @@ set_send(struct zb_ship *s, struct zb_err *err)
     zb_json_put(msg, "service", zb_json_text(zb_ship_service(s)));
     zb_json_put(msg, "ship", zb_json_u64(s->id));
     zb_json_put(msg, "term", zb_json_u64(s->term));
-    zb_json_put(msg, "forward", zb_json_bool(s->forward));
+    zb_json_put(msg, "as", zb_ship_as_json(s->as));
     zb_json_put(msg, "streams", zb_json_int(s->plan.steps_total));
     zb_json_put(msg, "manifest", zb_json_manifest(&s->manifest));
     enum zb_rc rc = zb_net_send(s->a->net, zb_ship_node(s), msg, err);
@@ -320,7 +320,7 @@ ship_begin(struct zb_ship *s)
         zb_out_of_memory();
     }
     s->id = ++s->a->ships->next_id;
-    s->fast = !s->forward && plan_fast(s);
+    s->fast = s->as == ZB_SHIP_AS_LEADER && plan_fast(s);
     if (s->fast) {
         ship_send(s);
     } else {
@@ -357,7 +357,9 @@ zb_ship_start(struct zb_agent *a, const struct zb_action *action)
                           .node = action->node,
                           .term = action->term,
                           .set = action->set,
-                          .forward = (action->flags & ZB_SHIP_FORWARD) != 0,
+                          .as = (action->flags & ZB_SHIP_FORWARD) != 0 ? ZB_SHIP_AS_FORWARD
+                                : (action->flags & ZB_SHIP_COPY) != 0  ? ZB_SHIP_AS_COPY
+                                                                       : ZB_SHIP_AS_LEADER,
                           .state = ZB_SHIP_WAITING,
                           .peer_next = UINT32_MAX,
                           .started = zb_mono_now()};

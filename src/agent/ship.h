@@ -10,23 +10,35 @@
  * and answers by "ship.inventory" messages, one per dataset.
  *
  * A follower that has diverged is told by {"t":"ship.fork"} where it came away from the leader's
- * line, and sets aside what came after (ZB_ACT_RESCUE). `forward`: the sender is not the leader but
- * a member that granted the term to the receiver.
+ * line, and sets aside what came after (ZB_ACT_RESCUE). `as`: what the sender is, a word of
+ * enum zb_ship_as.
  *
- *   ship.set        service ship term forward manifest streams
+ *   ship.set        service ship term as manifest streams
  *   ship.ack        service ship rc msg set|null
- *   ship.ask        service ship term forward manifest
+ *   ship.ask        service ship term as manifest
  *   ship.inventory  service ship rc msg index count uuid rel newest token guids[]
  *   ship.fork       service term common manifest (without an id; null when nothing is in common)
- *   stream header   {"t":"ship.stream"} service ship term forward uuid rel snap guid from_guid
+ *   stream header   {"t":"ship.stream"} service ship term as uuid rel snap guid from_guid
  * token adopt stream end      rc stream reply    rc msg guid
  */
 #ifndef ZB_AGENT_SHIP_H
 #define ZB_AGENT_SHIP_H
 
 #include "agent/agent.h"
+#include "agent/json.h"
 
 #define ZB_SHIP_ANSWER_MS 60000 /* for an inventory, and between the last stream and the ack */
+
+enum zb_ship_as {
+    ZB_SHIP_AS_LEADER = 0, /* "leader" of term */
+    ZB_SHIP_AS_FORWARD,    /* "forward": a member that granted term to the receiver */
+    ZB_SHIP_AS_COPY,       /* "copy": a follower in term, to one that has no set yet */
+};
+json_t *zb_ship_as_json(enum zb_ship_as as);
+/* The member "as"; another word makes the reader fail. */
+enum zb_ship_as zb_ship_as_read(struct zb_json_reader *r);
+/* Flags of a request to the keeper (ZB_KF_*). */
+uint32_t zb_ship_as_flags(enum zb_ship_as as);
 
 /* --- ship.c --- */
 

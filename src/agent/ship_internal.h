@@ -36,7 +36,7 @@ struct zb_ship {
     struct zb_set_ref set;
     struct zb_manifest manifest;
     enum zb_ship_state state;
-    bool forward; /* not as the leader: to the candidate that this node granted `term` */
+    enum zb_ship_as as;
     bool fast;
     bool retry;    /* ENDING only to begin again the slow way */
     bool fetching; /* the own inventory is being made */

@@ -59,7 +59,7 @@ zb_ship_inventory_ask(struct zb_ship *s)
     zb_json_put(msg, "service", zb_json_text(zb_ship_service(s)));
     zb_json_put(msg, "ship", zb_json_u64(s->id));
     zb_json_put(msg, "term", zb_json_u64(s->term));
-    zb_json_put(msg, "forward", zb_json_bool(s->forward));
+    zb_json_put(msg, "as", zb_ship_as_json(s->as));
     zb_json_put(msg, "manifest", zb_json_manifest(&s->manifest));
     enum zb_rc rc = zb_net_send(s->a->net, zb_ship_node(s), msg, &err);
     json_decref(msg);

@@ -126,7 +126,7 @@ header_json(const struct zb_ship_job *j)
     zb_json_put(h, "service", zb_json_text(zb_ship_service(s)));
     zb_json_put(h, "ship", zb_json_u64(s->id));
     zb_json_put(h, "term", zb_json_u64(s->term));
-    zb_json_put(h, "forward", zb_json_bool(s->forward));
+    zb_json_put(h, "as", zb_ship_as_json(s->as));
     zb_json_put(h, "uuid", zb_json_text(c->uuid));
     zb_json_put(h, "rel", zb_json_text(c->peer_rel));
     zb_json_put(h, "snap", zb_json_text(j->step->snap));

@@ -428,10 +428,12 @@ message(struct step *x, const struct zb_event *ev)
         [ZB_MSG_RELEASE_ASK] = zb_core_msg_release_ask,
         [ZB_MSG_FORWARD_ASK] = zb_core_msg_forward_ask,
         [ZB_MSG_FORWARD_ANSWER] = zb_core_msg_forward_answer,
+        [ZB_MSG_COPY_ASK] = zb_core_msg_copy_ask,
+        [ZB_MSG_COPY_ANSWER] = zb_core_msg_copy_answer,
     };
 
     if (x->s->declared && ev->node < ZB_NODES_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
-        ev->u.msg.kind <= ZB_MSG_FORWARD_ANSWER) {
+        ev->u.msg.kind <= ZB_MSG_LAST) {
         zb_core_back_heard(x, ev->node, &ev->u.msg);
         handlers[ev->u.msg.kind](x, ev->node, &ev->u.msg);
     }

@@ -111,7 +111,11 @@ enum zb_msg_kind {
     ZB_MSG_RELEASE_ASK,  /* nonce: a (re)started target fetches its release (M5) */
     ZB_MSG_FORWARD_ASK, /* term, nonce, set: who granted the term sends that set to the candidate */
     ZB_MSG_FORWARD_ANSWER, /* term, nonce of the asker, rc: ZB_E_BUSY while it is being sent */
+    ZB_MSG_COPY_ASK,       /* term, node: the leader has a follower send its copy to that member */
+    ZB_MSG_COPY_ANSWER,    /* term, nonce of the asker, node, rc: ZB_OK that one has a copy,
+                            * ZB_E_BUSY while it is being sent */
 };
+#define ZB_MSG_LAST ZB_MSG_COPY_ANSWER
 
 struct zb_core_msg {
     enum zb_msg_kind kind;
@@ -119,6 +123,7 @@ struct zb_core_msg {
     uint64_t nonce; /* REPORT: of the sender's own start */
     uint64_t version;
     enum zb_rc rc; /* GRANT_ANSWER: ZB_OK granted; ZB_E_STALE, ZB_E_REFUSED, ZB_E_BUSY ... */
+    uint8_t node;  /* COPY_ASK, COPY_ANSWER: whose first copy it is */
     struct zb_set_ref set; /* REPORT, GRANT_ANSWER: position; RELEASED: final set */
     uint32_t suspects;     /* node bits */
     uint64_t granted_term;
@@ -267,6 +272,7 @@ enum zb_rescue_flag {
 
 enum zb_ship_flag {
     ZB_SHIP_FORWARD = 1, /* not by the leader: to the candidate that this node granted term to */
+    ZB_SHIP_COPY = 2,    /* for the leader of term: to a member that has none yet */
 };
 
 enum zb_failover_step {

@@ -33,6 +33,8 @@
 #define ZB_MAJORITY_MS 15000 /* a failover gives up without the grants of a majority by then */
 #define ZB_COLLECT_MS 3000   /* after the majority's, for positions of the other members */
 #define ZB_FORWARD_MS 10000  /* without a word of the member that is ahead */
+#define ZB_COPY_ASK_MS 2000  /* a first copy that another one sends is asked after so often */
+#define ZB_COPY_MS 10000     /* ... and who says nothing for so long does not send it */
 #define ZB_TRIES_MAX 3       /* of what a failover needs, then it gives up */
 #define ZB_YIELD_MS 30000    /* a failover's question is kept while this node demotes itself */
 #define ZB_WAY_FAILURES 4    /* of ships in a row, then a member counts as away */
@@ -47,6 +49,12 @@ struct peer {
     struct zb_set_ref ship_set;
     struct zb_mono ship_retry_at;
     struct zb_mono shipped_at; /* the last one that went well; 0: none since this start */
+    /* copy.c, leader: another one sends its first copy */
+    bool copying;
+    uint8_t copy_from;
+    struct zb_mono copy_ask_at;
+    struct zb_mono copy_answer_by;
+    uint32_t copy_useless; /* node bits: could not */
     uint32_t ship_failures;
     /* a grant it asks of this node, answered when no operation is under way */
     bool ask_waits;
@@ -348,6 +356,14 @@ void zb_core_revert_go_on(struct step *x);
 void zb_core_forward_settle(struct step *x);
 void zb_core_msg_forward_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
 void zb_core_msg_forward_answer(struct step *x, uint8_t node, const struct zb_core_msg *m);
+
+/* copy.c: the first copy of a member, which a follower sends */
+/* Leader: the next set of node is another one's to send now. */
+bool zb_core_copy_settle(struct step *x, uint8_t node);
+/* Leader: it begins anew with it, now or when the node is back. */
+void zb_core_copy_forget(struct step *x, uint8_t node);
+void zb_core_msg_copy_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
+void zb_core_msg_copy_answer(struct step *x, uint8_t node, const struct zb_core_msg *m);
 
 /* rejoin.c: a copy that came away from the lineage is set aside, and goes on from the fork */
 void zb_core_diverged(struct step *x, const struct zb_event *ev);

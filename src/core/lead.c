@@ -11,6 +11,9 @@ zb_core_lead_begin(struct step *x)
     if (last.term == s->obs.established_term && last.seq >= s->next_seq) {
         s->next_seq = last.seq + 1;
     }
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        zb_core_copy_forget(x, n);
+    }
     s->set_due.ms = x->now.ms + s->conf.interval_ms;
     s->first_set_due = s->obs.newest.id.term != s->obs.established_term;
 }
@@ -207,8 +210,12 @@ zb_core_ship_settle(struct step *x)
     for (unsigned i = 0; i < s->conf.members_count; i++) {
         uint8_t n = s->conf.members[i];
         struct peer *p = &s->peers[n];
-        if (!zb_core_follows(x, n) || p->ship_id != 0 || !behind(s, n) ||
-            waits_for_its_time(x, n)) {
+        if (!zb_core_follows(x, n)) {
+            zb_core_copy_forget(x, n);
+            continue;
+        }
+        if (p->ship_id != 0 || !behind(s, n) || waits_for_its_time(x, n) ||
+            zb_core_copy_settle(x, n)) {
             continue;
         }
         if (x->now.ms < p->ship_retry_at.ms) {

@@ -67,6 +67,9 @@ struct zb_keeper_service {
     bool unproven;          /* [lock] at rest, and something may be mounted read-write */
     uint64_t grant_session; /* of its last grant to itself, which is void in a later one (M5) */
     uint32_t copies_from, copies_next; /* passed over in the question to the leader, and then */
+    /* [lock] who sends its first copy, or did, and in which term (ZB_KF_COPY); 0: none did */
+    char copier[ZB_NODE_NAME_SIZE];
+    uint64_t copier_term;
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };

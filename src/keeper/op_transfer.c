@@ -297,6 +297,18 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     return rc;
 }
 
+/* Where the first copy came from, it goes on from; another one begins anew. */
+static void
+copier_remember(struct zb_keeper *k, const struct zb_keeper_job *job)
+{
+    struct zb_keeper_service *s = job->service;
+
+    (void)pthread_mutex_lock(&k->lock);
+    zb_strcopy(s->copier, sizeof(s->copier), job->req.node);
+    s->copier_term = job->req.term;
+    (void)pthread_mutex_unlock(&k->lock);
+}
+
 /* The stream itself: its begin record first, then the kernel, then what the pool says. */
 static enum zb_rc
 receive_run(struct zb_keeper_job *job, struct zb_zfs_receive *receive, struct zb_err *err)
@@ -351,6 +363,9 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         return rc;
     }
     rc = receive_check(k, job, &view, &resumes, err);
+    if (rc == ZB_OK && (job->req.flags & ZB_KF_COPY) != 0) {
+        copier_remember(k, job);
+    }
     mark.pool_guid = view.pool_guid;
     zb_keeper_view_close(&view);
     if (rc == ZB_OK) {

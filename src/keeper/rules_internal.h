@@ -39,6 +39,9 @@ rel_name(const char *rel)
 /* Term and sender are the leader's as this node knows it: RECEIVE, ARRANGE, RESCUE (M2). */
 enum zb_rc zb_rules_led_by(const struct zb_keeper_record *r, const struct zb_kreq *req,
                            struct zb_err *err) ZB_CHECKED;
+/* Term is the one that this node knows to be led, and has not granted beyond (M2). */
+enum zb_rc zb_rules_term_led(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                             struct zb_err *err) ZB_CHECKED;
 /* This node granted the term, which nobody is known to have led yet, to itself. */
 enum zb_rc zb_rules_candidate(const struct zb_keeper_record *r, const struct zb_kreq *req,
                               const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;

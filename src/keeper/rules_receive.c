@@ -5,7 +5,7 @@
 #include "keeper/rules_internal.h"
 
 enum zb_rc
-zb_rules_led_by(const struct zb_keeper_record *r, const struct zb_kreq *req, struct zb_err *err)
+zb_rules_term_led(const struct zb_keeper_record *r, const struct zb_kreq *req, struct zb_err *err)
 {
     const struct zb_record *rec = &r->rec;
 
@@ -19,9 +19,38 @@ zb_rules_led_by(const struct zb_keeper_record *r, const struct zb_kreq *req, str
                           "term " TERM " was granted to %s: term " TERM " is over",
                           rec->granted_term, rec->granted_to, req->term);
     }
-    if (strcmp(req->node, rec->learned_leader) != 0) {
-        return zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM ", not %s", rec->learned_leader,
-                          req->term, req->node);
+    return ZB_OK;
+}
+
+enum zb_rc
+zb_rules_led_by(const struct zb_keeper_record *r, const struct zb_kreq *req, struct zb_err *err)
+{
+    enum zb_rc rc = zb_rules_term_led(r, req, err);
+
+    if (rc == ZB_OK && strcmp(req->node, r->rec.learned_leader) != 0) {
+        rc = zb_err_set(err, ZB_E_REFUSED, "%s leads term " TERM ", not %s", r->rec.learned_leader,
+                        req->term, req->node);
+    }
+    return rc;
+}
+
+/* What any follower may send: of a tree that holds nothing yet nothing is lost, and what comes is
+ * of the leader's history by the guids that are asked for. */
+static enum zb_rc
+first_copy(const struct zb_keeper_record *r, const struct zb_kreq *req,
+           const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    enum zb_rc rc = zb_rules_term_led(r, req, err);
+
+    if (rc != ZB_OK || f->copier) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < f->datasets_count; i++) {
+        if (f->datasets[i].newest_guid != 0) {
+            return zb_err_set(err, ZB_E_REFUSED,
+                              "a first copy from %s, but dataset %s has snapshots here", req->node,
+                              rel_name(f->datasets[i].rel));
+        }
     }
     return ZB_OK;
 }
@@ -91,6 +120,7 @@ zb_rules_receive(const struct zb_keeper_record *r, const struct zb_kreq *req,
 {
     /* S6: a candidate is fast-forwarded before it leads, from whoever is ahead. */
     enum zb_rc rc = (req->flags & ZB_KF_FORWARD) != 0 ? zb_rules_candidate(r, req, f, err)
+                    : (req->flags & ZB_KF_COPY) != 0  ? first_copy(r, req, f, err)
                                                       : zb_rules_led_by(r, req, err);
 
     if (rc == ZB_OK && (req->node[0] == '\0' || is_self(f, req->node))) {

@@ -274,6 +274,7 @@ zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
     }
     (void)pthread_mutex_lock(&k->lock);
     f.stage = s->stage;
+    f.copier = s->copier_term == job->req.term && strcmp(s->copier, job->req.node) == 0;
     (void)pthread_mutex_unlock(&k->lock);
     if (runs) {
         rc = zb_keeper_service_alive(k, s->name, conf, &f.running, err);

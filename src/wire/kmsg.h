@@ -113,7 +113,8 @@ enum zb_kop {
  *            here that the stream goes on with; empty: from the start). Before the fd is handed
  *            over: term equals the learned term of the record and is not below the granted one; the
  *            sender is that term's leader (with ZB_KF_FORWARD instead: this node granted the term to itself, knows of
- *            nobody who led it or a later one, and the sender is another); this node does not lead, the dataset is not mounted; on
+ *            nobody who led it or a later one, and the sender is another; with ZB_KF_COPY instead: no dataset of the tree has a
+ *            snapshot, or what is there came in the same way from the same sender in this term and keeper's life); this node does not lead, the dataset is not mounted; on
  *            an incremental the newest snapshot's guid equals from_guid and written = 0 (else
  *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
  *            no partial receive in the way (one of a dataset with this service's marks that is not gone on with
@@ -272,6 +273,9 @@ enum zb_kop {
 #define ZB_KF_FORWARD                                                                              \
     0x80u                   /* RECEIVE, ARRANGE: for the candidate of `term`, which it granted to  \
                              * itself, from another member */
+#define ZB_KF_COPY                                                                                 \
+    0x1000u                 /* RECEIVE, ARRANGE: the first copy, from a follower of `term` instead \
+                             * of its leader */
 #define ZB_KF_WHOLE 0x100u  /* RESCUE: with nothing in common the whole tree is set aside */
 #define ZB_KF_MARKS 0x200u  /* SNAPS: of the bookmarks */
 #define ZB_KF_LIST 0x400u   /* VERIFY: names instead of sums */

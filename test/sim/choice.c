@@ -461,6 +461,8 @@ item_label(const struct sim_item *item, char *out)
         [ZB_MSG_RELEASE_ASK] = "release-ask",
         [ZB_MSG_FORWARD_ASK] = "forward-ask",
         [ZB_MSG_FORWARD_ANSWER] = "forward-answer",
+        [ZB_MSG_COPY_ASK] = "copy-ask",
+        [ZB_MSG_COPY_ANSWER] = "copy-answer",
     };
     static const char *const words[] = {
         [SIM_RECEIVED] = "received",

@@ -214,7 +214,8 @@ sim_check_target(struct sim *w, uint8_t node, const struct zb_action *a)
     const struct zb_core_conf *conf = &w->nodes[node].services[a->service].conf;
     bool asks = a->kind == ZB_ACT_SHIP ||
                 (a->kind == ZB_ACT_MESSAGE &&
-                 (a->msg.kind == ZB_MSG_GRANT_ASK || a->msg.kind == ZB_MSG_FORWARD_ASK));
+                 (a->msg.kind == ZB_MSG_GRANT_ASK || a->msg.kind == ZB_MSG_FORWARD_ASK ||
+                  a->msg.kind == ZB_MSG_COPY_ASK));
 
     if (asks && !sim_is_member(conf, a->node)) {
         sim_fail(w, "M11: n%u asks n%u, which is no member of service %u, or sends to it", node + 1,

@@ -95,6 +95,8 @@ struct sim_service {
     bool claimed;           /* an operation that changes the tree is under way */
     uint32_t sealed;        /* manifest number of ZB_STAGE_SEALED */
     uint32_t receives;      /* under way */
+    uint8_t copier;         /* who sent the first copy ... */
+    uint64_t copier_term;   /* ... in this term; 0: none did */
     uint32_t receive_epoch; /* raised to end them */
     /* the engine's life: what the leader told of where this copy came away */
     struct {
@@ -208,7 +210,7 @@ struct sim_item {
             uint8_t slot;      /* of the follower's dataset */
             bool receiving;    /* snap is on its way */
             bool fail;
-            bool forward; /* to a candidate */
+            uint32_t flags; /* ZB_SHIP_* */
             bool lie;     /* the receive says that it is done, and is not */
             uint32_t snaps_before;
             uint64_t newest_before; /* guid of the newest snapshot there; 0 none */

@@ -224,7 +224,10 @@ put_peer(struct sim_hash *h, const struct peer *p, int64_t now_ms)
 {
     put(h, (uint64_t)p->known | p->position_known << 1 | p->ask_waits << 2 |
                (p->ship_id != 0) << 3 | (p->ship_retry_at.ms > now_ms) << 4 |
-               (p->ship_failures > 0) << 5 | (now_ms - p->asked_at.ms < ZB_ASK_MS) << 6);
+               (p->ship_failures > 0) << 5 | (now_ms - p->asked_at.ms < ZB_ASK_MS) << 6 |
+               (uint64_t)p->copying << 7 | (uint64_t)p->copy_from << 8 |
+               (uint64_t)(p->copy_ask_at.ms > now_ms) << 16 |
+               (uint64_t)(p->copy_answer_by.ms > now_ms) << 17 | (uint64_t)p->copy_useless << 24);
     put_set(h, &p->position);
     if (p->known) {
         put_msg(h, &p->report);
@@ -355,6 +358,7 @@ put_node(struct sim_hash *h, const struct sim *w, uint8_t node)
                     (n->off_ms >= w->majority[0].at_ms) << 6 | /* what M4 is checked by */
                     w->allow_loss[node][0] << 7 | (uint64_t)s->stage << 8));
     put(h, (uint64_t)s->receives << 32 | s->sealed);
+    put(h, (uint64_t)s->copier << 56 | s->copier_term);
     put(h, (uint64_t)s->fork.leader | (uint64_t)s->fork.count << 8 | s->fork.term << 16);
     put(h, s->fork.guids[0]);
     put_bytes(h, &s->record, sizeof(s->record));
@@ -405,7 +409,7 @@ put_ship(struct sim_hash *h, const struct sim *w, const struct sim_item *item)
                  (item->session == w->nodes[item->node].session[item->peer]) << 2 |
                  (item->u.ship.epoch == w->nodes[item->peer].services[item->service].receive_epoch)
                      << 3 |
-                 (uint64_t)item->u.ship.entry << 8));
+                 (uint64_t)item->u.ship.flags << 4 | (uint64_t)item->u.ship.entry << 8));
     put_set(h, &item->u.ship.set);
 }
 

@@ -20,7 +20,7 @@ sim_ship_begin(struct sim *w, uint8_t node, const struct zb_action *a)
     item->u.ship.term = a->term;
     item->u.ship.set = a->set;
     item->u.ship.manifest = m != NULL ? (uint32_t)(m - w->manifests) + 1 : 0;
-    item->u.ship.forward = (a->flags & ZB_SHIP_FORWARD) != 0;
+    item->u.ship.flags = a->flags;
     item->u.ship.fail = sim_chance(w, w->opt.op_failures);
     item->u.ship.lie = sim_chance(w, w->opt.op_failures / 2);
     sim_tell(w, node, "ships %lu/%lu of service %u to n%u", (unsigned long)a->set.id.term,
@@ -136,7 +136,9 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     struct sim_service *s = &n->services[item->service];
     struct sim_facts f;
     struct zb_kreq req = {.term = item->u.ship.term,
-                          .flags = item->u.ship.forward ? ZB_KF_FORWARD : 0};
+                          .flags = (item->u.ship.flags & ZB_SHIP_FORWARD) != 0 ? ZB_KF_FORWARD
+                                   : (item->u.ship.flags & ZB_SHIP_COPY) != 0  ? ZB_KF_COPY
+                                                                               : 0};
     const struct zb_kdataset *d = NULL;
     struct zb_err err;
     enum zb_rc rc;
@@ -154,6 +156,7 @@ receive_admit(struct sim *w, struct sim_item *item, const struct leg *leg)
     req.guid = leg->from->snaps[leg->snap].guid;
     req.from_guid = leg->from_guid;
     sim_facts_fill(w, item->peer, item->service, &f);
+    f.facts.copier = s->copier == item->node && s->copier_term == req.term;
     rc = zb_rules_receive(&s->record, &req, &f.facts, &err);
     if (rc == ZB_OK && leg->to != NULL && leg->to->orphan) { /* a set has it again (ARRANGE) */
         leg->to->orphan = false;
@@ -195,6 +198,10 @@ receive_begin(struct sim *w, struct sim_item *item, const struct leg *leg)
     } else {
         d->orphan = false;
         d->token_guid = item->u.ship.snap.guid;
+    }
+    if ((item->u.ship.flags & ZB_SHIP_COPY) != 0) {
+        s->copier = item->node;
+        s->copier_term = item->u.ship.term;
     }
     s->receives++;
     item->u.ship.snaps_before = d->snaps_count;
@@ -309,7 +316,7 @@ sim_ship_run(struct sim *w, struct sim_item *item)
         ship_complete(w, item, m);
         return;
     }
-    if (rc == ZB_E_DIVERGED && !item->u.ship.forward && ship_connected(w, item)) {
+    if (rc == ZB_E_DIVERGED && item->u.ship.flags == 0 && ship_connected(w, item)) {
         sim_fork_tell(w, item);
     }
     ship_end(w, item, rc);

@@ -494,7 +494,7 @@ set_asked_for(struct pair *w, struct zb_set_id id, uint64_t top, uint64_t log)
     zb_json_put(msg, "service", zb_json_text("web"));
     zb_json_put(msg, "ship", zb_json_u64(1000));
     zb_json_put(msg, "term", zb_json_u64(id.term));
-    zb_json_put(msg, "forward", zb_json_bool(false));
+    zb_json_put(msg, "as", zb_json_text("leader"));
     zb_json_put(msg, "manifest", zb_json_manifest(&m));
     zb_drive_message(&w->hosts[1].a, "vm1", msg);
     json_decref(msg);

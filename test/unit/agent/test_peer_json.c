@@ -89,6 +89,7 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->seen.granted_to, b->seen.granted_to);
     assert_int_equal(a->seen.learned_leader, b->seen.learned_leader);
     assert_int_equal(a->seen.suspects, b->seen.suspects);
+    assert_int_equal(a->node, b->node);
     assert_int_equal(zb_set_id_cmp(a->floor, b->floor), 0);
     assert_int_equal(zb_set_id_cmp(a->floor_way, b->floor_way), 0);
     assert_int_equal(a->bases_count, b->bases_count);
@@ -101,7 +102,7 @@ static void
 every_kind_comes_back(void **state)
 {
     (void)state;
-    for (int kind = ZB_MSG_REPORT; kind <= ZB_MSG_FORWARD_ANSWER; kind++) {
+    for (int kind = ZB_MSG_REPORT; kind <= ZB_MSG_LAST; kind++) {
         struct zb_core_msg m = report();
         struct zb_core_msg got;
         struct zb_err err;
@@ -111,6 +112,7 @@ every_kind_comes_back(void **state)
                 .kind = (enum zb_msg_kind)kind,
                 .term = 3,
                 .nonce = 4,
+                .node = kind >= ZB_MSG_COPY_ASK ? 1 : 0,
                 .rc = ZB_E_STALE,
                 .suspects = 2,
                 .failover = kind == ZB_MSG_GRANT_ASK,

@@ -70,6 +70,7 @@ struct world {
     enum zb_rc fail_rc;
     bool fail_mount;         /* the next PROMOTE is recorded, then fails */
     unsigned fail_ship_to;   /* every SHIP to this node fails; 0: none does */
+    unsigned copies;         /* first copies that a follower sent whole */
     int64_t ship_ms;         /* how long a SHIP takes; 0: as long as any operation */
     int64_t grant_ms;        /* ... a GRANT */
     struct zb_action pruned; /* the last PRUNE of node 0 */

@@ -140,6 +140,8 @@ op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_cor
     }
     if ((a->flags & ZB_SHIP_FORWARD) != 0
             ? n->disk.record.granted_term != a->term || n->disk.record.granted_to != a->node
+        : (a->flags & ZB_SHIP_COPY) != 0
+            ? n->disk.record.learned_term != a->term || !zb_set_id_is_none(n->disk.newest.id)
             : n->disk.record.learned_term != a->term || n->disk.record.learned_leader != from) {
         return ZB_E_CLOSED;
     }
@@ -151,6 +153,7 @@ op_ship(struct world *w, unsigned from, const struct zb_action *a, struct zb_cor
         return ZB_E_DIVERGED;
     }
     assert(zb_set_id_cmp(n->disk.newest.id, a->set.id) <= 0);
+    w->copies += (a->flags & ZB_SHIP_COPY) != 0;
     n->disk.newest = a->set;
     memcpy(&n->disk.content, a->set.digest, sizeof(n->disk.content));
     n->disk.newest_content = n->disk.content;

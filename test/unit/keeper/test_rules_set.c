@@ -134,6 +134,47 @@ test_receive_forward(void **state)
     receive(&s, ZB_E_REFUSED, "has not granted term 3 to itself");
 }
 
+/* vm3 sends the first copy, which vm1 leads; nothing is here yet. */
+static void
+story_first_copy(struct story *s)
+{
+    story_follower(s);
+    s->f.datasets_count = 0;
+    s->req.flags = ZB_KF_COPY;
+    zb_strcopy(s->req.node, ZB_NODE_NAME_SIZE, "vm3");
+}
+
+static void
+test_receive_first_copy(void **state)
+{
+    struct story s;
+    (void)state;
+
+    story_first_copy(&s);
+    receive(&s, ZB_OK, "");
+    s.f.datasets_count = 1; /* the beginning of a full stream */
+    s.datasets[0].newest_guid = 0;
+    receive(&s, ZB_OK, "");
+    story_first_copy(&s);
+    s.f.datasets_count = 1;
+    receive(&s, ZB_E_REFUSED, "a first copy from vm3, but dataset");
+    s.f.copier = true; /* the rest of it */
+    receive(&s, ZB_OK, "");
+    s.req.flags = 0;
+    receive(&s, ZB_E_REFUSED, "vm1 leads term 3, not vm3");
+    story_first_copy(&s);
+    s.f.copier = true;
+    s.req.term = 2;
+    receive(&s, ZB_E_REFUSED, "not the one known to be led");
+    story_first_copy(&s);
+    s.r.rec.granted_term = 4;
+    zb_strcopy(s.r.rec.granted_to, ZB_NODE_NAME_SIZE, "vm3");
+    receive(&s, ZB_E_REFUSED, "term 3 is over");
+    story_first_copy(&s);
+    zb_strcopy(s.req.node, ZB_NODE_NAME_SIZE, "vm2");
+    receive(&s, ZB_E_REFUSED, "does not receive from itself");
+}
+
 static void
 receive_dataset(struct story *s, const struct zb_kdataset *d, enum zb_rc wanted, const char *text)
 {
@@ -359,6 +400,7 @@ main(void)
         cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_receive),
         cmocka_unit_test(test_receive_forward),
+        cmocka_unit_test(test_receive_first_copy),
         cmocka_unit_test(test_receive_dataset),
         cmocka_unit_test(test_prune),
         cmocka_unit_test(test_labels),
