@@ -169,11 +169,11 @@ class Cluster:
             out.append("}")
         return "\n".join(out) + "\n"
 
-    def apply(self, flags="-y", host=None, check=True):
+    def apply(self, flags="-y", host=None, check=True, timeout=120):
         """`zbaton apply` of the declared services."""
         host = host or self.hosts[0]
         host.run("cat >/etc/zbaton/services.conf", input=self.text())
-        return self.zbaton(f"apply {flags} /etc/zbaton/services.conf", host=host, check=check)
+        return self.zbaton(f"apply {flags} /etc/zbaton/services.conf", host=host, check=check, timeout=timeout)
 
     def wait_current(self, name, leader=None, deadline_s=120):
         """Waits until the service runs (on `leader`) and every member holds its newest set."""

@@ -74,6 +74,8 @@ zb_core_copy_settle(struct step *x, uint8_t node)
             p->copy_from = from;
             p->copy_ask_at = x->now;
             p->copy_answer_by.ms = x->now.ms + ZB_COPY_MS;
+            zb_core_note(x, ZB_LOG_INFO, "R-first-copy", "a follower sends it its first copy");
+            x->plan->actions[x->plan->actions_count - 1].node = node;
         }
     }
     if (!p->copying) {
@@ -120,11 +122,12 @@ copy(struct step *x, uint8_t leader, const struct zb_core_msg *m)
     struct zb_action *a;
 
     if (!s->obs_known || s->role != ZB_ROLE_FOLLOWER || s->obs.learned_leader != leader ||
-        s->obs.learned_term != m->term || s->obs.granted_term > m->term) {
+        s->obs.learned_term != m->term || s->obs.granted_term > m->term ||
+        s->obs.newest.id.term != m->term) { /* what it has of before may have come away */
         return ZB_E_STALE;
     }
     if (m->node == x->core->opt.self || !zb_core_is_member(s, m->node) ||
-        !zb_core_peer_up(x, m->node) || zb_set_id_is_none(s->obs.newest.id)) {
+        !zb_core_peer_up(x, m->node)) {
         return ZB_E_NOTFOUND;
     }
     p = &s->peers[m->node];

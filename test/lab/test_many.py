@@ -94,7 +94,7 @@ def many():
         for name in MANY:
             host.run("xargs -n1 zfs create", input="\n".join(names(cluster, name)), timeout=600)
             cluster.declare(name, members=["vm1"], runner="none", interval="24h", keep=SETS + 50)
-        cluster.apply()
+        cluster.apply(timeout=900)
         for name in MANY:
             wait_until(lambda n=name: cluster.leader(n) is host, 900, f"{name} is led")
         cluster.daemon_stop(host)
