@@ -68,7 +68,7 @@ def test_the_first_copy_comes_from_a_follower(cluster):
 def test_a_first_copy_goes_on_from_another_member(cluster):
     """The follower that sends it goes away in the middle: the leader sends the rest."""
     one, two, three = cluster.hosts
-    two.netem("rate 20mbit")
+    two.netem("rate 4mbit")
     before = joined_late(cluster, "halved")
     wait_until(lambda: is_here(cluster, three, "halved", COPY_MIB << 18), 60, "a quarter is here")
     two.link(False)
