@@ -152,15 +152,24 @@ start_program_wait(struct zb_os_child *child, struct zb_mono until, bool *ended,
     return ZB_OK;
 }
 
-/* From "the program runs or ended well" to "the check succeeds". */
+/* From "the program runs or ended well" to "the check succeeds". Who demotes stops the service
+ * under it, and waits: where nothing is left of it there is nothing to be checked. */
 static enum zb_rc
 healthy_wait(const struct zb_runner *r, struct zb_os_child *child, bool ended,
              struct zb_mono deadline, struct zb_err *err)
 {
     for (;;) {
         bool healthy = false;
-        enum zb_rc rc = check_run(r, deadline, &healthy, err);
+        bool left = true;
+        enum zb_rc rc = ended ? command_alive(r, &left, err) : ZB_OK;
 
+        if (rc == ZB_OK && !left) {
+            return zb_err_set(err, ZB_E_FAILED,
+                              "the start program has ended and nothing of it runs any more");
+        }
+        if (rc == ZB_OK) {
+            rc = check_run(r, deadline, &healthy, err);
+        }
         if (rc != ZB_OK || healthy) {
             return rc;
         }

@@ -10,7 +10,7 @@
  * group.
  *
  * Every function blocks up to its timeout (worker threads only) and is thread safe; the caller sees
- * to it that no two of them work on one service at once.
+ * to it that no two of them work on one service at once, but for STOP beside START.
  */
 #ifndef ZB_RUNNER_RUNNER_H
 #define ZB_RUNNER_RUNNER_H
@@ -48,10 +48,11 @@ struct zb_runner {
 /*
  * COMMAND: runs the start program; it may daemonize (exit 0) or stay in the foreground (still
  * running after ZB_RUNNER_SETTLE_MS). With a check command the service is started when that
- * succeeds, before the timeout. SYSTEMD: systemctl start. Already running is fine. When it fails
- * nothing of the service is left running, as far as KILL reaches. ZB_E_REFUSED: program or unit not
- * acceptable (hint says what to do); ZB_E_NOTFOUND no such program; ZB_E_FAILED it ended with an
- * error; ZB_E_TIMEOUT; ZB_E_UNSUPPORTED no cgroup2 or no systemd.
+ * succeeds, before the timeout, while something of it runs; a zb_runner_stop meanwhile makes it
+ * fail at once. SYSTEMD: systemctl start. Already running is fine. When it fails nothing of the
+ * service is left running, as far as KILL reaches. ZB_E_REFUSED: program or unit not acceptable
+ * (hint says what to do); ZB_E_NOTFOUND no such program; ZB_E_FAILED it ended with an error, or is
+ * to be checked and nothing of it is left; ZB_E_TIMEOUT; ZB_E_UNSUPPORTED no cgroup2 or no systemd.
  */
 enum zb_rc zb_runner_start(const struct zb_runner *r, uint32_t timeout_ms,
                            struct zb_err *err) ZB_CHECKED;

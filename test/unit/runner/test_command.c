@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,8 +48,8 @@ setup(void **state)
     program_make("fails", "#!/bin/sh\necho no such thing >&2; exit 3\n");
     program_make("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1000; done\n");
     program_make("yes", "#!/bin/sh\nexit 0\n");
-    program_make("no", "#!/bin/sh\nexit 1\n");
-    program_make("hangs", "#!/bin/sh\nsleep 1000\n");
+    program_make("no", "#!/bin/sh\n[ -z \"$1\" ] || : >\"$1\"\nexit 1\n");
+    program_make("hangs", "#!/bin/sh\n[ -z \"$1\" ] || : >\"$1\"\nsleep 1000\n");
     program_make("environment", "#!/bin/sh\necho \"$ZBATON_SERVICE|$ZBATON_MOUNTPOINT|$1|$2\"\n");
     return 0;
 }
@@ -184,6 +185,67 @@ test_unhealthy_start(void **state)
     assert_false(alive(&r));
 }
 
+/* Nothing is left to be checked: it is not waited for. */
+static void
+test_nothing_left_start(void **state)
+{
+    struct zb_runner r = runner("yes", "no");
+    struct zb_err err = {0};
+    int64_t begin = zb_mono_now().ms;
+    (void)state;
+
+    assert_int_equal(zb_runner_start(&r, 60000, &err), ZB_E_FAILED);
+    assert_non_null(strstr(err.msg, "nothing of it runs any more"));
+    assert_true(zb_mono_now().ms - begin < 30000);
+    r.check = "hangs";
+    assert_int_equal(zb_runner_start(&r, 60000, &err), ZB_E_FAILED);
+    assert_true(zb_mono_now().ms - begin < 30000);
+}
+
+struct starting {
+    struct zb_runner r;
+    enum zb_rc rc;
+};
+
+static void *
+start_run(void *arg)
+{
+    struct starting *s = arg;
+    struct zb_err err;
+
+    s->rc = zb_runner_start(&s->r, 60000, &err);
+    return NULL;
+}
+
+/* Who demotes stops what is starting, and the start ends by that, whatever its check does. */
+static void
+test_stopped_start(void **state)
+{
+    static const char *const checks[] = {"no", "hangs"};
+    (void)state;
+
+    for (size_t i = 0; i < 2; i++) {
+        char looked[256], check[300];
+        struct starting s = {.r = runner("daemon", check)};
+        struct zb_err err = {0};
+        int64_t begin = zb_mono_now().ms;
+        pthread_t thread;
+
+        (void)snprintf(looked, sizeof(looked), "%s/looked-%s", dir, checks[i]);
+        (void)snprintf(check, sizeof(check), "%s %s", checks[i], looked);
+        assert_int_equal(pthread_create(&thread, NULL, start_run, &s), 0);
+        while (access(looked, F_OK) != 0 && zb_mono_now().ms - begin < 20000) {
+            (void)usleep(10000);
+        }
+        assert_true(alive(&s.r));
+        assert_int_equal(zb_runner_stop(&s.r, 4000, &err), ZB_OK);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(s.rc, ZB_E_FAILED);
+        assert_true(zb_mono_now().ms - begin < 30000);
+        stop(&s.r);
+    }
+}
+
 static void
 test_hanging_check(void **state)
 {
@@ -236,9 +298,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_foreground),    cmocka_unit_test(test_daemon),
-        cmocka_unit_test(test_failed_start),  cmocka_unit_test(test_unhealthy_start),
-        cmocka_unit_test(test_hanging_check), cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_foreground),         cmocka_unit_test(test_daemon),
+        cmocka_unit_test(test_failed_start),       cmocka_unit_test(test_unhealthy_start),
+        cmocka_unit_test(test_nothing_left_start), cmocka_unit_test(test_stopped_start),
+        cmocka_unit_test(test_hanging_check),      cmocka_unit_test(test_kill),
         cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
