@@ -6,12 +6,13 @@
 #include "agent/json.h"
 #include "agent/keeper.h"
 #include "agent/must.h"
+#include "agent/note.h"
 #include "agent/peer.h"
 #include "agent/position.h"
 
 #define TICK_MS 5000
 #define RETRY_S 60 /* after one that proved nothing */
-#define META "drills"
+#define NOTE "drills"
 #define TEXT_SIZE 320
 
 struct zb_drills {
@@ -125,13 +126,8 @@ static void
 results_load(struct zb_agent *a)
 {
     json_t **own = &a->drills->told[a->self];
-    char *text = NULL;
-    struct zb_err err;
 
-    if (zb_history_meta_get(a->history, META, &text, &err) == ZB_OK) {
-        *own = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    }
-    free(text);
+    *own = zb_note_load(a, NOTE);
     if (!results_valid(*own)) {
         json_decref(*own);
         *own = zb_must(json_object());
@@ -146,7 +142,6 @@ results_store(struct zb_agent *a)
     const char *name;
     json_t *of;
     void *next;
-    struct zb_err err;
 
     json_object_foreach_safe(own, next, name, of)
     {
@@ -154,11 +149,7 @@ results_store(struct zb_agent *a)
             (void)json_object_del(own, name);
         }
     }
-    char *text = zb_must(json_dumps(own, JSON_COMPACT | JSON_SORT_KEYS));
-    if (zb_history_meta_set(a->history, META, text, &err) != ZB_OK) {
-        zb_log_error("%s", err.msg);
-    }
-    free(text);
+    zb_note_store(a, NOTE, own);
     for (uint32_t i = 0; i < a->nodes_count; i++) {
         if (i != a->self && a->nodes[i].up) {
             told_send(a, (uint8_t)i);

@@ -7,15 +7,15 @@
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/note.h"
 #include "agent/peer.h"
 
-#define META_POOLS "pools"
+#define NOTE "pools"
 
 struct zb_pools {
-    bool loaded;
     uint64_t guids[ZB_NODES_MAX];
     bool is_new[ZB_SERVICES_MAX][ZB_NODES_MAX];
-    json_t *stored; /* {node: guid}, as in the history; owned */
+    json_t *stored; /* {node: guid}, as in the history; owned; NULL: not read yet */
 };
 
 struct zb_pools *
@@ -38,24 +38,8 @@ zb_pools_free(struct zb_pools *p)
 static void
 load(struct zb_agent *a)
 {
-    struct zb_pools *p = a->pools;
-    char *text = NULL;
-    struct zb_err err;
-
-    if (p->loaded) {
-        return;
-    }
-    p->loaded = true;
-    enum zb_rc rc = zb_history_meta_get(a->history, META_POOLS, &text, &err);
-    if (rc == ZB_OK) {
-        p->stored = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    } else if (rc != ZB_E_NOTFOUND) {
-        zb_log_error("pools in the history: %s", err.msg);
-    }
-    free(text);
-    if (!json_is_object(p->stored)) {
-        json_decref(p->stored);
-        p->stored = zb_must(json_object());
+    if (a->pools->stored == NULL) {
+        a->pools->stored = zb_note_load(a, NOTE);
     }
 }
 
@@ -63,15 +47,10 @@ static void
 store(struct zb_agent *a, uint8_t node, uint64_t guid)
 {
     struct zb_pools *p = a->pools;
-    struct zb_err err;
 
     p->guids[node] = guid;
     zb_json_put(p->stored, a->nodes[node].name, zb_json_u64(guid));
-    char *text = zb_must(json_dumps(p->stored, JSON_COMPACT | JSON_SORT_KEYS));
-    if (zb_history_meta_set(a->history, META_POOLS, text, &err) != ZB_OK) {
-        zb_log_error("pools in the history: %s", err.msg);
-    }
-    free(text);
+    zb_note_store(a, NOTE, p->stored);
 }
 
 /* 0: nothing was told before. */

@@ -5,6 +5,7 @@
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/note.h"
 #include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/promise.h"
@@ -13,7 +14,7 @@
 
 #define LOOK_MS 1000
 #define LATE_MS 30000 /* beyond the interval; reports come every 10 s */
-#define META_PROMISES "promises"
+#define NOTE "promises"
 
 /* Of one service. */
 struct watch {
@@ -308,39 +309,14 @@ sentence(const struct sight *s, const struct zb_promise *p, char *buf, size_t si
 /* --- what is told --- */
 
 static void
-told_load(struct zb_promises *ps)
-{
-    char *text = NULL;
-    struct zb_err err;
-    enum zb_rc rc = zb_history_meta_get(ps->a->history, META_PROMISES, &text, &err);
-
-    if (rc == ZB_OK) {
-        ps->told = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    } else if (rc != ZB_E_NOTFOUND) {
-        zb_log_error("promises in the history: %s", err.msg);
-    }
-    free(text);
-    if (!json_is_object(ps->told)) {
-        json_decref(ps->told);
-        ps->told = zb_must(json_object());
-    }
-}
-
-static void
 told_store(struct zb_promises *ps, const char *service, bool broken)
 {
-    struct zb_err err;
-
     if (broken) {
         zb_json_put(ps->told, service, zb_json_bool(true));
     } else {
         (void)json_object_del(ps->told, service);
     }
-    char *text = zb_must(json_dumps(ps->told, JSON_COMPACT | JSON_SORT_KEYS));
-    if (zb_history_meta_set(ps->a->history, META_PROMISES, text, &err) != ZB_OK) {
-        zb_log_error("promises in the history: %s", err.msg);
-    }
-    free(text);
+    zb_note_store(ps->a, NOTE, ps->told);
 }
 
 static bool
@@ -438,7 +414,7 @@ zb_promises_new(struct zb_agent *a)
     struct zb_promises *ps = zb_must_alloc(1, sizeof(*ps));
 
     ps->a = a;
-    told_load(ps);
+    ps->told = zb_note_load(a, NOTE);
     ps->timer.data = ps;
     (void)uv_timer_init(&a->loop, &ps->timer);
     (void)uv_timer_start(&ps->timer, on_timer, LOOK_MS, LOOK_MS);
