@@ -1,6 +1,6 @@
 /* The command runner with real processes in real groups; skipped where cgroup2 cannot be written.
  */
-#include "unit.h"
+#include "programs.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,60 +10,19 @@
 #include "os/cgroup.h"
 #include "runner/runner.h"
 
-static char dir[] = "/tmp/zb-runner-XXXXXX";
-static char service[64];
-static bool usable;
-
-static void
-program_make(const char *name, const char *text)
-{
-    char path[256];
-    FILE *f;
-
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-    f = fopen(path, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0755), 0);
-}
-
 static int
 setup(void **state)
 {
-    struct zb_err err;
-    int fd = -1;
-    (void)state;
-
-    (void)snprintf(service, sizeof(service), "unit-test-%d", (int)getpid());
-    usable = geteuid() == 0 && zb_os_cgroup_open(service, &fd, &err) == ZB_OK;
-    if (!usable) {
-        print_message("skipped: no cgroup2 hierarchy that can be written here\n");
-        return 0;
-    }
-    (void)close(fd);
-    assert_non_null(mkdtemp(dir));
-    program_make("foreground", "#!/bin/sh\necho up; exec sleep 1000\n");
-    program_make("daemon", "#!/bin/sh\nsetsid sleep 1000 </dev/null >/dev/null 2>&1 &\n");
-    program_make("fails", "#!/bin/sh\necho no such thing >&2; exit 3\n");
-    program_make("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1000; done\n");
-    program_make("yes", "#!/bin/sh\nexit 0\n");
-    program_make("no", "#!/bin/sh\n[ -z \"$1\" ] || : >\"$1\"\nexit 1\n");
-    program_make("hangs", "#!/bin/sh\n[ -z \"$1\" ] || : >\"$1\"\nsleep 1000\n");
-    program_make("environment", "#!/bin/sh\necho \"$ZBATON_SERVICE|$ZBATON_MOUNTPOINT|$1|$2\"\n");
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    char command[128];
-    (void)state;
-
-    if (usable) {
-        zb_os_cgroup_remove(service);
-        (void)snprintf(command, sizeof(command), "rm -r %s", dir);
-        assert_int_equal(system(command), 0);
+    (void)programs_setup(state);
+    if (programs_usable) {
+        program_make("foreground", "echo up; exec sleep 1000");
+        program_make("daemon", "setsid sleep 1000 </dev/null >/dev/null 2>&1 &");
+        program_make("fails", "echo no such thing >&2; exit 3");
+        program_make("stubborn", "trap '' TERM\nwhile :; do sleep 1000; done");
+        program_make("yes", "exit 0");
+        program_make("no", "[ -z \"$1\" ] || : >\"$1\"\nexit 1");
+        program_make("hangs", "[ -z \"$1\" ] || : >\"$1\"\nsleep 1000");
+        program_make("environment", "echo \"$ZBATON_SERVICE|$ZBATON_MOUNTPOINT|$1|$2\"");
     }
     return 0;
 }
@@ -71,15 +30,13 @@ teardown(void **state)
 static struct zb_runner
 runner(const char *start, const char *check)
 {
-    if (!usable) {
-        skip();
-    }
+    programs_need();
     return (struct zb_runner){.kind = ZB_RUNNER_COMMAND,
-                              .service = service,
-                              .group = service,
+                              .service = programs_group,
+                              .group = programs_group,
                               .mountpoint = "/srv/web",
-                              .commands_dir = dir,
-                              .run_dir = dir,
+                              .commands_dir = programs_dir,
+                              .run_dir = programs_dir,
                               .start = start,
                               .check = check};
 }
@@ -111,7 +68,7 @@ log_text(void)
     FILE *f;
     size_t n;
 
-    (void)snprintf(path, sizeof(path), "%s/%s.log", dir, service);
+    (void)snprintf(path, sizeof(path), "%s/%s.log", programs_dir, programs_group);
     f = fopen(path, "re");
     assert_non_null(f);
     n = fread(text, 1, sizeof(text) - 1, f);
@@ -161,7 +118,7 @@ test_failed_start(void **state)
 
     assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_E_FAILED);
     assert_non_null(strstr(err.msg, "exit status 3"));
-    assert_non_null(strstr(err.hint, service));
+    assert_non_null(strstr(err.hint, programs_group));
     assert_non_null(strstr(log_text(), "no such thing"));
     assert_false(alive(&r));
     r.start = "missing";
@@ -231,7 +188,7 @@ test_stopped_start(void **state)
         int64_t begin = zb_mono_now().ms;
         pthread_t thread;
 
-        (void)snprintf(looked, sizeof(looked), "%s/looked-%s", dir, checks[i]);
+        (void)snprintf(looked, sizeof(looked), "%s/looked-%s", programs_dir, checks[i]);
         (void)snprintf(check, sizeof(check), "%s %s", checks[i], looked);
         assert_int_equal(pthread_create(&thread, NULL, start_run, &s), 0);
         while (access(looked, F_OK) != 0 && zb_mono_now().ms - begin < 20000) {
@@ -259,7 +216,7 @@ test_hanging_check(void **state)
     r.check = "hangs";
     assert_int_equal(zb_runner_check(&r, 300, &running, &err), ZB_OK);
     assert_false(running);
-    (void)snprintf(group, sizeof(group), "%s.ctl", service);
+    (void)snprintf(group, sizeof(group), "%s.ctl", programs_group);
     assert_int_equal(
         zb_os_cgroup_wait_empty(group, (struct zb_mono){zb_mono_now().ms + 5000}, &err), ZB_OK);
     stop(&r);
@@ -289,7 +246,7 @@ test_environment(void **state)
     (void)state;
 
     assert_int_equal(zb_runner_start(&r, 5000, &err), ZB_OK);
-    (void)snprintf(wanted, sizeof(wanted), "%s|/srv/web|a b|c", service);
+    (void)snprintf(wanted, sizeof(wanted), "%s|/srv/web|a b|c", programs_group);
     assert_non_null(strstr(log_text(), wanted));
     stop(&r);
 }
@@ -304,5 +261,5 @@ main(void)
         cmocka_unit_test(test_hanging_check),      cmocka_unit_test(test_kill),
         cmocka_unit_test(test_environment),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, programs_teardown);
 }

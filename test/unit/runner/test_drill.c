@@ -1,5 +1,5 @@
 /* The check of a drill with real processes; skipped where cgroup2 cannot be written. */
-#include "unit.h"
+#include "programs.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,65 +7,20 @@
 #include "os/cgroup.h"
 #include "runner/runner.h"
 
-static char dir[] = "/tmp/zb-drill-XXXXXX";
-static char group[64];
-static bool usable;
-
-static int
-setup(void **state)
-{
-    struct zb_err err;
-    int fd = -1;
-    (void)state;
-
-    (void)snprintf(group, sizeof(group), "unit-drill-%d", (int)getpid());
-    usable = geteuid() == 0 && zb_os_cgroup_open(group, &fd, &err) == ZB_OK;
-    if (!usable) {
-        print_message("skipped: no cgroup2 hierarchy that can be written here\n");
-        return 0;
-    }
-    (void)close(fd);
-    assert_non_null(mkdtemp(dir));
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    char command[128];
-    (void)state;
-
-    if (usable) {
-        zb_os_cgroup_remove(group);
-        (void)snprintf(command, sizeof(command), "rm -r %s", dir);
-        assert_int_equal(system(command), 0);
-    }
-    return 0;
-}
-
 /* A drill of `line` with a program "check" of that text; how it ends, and with what message. */
 static void
 drill(const char *text, const char *line, uint32_t timeout_ms, enum zb_rc wanted, const char *said)
 {
     const struct zb_runner r = {.kind = ZB_RUNNER_COMMAND,
                                 .service = "web",
-                                .group = group,
-                                .mountpoint = dir,
-                                .commands_dir = dir,
-                                .run_dir = dir};
-    char path[128];
+                                .group = programs_group,
+                                .mountpoint = programs_dir,
+                                .commands_dir = programs_dir,
+                                .run_dir = programs_dir};
     struct zb_err err = {0};
-    FILE *f;
 
-    if (!usable) {
-        skip();
-    }
-    (void)snprintf(path, sizeof path, "%s/check", dir);
-    f = fopen(path, "we");
-    assert_non_null(f);
-    assert_true(fprintf(f, "#!/bin/sh\n%s\n", text) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0755), 0);
+    programs_need();
+    program_make("check", text);
     assert_int_equal(zb_runner_drill(&r, line, timeout_ms, -1, &err), wanted);
     if (strstr(err.msg, said) == NULL) {
         fail_msg("'%s' is not in '%s'", said, err.msg);
@@ -100,7 +55,7 @@ nothing_of_it_is_left(void **state)
     (void)state;
 
     drill("sleep 60 & exit 0", "check", 5000, ZB_OK, "");
-    assert_int_equal(zb_os_cgroup_populated(group, &populated, &err), ZB_OK);
+    assert_int_equal(zb_os_cgroup_populated(programs_group, &populated, &err), ZB_OK);
     assert_false(populated);
 }
 
@@ -113,5 +68,5 @@ main(void)
         cmocka_unit_test(nothing_of_it_is_left),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, programs_setup, programs_teardown);
 }

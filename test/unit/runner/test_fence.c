@@ -1,6 +1,6 @@
 /* The fencing program with real processes in real groups; skipped where cgroup2 cannot be written.
  */
-#include "unit.h"
+#include "programs.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -12,62 +12,6 @@
 #include "runner/fence.h"
 #include "runner/once.h"
 
-static char dir[] = "/tmp/zb-fence-XXXXXX";
-static char group[64];
-static bool usable;
-
-static void
-path_of(const char *name, char path[256])
-{
-    (void)snprintf(path, 256, "%s/%s", dir, name);
-}
-
-static void
-program_make(const char *name, const char *text)
-{
-    char path[256];
-    FILE *f;
-
-    path_of(name, path);
-    f = fopen(path, "we");
-    assert_non_null(f);
-    assert_true(fprintf(f, "#!/bin/sh\n%s\n", text) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0755), 0);
-}
-
-static int
-setup(void **state)
-{
-    struct zb_err err;
-    int fd = -1;
-    (void)state;
-
-    (void)snprintf(group, sizeof(group), "unit-fence-%d", (int)getpid());
-    usable = geteuid() == 0 && zb_os_cgroup_open(group, &fd, &err) == ZB_OK;
-    if (!usable) {
-        print_message("skipped: no cgroup2 hierarchy that can be written here\n");
-        return 0;
-    }
-    (void)close(fd);
-    assert_non_null(mkdtemp(dir));
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    char command[128];
-    (void)state;
-
-    if (usable) {
-        zb_os_cgroup_remove(group);
-        (void)snprintf(command, sizeof(command), "rm -r %s", dir);
-        assert_int_equal(system(command), 0);
-    }
-    return 0;
-}
-
 static struct zb_err said;
 
 static enum zb_rc
@@ -75,7 +19,7 @@ fence_run(const char *name, uint32_t timeout_ms, int cancel_fd)
 {
     char path[256];
     struct zb_fence f = {.command = path,
-                         .group = group,
+                         .group = programs_group,
                          .node = "vm1",
                          .cluster = "lab",
                          .service = "web",
@@ -83,7 +27,7 @@ fence_run(const char *name, uint32_t timeout_ms, int cancel_fd)
                          .timeout_ms = timeout_ms,
                          .cancel_fd = cancel_fd};
 
-    path_of(name, path);
+    program_path(name, path);
     said = (struct zb_err){0};
     return zb_fence_run(&f, &said);
 }
@@ -92,9 +36,7 @@ fence_run(const char *name, uint32_t timeout_ms, int cancel_fd)
 static void
 answers(const char *text, uint32_t timeout_ms, enum zb_rc wanted, const char *message)
 {
-    if (!usable) {
-        skip();
-    }
+    programs_need();
     program_make("fence", text);
     assert_int_equal(fence_run("fence", timeout_ms, -1), wanted);
     if (strstr(said.msg, message) == NULL) {
@@ -108,7 +50,7 @@ group_is_empty(void)
     struct zb_err err;
     bool populated = true;
 
-    assert_int_equal(zb_os_cgroup_populated(group, &populated, &err), ZB_OK);
+    assert_int_equal(zb_os_cgroup_populated(programs_group, &populated, &err), ZB_OK);
     return !populated;
 }
 
@@ -168,9 +110,7 @@ nobody_waits_any_more(void **state)
     int fds[2];
     (void)state;
 
-    if (!usable) {
-        skip();
-    }
+    programs_need();
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(close(fds[1]), 0);
     program_make("fence", "sleep 1000");
@@ -184,16 +124,15 @@ what_an_earlier_life_left_is_ended_first(void **state)
 {
     char path[256];
     char *argv[] = {path, NULL};
-    struct zb_os_spawn_spec spec = {.path = path, .argv = argv, .group = group, .output_fd = -1};
+    struct zb_os_spawn_spec spec = {
+        .path = path, .argv = argv, .group = programs_group, .output_fd = -1};
     struct zb_os_child child = {0};
     struct zb_err err;
     int status;
     (void)state;
 
-    if (!usable) {
-        skip();
-    }
-    path_of("earlier", path);
+    programs_need();
+    program_path("earlier", path);
     program_make("earlier", "sleep 1000");
     assert_int_equal(zb_os_spawn(&spec, &child, &err), ZB_OK);
     assert_false(group_is_empty());
@@ -201,7 +140,7 @@ what_an_earlier_life_left_is_ended_first(void **state)
     assert_true(group_is_empty());
     assert_int_equal(
         zb_os_child_wait(&child, (struct zb_mono){zb_mono_now().ms + 5000}, &status, &err), ZB_OK);
-    assert_int_equal(zb_once_group_end(group, &err), ZB_OK);
+    assert_int_equal(zb_once_group_end(programs_group, &err), ZB_OK);
 }
 
 static void
@@ -210,11 +149,9 @@ others_than_root_have_no_say(void **state)
     char path[256];
     (void)state;
 
-    if (!usable) {
-        skip();
-    }
+    programs_need();
     program_make("fence", "exit 0");
-    path_of("fence", path);
+    program_path("fence", path);
     assert_int_equal(fence_run("missing", 1000, -1), ZB_E_NOTFOUND);
     assert_int_equal(chmod(path, 0775), 0);
     assert_int_equal(fence_run("fence", 1000, -1), ZB_E_REFUSED);
@@ -225,9 +162,9 @@ others_than_root_have_no_say(void **state)
     assert_int_equal(chown(path, 65534, 65534), 0);
     assert_int_equal(fence_run("fence", 1000, -1), ZB_E_REFUSED);
     assert_int_equal(chown(path, 0, 0), 0);
-    assert_int_equal(chmod(dir, 0777), 0);
+    assert_int_equal(chmod(programs_dir, 0777), 0);
     assert_int_equal(fence_run("fence", 1000, -1), ZB_E_REFUSED);
-    assert_int_equal(chmod(dir, 0700), 0);
+    assert_int_equal(chmod(programs_dir, 0700), 0);
     assert_int_equal(fence_run("fence", 1000, -1), ZB_OK);
 }
 
@@ -243,5 +180,5 @@ main(void)
         cmocka_unit_test(what_an_earlier_life_left_is_ended_first),
         cmocka_unit_test(others_than_root_have_no_say),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, programs_setup, programs_teardown);
 }

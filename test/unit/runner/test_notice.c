@@ -1,69 +1,12 @@
 /* The notify program with real processes in real groups; skipped where cgroup2 cannot be written.
  */
-#include "unit.h"
+#include "programs.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/cgroup.h"
 #include "runner/notice.h"
-
-static char dir[] = "/tmp/zb-notice-XXXXXX";
-static char group[64];
-static bool usable;
-
-static void
-path_of(const char *name, char path[256])
-{
-    (void)snprintf(path, 256, "%s/%s", dir, name);
-}
-
-static void
-program_make(const char *name, const char *text)
-{
-    char path[256];
-    FILE *f;
-
-    path_of(name, path);
-    f = fopen(path, "we");
-    assert_non_null(f);
-    assert_true(fprintf(f, "#!/bin/sh\n%s\n", text) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0755), 0);
-}
-
-static int
-setup(void **state)
-{
-    struct zb_err err;
-    int fd = -1;
-    (void)state;
-
-    (void)snprintf(group, sizeof(group), "unit-notice-%d", (int)getpid());
-    usable = geteuid() == 0 && zb_os_cgroup_open(group, &fd, &err) == ZB_OK;
-    if (!usable) {
-        print_message("skipped: no cgroup2 hierarchy that can be written here\n");
-        return 0;
-    }
-    (void)close(fd);
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(chmod(dir, 0755), 0);
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    char command[128];
-    (void)state;
-
-    if (usable) {
-        zb_os_cgroup_remove(group);
-        (void)snprintf(command, sizeof(command), "rm -r %s", dir);
-        assert_int_equal(system(command), 0);
-    }
-    return 0;
-}
 
 /* Runs a program of that text as nobody; how it is answered, and with what in the message. */
 static void
@@ -73,13 +16,11 @@ answers(const char *text, uint32_t timeout_ms, enum zb_rc wanted, const char *me
     char path[256];
     struct zb_err err = {0};
 
-    if (!usable) {
-        skip();
-    }
+    programs_need();
     program_make("notify", text);
-    path_of("notify", path);
+    program_path("notify", path);
     struct zb_notice n = {.command = path,
-                          .group = group,
+                          .group = programs_group,
                           .as = &nobody,
                           .node = "vm1",
                           .service = "web",
@@ -128,7 +69,7 @@ time_is_bounded_and_nothing_is_left(void **state)
 
     answers("trap '' TERM; setsid sleep 1000 & sleep 1000", 300, ZB_E_TIMEOUT,
             "not ended after 300 ms");
-    assert_int_equal(zb_os_cgroup_populated(group, &populated, &err), ZB_OK);
+    assert_int_equal(zb_os_cgroup_populated(programs_group, &populated, &err), ZB_OK);
     assert_false(populated);
 }
 
@@ -140,5 +81,5 @@ main(void)
         cmocka_unit_test(it_has_no_privileges),
         cmocka_unit_test(time_is_bounded_and_nothing_is_left),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, programs_setup, programs_teardown);
 }
