@@ -13,7 +13,7 @@
  *
  * Peer messages (JSON objects) carry "t": "core" (drive.c), "ship.*" (ship.c, land.c),
  * "config.*" (config.c), "cmd.*" (control.c: commands forwarded to the node that leads),
- * "node.*" (member.c), "foreign.*" (foreign.c).
+ * "node.*" (member.c), "foreign.*" (foreign.c), "etcds" (etcds.c).
  */
 #ifndef ZB_AGENT_AGENT_H
 #define ZB_AGENT_AGENT_H

@@ -1,6 +1,7 @@
 #include "agent/drive.h"
 
 #include "agent/drill.h"
+#include "agent/etcds.h"
 #include "agent/fence.h"
 #include "agent/foreign.h"
 #include "agent/internal.h"
@@ -339,6 +340,7 @@ zb_drive_peer_up(struct zb_agent *a, const char *peer)
     zb_rescues_peer_up(a, node);
     zb_drills_peer_up(a, node);
     zb_pool_peer_up(a, node);
+    zb_etcds_peer_up(a, node); /* before anything is asked for */
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = node});
     zb_lineage_tell(a, node);
 }
@@ -401,6 +403,7 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         {"cmd.", zb_control_message},    {"node.", zb_member_message},
         {"rescues", zb_rescues_message}, {"pool", zb_pool_message},
         {"drills", zb_drills_message},   {"foreign.", zb_foreign_message},
+        {"etcds", zb_etcds_message},
     };
     uint8_t node = zb_agent_node_find(a, peer);
     const char *type = json_string_value(json_object_get(msg, "t"));

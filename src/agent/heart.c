@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/drive.h"
+#include "agent/etcds.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/keeper.h"
@@ -228,6 +229,9 @@ row_read(struct zb_heart *h, const struct zb_etcd_kv *kv, struct zb_sessions_ans
 static void
 news_take(struct zb_heart *h, const struct zb_sessions_news *news)
 {
+    if (news->moved) {
+        zb_etcds_own(h->a, h->s.etcd);
+    }
     if (news->lost) {
         keeper_tell(h, ZB_KOP_LAPSE, 0, news->id);
         bar(h, true, "etcd does not know it any more");
@@ -354,8 +358,10 @@ on_stamp(void *ctx, const struct zb_krep *rep)
 static void
 stamp(struct zb_heart *h)
 {
-    struct zb_kreq req = {
-        .op = ZB_KOP_BEAT, .flags = h->step.new ? ZB_KF_NEW : 0, .guid = h->step.unknown};
+    struct zb_kreq req = {.op = ZB_KOP_BEAT,
+                          .flags = h->step.new ? ZB_KF_NEW : 0,
+                          .guid = h->step.unknown,
+                          .from_guid = h->s.cluster_id};
 
     zb_agent_keeper_call(h->a, &req, on_stamp, h);
 }
@@ -390,7 +396,8 @@ pump(struct zb_heart *h)
 bool
 zb_heart_is_fenced(const struct zb_agent *a, uint8_t node, struct zb_mono after)
 {
-    return a->heart != NULL && zb_sessions_is_fenced(&a->heart->s, node, zb_mono_now(), after);
+    return a->heart != NULL &&
+           zb_sessions_is_fenced(&a->heart->s, zb_etcds_told(a), node, zb_mono_now(), after);
 }
 
 enum zb_life
@@ -415,7 +422,8 @@ zb_heart_timeout_ms(const struct zb_agent *a, uint8_t node)
 bool
 zb_heart_fences(const struct zb_agent *a, uint8_t node)
 {
-    return a->heart != NULL && node < ZB_NODES_MAX && a->heart->s.nodes[node].value.fenced;
+    return a->heart != NULL && node < ZB_NODES_MAX && a->heart->s.nodes[node].value.fenced &&
+           !zb_sessions_is_elsewhere(&a->heart->s, zb_etcds_told(a), node);
 }
 
 bool
@@ -498,6 +506,7 @@ zb_heart_warn(const struct zb_agent *a, json_t *warnings)
             zb_json_append(warnings, zb_json_text(text));
         }
     }
+    zb_etcds_warn(a, warnings);
 }
 
 /* --- life --- */

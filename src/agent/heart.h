@@ -44,7 +44,8 @@ enum zb_life zb_heart_life(const struct zb_agent *a, uint8_t node);
 /* How long ago it was read that a session is dead, which is dead; and that session's timeout. */
 int64_t zb_heart_dead_ms(const struct zb_agent *a, uint8_t node);
 uint32_t zb_heart_timeout_ms(const struct zb_agent *a, uint8_t node);
-/* Its node is kept from writing once its session is over. */
+/* Its node is kept from writing once its session is over, and that session is in this etcd (E10).
+ */
 bool zb_heart_fences(const struct zb_agent *a, uint8_t node);
 /* The own session is open and the others' ends are believed: this node may act by itself. */
 bool zb_heart_may_judge(const struct zb_agent *a);

@@ -63,6 +63,7 @@ struct zb_agent {
     struct zb_troubles *troubles;            /* trouble.c */
     struct zb_fences *fences;                /* fence.c */
     struct zb_heart *heart;                  /* heart.c; NULL: no etcd is configured */
+    struct zb_etcds *etcds;                  /* etcds.c */
     struct zb_takeovers *takeovers;          /* takeover.c */
     struct zb_notices *notices;              /* notify.c; NULL: nobody hears */
     struct zb_agent_subscriber *subscribers; /* event.c */

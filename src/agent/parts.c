@@ -3,6 +3,7 @@
 #include "agent/apply.h"
 #include "agent/drill.h"
 #include "agent/drive.h"
+#include "agent/etcds.h"
 #include "agent/fence.h"
 #include "agent/foreign.h"
 #include "agent/heart.h"
@@ -24,6 +25,7 @@ zb_parts_open(struct zb_agent *a)
     a->ships = zb_ships_new(a);
     a->lands = zb_lands_new(a);
     a->pools = zb_pools_new();
+    a->etcds = zb_etcds_new();
     a->rescues = zb_rescues_new(a);
     a->peeks = zb_peeks_new(a);
     a->foreigns = zb_foreigns_new();
@@ -59,6 +61,8 @@ zb_parts_free(struct zb_agent *a)
     zb_positions_free(a->positions);
     zb_pools_free(a->pools);
     a->pools = NULL;
+    zb_etcds_free(a->etcds);
+    a->etcds = NULL;
     zb_rescues_free(a->rescues);
     a->rescues = NULL;
     zb_peeks_free(a->peeks);

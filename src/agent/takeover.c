@@ -247,10 +247,11 @@ look(struct takeover *t)
             decide(t, &loss);
         } else {
             char text[300];
-            (void)snprintf(text, sizeof text,
-                           "%s is gone, and may still write (fenced-by is \"nothing\" there): "
-                           "power it off, then zbaton failover %s",
-                           a->nodes[loss.leader].name, s->conf.name);
+            (void)snprintf(
+                text, sizeof text,
+                "%s is gone, and may still write (fenced-by is \"nothing\" there, or its "
+                "session is in another etcd): power it off, then zbaton failover %s",
+                a->nodes[loss.leader].name, s->conf.name);
             say(t, "A-takeover-unfenced", text);
         }
     } else {

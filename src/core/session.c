@@ -204,6 +204,10 @@ contact_look(struct zb_sessions *s, struct zb_mono now, const struct zb_sessions
     }
     s->cluster_id = answer->cluster_id;
     s->revision = answer->revision;
+    if (s->etcd != 0 && s->etcd != s->cluster_id) {
+        s->etcd = 0; /* before anything is asked for, or granted, under a session that is in it */
+        news->moved = true;
+    }
 }
 
 static void
@@ -232,6 +236,8 @@ own_look(struct zb_sessions *s, struct zb_mono now, struct zb_sessions_news *new
     if (own && s->own.life == ZB_LIFE_ALIVE) {
         /* Whichever attempt it was: it counts from its own stamp. */
         s->put = true;
+        news->moved = news->moved || s->etcd != s->cluster_id;
+        s->etcd = s->cluster_id;
         news->renewed = true;
         news->nonce = s->own.nonce;
     } else if (own && s->own.life == ZB_LIFE_LEFT) {
@@ -307,10 +313,23 @@ zb_sessions_may_judge(const struct zb_sessions *s, struct zb_mono now)
 }
 
 bool
-zb_sessions_is_fenced(const struct zb_sessions *s, uint8_t node, struct zb_mono now,
-                      struct zb_mono after)
+zb_sessions_is_elsewhere(const struct zb_sessions *s, const struct zb_session_etcds *etcds,
+                         uint8_t node)
+{
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        if (etcds->told[n][node].known && etcds->told[n][node].etcd != s->cluster_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+zb_sessions_is_fenced(const struct zb_sessions *s, const struct zb_session_etcds *etcds,
+                      uint8_t node, struct zb_mono now, struct zb_mono after)
 {
     return node < ZB_NODES_MAX && node != s->self && zb_sessions_may_judge(s, now) &&
-           s->read_at.ms > after.ms && s->nodes[node].mod != 0 &&
-           s->nodes[node].value.life == ZB_LIFE_DEAD && s->nodes[node].value.fenced;
+           s->read_at.ms > after.ms && s->read_at.ms > etcds->changed_at.ms &&
+           s->nodes[node].mod != 0 && s->nodes[node].value.life == ZB_LIFE_DEAD &&
+           s->nodes[node].value.fenced && !zb_sessions_is_elsewhere(s, etcds, node);
 }

@@ -75,6 +75,17 @@ struct zb_sessions_news {
     uint64_t id;
     bool left;    /* tell the keeper: session `id` was left */
     bool changed; /* the life of some node's session changed */
+    bool moved;   /* tell the other nodes `etcd` of the sessions */
+};
+
+/* What each node was told last, by each node, of the etcd in which that one's session is (E10):
+ * cluster ids, 0 in none. */
+struct zb_session_etcds {
+    struct {
+        bool known;
+        uint64_t etcd;
+    } told[ZB_NODES_MAX][ZB_NODES_MAX]; /* [who was told][by whom] */
+    struct zb_mono changed_at; /* when anything else than before was heard here; 0: never */
 };
 
 struct zb_sessions {
@@ -86,6 +97,7 @@ struct zb_sessions {
     bool fenced;
     bool put;       /* etcd is known to have had it */
     bool renew_new; /* the keeper wants a new one begun */
+    uint64_t etcd;  /* in which it is, for the others to know; 0: maybe in another one */
     bool known;     /* the own key is, as of own_mod */
     int64_t own_mod;
     struct zb_session_value own;
@@ -129,10 +141,14 @@ bool zb_sessions_is_open(const struct zb_sessions *s);
 /* A certificate is believed: whatever etcd had before this node read it first, or before it was
  * restored from a backup, every node whose session is in no such state any more has demoted. */
 bool zb_sessions_may_judge(const struct zb_sessions *s, struct zb_mono now);
+/* Somebody was told by the node that its session is not in this etcd. One of those who granted it
+ * its term was, before that, and tells so here before it grants the same to another. */
+bool zb_sessions_is_elsewhere(const struct zb_sessions *s, const struct zb_session_etcds *etcds,
+                              uint8_t node);
 /* The node cannot write, and cannot begin to without a grant (M4, M6): its session is certified
- * dead, as was read by a transaction that was sent after `after`, and its node is fenced by that.
- */
-bool zb_sessions_is_fenced(const struct zb_sessions *s, uint8_t node, struct zb_mono now,
-                           struct zb_mono after);
+ * dead, as was read by a transaction that was sent after `after`, its node is fenced by that, and
+ * its session is not elsewhere, nor was before that transaction was sent (E10). */
+bool zb_sessions_is_fenced(const struct zb_sessions *s, const struct zb_session_etcds *etcds,
+                           uint8_t node, struct zb_mono now, struct zb_mono after);
 
 #endif

@@ -377,6 +377,21 @@ session_new(struct zb_keeper *k, struct zb_mono now, const struct zb_kreq *req, 
     }
     if (rc == ZB_OK) {
         k->session = next;
+    }
+    return rc;
+}
+
+/* Caller holds lock. */
+static enum zb_rc
+stamp(struct zb_keeper *k, struct zb_mono now, uint64_t nonce, uint64_t etcd, struct zb_err *err)
+{
+    bool open = k->session.stage == ZB_SESSION_OPEN;
+    uint64_t before = k->session.etcd;
+    enum zb_rc rc = zb_session_stamp(&k->session, now, nonce, etcd, err);
+
+    if (open && k->session.stage == ZB_SESSION_LAPSED) {
+        lapse_tell(k, "it is in another etcd than the one that is there now");
+    } else if (rc == ZB_OK && before != etcd) { /* of a new session */
         (void)run_store(k);
     }
     return rc;
@@ -404,7 +419,7 @@ zb_keeper_op_beat(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep
         rc = session_new(k, now, req, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_session_stamp(&k->session, now, nonce, err);
+        rc = stamp(k, now, nonce, req->from_guid, err);
     }
     rep->nonce = nonce;
     rep->guid = k->session.id;

@@ -72,6 +72,7 @@ begin(struct zb_session *s, uint64_t id, struct zb_mono renewed)
 {
     s->stage = ZB_SESSION_OPEN;
     s->id = id;
+    s->etcd = 0;
     s->renewed = renewed;
     s->confirmed = false;
     s->demoted = false;
@@ -116,6 +117,7 @@ void
 zb_session_resume(struct zb_session *s, struct zb_mono now, const struct zb_session_past *past)
 {
     begin(s, past->id, past->renewed);
+    s->etcd = past->etcd;
     s->confirmed = past->confirmed;
     if (past->rebooted || !past->known) {
         lapse_now(s, now);
@@ -126,15 +128,20 @@ zb_session_resume(struct zb_session *s, struct zb_mono now, const struct zb_sess
 }
 
 enum zb_rc
-zb_session_stamp(struct zb_session *s, struct zb_mono now, uint64_t nonce, struct zb_err *err)
+zb_session_stamp(struct zb_session *s, struct zb_mono now, uint64_t nonce, uint64_t etcd,
+                 struct zb_err *err)
 {
     (void)zb_session_tick(s, now);
+    if (s->etcd != 0 && s->etcd != etcd) {
+        zb_session_lapse(s, s->id);
+    }
     if (s->stage == ZB_SESSION_NONE) {
         return zb_err_set(err, ZB_E_NOTFOUND, "there is no session");
     }
     if (s->stage == ZB_SESSION_LAPSED) {
         return zb_err_set(err, s->demoted ? ZB_E_STALE : ZB_E_BUSY, "the session is over");
     }
+    s->etcd = etcd;
     s->stamps[s->stamps_count % ZB_SESSION_STAMPS].nonce = nonce;
     s->stamps[s->stamps_count % ZB_SESSION_STAMPS].at = now;
     s->stamps_count++;

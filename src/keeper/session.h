@@ -23,6 +23,7 @@ enum zb_session_stage {
 struct zb_session {
     enum zb_session_stage stage;
     uint64_t id;            /* random; 0 when there is none */
+    uint64_t etcd;          /* cluster id of the one that it is in */
     struct zb_mono renewed; /* stamp of the newest heartbeat that is known to be accepted */
     bool confirmed;         /* etcd has no earlier one of the node that others could certify */
     uint32_t soft_ms;
@@ -54,13 +55,15 @@ enum zb_rc zb_session_may_write(const struct zb_session *s, struct zb_mono now,
 /* A new session begins, with number id: ZB_E_BUSY where something may still be writable under an
  * earlier one (which lapses by that, where it is only etcd that knows of it: *s is changed);
  * ZB_E_EXISTS where one is open. writable: something is mounted read-write here, or may be; other:
- * etcd has a session of this node that this keeper knows nothing of, and that was not left. */
+ * etcd has a session of this node that this keeper knows nothing of, and that was not left. It is
+ * in the etcd of its first stamp. */
 enum zb_rc zb_session_new(struct zb_session *s, struct zb_mono now, uint64_t id, bool writable,
                           bool other, struct zb_err *err) ZB_CHECKED;
 
 /* What an earlier life of the keeper left of its session. */
 struct zb_session_past {
     uint64_t id;
+    uint64_t etcd;
     bool rebooted; /* that was before the host's last boot */
     bool known;    /* in this boot, and these are: */
     struct zb_mono renewed;
@@ -71,8 +74,10 @@ struct zb_session_past {
 /* Goes on with it. Where it is not known until when, it lapses now. */
 void zb_session_resume(struct zb_session *s, struct zb_mono now,
                        const struct zb_session_past *past);
-/* ZB_E_NOTFOUND none; ZB_E_STALE lapsed and demoted; ZB_E_BUSY lapsed. */
-enum zb_rc zb_session_stamp(struct zb_session *s, struct zb_mono now, uint64_t nonce,
+/* For a heartbeat that goes to the etcd of that cluster id, never 0. ZB_E_NOTFOUND none;
+ * ZB_E_STALE lapsed and demoted; ZB_E_BUSY lapsed, by this too: a session that is in another etcd
+ * is not taken along, for those who read that one see it end. */
+enum zb_rc zb_session_stamp(struct zb_session *s, struct zb_mono now, uint64_t nonce, uint64_t etcd,
                             struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_session_renew(struct zb_session *s, struct zb_mono now, uint64_t nonce,
                             struct zb_err *err) ZB_CHECKED;

@@ -50,17 +50,18 @@ static void
 run_load(const struct zb_keeper *k, struct zb_session_past *past)
 {
     char path[RUN_PATH_SIZE], boot_id[ZB_UUID_SIZE] = "", id[NUMBER_SIZE] = "";
-    char renewed[NUMBER_SIZE], confirmed[2], rested[2], lapsed[2];
+    char etcd[NUMBER_SIZE], renewed[NUMBER_SIZE], confirmed[2], rested[2], lapsed[2];
     char promise[PROMISE_SIZE] = "", own[PROMISE_SIZE];
     FILE *f;
 
     run_path(k, "", path);
     f = fopen(path, "re");
     past->known = f != NULL &&
-                  fscanf(f, "%36s %20[0-9] %18[0-9] %1[01] %1[01] %1[01] %39s", boot_id, id,
-                         renewed, confirmed, rested, lapsed, promise) == 7 &&
+                  fscanf(f, "%36s %20[0-9] %20[0-9] %18[0-9] %1[01] %1[01] %1[01] %39s", boot_id,
+                         id, etcd, renewed, confirmed, rested, lapsed, promise) == 8 &&
                   strtoull(id, NULL, 10) == past->id && strcmp(boot_id, k->boot_id) == 0;
     if (past->known) {
+        past->etcd = strtoull(etcd, NULL, 10);
         past->renewed.ms = strtoll(renewed, NULL, 10);
         past->confirmed = confirmed[0] == '1';
         past->rested = rested[0] == '1';
@@ -110,9 +111,9 @@ zb_keeper_session_run_store(const struct zb_keeper *k, bool rested)
     run_path(k, "", path);
     run_path(k, ".tmp", beside);
     f = fopen(beside, "we");
-    good = f != NULL &&
-           fprintf(f, "%s %" PRIu64 " %" PRId64 " %d %d %d %s\n", k->boot_id, s->id, s->renewed.ms,
-                   s->confirmed, rested, s->stage == ZB_SESSION_LAPSED, promise) > 0;
+    good = f != NULL && fprintf(f, "%s %" PRIu64 " %" PRIu64 " %" PRId64 " %d %d %d %s\n",
+                                k->boot_id, s->id, s->etcd, s->renewed.ms, s->confirmed, rested,
+                                s->stage == ZB_SESSION_LAPSED, promise) > 0;
     if (f != NULL) {
         good = fclose(f) == 0 && good;
     }

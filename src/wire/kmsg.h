@@ -246,7 +246,8 @@ enum zb_kop {
  *            then. ZB_E_FAILED, ZB_E_TIMEOUT, ZB_E_NOTFOUND, ZB_E_UNSUPPORTED (no fence-command): nothing is known. ZB_E_BUSY:
  *            it runs for that node already, or for ZB_KEEPER_FENCES_MAX others. Ended by CANCEL, by the end of the engine that asked,
  *            and by the end of the keeper; by its next start, when it was killed. -> elapsed_ms.
- * BEAT       flags, guid. For a heartbeat of the node's session in etcd: stamps the time, before anything is sent. -> nonce (of this stamp), guid (the session's
+ * BEAT       flags, guid, from_guid: cluster id of the etcd. For a heartbeat of the node's session in that etcd: stamps the time, before anything is sent; a
+ *            session that is in another one is over by that. -> nonce (of this stamp), guid (the session's
  *            number), count: how a node of it is kept from writing (enum zb_conf_fenced_by). With ZB_KF_NEW of a new session, which is durable before the
  *            reply, and whose deadline counts from this stamp on; guid: an earlier one of this node that etcd knows and that was not left, or 0: what is
  *            writable under that is demoted first. After an earlier session nothing is made

@@ -44,9 +44,12 @@ static void
 observer_check(struct sess *w, struct sess_host *o)
 {
     const struct sess_engine *e = &o->e;
+    struct zb_session_etcds etcds = w->etcds;
 
+    etcds.changed_at.ms = e->told_at;
     for (uint8_t n = 0; n < SESS_NODES; n++) {
-        if (!zb_sessions_is_fenced(&e->s, n, sess_local(w, o), (struct zb_mono){e->after})) {
+        if (!zb_sessions_is_fenced(&e->s, &etcds, n, sess_local(w, o),
+                                   (struct zb_mono){e->after})) {
             continue;
         }
         if (e->read_at < e->after_at) {

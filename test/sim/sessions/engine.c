@@ -38,7 +38,7 @@ pump(struct sess *w, struct sess_host *h)
             return;
         }
         if (e->step.what == ZB_SESSIONS_STAMP) {
-            enum zb_rc rc = sess_keeper_beat(w, h, e->step.new, e->step.unknown, &nonce);
+            enum zb_rc rc = sess_keeper_beat(w, h, &e->step, e->s.cluster_id, &nonce);
             zb_sessions_stamped(&e->s, now, rc, h->session.id, nonce, h->fencing != SESS_NOTHING);
         } else {
             sess_send(w, h);
@@ -83,10 +83,11 @@ sess_engine_answer(struct sess *w, struct sess_host *h, const struct sess_reques
 static bool
 is_mistaken(const struct sess *w, const struct sess_host *h)
 {
+    const struct sess_store *store = &w->stores[h->etcd];
+
     for (uint8_t n = 0; n < SESS_NODES; n++) {
-        if (n != h->self && w->store.keys[n].mod != 0 &&
-            w->store.keys[n].mod == h->e.s.nodes[n].mod &&
-            w->store.keys[n].value.nonce != h->e.s.nodes[n].value.nonce) {
+        if (n != h->self && store->keys[n].mod != 0 && store->keys[n].mod == h->e.s.nodes[n].mod &&
+            store->keys[n].value.nonce != h->e.s.nodes[n].value.nonce) {
             return true;
         }
     }

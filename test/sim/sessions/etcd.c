@@ -57,7 +57,8 @@ sess_send(struct sess *w, struct sess_host *h)
     if (r == w->requests + SESS_REQUESTS) {
         return; /* as good as lost */
     }
-    *r = (struct sess_request){.attempt = h->e.attempt, .node = h->self, .step = h->e.step};
+    *r = (struct sess_request){
+        .attempt = h->e.attempt, .node = h->self, .etcd = h->etcd, .step = h->e.step};
     fate(w, h, r);
     if (r->commit_at == SESS_NEVER) {
         r->attempt = 0;
@@ -74,29 +75,30 @@ commit(struct sess *w, struct sess_request *r)
 {
     const struct zb_sessions_step *step = &r->step;
     struct zb_sessions_answer *answer = &r->answer;
+    struct sess_store *store = &w->stores[r->etcd];
     bool probe = step->what == ZB_SESSIONS_PROBE;
 
     r->committed = true;
     r->committed_at = w->now;
-    *answer = (struct zb_sessions_answer){.known = true, .cluster_id = w->store.cluster_id};
-    answer->succeeded = probe || w->store.keys[step->node].mod == step->mod;
-    w->store.revision += answer->succeeded;
+    *answer = (struct zb_sessions_answer){.known = true, .cluster_id = store->cluster_id};
+    answer->succeeded = probe || store->keys[step->node].mod == step->mod;
+    store->revision += answer->succeeded;
     if (answer->succeeded && !probe) {
-        w->store.keys[step->node].mod = w->store.revision;
-        w->store.keys[step->node].value = step->value;
+        store->keys[step->node].mod = store->revision;
+        store->keys[step->node].value = step->value;
     }
-    answer->revision = w->store.revision;
+    answer->revision = store->revision;
     for (uint8_t n = 0; n < SESS_NODES; n++) {
-        if (w->store.keys[n].mod != 0) {
+        if (store->keys[n].mod != 0) {
             answer->rows[answer->rows_count++] = (struct zb_session_row){
-                .node = n, .mod = w->store.keys[n].mod, .value = w->store.keys[n].value};
+                .node = n, .mod = store->keys[n].mod, .value = store->keys[n].value};
         }
     }
     sess_note(w, &w->hosts[r->node],
               "committed: %u of n%u at mod %ld, life %u id %lx: %s, revision %ld",
               (unsigned)step->what, step->node + 1u, (long)step->mod, (unsigned)step->value.life,
               (unsigned long)(step->value.id >> 48), answer->succeeded ? "done" : "not equal",
-              (long)w->store.revision);
+              (long)store->revision);
 }
 
 void
@@ -104,9 +106,9 @@ sess_etcd_step(struct sess *w)
 {
     if (w->restore_due && w->now >= w->down_until) {
         w->restore_due = false;
-        w->store = w->restore;
+        w->stores[0] = w->restore;
         w->restored++;
-        sess_note(w, NULL, "etcd begins again at revision %ld", (long)w->store.revision);
+        sess_note(w, NULL, "etcd begins again at revision %ld", (long)w->stores[0].revision);
     }
     for (struct sess_request *r = w->requests; r < w->requests + SESS_REQUESTS; r++) {
         struct sess_host *h = &w->hosts[r->node];
@@ -150,8 +152,8 @@ void
 sess_etcd_backup(struct sess *w)
 {
     if (w->now >= w->down_until) {
-        w->backups[w->backups_count++ % SESS_BACKUPS] = w->store;
-        sess_note(w, NULL, "backup of etcd at revision %ld", (long)w->store.revision);
+        w->backups[w->backups_count++ % SESS_BACKUPS] = w->stores[0];
+        sess_note(w, NULL, "backup of etcd at revision %ld", (long)w->stores[0].revision);
     }
 }
 

@@ -26,6 +26,16 @@ sess_fault_until(struct sess_host *h, int64_t at)
     h->fault_at = at > h->fault_at ? at : h->fault_at;
 }
 
+/* It is another one in the configuration with which zbatond starts next. */
+static void
+etcd_change(struct sess *w, struct sess_host *h)
+{
+    if (w->moves && sess_chance(w, 400)) {
+        h->etcd = (uint8_t)((h->etcd + 1) % SESS_ETCDS);
+        sess_note(w, h, "gets etcd %u", h->etcd);
+    }
+}
+
 void
 sess_host_off(struct sess *w, struct sess_host *h, int64_t off_ms)
 {
@@ -36,6 +46,7 @@ sess_host_off(struct sess *w, struct sess_host *h, int64_t off_ms)
     h->session = (struct zb_session){0};
     h->promote_at = h->demoted_at = 0;
     h->boot_at = w->now + off_ms;
+    etcd_change(w, h);
     sess_fault_until(h, h->boot_at);
 }
 
@@ -51,6 +62,7 @@ sess_keeper_end(struct sess *w, struct sess_host *h, int64_t off_ms)
     h->e = (struct sess_engine){0};
     h->session = (struct zb_session){0};
     h->keeper_at = w->now + off_ms;
+    etcd_change(w, h);
     sess_fault_until(h, h->keeper_at);
 }
 

@@ -14,6 +14,7 @@ run_store(struct sess_host *h)
 {
     h->run.boot = h->boot;
     h->run.id = h->session.id;
+    h->run.etcd = h->session.etcd;
     h->run.renewed = h->session.renewed.ms;
     h->run.confirmed = h->session.confirmed;
     h->run.rested = zb_session_is_at_rest(&h->session) || !is_writable(h);
@@ -58,6 +59,7 @@ sess_keeper_start(struct sess *w, struct sess_host *h)
 {
     struct zb_mono now = sess_local(w, h);
     struct zb_session_past past = {.id = h->file.id,
+                                   .etcd = h->run.etcd,
                                    .rebooted = h->file.boot != h->boot,
                                    .renewed.ms = h->run.renewed,
                                    .confirmed = h->run.confirmed,
@@ -207,24 +209,27 @@ session_new(struct sess *w, struct sess_host *h, uint64_t unknown)
         h->file.id = next.id;
         h->file.boot = h->boot;
         h->session = next;
-        run_store(h);
         sess_note(w, h, "new session %lx", (unsigned long)(next.id >> 48));
     }
     return rc;
 }
 
 enum zb_rc
-sess_keeper_beat(struct sess *w, struct sess_host *h, bool new, uint64_t unknown, uint64_t *nonce)
+sess_keeper_beat(struct sess *w, struct sess_host *h, const struct zb_sessions_step *step,
+                 uint64_t etcd, uint64_t *nonce)
 {
     struct zb_err ignored;
-    enum zb_rc rc = new ? session_new(w, h, unknown) : ZB_OK;
+    enum zb_rc rc = step->new ? session_new(w, h, step->unknown) : ZB_OK;
 
     *nonce = sess_random(w, 0);
     if (rc == ZB_OK) {
         bool open = h->session.stage == ZB_SESSION_OPEN;
-        rc = zb_session_stamp(&h->session, sess_local(w, h), *nonce, &ignored);
+        bool other = h->session.etcd != 0 && h->session.etcd != etcd;
+        rc = zb_session_stamp(&h->session, sess_local(w, h), *nonce, etcd, &ignored);
         if (open && h->session.stage == ZB_SESSION_LAPSED) {
-            lapsed(w, h, false);
+            lapsed(w, h, other);
+        } else if (rc == ZB_OK && step->new) {
+            run_store(h);
         }
     }
     return rc;
@@ -265,12 +270,29 @@ sess_keeper_leave(struct sess *w, struct sess_host *h, uint64_t id)
     }
 }
 
+/* One of those who grant, which tells on what it was told before it grants to another. */
+static void
+etcd_tell(struct sess *w, const struct sess_host *h)
+{
+    if (w->etcds.told[0][h->self].known && w->etcds.told[0][h->self].etcd == h->e.s.etcd) {
+        return;
+    }
+    w->etcds.told[0][h->self].known = true;
+    w->etcds.told[0][h->self].etcd = h->e.s.etcd;
+    for (unsigned n = 0; n < SESS_NODES; n++) {
+        w->hosts[n].e.told_at = sess_local(w, &w->hosts[n]).ms;
+    }
+}
+
 /* A majority grants it a term, itself first. Nothing asks whether the engine holds a session: the
  * keeper has to. */
 void
 sess_keeper_grant(struct sess *w, struct sess_host *h)
 {
-    if (h->keeper && h->on && !h->paused && h->tree == SESS_REST) {
+    if (h->keeper && h->on && !h->paused && h->tree == SESS_REST && (h->e.on || !w->moves)) {
+        if (w->moves) {
+            etcd_tell(w, h);
+        }
         h->granted = true;
         h->grant_session = session_id(w, h);
         h->grant_at = w->now;

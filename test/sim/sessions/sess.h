@@ -13,6 +13,7 @@
 #include "keeper/session.h"
 
 #define SESS_NODES 3
+#define SESS_ETCDS 2
 #define SESS_REQUESTS 48
 #define SESS_SPANS 8
 #define SESS_BACKUPS 4
@@ -50,12 +51,14 @@ struct sess_engine {
     int64_t read_at;      /* when what was read last was so, by real time */
     bool leaving;
     int64_t after;    /* local: what is read later counts (M4) */
+    int64_t told_at;  /* local: what is read later counts (E10) */
     int64_t after_at; /* the same moment, by real time */
 };
 
 struct sess_host {
     uint8_t self;
     enum sess_fencing fencing;
+    uint8_t etcd;        /* of its configuration: which one it reads */
     uint32_t timeout_ms; /* of its session */
     bool on;
     int64_t boot_at;
@@ -72,7 +75,7 @@ struct sess_host {
         uint64_t id, boot;
     } file;
     struct {
-        uint64_t id, boot;
+        uint64_t id, boot, etcd;
         int64_t renewed;
         bool confirmed, rested, lapsed;
     } run;
@@ -114,7 +117,7 @@ struct sess_store {
 
 struct sess_request {
     uint64_t attempt; /* 0: free */
-    uint8_t node;
+    uint8_t node, etcd;
     struct zb_sessions_step step;
     int64_t commit_at, answer_at; /* SESS_NEVER: it is lost */
     bool committed;
@@ -128,13 +131,14 @@ struct sess {
     uint64_t steps, attempts;
     bool trace;
     /* what a seed has */
-    bool pauses, restores, leaves, noisy, tight;
+    bool pauses, restores, leaves, noisy, tight, moves;
     int64_t fault_every;
     bool healed;
     int64_t fault_next, order_next, backup_next;
     int64_t quorum_until, down_until;
     bool restore_due;
-    struct sess_store store, restore, backups[SESS_BACKUPS];
+    struct sess_store stores[SESS_ETCDS], restore, backups[SESS_BACKUPS];
+    struct zb_session_etcds etcds; /* as one of each majority was told before it granted */
     uint32_t backups_count;
     struct sess_request requests[SESS_REQUESTS];
     struct sess_host hosts[SESS_NODES];
@@ -177,8 +181,8 @@ int64_t sess_engine_due(const struct sess *w, const struct sess_host *h);
 void sess_keeper_start(struct sess *w, struct sess_host *h);
 void sess_keeper_step(struct sess *w, struct sess_host *h);
 int64_t sess_keeper_due(const struct sess *w, const struct sess_host *h);
-enum zb_rc sess_keeper_beat(struct sess *w, struct sess_host *h, bool new, uint64_t unknown,
-                            uint64_t *nonce);
+enum zb_rc sess_keeper_beat(struct sess *w, struct sess_host *h,
+                            const struct zb_sessions_step *step, uint64_t etcd, uint64_t *nonce);
 void sess_keeper_renew(struct sess *w, struct sess_host *h, uint64_t nonce);
 void sess_keeper_lapse(struct sess *w, struct sess_host *h, uint64_t id);
 void sess_keeper_leave(struct sess *w, struct sess_host *h, uint64_t id);

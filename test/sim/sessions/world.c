@@ -102,7 +102,10 @@ sess_init(struct sess *w, uint64_t seed, bool trace)
     w->noisy = sess_chance(w, 300);
     w->tight = sess_chance(w, 300); /* the least times that are allowed, with better clocks */
     w->fault_every = sess_between(w, 1500, 12000);
-    w->store = (struct sess_store){.cluster_id = sess_random(w, 0), .revision = 1};
+    w->moves = !w->restores && sess_chance(w, 300); /* nodes come to read another etcd */
+    for (unsigned i = 0; i < SESS_ETCDS; i++) {
+        w->stores[i] = (struct sess_store){.cluster_id = sess_random(w, 0), .revision = 1};
+    }
     w->fault_next = sess_between(w, 5000, 15000);
     w->order_next = FIRST_TERM_MS;
     w->backup_next = w->restores ? sess_between(w, 1000, 20000) : SESS_NEVER;

@@ -19,6 +19,7 @@
 /* The etcd, the clock, and what this node asked for last. */
 static struct {
     struct zb_sessions s;
+    struct zb_session_etcds etcds;
     struct zb_mono now;
     struct zb_sessions_step step;
     struct zb_sessions_news news;
@@ -364,18 +365,19 @@ silence_is_certified_and_fences(void **state)
     before = T.now;
     assert_int_equal(T.rows[OTHER].value.life, ZB_LIFE_DEAD);
     assert_int_equal(T.rows[OTHER].value.id, OTHER_ID);
-    assert_true(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){before.ms - 1}));
+    assert_true(
+        zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){before.ms - 1}));
     /* After the grant it has to be read again (M4). */
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, before));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, before));
     T.now.ms++;
     beat();
-    assert_true(zb_sessions_is_fenced(&T.s, OTHER, T.now, before));
-    assert_false(zb_sessions_is_fenced(&T.s, SELF, T.now, before));
-    assert_false(zb_sessions_is_fenced(&T.s, 2, T.now, before));
-    assert_false(zb_sessions_is_fenced(&T.s, ZB_NODES_MAX, T.now, before));
+    assert_true(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, before));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, SELF, T.now, before));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, 2, T.now, before));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, ZB_NODES_MAX, T.now, before));
     other_put(ZB_LIFE_ALIVE, 2);
     beat();
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, before));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, before));
 }
 
 static void
@@ -406,7 +408,7 @@ a_certificate_that_came_too_late_is_void(void **state)
     assert_false(commit());
     answer(false);
     assert_int_equal(T.rows[OTHER].value.life, ZB_LIFE_ALIVE);
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
     assert_int_equal(next(), ZB_SESSIONS_WAIT);
 }
 
@@ -434,13 +436,13 @@ who_left_or_is_not_fenced_is_no_proof(void **state)
     open_session();
     beats(3 * TIMEOUT_MS);
     assert_int_equal(next(), ZB_SESSIONS_WAIT); /* nobody waits for it */
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
     other_put(ZB_LIFE_DEAD, 1);
     beat();
-    assert_true(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_true(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
     T.rows[OTHER].value.fenced = false; /* its certificate of a node is another now */
     beat();
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
 }
 
 static void
@@ -452,10 +454,10 @@ what_is_found_is_believed_after_a_whole_timeout(void **state)
     open_session();
     beats(2 * TIMEOUT_MS - 1);
     assert_false(zb_sessions_may_judge(&T.s, T.now));
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
     T.now.ms++;
     assert_true(zb_sessions_may_judge(&T.s, T.now));
-    assert_true(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_true(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
 }
 
 /* Each of the ways in which an etcd that was restored, or is another one, shows. */
@@ -487,7 +489,7 @@ an_etcd_that_went_back_is_believed_after_a_whole_timeout(void **state)
         T.now.ms++;
         beat();
         assert_true(zb_sessions_may_judge(&T.s, T.now));
-        assert_true(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+        assert_true(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
         back_to_before(way);
         zb_sessions_hurry(&T.s, T.now);
         assert_int_equal(next(), ZB_SESSIONS_STAMP);
@@ -496,7 +498,7 @@ an_etcd_that_went_back_is_believed_after_a_whole_timeout(void **state)
         answer(false);
         assert_true(T.news.changed);
         assert_false(zb_sessions_may_judge(&T.s, T.now));
-        assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+        assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
         T.revision += 100;
         beats(TIMEOUT_MS - 1);
         assert_false(zb_sessions_may_judge(&T.s, T.now));
@@ -555,7 +557,64 @@ without_a_session_nobody_is_judged(void **state)
     assert_int_equal(next(), ZB_SESSIONS_STAMP);
     zb_sessions_stamped(&T.s, T.now, ZB_E_BUSY, 0, 0, true);
     assert_false(zb_sessions_may_judge(&T.s, T.now));
-    assert_false(zb_sessions_is_fenced(&T.s, OTHER, T.now, (struct zb_mono){0}));
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+}
+
+static void
+told(uint8_t who, uint8_t node, uint64_t etcd)
+{
+    T.etcds.told[who][node].known = true;
+    T.etcds.told[who][node].etcd = etcd;
+}
+
+/* Whoever it was that was told otherwise: its node may be writing under a session elsewhere. */
+static void
+who_is_in_another_etcd_is_not_fenced_by_this_one(void **state)
+{
+    (void)state;
+    certify_other();
+    told(SELF, OTHER, CLUSTER);
+    told(2, OTHER, CLUSTER);
+    told(2, 3, CLUSTER + 1); /* of somebody else */
+    assert_true(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+    told(2, OTHER, CLUSTER + 1);
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+    told(2, OTHER, 0); /* in none */
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+    told(2, OTHER, CLUSTER);
+    T.etcds.changed_at = T.s.read_at; /* its key may have been read before it was there */
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+    T.now.ms++;
+    beat();
+    assert_true(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+    told(SELF, OTHER, CLUSTER + 1);
+    assert_false(zb_sessions_is_fenced(&T.s, &T.etcds, OTHER, T.now, (struct zb_mono){0}));
+}
+
+/* Others hear that it is there before anything is granted under it. */
+static void
+in_which_etcd_a_session_is_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(next(), ZB_SESSIONS_PROBE);
+    answer(commit());
+    assert_false(T.news.moved); /* nothing is there yet */
+    assert_int_equal(T.s.etcd, 0);
+    beat();
+    assert_true(T.news.moved);
+    assert_int_equal(T.s.etcd, CLUSTER);
+    beat();
+    assert_false(T.news.moved);
+    memset(T.rows, 0, sizeof T.rows); /* another etcd at the same addresses */
+    T.cluster_id = CLUSTER + 1;
+    zb_sessions_hurry(&T.s, T.now);
+    assert_int_equal(next(), ZB_SESSIONS_STAMP);
+    stamp(OWN_ID);
+    assert_int_equal(next(), ZB_SESSIONS_BEAT);
+    answer(commit());
+    assert_true(T.news.lost);
+    assert_true(T.news.moved);
+    assert_int_equal(T.s.etcd, 0);
 }
 
 int
@@ -584,6 +643,8 @@ main(void)
         STORY(an_etcd_that_went_back_is_believed_after_a_whole_timeout),
         STORY(a_new_session_judges_after_a_whole_timeout),
         STORY(without_a_session_nobody_is_judged),
+        STORY(who_is_in_another_etcd_is_not_fenced_by_this_one),
+        STORY(in_which_etcd_a_session_is_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

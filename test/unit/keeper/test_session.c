@@ -5,6 +5,7 @@
 
 #define SOFT 7000
 #define HARD 14000
+#define ETCD 7
 
 static struct zb_err err;
 
@@ -27,7 +28,7 @@ opened(void)
     struct zb_session s = none();
 
     assert_int_equal(zb_session_new(&s, at(1000), 5, false, false, &err), ZB_OK);
-    assert_int_equal(zb_session_stamp(&s, at(2000), 50, &err), ZB_OK);
+    assert_int_equal(zb_session_stamp(&s, at(2000), 50, ETCD, &err), ZB_OK);
     assert_int_equal(zb_session_renew(&s, at(2500), 50, &err), ZB_OK);
     return s;
 }
@@ -52,7 +53,7 @@ without_a_session_nothing_binds(void **state)
     assert_false(zb_session_tick(&s, at(99999999)));
     assert_true(zb_session_may_pat(&s, at(99999999)));
     assert_false(zb_session_is_late(&s, at(99999999)));
-    assert_int_equal(zb_session_stamp(&s, at(1), 9, &err), ZB_E_NOTFOUND);
+    assert_int_equal(zb_session_stamp(&s, at(1), 9, ETCD, &err), ZB_E_NOTFOUND);
     assert_int_equal(zb_session_renew(&s, at(1), 9, &err), ZB_E_STALE);
     assert_int_equal(zb_session_leave(&s, 5, &err), ZB_E_STALE);
 }
@@ -66,7 +67,7 @@ a_new_session_lets_write_when_etcd_has_it(void **state)
     (void)state;
     assert_int_equal(zb_session_new(&s, at(1000), 5, false, true, &err), ZB_OK);
     assert_int_equal(zb_session_may_write(&s, at(1000), &err), ZB_E_STALE);
-    assert_int_equal(zb_session_stamp(&s, at(1001), 50, &err), ZB_OK);
+    assert_int_equal(zb_session_stamp(&s, at(1001), 50, ETCD, &err), ZB_OK);
     assert_int_equal(zb_session_may_write(&s, at(1002), &err), ZB_E_STALE);
     assert_int_equal(zb_session_renew(&s, at(1003), 51, &err), ZB_E_STALE);
     assert_int_equal(zb_session_may_write(&s, at(1004), &err), ZB_E_STALE);
@@ -99,8 +100,8 @@ an_attempt_counts_from_its_own_stamp(void **state)
     struct zb_session s = opened();
 
     (void)state;
-    assert_int_equal(zb_session_stamp(&s, at(4000), 51, &err), ZB_OK);
-    assert_int_equal(zb_session_stamp(&s, at(6000), 52, &err), ZB_OK);
+    assert_int_equal(zb_session_stamp(&s, at(4000), 51, ETCD, &err), ZB_OK);
+    assert_int_equal(zb_session_stamp(&s, at(6000), 52, ETCD, &err), ZB_OK);
     assert_int_equal(zb_session_renew(&s, at(6500), 51, &err), ZB_OK);
     assert_int_equal(s.renewed.ms, 4000);
     assert_int_equal(zb_session_renew(&s, at(6501), 52, &err), ZB_OK);
@@ -117,7 +118,7 @@ the_oldest_stamps_are_forgotten(void **state)
 
     (void)state;
     for (uint64_t i = 0; i < ZB_SESSION_STAMPS; i++) {
-        assert_int_equal(zb_session_stamp(&s, at(3000 + (int64_t)i), 100 + i, &err), ZB_OK);
+        assert_int_equal(zb_session_stamp(&s, at(3000 + (int64_t)i), 100 + i, ETCD, &err), ZB_OK);
     }
     assert_int_equal(zb_session_renew(&s, at(4000), 50, &err), ZB_E_STALE);
     assert_int_equal(s.renewed.ms, 2000);
@@ -131,12 +132,12 @@ a_lapsed_session_is_not_given_back(void **state)
     struct zb_session s = opened();
 
     (void)state;
-    assert_int_equal(zb_session_stamp(&s, at(8000), 51, &err), ZB_OK);
+    assert_int_equal(zb_session_stamp(&s, at(8000), 51, ETCD, &err), ZB_OK);
     assert_int_equal(zb_session_renew(&s, at(2000 + SOFT), 51, &err), ZB_E_STALE);
     assert_int_equal(s.stage, ZB_SESSION_LAPSED);
-    assert_int_equal(zb_session_stamp(&s, at(9500), 52, &err), ZB_E_BUSY);
+    assert_int_equal(zb_session_stamp(&s, at(9500), 52, ETCD, &err), ZB_E_BUSY);
     s.demoted = true;
-    assert_int_equal(zb_session_stamp(&s, at(9500), 52, &err), ZB_E_STALE);
+    assert_int_equal(zb_session_stamp(&s, at(9500), 52, ETCD, &err), ZB_E_STALE);
     assert_int_equal(zb_session_leave(&s, 5, &err), ZB_E_STALE);
 }
 
@@ -263,7 +264,7 @@ a_keeper_that_starts_late_at_rest_resets_nothing(void **state)
     zb_session_resume(&s, at(100000), &past);
     assert_true(zb_session_tick(&s, at(100000)));
     assert_false(zb_session_is_late(&s, at(100000)));
-    assert_int_equal(zb_session_stamp(&s, at(100000), 51, &err), ZB_E_BUSY); /* proven anew */
+    assert_int_equal(zb_session_stamp(&s, at(100000), 51, ETCD, &err), ZB_E_BUSY); /* proven anew */
     past.rested = false;
     zb_session_resume(&s, at(100000), &past);
     assert_true(zb_session_tick(&s, at(100000)));
@@ -314,6 +315,42 @@ what_run_dir_lost_is_over_now(void **state)
     assert_true(zb_session_is_late(&s, at(60000 + HARD - SOFT)));
 }
 
+/* Those who read the one that it is in see it end. */
+static void
+a_session_is_not_taken_along_to_another_etcd(void **state)
+{
+    struct zb_session s = opened();
+
+    (void)state;
+    assert_int_equal(s.etcd, ETCD);
+    assert_int_equal(zb_session_stamp(&s, at(3000), 51, ETCD + 1, &err), ZB_E_BUSY);
+    assert_int_equal(s.stage, ZB_SESSION_LAPSED);
+    assert_int_equal(zb_session_renew(&s, at(3000), 50, &err), ZB_E_STALE);
+    s.demoted = true;
+    assert_int_equal(zb_session_stamp(&s, at(3000), 51, ETCD + 1, &err), ZB_E_STALE);
+    assert_int_equal(zb_session_new(&s, at(3000), 6, false, false, &err), ZB_OK);
+    assert_int_equal(zb_session_stamp(&s, at(3000), 51, ETCD + 1, &err), ZB_OK);
+    assert_int_equal(zb_session_may_write(&s, at(3000), &err), ZB_E_STALE); /* before it is there */
+    assert_int_equal(zb_session_renew(&s, at(3100), 51, &err), ZB_OK);
+    assert_int_equal(zb_session_may_write(&s, at(3100), &err), ZB_OK);
+}
+
+/* Nor by the next keeper, which is configured with another one. */
+static void
+a_resumed_session_is_of_its_etcd(void **state)
+{
+    struct zb_session s = none();
+    const struct zb_session_past past = {
+        .id = 5, .etcd = ETCD, .known = true, .renewed = {2000}, .confirmed = true};
+
+    (void)state;
+    zb_session_resume(&s, at(3000), &past);
+    assert_int_equal(zb_session_stamp(&s, at(3000), 51, ETCD, &err), ZB_OK);
+    zb_session_resume(&s, at(3000), &past);
+    assert_int_equal(zb_session_stamp(&s, at(3000), 51, ETCD + 1, &err), ZB_E_BUSY);
+    assert_int_equal(zb_session_may_write(&s, at(3000), &err), ZB_E_STALE);
+}
+
 int
 main(void)
 {
@@ -335,6 +372,8 @@ main(void)
         cmocka_unit_test(what_lapsed_has_lapsed_for_the_next_keeper),
         cmocka_unit_test(after_a_boot_it_is_over_and_nothing_is_late),
         cmocka_unit_test(what_run_dir_lost_is_over_now),
+        cmocka_unit_test(a_session_is_not_taken_along_to_another_etcd),
+        cmocka_unit_test(a_resumed_session_is_of_its_etcd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
