@@ -323,8 +323,7 @@ transact(struct zb_heart *h)
         value = zb_must(json_dumps(json, JSON_COMPACT));
         json_decref(json);
         (void)snprintf(key, sizeof key, "%s%s", h->prefix, a->nodes[step->node].name);
-        txn.compares[0] =
-            (struct zb_etcd_compare){.key = key, .target = ZB_ETCD_MOD, .revision = step->mod};
+        txn.compares[0] = (struct zb_etcd_compare){.key = key, .revision = step->mod};
         txn.compares_count = 1;
     }
     txn.success[0] =

@@ -91,7 +91,6 @@ header_read(const json_t *root, struct zb_etcd_answer *answer)
     const json_t *header = json_object_get(root, "header");
 
     return u64_read(header, "cluster_id", &answer->cluster_id) &&
-           u64_read(header, "member_id", &answer->member_id) &&
            revision_read(header, "revision", &answer->revision) &&
            u64_read(header, "raft_term", &answer->raft_term);
 }
@@ -122,22 +121,11 @@ kv_read(const json_t *object, struct zb_etcd_kv *kv)
 {
     return json_is_object(object) && bytes_read(object, "key", &kv->key, &kv->key_size) &&
            bytes_read(object, "value", &kv->value, &kv->value_size) &&
-           revision_read(object, "create_revision", &kv->create_revision) &&
-           revision_read(object, "mod_revision", &kv->mod_revision) &&
-           kv->create_revision <= kv->mod_revision;
-}
-
-static struct zb_etcd_kv *
-kv_new(struct zb_etcd_answer *answer, uint32_t op)
-{
-    struct zb_etcd_kv *kv = &answer->kvs[answer->kvs_count++];
-
-    *kv = (struct zb_etcd_kv){.op = op};
-    return kv;
+           revision_read(object, "mod_revision", &kv->mod_revision);
 }
 
 static bool
-range_read(const json_t *range, const char *key, const char *range_end, uint32_t op,
+range_read(const json_t *range, const char *key, const char *range_end,
            struct zb_etcd_answer *answer)
 {
     const json_t *kvs = json_object_get(range, "kvs");
@@ -160,7 +148,8 @@ range_read(const json_t *range, const char *key, const char *range_end, uint32_t
     answer->kvs = must(realloc(answer->kvs, size));
     for (size_t i = 0; i < count; i++) {
         const struct zb_etcd_kv *before = i > 0 ? &answer->kvs[answer->kvs_count - 1] : NULL;
-        struct zb_etcd_kv *kv = kv_new(answer, op);
+        struct zb_etcd_kv *kv = &answer->kvs[answer->kvs_count++];
+        *kv = (struct zb_etcd_kv){0};
         if (!kv_read(json_array_get(kvs, i), kv) || !key_asked(kv, key, range_end) ||
             kv->mod_revision > answer->revision ||
             (before != NULL && before->key_size == kv->key_size &&
@@ -174,9 +163,8 @@ range_read(const json_t *range, const char *key, const char *range_end, uint32_t
 static bool
 responses_read(const json_t *root, const struct zb_etcd_asked *asked, struct zb_etcd_answer *answer)
 {
-    static const char *const names[] = {[ZB_ETCD_PUT] = "response_put",
-                                        [ZB_ETCD_RANGE] = "response_range",
-                                        [ZB_ETCD_DELETE] = "response_delete_range"};
+    static const char *const names[] = {
+        [ZB_ETCD_PUT] = "response_put", [ZB_ETCD_RANGE] = "response_range"};
     const json_t *responses = json_object_get(root, "responses");
     uint32_t count = asked->branches[answer->succeeded].count;
 
@@ -192,7 +180,7 @@ responses_read(const json_t *root, const struct zb_etcd_asked *asked, struct zb_
         }
         if (kind == ZB_ETCD_RANGE &&
             !range_read(of_kind, asked->branches[answer->succeeded].ops[i].key,
-                        asked->branches[answer->succeeded].ops[i].range_end, i, answer)) {
+                        asked->branches[answer->succeeded].ops[i].range_end, answer)) {
             return false;
         }
     }

@@ -57,27 +57,20 @@ text_of_json(json_t *json)
 static json_t *
 compare_json(const struct zb_etcd_compare *c)
 {
-    static const struct {
-        const char *target, *field;
-    } names[] = {[ZB_ETCD_MOD] = {"MOD", "mod_revision"},
-                 [ZB_ETCD_CREATE] = {"CREATE", "create_revision"},
-                 [ZB_ETCD_VALUE] = {"VALUE", "value"}};
     json_t *o = must(json_object());
 
     put(o, "key", bytes_json(c->key));
     put(o, "result", json_string_nocheck("EQUAL"));
-    put(o, "target", json_string_nocheck(names[c->target].target));
-    put(o, names[c->target].field,
-        c->target == ZB_ETCD_VALUE ? bytes_json(c->value) : i64_json(c->revision));
+    put(o, "target", json_string_nocheck("MOD"));
+    put(o, "mod_revision", i64_json(c->revision));
     return o;
 }
 
 static json_t *
 op_json(const struct zb_etcd_op *op)
 {
-    static const char *const names[] = {[ZB_ETCD_PUT] = "request_put",
-                                        [ZB_ETCD_RANGE] = "request_range",
-                                        [ZB_ETCD_DELETE] = "request_delete_range"};
+    static const char *const names[] = {
+        [ZB_ETCD_PUT] = "request_put", [ZB_ETCD_RANGE] = "request_range"};
     json_t *request = must(json_object());
     json_t *o = must(json_object());
 
@@ -118,7 +111,7 @@ ops_check(const struct zb_etcd_op *ops, uint32_t count, size_t *size, struct zb_
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct zb_etcd_op *op = &ops[i];
-        bool good = text_check(op->key, false, size) && op->kind <= ZB_ETCD_DELETE;
+        bool good = text_check(op->key, false, size) && op->kind <= ZB_ETCD_RANGE;
         if (good && op->kind == ZB_ETCD_PUT) {
             good = text_check(op->value, true, size) && op->range_end == NULL;
         } else if (good && op->range_end != NULL) {
@@ -156,8 +149,7 @@ txn_check(const struct zb_etcd_txn *txn, struct zb_err *err)
     }
     for (uint32_t i = 0; i < txn->compares_count; i++) {
         const struct zb_etcd_compare *c = &txn->compares[i];
-        if (!text_check(c->key, false, &size) || c->target > ZB_ETCD_VALUE ||
-            (c->target == ZB_ETCD_VALUE ? !text_check(c->value, true, &size) : c->revision < 0)) {
+        if (!text_check(c->key, false, &size) || c->revision < 0) {
             return zb_err_set(err, ZB_E_USAGE, "bad compare %" PRIu32, i);
         }
     }

@@ -14,12 +14,6 @@ zb_etcd_secret_free(char *text)
     }
 }
 
-bool
-zb_etcd_answer_unknown(const struct zb_etcd_answer *answer)
-{
-    return answer->rc == ZB_E_TIMEOUT || answer->rc == ZB_E_CLOSED;
-}
-
 /* --- requests --- */
 
 static void on_deadline(uv_timer_t *timer);

@@ -57,31 +57,22 @@ enum zb_rc zb_etcd_new(const struct zb_etcd_options *options, struct zb_etcd **o
  * closing handles (uv_run until it returns 0). NULL is fine. */
 void zb_etcd_free(struct zb_etcd *etcd);
 
-enum zb_etcd_target {
-    ZB_ETCD_MOD,    /* revision of the last change; 0: the key is not there */
-    ZB_ETCD_CREATE, /* revision at which it came; 0: the key is not there */
-    ZB_ETCD_VALUE,  /* false for a key that is not there */
-};
-
 /* Is equal; the branch "success" is run when all are. */
 struct zb_etcd_compare {
     const char *key;
-    enum zb_etcd_target target;
-    int64_t revision;  /* MOD, CREATE */
-    const char *value; /* VALUE */
+    int64_t revision; /* of its last change; 0: it is not there */
 };
 
 enum zb_etcd_kind {
     ZB_ETCD_PUT,
     ZB_ETCD_RANGE,
-    ZB_ETCD_DELETE,
 };
 
 struct zb_etcd_op {
     enum zb_etcd_kind kind;
     const char *key;
     const char *value;     /* PUT */
-    const char *range_end; /* RANGE, DELETE: the keys from key to before this; NULL: key alone */
+    const char *range_end; /* RANGE: the keys from key to before this; NULL: key alone */
 };
 
 struct zb_etcd_txn {
@@ -96,12 +87,10 @@ struct zb_etcd_txn {
 /* Key and value are followed by a NUL, which the sizes do not count; others may have written a NUL
  * into them too. */
 struct zb_etcd_kv {
-    uint32_t op; /* which operation of the branch that ran found it */
     char *key;
     size_t key_size;
     char *value;
     size_t value_size;
-    int64_t create_revision;
     int64_t mod_revision;
 };
 
@@ -131,7 +120,6 @@ struct zb_etcd_answer {
     /* With ZB_OK: */
     bool succeeded; /* the compares were all equal */
     uint64_t cluster_id;
-    uint64_t member_id;
     int64_t revision; /* of the store; mod_revision of what a txn that succeeded has put */
     uint64_t raft_term;
     struct zb_etcd_kv *kvs; /* of all ranges of the branch that ran, in their order */
@@ -139,9 +127,6 @@ struct zb_etcd_answer {
 };
 
 typedef void zb_etcd_cb(void *ctx, const struct zb_etcd_answer *answer);
-
-/* True when it may or may not have been done. */
-bool zb_etcd_answer_unknown(const struct zb_etcd_answer *answer);
 
 /* One attempt at one endpoint; txn is encoded before it returns. Exactly one callback, also for
  * what is wrong with the call. The success branch must have a put. */

@@ -4,8 +4,8 @@
  * The first line is the options of struct zb_etcd_options, and "chroot": the folder to live in from
  * then on. Each more is a list of calls, made at
  * once:
- *   [{"compare": [[key, "mod"|"create"|"value", revision or value], ...],
- *     "success": [["put", key, value], ["range"|"delete", key, range_end or null], ...],
+ *   [{"compare": [[key, revision], ...],
+ *     "success": [["put", key, value], ["range", key, range_end or null], ...],
  *     "failure": [...]}]   or   [{"compact": revision}]
  * and is answered with the list of the answers, as they came, when all are there.
  */
@@ -69,18 +69,16 @@ on_answer(void *ctx, const struct zb_etcd_answer *a)
 
     for (uint32_t i = 0; i < a->kvs_count; i++) {
         const struct zb_etcd_kv *kv = &a->kvs[i];
-        json_array_append_new(kvs,
-                              json_pack("{s:i, s:s%, s:s%, s:I, s:I}", "op", (int)kv->op, "key",
-                                        kv->key, kv->key_size, "value", kv->value, kv->value_size,
-                                        "create_revision", (json_int_t)kv->create_revision,
-                                        "mod_revision", (json_int_t)kv->mod_revision));
+        json_array_append_new(kvs, json_pack("{s:s%, s:s%, s:I}", "key", kv->key, kv->key_size,
+                                             "value", kv->value, kv->value_size, "mod_revision",
+                                             (json_int_t)kv->mod_revision));
     }
     uv_update_time(&world.loop);
-    json_t *o = json_pack("{s:s, s:b, s:s, s:s, s:b, s:I, s:I, s:o, s:I}", "rc", zb_rc_word(a->rc),
-                          "unknown", zb_etcd_answer_unknown(a), "text", a->text, "endpoint",
-                          a->endpoint, "succeeded", a->succeeded, "revision",
-                          (json_int_t)a->revision, "raft_term", (json_int_t)a->raft_term, "kvs",
-                          kvs, "ms", (json_int_t)(uv_now(&world.loop) - begun));
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:o, s:I}", "rc", zb_rc_word(a->rc), "text",
+                  a->text, "endpoint", a->endpoint, "succeeded", a->succeeded, "revision",
+                  (json_int_t)a->revision, "raft_term", (json_int_t)a->raft_term, "kvs", kvs, "ms",
+                  (json_int_t)(uv_now(&world.loop) - begun));
     assert(o != NULL);
     json_array_append_new(world.answers, o);
 }
@@ -90,14 +88,9 @@ compares_take(const json_t *list, struct zb_etcd_txn *txn)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *from = json_array_get(list, i);
-        const char *target = json_string_value(json_array_get(from, 1));
         struct zb_etcd_compare *c = &txn->compares[txn->compares_count++];
         c->key = json_string_value(json_array_get(from, 0));
-        c->target = strcmp(target, "mod") == 0      ? ZB_ETCD_MOD
-                    : strcmp(target, "create") == 0 ? ZB_ETCD_CREATE
-                                                    : ZB_ETCD_VALUE;
-        c->revision = json_integer_value(json_array_get(from, 2));
-        c->value = json_string_value(json_array_get(from, 2));
+        c->revision = json_integer_value(json_array_get(from, 1));
     }
 }
 
@@ -113,7 +106,7 @@ ops_take(const json_t *list, struct zb_etcd_op *ops)
             ops[i].kind = ZB_ETCD_PUT;
             ops[i].value = more;
         } else {
-            ops[i].kind = strcmp(kind, "range") == 0 ? ZB_ETCD_RANGE : ZB_ETCD_DELETE;
+            ops[i].kind = ZB_ETCD_RANGE;
             ops[i].range_end = more;
         }
     }

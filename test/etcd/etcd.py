@@ -20,6 +20,7 @@ import members
 SKIP = 77
 REQUEST_MS = 4000  # a login costs much time on a busy machine
 SLACK_MS = 1500  # of a machine that is busy
+UNKNOWN = ("timeout", "closed")  # it may or may not have been done
 
 
 class Client:
@@ -92,35 +93,32 @@ def failed(answer, *words):
 
 def check_calls(program, cluster):
     with client_of(program, cluster) as c:
-        first = ok(c.call(compare=[["/z/a", "create", 0]], success=[["put", "/z/a", "\u00e4\n\"1\""]]))
+        first = ok(c.call(compare=[["/z/a", 0]], success=[["put", "/z/a", "\u00e4\n\"1\""]]))
         assert first["succeeded"] and first["revision"] > 1 and first["raft_term"] > 0, first
-        again = ok(c.call(compare=[["/z/a", "create", 0]], success=[["put", "/z/a", "2"]],
+        again = ok(c.call(compare=[["/z/a", 0]], success=[["put", "/z/a", "2"]],
                           failure=[["range", "/z/a", None]]))
         assert not again["succeeded"] and again["revision"] == first["revision"], again
         [kv] = again["kvs"]
-        assert kv["value"] == "\u00e4\n\"1\"" and kv["mod_revision"] == kv["create_revision"] == first["revision"], kv
-        second = ok(c.call(compare=[["/z/a", "mod", first["revision"]], ["/z/a", "value", "\u00e4\n\"1\""]],
+        assert kv["value"] == "\u00e4\n\"1\"" and kv["mod_revision"] == first["revision"], kv
+        second = ok(c.call(compare=[["/z/a", first["revision"]], ["/z/b", 0]],
                            success=[["put", "/z/a", "2"], ["put", "/z/b", ""], ["range", "/z/", "/z0"],
                                     ["range", "/z/nothere", None], ["range", "/z/b", None]]))
         assert second["succeeded"], second
-        assert [(kv["op"], kv["key"], kv["value"]) for kv in second["kvs"]] == [
-            (2, "/z/a", "2"), (2, "/z/b", ""), (4, "/z/b", "")], second
+        assert [(kv["key"], kv["value"]) for kv in second["kvs"]] == [
+            ("/z/a", "2"), ("/z/b", ""), ("/z/b", "")], second
         assert all(kv["mod_revision"] == second["revision"] for kv in second["kvs"]), second
-        gone = ok(c.call(success=[["put", "/y", "1"], ["delete", "/z/", "/z0"], ["range", "/z/", "/z0"]]))
-        assert gone["kvs"] == [], gone
-        assert not ok(c.call(compare=[["/z/a", "value", ""]], success=[["put", "/z/a", "2"]]))["succeeded"]
+        assert not ok(c.call(compare=[["/z/a", first["revision"]]], success=[["put", "/z/a", "3"]]))["succeeded"]
         failed(c.call(success=[["range", "/z/", "/z0"]]), "usage")
-        failed(c.call(success=[["delete", "/z/", None]]), "usage")
         failed(c.call(success=[["put", "/z/a", "1"], ["put", "/z/a", "2"]]), "refused")
-        ok(c.call(compact=gone["revision"]))
-        failed(c.call(compact=gone["revision"]), "stale")
-        failed(c.call(compact=gone["revision"] + 1000), "refused")
+        ok(c.call(compact=second["revision"]))
+        failed(c.call(compact=second["revision"]), "stale")
+        failed(c.call(compact=second["revision"] + 1000), "refused")
 
 
 def check_many_at_once(program, cluster):
     """One of those that compare the same wins; the rest see what it wrote."""
     with Client(program, [cluster.members[0].client]) as c:
-        calls = [{"compare": [["/many", "create", 0]], "success": [["put", "/many", str(i)]],
+        calls = [{"compare": [["/many", 0]], "success": [["put", "/many", str(i)]],
                   "failure": [["range", "/many", None]]} for i in range(30)]
         answers = [ok(a) for a in c.calls(*calls)]
         [won] = [a for a in answers if a["succeeded"]]
@@ -168,11 +166,11 @@ def check_stopped(program, cluster, member):
     with client_of(program, cluster, member) as c:
         first = ok(c.put("/s", "0"))
         assert first["endpoint"] == member.client
-        compare = [["/s", "mod", first["revision"]]]
+        compare = [["/s", first["revision"]]]
         member.stop()
         try:
             answer = failed(c.call(compare=compare, success=[["put", "/s", "late"]]), "timeout")
-            assert answer["unknown"] and answer["ms"] >= REQUEST_MS - 100, answer
+            assert answer["rc"] in UNKNOWN and answer["ms"] >= REQUEST_MS - 100, answer
             c.put_until("/n", "", 15)
             answer = ok(c.call(compare=compare, success=[["put", "/s", "2"]]))
             assert answer["succeeded"] and answer["endpoint"] != member.client, answer
@@ -195,7 +193,7 @@ def check_quorum_lost(program, cluster):
         while time.monotonic() < begun + 8:
             seen.append(failed(c.put("/q", "1"), "timeout", "closed", "failed"))
         mine = [a for a in seen if a["endpoint"] == left.client]
-        assert mine and all(a["unknown"] for a in mine), seen
+        assert mine and all(a["rc"] in UNKNOWN for a in mine), seen
         assert any("no leader" in a["text"] for a in mine), "it says so at once when it has found out"
         for m in gone:
             m.start()
@@ -270,7 +268,7 @@ def check_tls(program, cluster, folder, zbaton):
     empty = folder.parent / "empty"  # as the engine lives
     empty.mkdir()
     with client_of(program, cluster, **({"chroot": str(empty)} if os.geteuid() == 0 else {})) as c:
-        assert ok(c.call(compare=[["/x", "create", 0]], success=[["put", "/x", "2"]]))["succeeded"]
+        assert ok(c.call(compare=[["/x", 0]], success=[["put", "/x", "2"]]))["succeeded"]
     listener, endpoint = pretender(folder)
     with listener, Client(program, [endpoint], **mine) as c:
         failed(c.put("/x", "1"), "auth")

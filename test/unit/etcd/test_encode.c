@@ -8,13 +8,11 @@ static void
 test_txn(void **state)
 {
     struct zb_etcd_txn txn = {
-        .compares = {{.key = "a", .target = ZB_ETCD_MOD, .revision = 7},
-                     {.key = "b", .target = ZB_ETCD_CREATE},
-                     {.key = "c", .target = ZB_ETCD_VALUE, .value = ""}},
-        .compares_count = 3,
+        .compares = {{.key = "a", .revision = 7}, {.key = "b"}},
+        .compares_count = 2,
         .success = {put_a, {.kind = ZB_ETCD_RANGE, .key = "s/", .range_end = "s0"}},
         .success_count = 2,
-        .failure = {{.kind = ZB_ETCD_DELETE, .key = "a"}},
+        .failure = {{.kind = ZB_ETCD_RANGE, .key = "a"}},
         .failure_count = 1,
     };
     struct zb_etcd_asked asked = {0};
@@ -26,15 +24,13 @@ test_txn(void **state)
     assert_string_equal(
         body, "{\"compare\":["
               "{\"key\":\"YQ==\",\"result\":\"EQUAL\",\"target\":\"MOD\",\"mod_revision\":\"7\"},"
-              "{\"key\":\"Yg==\",\"result\":\"EQUAL\",\"target\":\"CREATE\","
-              "\"create_revision\":\"0\"},"
-              "{\"key\":\"Yw==\",\"result\":\"EQUAL\",\"target\":\"VALUE\",\"value\":\"\"}],"
+              "{\"key\":\"Yg==\",\"result\":\"EQUAL\",\"target\":\"MOD\",\"mod_revision\":\"0\"}],"
               "\"success\":[{\"request_put\":{\"key\":\"YQ==\",\"value\":\"MQ==\"}},"
               "{\"request_range\":{\"key\":\"cy8=\",\"range_end\":\"czA=\"}}],"
-              "\"failure\":[{\"request_delete_range\":{\"key\":\"YQ==\"}}]}");
+              "\"failure\":[{\"request_range\":{\"key\":\"YQ==\"}}]}");
     assert_int_equal(asked.branches[true].count, 2);
     assert_string_equal(asked.branches[true].ops[1].range_end, "s0");
-    assert_int_equal(asked.branches[false].ops[0].kind, ZB_ETCD_DELETE);
+    assert_null(asked.branches[false].ops[0].range_end);
     free(body);
     zb_etcd_asked_close(&asked);
 }
@@ -57,13 +53,10 @@ static void
 test_without_put(void **state)
 {
     const struct zb_etcd_op range = {.kind = ZB_ETCD_RANGE, .key = "a"};
-    const struct zb_etcd_op delete = {.kind = ZB_ETCD_DELETE, .key = "a"};
 
     (void)state;
     assert_int_equal(rc_of(&(struct zb_etcd_txn){0}), ZB_E_USAGE);
     assert_int_equal(rc_of(&(struct zb_etcd_txn){.success = {range}, .success_count = 1}),
-                     ZB_E_USAGE);
-    assert_int_equal(rc_of(&(struct zb_etcd_txn){.success = {delete}, .success_count = 1}),
                      ZB_E_USAGE);
     assert_int_equal(rc_of(&(struct zb_etcd_txn){.failure = {put_a}, .failure_count = 1}),
                      ZB_E_USAGE);
@@ -84,10 +77,9 @@ test_bad(void **state)
         {.kind = (enum zb_etcd_kind)9, .key = "b"},
     };
     static const struct zb_etcd_compare worse[] = {
-        {.target = ZB_ETCD_MOD, .revision = 1},
-        {.key = "a", .target = ZB_ETCD_MOD, .revision = -1},
-        {.key = "a", .target = ZB_ETCD_VALUE},
-        {.key = "a", .target = (enum zb_etcd_target)9},
+        {.revision = 1},
+        {.key = "", .revision = 1},
+        {.key = "a", .revision = -1},
     };
 
     (void)state;
