@@ -115,16 +115,26 @@ zb_cmd_rescue_show(struct zb_request *r)
 
 /* --- rescue.mount, rescue.drop --- */
 
-static void
-on_mounted(void *ctx, const struct zb_krep *rep)
+/* What the keeper did, or did not: then that is the request's end. */
+static bool
+is_done(struct zb_request *r, const struct zb_krep *rep)
 {
-    struct zb_request *r = ctx;
     struct zb_err err;
 
     zb_rescues_changed(r->a);
     if (rep->rc != ZB_OK) {
         zb_keeper_reply_error(rep, "zbaton rescue list", &err);
         zb_request_fail(r, &err, NULL);
+    }
+    return rep->rc == ZB_OK;
+}
+
+static void
+on_mounted(void *ctx, const struct zb_krep *rep)
+{
+    struct zb_request *r = ctx;
+
+    if (!is_done(r, rep)) {
         return;
     }
     json_t *data = zb_must(json_object());
@@ -136,12 +146,8 @@ static void
 on_dropped(void *ctx, const struct zb_krep *rep)
 {
     struct zb_request *r = ctx;
-    struct zb_err err;
 
-    zb_rescues_changed(r->a);
-    if (rep->rc != ZB_OK) {
-        zb_keeper_reply_error(rep, "zbaton rescue list", &err);
-        zb_request_fail(r, &err, NULL);
+    if (!is_done(r, rep)) {
         return;
     }
     zb_agent_event(r->a, ZB_LOG_WARNING, "", "A-rescue-dropped",

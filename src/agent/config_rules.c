@@ -41,18 +41,13 @@ enum zb_config_answer
 zb_config_rules_propose(struct zb_config_acceptor *a, uint64_t version,
                         const struct zb_config_ballot *ballot, const char *hash)
 {
-    enum zb_config_answer answer = version_check(a, version);
+    enum zb_config_answer answer = zb_config_rules_ask(a, version, ballot); /* promises it too */
 
-    if (answer != ZB_CONFIG_YES) {
-        return answer;
+    if (answer == ZB_CONFIG_YES) {
+        a->accepted = *ballot;
+        zb_strcopy(a->accepted_hash, sizeof a->accepted_hash, hash);
     }
-    if (zb_config_ballot_cmp(ballot, &a->promised) < 0) {
-        return ZB_CONFIG_OUTBID;
-    }
-    a->promised = *ballot;
-    a->accepted = *ballot;
-    zb_strcopy(a->accepted_hash, sizeof a->accepted_hash, hash);
-    return ZB_CONFIG_YES;
+    return answer;
 }
 
 bool

@@ -4,6 +4,30 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
+/* What the rules judge by. The view is the caller's to close, whatever comes out. */
+static enum zb_rc
+baton_look(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
+           struct zb_keeper_record *record, struct zb_keeper_facts *facts, struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, view, err);
+
+    zb_keeper_record_copy(k, job->service, record);
+    return rc == ZB_OK ? zb_keeper_facts(k, job, view, true, facts, err) : rc;
+}
+
+/* Once that is durable, what was sealed here is over. */
+static enum zb_rc
+baton_record(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_record *next,
+             struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_record_change(k, job->service, next, err);
+
+    if (rc == ZB_OK) {
+        zb_keeper_stage_set(k, job->service, ZB_STAGE_REST);
+    }
+    return rc;
+}
+
 /* ---- RELEASE ---- */
 
 /* S2: proven at the moment of the release, not only when it was sealed. First that nothing holds
@@ -35,12 +59,8 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     struct zb_keeper_record next;
     struct zb_keeper_facts facts;
     bool again = false;
-    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    enum zb_rc rc = baton_look(k, job, &view, &next, &facts, err);
 
-    zb_keeper_record_copy(k, job->service, &next);
-    if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job, &view, true, &facts, err);
-    }
     if (rc == ZB_OK) {
         rc = zb_rules_release(&next, &job->req, &facts, &again, err);
     }
@@ -50,10 +70,7 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
             rc = zb_rules_released(&next, &job->req, err);
         }
         if (rc == ZB_OK) {
-            rc = zb_keeper_record_change(k, job->service, &next, err);
-        }
-        if (rc == ZB_OK) {
-            zb_keeper_stage_set(k, job->service, ZB_STAGE_REST);
+            rc = baton_record(k, job, &next, err);
         }
     }
     zb_keeper_view_close(&view);
@@ -86,12 +103,8 @@ zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_keeper_record next;
     struct zb_keeper_facts facts;
     bool again = false;
-    enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
+    enum zb_rc rc = baton_look(k, job, &view, &next, &facts, err);
 
-    zb_keeper_record_copy(k, job->service, &next);
-    if (rc == ZB_OK) {
-        rc = zb_keeper_facts(k, job, &view, true, &facts, err);
-    }
     if (rc == ZB_OK) {
         rc = zb_rules_grant(&next, &job->req, &facts, &again, err);
     }
@@ -102,10 +115,7 @@ zb_keeper_op_grant(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     if (rc == ZB_OK && !again) {
         rc = zb_rules_granted(&next, &job->req, err);
         if (rc == ZB_OK) {
-            rc = zb_keeper_record_change(k, job->service, &next, err);
-        }
-        if (rc == ZB_OK) {
-            zb_keeper_stage_set(k, job->service, ZB_STAGE_REST); /* what was sealed is over */
+            rc = baton_record(k, job, &next, err);
         }
     }
     if (rc == ZB_OK && strcmp(job->req.node, k->conf->node) == 0) {
