@@ -183,9 +183,9 @@ zb_etcds_warn(const struct zb_agent *a, json_t *warnings)
     uint64_t own = all->told[a->self][a->self].etcd;
     char text[300];
 
-    for (uint8_t n = 0; own != 0 && n < a->nodes_count; n++) {
+    for (uint32_t n = 0; own != 0 && n < a->nodes_count; n++) {
         if (n == a->self || !a->nodes[n].present || !all->told[a->self][n].known ||
-            all->told[a->self][n].etcd == own || !is_shared(a, n)) {
+            all->told[a->self][n].etcd == own || !is_shared(a, (uint8_t)n)) {
             continue;
         }
         (void)snprintf(text, sizeof text,

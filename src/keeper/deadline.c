@@ -21,7 +21,6 @@
 #define CLAIM_STEP_MS 50 /* while another operation of a service is under way */
 #define CLAIM_WAIT_MS 2000
 #define ROUND_MS 300         /* before what could not be demoted is tried again */
-#define START_ROOM_MS 5000   /* for a keeper that starts late to demote what it finds */
 #define STOP_MIN_MS 1000     /* for a service to stop, however late it is */
 #define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
 
@@ -482,44 +481,10 @@ zb_keeper_op_leave(struct zb_keeper *k, const struct zb_kreq *req, struct zb_kre
 
 /* ---- begin and end ---- */
 
-static enum zb_rc
-session_load(struct zb_keeper *k, struct zb_err *err)
-{
-    struct zb_session_past past;
-    struct zb_mono now = zb_mono_now();
-    enum zb_rc rc = zb_keeper_session_load(k, &past, err);
-
-    k->session.soft_ms = k->conf->soft_deadline_ms;
-    k->session.hard_ms = k->conf->hard_deadline_ms;
-    if (rc == ZB_E_NOTFOUND) {
-        return ZB_OK;
-    }
-    if (rc == ZB_OK && k->conf->etcd[0] == '\0') {
-        (void)zb_err_set(err, ZB_E_REFUSED,
-                         "this node has a session in etcd, and is configured without etcd: others "
-                         "may take its services over while it writes");
-        return zb_err_hint(err,
-                           "start it with etcd and stop it again, which ends the session; if that "
-                           "etcd is gone for good: rm %.150s/keeper/session",
-                           k->conf->state_dir);
-    }
-    if (rc == ZB_OK) {
-        zb_session_resume(&k->session, zb_mono_now(), &past);
-        (void)zb_session_tick(&k->session, zb_mono_now());
-    }
-    if (k->session.stage == ZB_SESSION_LAPSED &&
-        now.ms > zb_session_hard_at(&k->session).ms - START_ROOM_MS) {
-        /* What is writable beyond the deadline was so while there was no keeper; the reset is for
-         * what cannot be unmounted now either. */
-        k->session.renewed.ms = now.ms - k->session.hard_ms + START_ROOM_MS;
-    }
-    return rc;
-}
-
 enum zb_rc
 zb_keeper_deadline_open(struct zb_keeper *k, struct zb_err *err)
 {
-    enum zb_rc rc = session_load(k, err);
+    enum zb_rc rc = zb_keeper_session_resume(k, err);
 
     if (rc != ZB_OK || k->conf->etcd[0] == '\0' || k->conf->watchdog[0] == '\0') {
         return rc;

@@ -57,9 +57,9 @@ zb_keeper_quick zb_keeper_op_beat, zb_keeper_op_renew, zb_keeper_op_lapse, zb_ke
 enum zb_rc zb_keeper_session_store(const struct zb_keeper *k, uint64_t id,
                                    struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_keeper_session_remove(const struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* ZB_E_NOTFOUND: there is none. */
-enum zb_rc zb_keeper_session_load(const struct zb_keeper *k, struct zb_session_past *past,
-                                  struct zb_err *err) ZB_CHECKED;
+/* Goes on with an earlier life's, in k->session, where there is one. ZB_E_REFUSED as of
+ * zb_keeper_deadline_open. */
+enum zb_rc zb_keeper_session_resume(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
 /* Caller holds lock. rested: nothing is writable. False: it could not be written, and that was
  * said. */
 bool zb_keeper_session_run_store(const struct zb_keeper *k, bool rested);

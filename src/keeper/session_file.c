@@ -12,6 +12,7 @@
 
 #define FILE_NAME "session"
 #define FILE_MAX 256
+#define START_ROOM_MS 5000 /* for a keeper that starts late to demote what it finds */
 #define NUMBER_SIZE 21
 #define PROMISE_SIZE 40
 #define RUN_PATH_SIZE (ZB_PATH_SIZE + 32)
@@ -74,8 +75,9 @@ run_load(const struct zb_keeper *k, struct zb_session_past *past)
     }
 }
 
-enum zb_rc
-zb_keeper_session_load(const struct zb_keeper *k, struct zb_session_past *past, struct zb_err *err)
+/* ZB_E_NOTFOUND: there is none. */
+static enum zb_rc
+session_load(const struct zb_keeper *k, struct zb_session_past *past, struct zb_err *err)
 {
     char boot_id[ZB_UUID_SIZE], id[NUMBER_SIZE];
     char *text = NULL;
@@ -94,6 +96,40 @@ zb_keeper_session_load(const struct zb_keeper *k, struct zb_session_past *past, 
         past->id = strtoull(id, NULL, 10);
         past->rebooted = strcmp(boot_id, k->boot_id) != 0;
         run_load(k, past);
+    }
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_session_resume(struct zb_keeper *k, struct zb_err *err)
+{
+    struct zb_session_past past;
+    struct zb_mono now = zb_mono_now();
+    enum zb_rc rc = session_load(k, &past, err);
+
+    k->session.soft_ms = k->conf->soft_deadline_ms;
+    k->session.hard_ms = k->conf->hard_deadline_ms;
+    if (rc == ZB_E_NOTFOUND) {
+        return ZB_OK;
+    }
+    if (rc == ZB_OK && k->conf->etcd[0] == '\0') {
+        (void)zb_err_set(err, ZB_E_REFUSED,
+                         "this node has a session in etcd, and is configured without etcd: others "
+                         "may take its services over while it writes");
+        return zb_err_hint(err,
+                           "start it with etcd and stop it again, which ends the session; if that "
+                           "etcd is gone for good: rm %.150s/keeper/session",
+                           k->conf->state_dir);
+    }
+    if (rc == ZB_OK) {
+        zb_session_resume(&k->session, zb_mono_now(), &past);
+        (void)zb_session_tick(&k->session, zb_mono_now());
+    }
+    if (k->session.stage == ZB_SESSION_LAPSED &&
+        now.ms > zb_session_hard_at(&k->session).ms - START_ROOM_MS) {
+        /* What is writable beyond the deadline was so while there was no keeper; the reset is for
+         * what cannot be unmounted now either. */
+        k->session.renewed.ms = now.ms - k->session.hard_ms + START_ROOM_MS;
     }
     return rc;
 }
