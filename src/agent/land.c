@@ -7,9 +7,8 @@
 #include "agent/trouble.h"
 #include "wire/kmsg.h"
 
-static const char *const as_words[] = {[ZB_SHIP_AS_LEADER] = "leader",
-                                       [ZB_SHIP_AS_FORWARD] = "forward",
-                                       [ZB_SHIP_AS_COPY] = "copy"};
+static const char *const as_words[] = {
+    [ZB_SHIP_AS_LEADER] = "leader", [ZB_SHIP_AS_FORWARD] = "forward", [ZB_SHIP_AS_COPY] = "copy"};
 
 json_t *
 zb_ship_as_json(enum zb_ship_as as)

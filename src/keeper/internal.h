@@ -56,9 +56,8 @@ struct zb_keeper_service {
     bool frozen;
     char frozen_why[256];
     const char *frozen_hint;
-    struct zb_manifest sealed; /* of ZB_STAGE_SEALED */
-    uint64_t last_term; /* sets of this term have seqs up to last_seq here; 0: not looked yet */
-    uint64_t last_seq;
+    struct zb_manifest sealed;    /* of ZB_STAGE_SEALED */
+    uint64_t last_term, last_seq; /* sets of this term have seqs up to that; 0: not looked yet */
     bool last_any;
     char pruned_to[ZB_REL_SIZE];       /* where PRUNE ended before its end; "": it did not */
     char warned[ZB_DATASET_NAME_SIZE]; /* the new child that was last said not to be mountable */
@@ -67,9 +66,8 @@ struct zb_keeper_service {
     bool unproven;          /* [lock] at rest, and something may be mounted read-write */
     uint64_t grant_session; /* of its last grant to itself, which is void in a later one (M5) */
     uint32_t copies_from, copies_next; /* passed over in the question to the leader, and then */
-    /* [lock] who sends its first copy, or did, and in which term (ZB_KF_COPY); 0: none did */
-    char copier[ZB_NODE_NAME_SIZE];
-    uint64_t copier_term;
+    char copier[ZB_NODE_NAME_SIZE]; /* [lock] who sends its first copy (ZB_KF_COPY), or did, ... */
+    uint64_t copier_term;           /* [lock] ... in this term; 0: nobody did */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };

@@ -272,8 +272,8 @@ enum zb_kop {
     0x40u /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its             \
            * newest snapshot, is marked with uuid first */
 #define ZB_KF_FORWARD                                                                              \
-    0x80u                   /* RECEIVE, ARRANGE: for the candidate of `term`, which it granted to  \
-                             * itself, from another member */
+    0x80u /* RECEIVE, ARRANGE: for the candidate of `term`, which it granted to                    \
+           * itself, from another member */
 #define ZB_KF_COPY                                                                                 \
     0x1000u                 /* RECEIVE, ARRANGE: the first copy, from a follower of `term` instead \
                              * of its leader */
