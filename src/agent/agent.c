@@ -368,6 +368,7 @@ engine_close(struct run *run)
     zb_history_close(a->history);
     zb_parts_free(a);
     zb_labels_close(&a->labels);
+    zb_faileds_close(&a->failed);
     zb_recovered_close(&a->recovered);
     free(a->kept);
     free(a->services);

@@ -21,6 +21,7 @@
 #include <jansson.h>
 #include <uv.h>
 
+#include "agent/drained.h"
 #include "agent/freeze.h"
 #include "base/types.h"
 #include "conf/node.h"
@@ -42,6 +43,7 @@ struct zb_agent_node {
     char fingerprint[65]; /* SHA-256 of its certificate, hex */
     char next[65];        /* of the one that takes its place, or "" */
     char version[32];
+    struct zb_drained drained;
 };
 
 /* A declared service; its index is its number in the core for the life of the process. */

@@ -127,6 +127,7 @@ zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size
         zb_strcopy(to->fingerprint, sizeof(to->fingerprint), nodes[i].fingerprint);
         zb_strcopy(to->next, sizeof(to->next), nodes[i].next);
         zb_strcopy(to->version, sizeof(to->version), nodes[i].version);
+        to->drained = nodes[i].drained;
     }
     for (uint32_t i = 0; i < a->nodes_count; i++) {
         a->nodes[i].present = a->nodes[i].present && named[i];

@@ -1,5 +1,7 @@
 #include "agent/choose.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CLOCKS_S 5 /* that two hosts' clocks may differ by without a word */
@@ -8,7 +10,8 @@ const char *
 zb_choose_word(enum zb_choose_step step)
 {
     static const char *const words[] = {
-        [ZB_CHOOSE_ELIGIBLE] = "eligible", [ZB_CHOOSE_DRILLED] = "drill",
+        [ZB_CHOOSE_ELIGIBLE] = "eligible", [ZB_CHOOSE_UNDRAINED] = "drain",
+        [ZB_CHOOSE_DRILLED] = "drill",     [ZB_CHOOSE_WELL] = "failures",
         [ZB_CHOOSE_POSITION] = "position", [ZB_CHOOSE_PREFERENCE] = "preference",
         [ZB_CHOOSE_LOAD] = "load",         [ZB_CHOOSE_NAME] = "name",
     };
@@ -27,7 +30,9 @@ zb_choose_compare(const struct zb_choose_member *a, const struct zb_choose_membe
 {
     const int decided[] = {
         [ZB_CHOOSE_ELIGIBLE] = more_first(a->eligible, b->eligible),
+        [ZB_CHOOSE_UNDRAINED] = more_first(b->drained, a->drained),
         [ZB_CHOOSE_DRILLED] = more_first(a->drilled, b->drilled),
+        [ZB_CHOOSE_WELL] = more_first(b->failed, a->failed),
         [ZB_CHOOSE_POSITION] = -zb_set_id_cmp(a->set, b->set),
         [ZB_CHOOSE_PREFERENCE] = more_first(b->preference, a->preference),
         [ZB_CHOOSE_LOAD] = more_first(b->leads, a->leads),
@@ -42,6 +47,12 @@ zb_choose_compare(const struct zb_choose_member *a, const struct zb_choose_membe
     return decided[ZB_CHOOSE_NAME];
 }
 
+bool
+zb_choose_can(const struct zb_choose_member *m)
+{
+    return m->eligible && !m->drained && m->drilled;
+}
+
 uint32_t
 zb_choose_rank(const struct zb_choose_member *members, uint32_t count, const char *node)
 {
@@ -52,13 +63,85 @@ zb_choose_rank(const struct zb_choose_member *members, uint32_t count, const cha
     for (uint32_t i = 0; i < count; i++) {
         self = strcmp(members[i].node, node) == 0 ? &members[i] : self;
     }
-    if (self == NULL || !self->eligible || !self->drilled) {
+    if (self == NULL || !zb_choose_can(self)) {
         return count;
     }
     for (uint32_t i = 0; i < count; i++) {
         rank += &members[i] != self && zb_choose_compare(&members[i], self, &step) < 0;
     }
     return rank;
+}
+
+const struct zb_choose_member *
+zb_choose_first(const struct zb_choose_member *members, uint32_t count)
+{
+    const struct zb_choose_member *first = NULL;
+    enum zb_choose_step step;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (first == NULL || zb_choose_compare(&members[i], first, &step) < 0) {
+            first = &members[i];
+        }
+    }
+    return first != NULL && zb_choose_can(first) ? first : NULL;
+}
+
+/* The values of both that a step compared; of yes and no only why the second one is not. */
+static void
+values_say(const struct zb_choose_member *a, const struct zb_choose_member *b,
+           enum zb_choose_step step, char *buf, size_t size)
+{
+    switch (step) {
+    case ZB_CHOOSE_ELIGIBLE:
+        (void)snprintf(buf, size, "%s cannot lead it", b->node);
+        break;
+    case ZB_CHOOSE_UNDRAINED:
+        (void)snprintf(buf, size, "%s is drained", b->node);
+        break;
+    case ZB_CHOOSE_DRILLED:
+        (void)snprintf(buf, size, "the last drill of %s failed", b->node);
+        break;
+    case ZB_CHOOSE_WELL:
+        (void)snprintf(buf, size, "it failed on %s", b->node);
+        break;
+    case ZB_CHOOSE_POSITION:
+        (void)snprintf(buf, size, "%" PRIu64 "/%" PRIu64 " before %s's %" PRIu64 "/%" PRIu64,
+                       a->set.term, a->set.seq, b->node, b->set.term, b->set.seq);
+        break;
+    case ZB_CHOOSE_PREFERENCE:
+        (void)snprintf(buf, size, "before %s in prefer", b->node);
+        break;
+    case ZB_CHOOSE_LOAD:
+        (void)snprintf(buf, size, "leads %" PRIu32 ", %s %" PRIu32, a->leads, b->node, b->leads);
+        break;
+    case ZB_CHOOSE_NAME:
+        (void)snprintf(buf, size, "before %s", b->node);
+        break;
+    }
+}
+
+void
+zb_choose_say(const struct zb_choose_member *members, uint32_t count,
+              const struct zb_choose_member *first, char buf[ZB_CHOOSE_SAY_SIZE])
+{
+    const struct zb_choose_member *second = NULL;
+    enum zb_choose_step step;
+    char values[ZB_CHOOSE_SAY_SIZE / 2];
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (&members[i] != first &&
+            (second == NULL || zb_choose_compare(&members[i], second, &step) < 0)) {
+            second = &members[i];
+        }
+    }
+    if (second == NULL) {
+        (void)snprintf(buf, ZB_CHOOSE_SAY_SIZE, "%s, the only one", first->node);
+        return;
+    }
+    (void)zb_choose_compare(first, second, &step);
+    values_say(first, second, step, values, sizeof values);
+    (void)snprintf(buf, ZB_CHOOSE_SAY_SIZE, "%s, by %s: %s", first->node, zb_choose_word(step),
+                   values);
 }
 
 int64_t

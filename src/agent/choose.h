@@ -11,7 +11,9 @@
 /* The steps, in their order. */
 enum zb_choose_step {
     ZB_CHOOSE_ELIGIBLE = 1, /* reachable, with a session, and a copy that is of the history */
-    ZB_CHOOSE_DRILLED,      /* its last drill did not fail: else it does not take the lead at all */
+    ZB_CHOOSE_UNDRAINED,    /* not drained: else it does not take the lead at all */
+    ZB_CHOOSE_DRILLED,      /* its last drill did not fail: likewise */
+    ZB_CHOOSE_WELL,         /* the service has not failed there lately */
     ZB_CHOOSE_POSITION,     /* the newest set */
     ZB_CHOOSE_PREFERENCE,   /* as declared (prefer) */
     ZB_CHOOSE_LOAD,         /* leads fewest services */
@@ -22,7 +24,9 @@ const char *zb_choose_word(enum zb_choose_step step);
 struct zb_choose_member {
     char node[ZB_NODE_NAME_SIZE];
     bool eligible;
+    bool drained;
     bool drilled;
+    bool failed; /* lately (failed.h) */
     struct zb_set_id set;
     uint32_t preference; /* place in the declared order; UINT32_MAX: not in it */
     uint32_t leads;
@@ -31,9 +35,19 @@ struct zb_choose_member {
 /* <0: a comes first. *step says what decided. Names differ. */
 int zb_choose_compare(const struct zb_choose_member *a, const struct zb_choose_member *b,
                       enum zb_choose_step *step);
-/* How many eligible, drilled members come before `node`; count: it is not eligible, or not among
- * them. */
+/* It may take the lead by itself at all. */
+bool zb_choose_can(const struct zb_choose_member *m);
+/* How many that can come before `node`; count: it cannot, or is not among them. */
 uint32_t zb_choose_rank(const struct zb_choose_member *members, uint32_t count, const char *node);
+/* The one that comes first; NULL: none can. */
+const struct zb_choose_member *zb_choose_first(const struct zb_choose_member *members,
+                                               uint32_t count);
+
+#define ZB_CHOOSE_SAY_SIZE 200
+/* What put it before the next one: "vm2, by position: 1/7 before vm3's 1/5". first is one of
+ * members. */
+void zb_choose_say(const struct zb_choose_member *members, uint32_t count,
+                   const struct zb_choose_member *first, char buf[ZB_CHOOSE_SAY_SIZE]);
 
 /* What would be lost at most, in seconds: written after the set that is left, and before a leader
  * can have renewed its session last. dead_ms: how long ago its end was read; timeout_ms: of its

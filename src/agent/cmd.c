@@ -30,6 +30,8 @@ zb_command_find(const char *name)
         {"sync", true, zb_cmd_sync},
         {"label", true, zb_cmd_label},
         {"move", true, zb_cmd_move},
+        {"drain", false, zb_cmd_drain},
+        {"undrain", false, zb_cmd_undrain},
         {"failover", true, zb_cmd_failover},
         {"fenced", true, zb_cmd_fenced},
         {"revert", true, zb_cmd_revert},
@@ -102,6 +104,7 @@ zb_cmd_node_list(struct zb_request *r)
         zb_json_put(node, "address", zb_json_text(n->address));
         zb_json_put(node, "up", zb_json_bool(self || n->up));
         zb_json_put(node, "self", zb_json_bool(self));
+        zb_json_put(node, "drained", zb_drained_json(&n->drained));
         zb_json_put(node, "version", zb_json_text(self ? ZB_VERSION : zb_member_version(a, i)));
         cert_add(node, a, i);
         zb_json_append(nodes, node);

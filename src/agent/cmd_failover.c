@@ -258,12 +258,12 @@ fenced_read(const struct zb_request *r, uint32_t *bits, struct zb_err *err)
 }
 
 static bool
-any_undrilled(const struct zb_loss *loss)
+any_passed_over(const struct zb_loss *loss)
 {
     bool any = false;
 
     for (uint32_t i = 0; i < loss->members_count; i++) {
-        any = any || loss->members[i].undrilled;
+        any = any || loss->members[i].undrilled || loss->members[i].drained;
     }
     return any;
 }
@@ -282,7 +282,9 @@ candidate_find(const struct zb_request *r, const struct zb_loss *loss, struct zb
     if (to[0] == '\0') {
         zb_err_set(err, ZB_E_REFUSED, "no reachable member that could lead %s%s holds a set of it",
                    loss->service,
-                   any_undrilled(loss) ? ", other than those whose last drill failed," : "");
+                   any_passed_over(loss)
+                       ? ", other than those that are drained or whose last drill failed,"
+                       : "");
         zb_err_hint(err, "zbaton status %s; --to names one anyway", loss->service);
     } else if (zb_agent_node_find(r->a, to) == ZB_NODE_NONE) {
         zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", to);

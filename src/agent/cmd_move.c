@@ -1,11 +1,11 @@
 /*
  * move: the core's steps as lines for the operator.
  */
-#include "agent/drill.h"
 #include "agent/help.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/place.h"
 #include "agent/request.h"
 #include "agent/steps.h"
 
@@ -159,17 +159,30 @@ on_reply(void *ctx, const struct zb_action *reply)
     uv_close((uv_handle_t *)&m->timer, on_timer_closed);
 }
 
-static void
-undrilled_fail(struct zb_request *r, uint16_t service, uint8_t target, const char *failure)
+/* What the core does not know of stands in the way; false: nothing does. */
+static bool
+refuse(struct zb_request *r, uint16_t service, uint8_t target)
 {
     const char *name = r->a->services[service].conf.name;
     const char *node = r->a->nodes[target].name;
+    char text[ZB_PLACE_REFUSAL_SIZE];
     struct zb_err err;
+    const char *rule = zb_place_refusal(r->a, service, target, text);
 
-    (void)zb_err_set(&err, ZB_E_REFUSED, "%s to %s: its last drill failed: %s", name, node,
-                     failure);
-    (void)zb_err_hint(&err, "zbaton drill %s --node %s tries again; --allow-undrilled", name, node);
-    zb_request_fail(r, &err, "A-drill-failed");
+    if (rule == NULL) {
+        return false;
+    }
+    (void)zb_err_set(&err, ZB_E_REFUSED, "%s to %s: %s", name, node, text);
+    if (strcmp(rule, "A-drained") == 0) {
+        (void)zb_err_hint(&err, "zbaton undrain %s", node);
+    } else if (zb_request_bool(r, "allow_undrilled")) {
+        return false;
+    } else {
+        (void)zb_err_hint(&err, "zbaton drill %s --node %s tries again; --allow-undrilled", name,
+                          node);
+    }
+    zb_request_fail(r, &err, rule);
+    return true;
 }
 
 void
@@ -194,9 +207,7 @@ zb_cmd_move(struct zb_request *r)
     if (zb_request_frozen(r, service, "C-move-frozen") || !zb_forward_to_leader(r, service)) {
         return;
     }
-    const char *failure = zb_drill_failure(a, target, a->services[service].conf.name);
-    if (failure != NULL && !zb_request_bool(r, "allow_undrilled")) {
-        undrilled_fail(r, service, target, failure);
+    if (refuse(r, service, target)) {
         return;
     }
     zb_core_view(a->core, service, &view);

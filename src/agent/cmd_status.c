@@ -12,6 +12,7 @@
 #include "agent/json.h"
 #include "agent/member.h"
 #include "agent/must.h"
+#include "agent/place.h"
 #include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/promise.h"
@@ -556,6 +557,7 @@ cluster_json(struct report *report)
     zb_json_put(cluster, "id", zb_json_text(a->cluster_id));
     zb_json_put(cluster, "nodes_up", zb_json_int(up));
     zb_json_put(cluster, "nodes", zb_json_int(nodes));
+    zb_json_put(cluster, "drained", zb_place_drained(a, report->warnings));
     return cluster;
 }
 

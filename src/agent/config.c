@@ -87,6 +87,27 @@ freezes_tell(struct zb_agent *a, const struct zb_config_doc *before,
     }
 }
 
+/* Who is drained now, who is not any more. */
+static void
+drains_tell(struct zb_agent *a, const struct zb_config_doc *before,
+            const struct zb_config_doc *now)
+{
+    char text[ZB_DRAINED_SAY_SIZE];
+
+    for (uint32_t i = 0; i < now->nodes_count; i++) {
+        const struct zb_config_node *n = &now->nodes[i];
+        int at = zb_config_doc_node_find(before, n->name);
+        bool was = at >= 0 && zb_drained_is(&before->nodes[at].drained);
+        if (zb_drained_is(&n->drained) && !was) {
+            zb_drained_say(&n->drained, text);
+            zb_agent_event(a, ZB_LOG_WARNING, "", "CFG-drained", "%s is %s", n->name, text);
+        } else if (was && !zb_drained_is(&n->drained)) {
+            zb_agent_event(a, ZB_LOG_INFO, "", "CFG-undrained", "%s is not drained any more",
+                           n->name);
+        }
+    }
+}
+
 static void
 apply(struct zb_agent *a)
 {
@@ -99,8 +120,11 @@ apply(struct zb_agent *a)
         zb_strcopy(nodes[i].address, sizeof nodes[i].address, doc->nodes[i].address);
         zb_strcopy(nodes[i].fingerprint, sizeof nodes[i].fingerprint, doc->nodes[i].fingerprint);
         zb_strcopy(nodes[i].next, sizeof nodes[i].next, doc->nodes[i].next);
+        nodes[i].drained = doc->nodes[i].drained;
     }
     zb_agent_nodes_apply(a, nodes, doc->nodes_count);
+    zb_faileds_close(&a->failed);
+    zb_faileds_copy(&a->failed, &doc->failed);
     zb_labels_close(&a->labels);
     zb_labels_copy(&a->labels, &doc->labels);
     zb_recovered_close(&a->recovered);
@@ -128,6 +152,7 @@ zb_config_commit_here(struct zb_agent *a, const struct zb_config_doc *doc, struc
     zb_agent_event(a, ZB_LOG_INFO, "", "CFG-committed", "configuration %" PRIu64 " is in force",
                    copy.version);
     freezes_tell(a, &c->committed, &copy);
+    drains_tell(a, &c->committed, &copy);
     zb_config_doc_close(&c->committed);
     c->committed = copy;
     apply(a);

@@ -12,6 +12,7 @@ zb_config_doc_close(struct zb_config_doc *doc)
     free(doc->text);
     zb_conf_services_close(&doc->services);
     zb_freezes_close(&doc->freezes);
+    zb_faileds_close(&doc->failed);
     zb_labels_close(&doc->labels);
     zb_recovered_close(&doc->recovered);
     memset(doc, 0, sizeof *doc);
@@ -26,6 +27,15 @@ zb_config_doc_node_find(const struct zb_config_doc *doc, const char *name)
         }
     }
     return -1;
+}
+
+/* It is of a service, and of a node that may lead it. */
+static bool
+failed_applies(const struct zb_config_doc *doc, const struct zb_failed *f)
+{
+    const struct zb_conf_service *s = zb_conf_services_find(&doc->services, f->service);
+
+    return s != NULL && zb_conf_names_contain(&s->members, f->node);
 }
 
 enum zb_rc
@@ -60,6 +70,12 @@ zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const ch
             (void)zb_freezes_remove(&doc->freezes, name);
         }
     }
+    for (uint32_t i = doc->failed.count; i-- > 0;) {
+        const struct zb_failed f = doc->failed.items[i];
+        if (!failed_applies(doc, &f)) {
+            (void)zb_faileds_remove(&doc->failed, f.service, f.node);
+        }
+    }
     for (uint32_t i = doc->labels.count; i-- > 0;) {
         const struct zb_label label = doc->labels.items[i];
         if (zb_conf_services_find(&doc->services, label.service) == NULL) {
@@ -77,11 +93,13 @@ zb_config_doc_copy(struct zb_config_doc *to, const struct zb_config_doc *from, s
     copy.text = NULL;
     copy.services = (struct zb_conf_services){0};
     copy.freezes = (struct zb_freezes){0};
+    copy.failed = (struct zb_faileds){0};
     copy.labels = (struct zb_labels){0};
     copy.recovered = (struct zb_recovered){0};
     enum zb_rc rc = zb_config_doc_services_set(&copy, from->text, "configuration", err);
     if (rc == ZB_OK) {
         zb_freezes_copy(&copy.freezes, &from->freezes);
+        zb_faileds_copy(&copy.failed, &from->failed);
         zb_labels_copy(&copy.labels, &from->labels);
         zb_recovered_copy(&copy.recovered, &from->recovered);
         *to = copy;
@@ -118,6 +136,9 @@ zb_config_doc_format(const struct zb_config_doc *doc, char **text, char hash[ZB_
         if (doc->nodes[i].next[0] != '\0') {
             zb_json_put(node, "next", zb_json_text(doc->nodes[i].next));
         }
+        if (zb_drained_is(&doc->nodes[i].drained)) {
+            zb_json_put(node, "drained", zb_drained_doc(&doc->nodes[i].drained));
+        }
         zb_json_append(nodes, node);
     }
     zb_json_put(object, "version", zb_json_u64(doc->version));
@@ -126,6 +147,9 @@ zb_config_doc_format(const struct zb_config_doc *doc, char **text, char hash[ZB_
     zb_json_put(object, "services", zb_json_text(doc->text));
     if (doc->freezes.count > 0) {
         zb_json_put(object, "freezes", zb_freezes_json(&doc->freezes));
+    }
+    if (doc->failed.count > 0) {
+        zb_json_put(object, "failed", zb_faileds_json(&doc->failed));
     }
     if (doc->labels.count > 0) {
         zb_json_put(object, "labels", zb_labels_json(&doc->labels));
@@ -172,7 +196,11 @@ nodes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
         if (r.bad == NULL && zb_config_doc_node_find(doc, node.name) >= 0) {
             zb_json_read_fail(&r, "name");
         }
+        const json_t *drained = json_object_get(item, "drained");
         enum zb_rc rc = zb_json_read_end(&r, err);
+        if (rc == ZB_OK && drained != NULL) {
+            rc = zb_drained_parse(drained, &node.drained, err);
+        }
         if (rc != ZB_OK) {
             zb_err_wrap(err, "configuration: node %zu", i);
             return rc;
@@ -194,6 +222,23 @@ freezes_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err
         const char *name = doc->freezes.items[i].service;
         if (zb_conf_services_find(&doc->services, name) == NULL) {
             rc = zb_err_set(err, ZB_E_FORMAT, "freezes: there is no service %s", name);
+        }
+    }
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
+}
+
+static enum zb_rc
+failed_parse(const json_t *array, struct zb_config_doc *doc, struct zb_err *err)
+{
+    if (array == NULL) {
+        return ZB_OK;
+    }
+    enum zb_rc rc = zb_faileds_parse(array, &doc->failed, err);
+    for (uint32_t i = 0; rc == ZB_OK && i < doc->failed.count; i++) {
+        const struct zb_failed *f = &doc->failed.items[i];
+        if (!failed_applies(doc, f)) {
+            rc = zb_err_set(err, ZB_E_FORMAT, "failed: %s is no member of a service %s", f->node,
+                            f->service);
         }
     }
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "configuration");
@@ -249,6 +294,9 @@ zb_config_doc_parse(const char *text, struct zb_config_doc *doc, struct zb_err *
     }
     if (rc == ZB_OK) {
         rc = freezes_parse(json_object_get(object, "freezes"), &parsed, err);
+    }
+    if (rc == ZB_OK) {
+        rc = failed_parse(json_object_get(object, "failed"), &parsed, err);
     }
     if (rc == ZB_OK) {
         rc = labels_parse(json_object_get(object, "labels"), &parsed, err);

@@ -1,8 +1,8 @@
 /*
- * A version of the cluster's configuration: cluster, nodes, services, which of them are frozen,
- * labels of sets, and what it goes on from, as one JSON object ("freezes", "labels" and "recovered"
- * only where there are any). Its canonical text (sorted keys, no spaces) is what nodes agree on,
- * hash and store.
+ * A version of the cluster's configuration: cluster, nodes and which of them are drained, services,
+ * which of them are frozen and where they failed, labels of sets, and what it goes on from, as one
+ * JSON object ("freezes", "failed", "labels" and "recovered" only where there are any). Its
+ * canonical text (sorted keys, no spaces) is what nodes agree on, hash and store.
  */
 #ifndef ZB_AGENT_CONFIG_DOC_H
 #define ZB_AGENT_CONFIG_DOC_H
@@ -10,6 +10,8 @@
 #include <jansson.h>
 
 #include "agent/config_rules.h"
+#include "agent/drained.h"
+#include "agent/failed.h"
 #include "agent/freeze.h"
 #include "agent/label.h"
 #include "agent/recovered.h"
@@ -24,6 +26,7 @@ struct zb_config_node {
     char address[ZB_ADDRESS_SIZE];
     char fingerprint[65]; /* of its certificate; may be empty */
     char next[65];        /* of the one that takes its place, while both are good; "": none */
+    struct zb_drained drained;
 };
 
 /* Zero is none; zb_config_doc_close frees what it holds. */
@@ -35,13 +38,14 @@ struct zb_config_doc {
     char *text;                       /* services as the operator wrote them; owned */
     struct zb_conf_services services; /* the same, parsed; owned */
     struct zb_freezes freezes;        /* of these services alone; owned */
-    struct zb_labels labels;          /* likewise */
+    struct zb_faileds failed;         /* likewise, and on members of them alone */
+    struct zb_labels labels;          /* of these services alone; owned */
     struct zb_recovered recovered;    /* of services that may not be declared yet, too; owned */
 };
 
 /* Parses text (copied) as the services of *doc, whose nodes are set: ZB_E_FORMAT with
- * "file:line: ...". What is no service any more is not frozen any more, has no labels, and is
- * declared again as a new one. *doc
+ * "file:line: ...". What is no service any more is not frozen any more, has failed nowhere, has no
+ * labels, and is declared again as a new one; who is no member any more, it has not failed on. *doc
  * unchanged on failure.
  */
 enum zb_rc zb_config_doc_services_set(struct zb_config_doc *doc, const char *text, const char *file,

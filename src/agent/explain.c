@@ -1,9 +1,9 @@
 #include "agent/explain.h"
 
-#include "agent/drill.h"
 #include "agent/internal.h"
 #include "agent/json.h"
 #include "agent/must.h"
+#include "agent/place.h"
 
 /* Finding out on this node. */
 struct here {
@@ -76,12 +76,12 @@ on_reply(void *ctx, const struct zb_action *reply)
     d->reply->rule = reply->rule;
     (void)snprintf(d->reply->text, sizeof d->reply->text, "%s", reply->text);
     const struct zb_explain_facts *f = &d->h->facts;
-    const char *undrilled = zb_drill_failure(f->a, d->target, f->a->services[f->service].conf.name);
-    if (reply->rc == ZB_OK && undrilled != NULL) { /* the core knows nothing of drills */
+    char text[ZB_PLACE_REFUSAL_SIZE];
+    const char *rule = zb_place_refusal(f->a, f->service, d->target, text);
+    if (reply->rc == ZB_OK && rule != NULL) {
         d->reply->rc = ZB_E_REFUSED;
-        d->reply->rule = "A-drill-failed";
-        (void)snprintf(d->reply->text, sizeof d->reply->text, "its last drill failed: %.200s",
-                       undrilled);
+        d->reply->rule = rule;
+        (void)snprintf(d->reply->text, sizeof d->reply->text, "%.250s", text);
     }
     here_end(d->h);
     free(d);

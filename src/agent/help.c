@@ -34,6 +34,7 @@ static const struct {
     {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
     {"C-failover-moved-on", "zbaton failover -n", " states the loss as it is now"},
     {"C-failover-superseded", "zbaton history", ""},
+    {"A-drained", "zbaton undrain NODE", NULL},
     {"A-drill-failed", "zbaton drill", " --node NODE tries again"},
     {"A-peer-down", DAEMON, NULL},
     {"A-promise-broken", "zbaton explain", ", and there what is said of each member"},

@@ -7,6 +7,7 @@
 #define ZB_AGENT_INTERNAL_H
 
 #include "agent/agent.h"
+#include "agent/failed.h"
 #include "agent/label.h"
 #include "agent/recovered.h"
 
@@ -69,6 +70,7 @@ struct zb_agent {
     struct zb_agent_subscriber *subscribers; /* event.c */
 
     struct zb_labels labels;        /* in force; config.c */
+    struct zb_faileds failed;       /* likewise */
     struct zb_recovered recovered;  /* likewise */
     struct zb_config_state *config; /* config.c */
     struct zb_control *control;     /* control.c */

@@ -23,6 +23,7 @@ struct zb_loss_member {
     bool led_last;  /* of the highest term: it made every set of it */
     bool modified;  /* its copy was changed by itself */
     bool undrilled; /* its last drill failed */
+    bool drained;   /* its node shall lead nothing */
     bool forgot;    /* it led the term that is known, and its own record does not say so any more */
     struct zb_set_ref set; /* newest known */
     int64_t time_s;        /* of that set; -1: not known */

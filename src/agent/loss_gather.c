@@ -46,6 +46,7 @@ member_look(struct gather *g, const char *name, bool backup)
     if (!zb_loss_member_look(g->loss, g->view, g->a->self, node, m)) {
         position_remembered(g, m);
     }
+    m->drained = node != ZB_NODE_NONE && zb_drained_is(&g->a->nodes[node].drained);
     m->undrilled = zb_drill_failure(g->a, node, g->loss->service) != NULL;
     if (!zb_set_id_is_none(m->set.id)) {
         const struct zb_manifest *manifest = zb_position_manifest(g->a, g->service, m->set.id);

@@ -8,6 +8,7 @@
 #include "agent/json.h"
 #include "agent/loss.h"
 #include "agent/must.h"
+#include "agent/place.h"
 #include "agent/request.h"
 
 #define RANK_MS 2000      /* that each place in the order waits for the one before it */
@@ -36,37 +37,10 @@ struct zb_takeovers {
 /* --- whom --- */
 
 static uint32_t
-preference(const struct zb_conf_service *conf, const char *node)
-{
-    for (uint32_t i = 0; i < conf->prefer.count; i++) {
-        if (strcmp(conf->prefer.items[i], node) == 0) {
-            return i;
-        }
-    }
-    return UINT32_MAX;
-}
-
-static uint32_t
-leads_count(const struct zb_agent *a, uint8_t node)
-{
-    struct zb_core_view view;
-    uint32_t count = 0;
-
-    for (uint16_t i = 0; i < a->services_count; i++) {
-        if (a->services[i].present) {
-            zb_core_view(a->core, i, &view);
-            count += view.leader == node;
-        }
-    }
-    return count;
-}
-
-static uint32_t
 members_fill(const struct takeover *t, const struct zb_loss *loss,
              struct zb_choose_member members[ZB_MEMBERS_MAX])
 {
     const struct zb_agent *a = t->all->a;
-    const struct zb_conf_service *conf = &a->services[t->service].conf;
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < loss->members_count; i++) {
@@ -76,11 +50,9 @@ members_fill(const struct takeover *t, const struct zb_loss *loss,
         if (m->backup || node == ZB_NODE_NONE) {
             continue;
         }
-        *c = (struct zb_choose_member){.drilled = !m->undrilled,
-                                       .set = m->set.id,
-                                       .preference = preference(conf, m->node),
-                                       .leads = leads_count(a, node)};
-        zb_strcopy(c->node, sizeof c->node, m->node);
+        zb_place_member_fill(a, t->service, node, c);
+        c->drilled = !m->undrilled;
+        c->set = m->set.id;
         c->eligible = m->reachable && !m->modified && !m->diverged &&
                       !zb_set_id_is_none(m->set.id) && zb_heart_life(a, node) == ZB_LIFE_ALIVE;
         count++;
@@ -92,7 +64,7 @@ static bool
 nobody_can(const struct zb_choose_member *members, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (members[i].eligible && members[i].drilled) {
+        if (zb_choose_can(&members[i])) {
             return false;
         }
     }
@@ -173,6 +145,7 @@ decide(struct takeover *t, struct zb_loss *loss)
     struct zb_choose_member members[ZB_MEMBERS_MAX];
     struct zb_mono now = zb_mono_now();
     char text[400];
+    char why[ZB_CHOOSE_SAY_SIZE];
 
     loss->to = zb_loss_member_find(loss, a->nodes[a->self].name);
     if (loss->to == ZB_LOSS_NONE) {
@@ -184,7 +157,8 @@ decide(struct takeover *t, struct zb_loss *loss)
     if (rank == count && nobody_can(members, count)) {
         (void)snprintf(text, sizeof text,
                        "%s is gone, and nobody can take over: no member that is reachable has a "
-                       "session, a copy of the history and no failed drill; zbaton failover %s",
+                       "session and a copy of the history, is not drained and did not fail its "
+                       "last drill; zbaton failover %s",
                        a->nodes[loss->leader].name, conf->name);
         say(t, "A-takeover-nobody", text);
     }
@@ -203,11 +177,17 @@ decide(struct takeover *t, struct zb_loss *loss)
         say(t, "A-takeover-asks", text);
         return;
     }
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(members[i].node, a->nodes[a->self].name) == 0) {
+            zb_choose_say(members, count, &members[i], why);
+        }
+    }
     zb_agent_event(a, ZB_LOG_WARNING, conf->name, "A-takeover",
-                   "%s is gone since %" PRId64 " s: %s takes over (place %u of %u), from set "
+                   "%s is gone since %" PRId64 " s: %s takes over (place %u of %u; %s), from set "
                    "%" PRIu64 "/%" PRIu64,
                    a->nodes[loss->leader].name, (dead_ms + timeout_ms) / 1000,
-                   a->nodes[a->self].name, rank + 1, count, loss->base.id.term, loss->base.id.seq);
+                   a->nodes[a->self].name, rank + 1, count, why, loss->base.id.term,
+                   loss->base.id.seq);
     order(t, loss);
 }
 

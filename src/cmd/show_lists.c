@@ -18,6 +18,7 @@ zb_show_nodes(const struct zb_show *show, const json_t *data, struct zb_err *err
     struct zb_table t;
     size_t i;
     json_t *node;
+    char state[ZB_TEXT_SIZE];
     enum zb_rc rc = zb_table_init(&t, columns, COUNT(columns), show->columns, err);
 
     if (rc != ZB_OK) {
@@ -28,10 +29,12 @@ zb_show_nodes(const struct zb_show *show, const json_t *data, struct zb_err *err
         zb_table_row(&t);
         zb_table_cell(&t, NODE, zb_field_text(node, "name"));
         zb_table_cell(&t, ADDRESS, zb_field_text(node, "address"));
-        zb_table_cell(&t, STATE,
-                      zb_field_bool(node, "self") ? "self"
-                      : zb_field_bool(node, "up") ? "up"
-                                                  : "down");
+        snprintf(state, sizeof state, "%s%s",
+                 zb_field_bool(node, "self") ? "self"
+                 : zb_field_bool(node, "up") ? "up"
+                                             : "down",
+                 json_is_object(json_object_get(node, "drained")) ? ", drained" : "");
+        zb_table_cell(&t, STATE, state);
         zb_table_cell(&t, VERSION, zb_field_text(node, "version"));
     }
     zb_table_print(&t, show->out, show->scripted);
