@@ -21,7 +21,7 @@ struct model_receive {
     uint8_t header[HEADER_SIZE];
 };
 
-static uint64_t next_guid = 1000;
+uint64_t model_guid = 1000;
 
 /* --- replies --- */
 
@@ -205,10 +205,10 @@ snapshot(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
             !zb_set_name_parse(d->snaps[d->snaps_count - 1].name, &id, NULL)) {
             rep->foreign = 1;
         }
-        model_snap_add(d, name, ++next_guid);
+        model_snap_add(d, name, ++model_guid);
         zb_strcopy(out->entries[i].uuid, ZB_UUID_SIZE, d->uuid);
         zb_strcopy(out->entries[i].rel, ZB_REL_SIZE, d->rel);
-        out->entries[i].guid = next_guid;
+        out->entries[i].guid = model_guid;
     }
     zb_manifest_sort(out);
     m->written = false;
@@ -428,8 +428,8 @@ arrange(struct model *m, const struct zb_manifest *set)
     }
 }
 
-static void
-request(struct model *m, const struct zb_kreq *req)
+void
+model_request(struct model *m, const struct zb_kreq *req)
 {
     struct zb_krep rep = {.id = req->id, .op = req->op};
     m->ops[req->op]++;
@@ -513,7 +513,7 @@ request_fault(struct model *m, const struct zb_kreq *req)
     bool done = m->fault == MODEL_UNSURE || m->fault == MODEL_BREAKS;
     m->faulted = req->id;
     if (done && !piped) {
-        request(m, req);
+        model_request(m, req);
     } else {
         model_reply(m, &(struct zb_krep){.id = req->id, .op = req->op}, -1);
     }
@@ -550,7 +550,7 @@ on_request(uv_poll_t *poll, int status, int events)
     if (++m->requests == m->fault_at) {
         request_fault(m, &req);
     } else {
-        request(m, &req);
+        model_request(m, &req);
     }
     zb_kreq_close(&req);
 }

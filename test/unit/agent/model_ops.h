@@ -11,6 +11,10 @@
 
 /* --- model.c --- */
 
+extern uint64_t model_guid; /* of the snapshot that was made last in this process */
+
+/* Answers it, now or later. */
+void model_request(struct model *m, const struct zb_kreq *req);
 /* fd: -1 for none. */
 void model_reply(struct model *m, const struct zb_krep *rep, int fd);
 void model_refuse(struct zb_krep *rep, enum zb_rc rc, const char *msg);

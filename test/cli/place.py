@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Where services run: drains. Engines of three nodes on this host over services in memory (model_keeper)."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from cluster import Node, check_join, main, wait_for
+
+NAMES = ("vm1", "vm2", "vm3")
+
+
+def service(name, leader="vm1", members=NAMES, more=""):
+    return (f'service {name} {{\n members = {{{", ".join(members)}}}\n leader = "{leader}"\n'
+            f' mountpoint = "/srv/{name}"\n interval = "1s"\n start-timeout = "2s"\n runner = "command"\n start = "run"\n {more}\n}}\n')
+
+
+def apply(node, base, *services):
+    path = base / "services.conf"
+    path.write_text("".join(services))
+    node.zbaton("apply", "-y", str(path))
+
+
+def status(node):
+    return {s["name"]: s for s in node.json("status")["services"]}
+
+
+def leaders(node):
+    return {name: s["leader"] for name, s in status(node).items()}
+
+
+def settled(node, want):
+    """Led there and running, and everybody follows."""
+    now = status(node)
+    return all(now[name]["leader"] == leader and now[name]["state"] == "running" and
+               all(m["role"] == "leader" or m["state"] in ("current", "unreachable") for m in now[name]["members"])
+               for name, leader in want.items())
+
+
+def wait_settled(*nodes, **want):
+    for n in nodes:
+        wait_for(f"{want} for {n.name}", lambda: settled(n, want))
+
+
+def events(node, rule):
+    lines = node.zbaton("events", "-j", "-n", "1000").splitlines()
+    return [e for e in map(json.loads, lines) if e["rule"] == rule]
+
+
+def check_drain(a, b, c, base):
+    apply(a, base, *(service(name) for name in ("web", "db", "mail", "old")))
+    wait_settled(a, b, c, web="vm1", db="vm1", mail="vm1", old="vm1")
+    a.zbaton("freeze", "-r", "kernel upgrade", "old")
+    assert "no node 'vm9'" in a.zbaton("drain", "vm9", code=1)
+
+    # The dry run says where each would go, spread over the others, and changes nothing.
+    out = b.zbaton("drain", "-n", "vm1", code=6)
+    assert "db: would move to vm2, by name: before vm3" in out, out
+    assert "mail: would move to vm3, by load: leads 0, vm2 1" in out, out
+    assert "web: would move to vm2, by name: before vm3" in out, out
+    assert "old: stays: frozen by root@" in out and "zbaton thaw old" in out, out
+    assert b.json("status")["cluster"]["drained"] == []
+
+    # Given on a node that leads none of them.
+    out = b.zbaton("drain", "vm1", code=6)
+    assert out.count(": runs on ") == 3 and "old: stays: frozen by root@" in out, out
+    assert "vm1 is drained, and still leads 1: zbaton drain vm1 tries again" in out, out
+    wait_settled(a, b, c, db="vm2", mail="vm3", web="vm2", old="vm1")
+    for n in (a, b, c):
+        [drained] = wait_for("it is known", lambda: n.json("status")["cluster"]["drained"])
+        assert drained["node"] == "vm1" and drained["who"].startswith("root@"), drained
+        assert "warning: vm1 is drained by root@" in n.zbaton("status")
+    assert "self, drained" in a.zbaton("node", "list")
+    assert [e["service"] for e in events(b, "A-drain")] == ["db", "mail", "web"]
+    assert "moved to vm3, by load: leads 0, vm2 1" in events(b, "A-drain")[1]["text"]
+
+    # Nothing is moved to it; explain says so beforehand.
+    out = b.zbaton("move", "db", "vm1", code=3)
+    assert "db to vm1: it is drained by root@" in out and "hint: zbaton undrain vm1" in out, out
+    assert "A-drained" in b.zbaton("explain", "db")
+
+    # Given again it goes on; who is drained too is no target.
+    a.zbaton("thaw", "old")
+    c.zbaton("drain", "vm3")
+    wait_settled(a, b, c, mail="vm2", old="vm1")
+    out = a.zbaton("drain", "vm1")
+    assert "old: moves to vm2, by drain: vm3 is drained" in out, out
+    assert "vm1 is drained: 1 moved, it leads nothing" in out, out
+    wait_settled(a, b, c, old="vm2")
+    out = a.zbaton("drain", "vm2", code=6)
+    assert "db: stays: vm1 is drained; vm3 is drained" in out, out
+
+    # The mark outlives the engines.
+    for n in (a, b, c):
+        n.stop()
+    for n in (a, b, c):
+        n.start()
+    wait_for("all are up", lambda: a.nodes_up() == 3)
+    assert [d["node"] for d in a.json("status")["cluster"]["drained"]] == list(NAMES)
+    for name in NAMES:
+        assert f"{name} is not drained any more" in a.zbaton("undrain", name)
+    assert "vm1 is not drained\n" == a.zbaton("undrain", "vm1")
+    wait_for("nobody is", lambda: not c.json("status")["cluster"]["drained"])
+
+
+def check_interrupted(a, b, _c, base):
+    """Ctrl-C leaves the mark, and what was not begun."""
+    apply(a, base, *(service(name) for name in ("web", "db", "mail")))
+    wait_settled(a, b, web="vm1", db="vm1", mail="vm1")
+    drain = subprocess.Popen([b.programs / "zbaton", "-f", b.conf, "drain", "vm1"], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert "db: moves to " in drain.stdout.readline()
+    drain.send_signal(signal.SIGINT)
+    _, err = drain.communicate(timeout=60)
+    assert drain.returncode == 130 and "zbaton drain vm1 goes on, zbaton undrain vm1 takes the mark away" in err, err
+    wait_for("it is told", lambda: events(b, "A-drain-ended"))
+    left = [name for name, leader in leaders(b).items() if leader == "vm1"]
+    assert "web" in left, left
+    assert [d["node"] for d in b.json("status")["cluster"]["drained"]] == ["vm1"]
+    b.zbaton("drain", "vm1")
+    assert "vm1" not in leaders(b).values(), leaders(b)
+    b.zbaton("undrain", "vm1")
+
+
+def make(base, programs, keeper):
+    nodes = [Node(base, name, programs, keeper) for name in NAMES]
+    a, b, c = nodes
+    a.zbaton("init", "--cluster", "test", *a.setup_options())
+    a.start()
+    check_join(a, b)
+    check_join(a, c)
+    wait_for("all are up", lambda: all(n.nodes_up() == 3 for n in nodes))
+    return nodes
+
+
+def run(base, programs, fake_keeper):
+    zfs_names = base / "zfs-names"
+    zfs_names.write_text("pool\n")
+    os.environ["ZFS_NAMES"] = str(zfs_names)
+    nodes = []
+    try:
+        for check in (check_drain, check_interrupted):
+            part = base / check.__name__
+            part.mkdir(mode=0o755)
+            zfs_names.write_text("pool\n")
+            begun = time.monotonic()
+            nodes = make(part, programs, fake_keeper.with_name("model_keeper"))
+            check(*nodes, part)
+            print(f"{check.__name__}: {time.monotonic() - begun:.0f} s", flush=True)
+            for n in nodes:
+                n.stop()
+    except BaseException:
+        for n in nodes:
+            print(f"--- {n.name}\n{n.log()}", file=sys.stderr)
+        raise
+    finally:
+        for n in nodes:
+            n.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))
