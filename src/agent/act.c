@@ -7,6 +7,7 @@
 #include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/promise.h"
+#include "agent/relocate.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
 #include "agent/trouble.h"
@@ -115,6 +116,11 @@ op_end(struct op *op)
         zb_trouble_put(op->a, &at, op->result.rc, op->result.text);
     }
     zb_drive_done(op->a, op->service, op->action_id, &op->result);
+    if (op->kind == ZB_ACT_START) {
+        struct zb_core_view view;
+        zb_core_view(op->a->core, op->service, &view);
+        zb_health_started(&op->a->healths[op->service], view.term);
+    }
     free(op);
 }
 

@@ -156,6 +156,8 @@ core_configure(struct zb_agent *a, uint16_t service)
     const struct zb_conf_service *from = &s->conf;
     struct zb_event event = {.kind = ZB_EV_CONFIG, .service = service};
     struct zb_core_conf *conf = &event.u.conf;
+    const struct zb_failed *failed =
+        zb_faileds_find(&a->failed, from->name, a->nodes[a->self].name);
     members_add(a, &from->members, false, conf);
     members_add(a, &from->backups, true, conf);
     conf->first_leader =
@@ -164,6 +166,7 @@ core_configure(struct zb_agent *a, uint16_t service)
     conf->led_before = zb_recovered_has(&a->recovered, from->name);
     conf->version = s->version;
     conf->frozen = s->freeze.reason[0] != '\0';
+    conf->held_term = failed != NULL ? failed->term : 0;
     conf->interval_ms = from->interval_ms;
     conf->backup_every_ms = (int64_t)from->backup_every_ms;
     conf->keep_count = from->keep.last;

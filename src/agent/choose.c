@@ -144,6 +144,12 @@ zb_choose_say(const struct zb_choose_member *members, uint32_t count,
                    values);
 }
 
+void
+zb_choose_who(const char *who, const char *order, const char *why, char buf[ZB_CHOOSE_WHO_SIZE])
+{
+    (void)snprintf(buf, ZB_CHOOSE_WHO_SIZE, "%.60s: %.40s, %s", who, order, why);
+}
+
 int64_t
 zb_choose_loss_s(int64_t now_s, int64_t set_s, int64_t dead_ms, uint32_t timeout_ms)
 {

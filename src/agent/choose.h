@@ -49,6 +49,12 @@ const struct zb_choose_member *zb_choose_first(const struct zb_choose_member *me
 void zb_choose_say(const struct zb_choose_member *members, uint32_t count,
                    const struct zb_choose_member *first, char buf[ZB_CHOOSE_SAY_SIZE]);
 
+#define ZB_CHOOSE_WHO_SIZE 128
+/* Who gave an order, with why it went there, as the history keeps it: "zbatond@vm1: failback, vm2,
+ * by preference: ..."; cut where it is too long. */
+void zb_choose_who(const char *who, const char *order, const char *why,
+                   char buf[ZB_CHOOSE_WHO_SIZE]);
+
 /* What would be lost at most, in seconds: written after the set that is left, and before a leader
  * can have renewed its session last. dead_ms: how long ago its end was read; timeout_ms: of its
  * session, so long before that it can have renewed it at the latest; now_s and set_s by two hosts'

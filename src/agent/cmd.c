@@ -30,6 +30,7 @@ zb_command_find(const char *name)
         {"sync", true, zb_cmd_sync},
         {"label", true, zb_cmd_label},
         {"move", true, zb_cmd_move},
+        {"start", true, zb_cmd_start},
         {"drain", false, zb_cmd_drain},
         {"undrain", false, zb_cmd_undrain},
         {"failover", true, zb_cmd_failover},

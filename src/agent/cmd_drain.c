@@ -159,13 +159,15 @@ move_begin(struct drain *d, uint16_t service)
     const char *name = a->services[service].conf.name;
     json_t *args = zb_must(json_object());
     json_t *line = line_new(d, service, "begin");
+    char who[ZB_CHOOSE_WHO_SIZE];
 
     zb_json_put(args, "service", zb_json_text(name));
     zb_json_put(args, "node", zb_json_text(d->to));
     zb_json_put(line, "to", zb_json_text(d->to));
     zb_json_put(line, "why", zb_json_text(d->why));
     zb_request_progress(d->r, line);
-    struct zb_request *r = zb_request_new(a, zb_command_find("move"), args, d->r->who);
+    zb_choose_who(d->r->who, "drain", d->why, who);
+    struct zb_request *r = zb_request_new(a, zb_command_find("move"), args, who);
     json_decref(args);
     if (r == NULL) {
         leave(d, service, "too many commands are under way on this node");

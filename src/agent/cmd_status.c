@@ -486,6 +486,7 @@ service_json(struct report *report, uint16_t service)
     zb_json_put(object, "promise", zb_promise_json(a, service));
     zb_json_put(object, "members", members);
     promise_warn(report, service);
+    zb_json_put(object, "failed", zb_place_failed(a, service, report->warnings));
     if (!led) {
         warn(report, "%s: nobody leads: %s", conf->name, view.why);
     }

@@ -148,6 +148,14 @@ frozen_say(struct lines *l)
     }
 }
 
+static void
+held_say(struct lines *l)
+{
+    if (strcmp(l->f->view.why_rule, "R-service-held") == 0) {
+        blocker_add(l, &(struct blocker){MOVE, "R-service-held", NULL}, "it %s", l->f->view.why);
+    }
+}
+
 /* The freeze is said once, not for each target. */
 static void
 moves_say(struct lines *l)
@@ -202,6 +210,7 @@ move_say(struct lines *l)
     if (l->f->view.leader == ZB_NODE_NONE) {
         failover_say(l);
     } else if (l->f->leads) {
+        held_say(l);
         (void)trouble_add(l, ZB_TROUBLE_START, l->f->a->self,
                           &(struct blocker){MOVE, "R-start-failed", NULL});
         moves_say(l);

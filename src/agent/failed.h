@@ -1,9 +1,10 @@
 /*
- * Where a service failed: it was started there as often as `restarts` allows, and did not stay. Part
- * of the cluster's configuration (config_doc.h), one for each service and node, so that neither a
- * restart nor another leader forgets it: such a node is not gone to by itself for a while, twice as
- * long each time, and in the term in which it failed it is not started there any more. It goes when
- * the service has run there for some time, or when an operator starts it. Plain data; no I/O.
+ * Where a service failed: it was started there as often as `restarts` allows, and did not stay.
+ * Part of the cluster's configuration (config_doc.h), one for each service and node, so that
+ * neither a restart nor another leader forgets it: such a node is not gone to by itself for a
+ * while, twice as long each time, and in the term in which it failed it is not started there any
+ * more. It goes when the service has run there for some time, or when an operator starts it. Plain
+ * data; no I/O.
  */
 #ifndef ZB_AGENT_FAILED_H
 #define ZB_AGENT_FAILED_H

@@ -39,6 +39,7 @@ static const struct {
     {"A-peer-down", DAEMON, NULL},
     {"A-promise-broken", "zbaton explain", ", and there what is said of each member"},
     {"R-led-before", "zbaton failover -n", " says from which set it would go on"},
+    {"R-service-held", "zbaton start", ""},
     {"R-rejoin-no-base", "zbaton rejoin", ""},
     {"R-rejoin-waits", DAEMON, NULL},
 };

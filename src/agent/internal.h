@@ -66,6 +66,8 @@ struct zb_agent {
     struct zb_heart *heart;                  /* heart.c; NULL: no etcd is configured */
     struct zb_etcds *etcds;                  /* etcds.c */
     struct zb_takeovers *takeovers;          /* takeover.c */
+    struct zb_placings *placings;            /* placing.c */
+    struct zb_health *healths;               /* relocate.h; ZB_SERVICES_MAX of them */
     struct zb_notices *notices;              /* notify.c; NULL: nobody hears */
     struct zb_agent_subscriber *subscribers; /* event.c */
 

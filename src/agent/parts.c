@@ -9,11 +9,13 @@
 #include "agent/heart.h"
 #include "agent/internal.h"
 #include "agent/keeper.h"
+#include "agent/must.h"
 #include "agent/notify.h"
 #include "agent/peek.h"
 #include "agent/pool.h"
 #include "agent/position.h"
 #include "agent/promise.h"
+#include "agent/relocate.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
 #include "agent/trouble.h"
@@ -35,6 +37,7 @@ zb_parts_open(struct zb_agent *a)
     a->fences = zb_fences_new();
     a->notices = zb_notices_new(a);
     a->applied = zb_applied_new(a);
+    a->healths = zb_must_alloc(ZB_SERVICES_MAX, sizeof *a->healths);
     a->drive = zb_drive_new(a);
 }
 
@@ -58,6 +61,7 @@ zb_parts_close(struct zb_agent *a)
 void
 zb_parts_free(struct zb_agent *a)
 {
+    free(a->healths);
     zb_positions_free(a->positions);
     zb_pools_free(a->pools);
     a->pools = NULL;

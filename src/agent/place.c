@@ -57,10 +57,9 @@ copy_fill(const struct zb_agent *a, const struct zb_core_view *view, uint8_t nod
 {
     const struct zb_core_peer_view *p = &view->peers[node];
     bool self = node == a->self;
-    struct zb_set_ref newest = view->leader == a->self ? view->obs.newest
-                               : view->leader < ZB_NODES_MAX
-                                   ? view->peers[view->leader].report.set
-                                   : (struct zb_set_ref){0};
+    struct zb_set_ref newest = view->leader == a->self       ? view->obs.newest
+                               : view->leader < ZB_NODES_MAX ? view->peers[view->leader].report.set
+                                                             : (struct zb_set_ref){0};
 
     m->set = self ? view->obs.newest.id : p->report.set.id;
     m->eligible = (self || (p->up && p->known)) && !zb_set_id_is_none(m->set) &&
@@ -133,6 +132,39 @@ zb_place_drained(const struct zb_agent *a, json_t *warnings)
     return all;
 }
 
+json_t *
+zb_place_failed(const struct zb_agent *a, uint16_t service, json_t *warnings)
+{
+    const struct zb_conf_service *conf = &a->services[service].conf;
+    json_t *all = zb_json_array_new();
+    struct zb_core_view view;
+    char time[24], text[512];
+
+    zb_core_view(a->core, service, &view);
+    for (uint32_t i = 0; i < a->failed.count; i++) {
+        const struct zb_failed *f = &a->failed.items[i];
+        if (strcmp(f->service, conf->name) != 0) {
+            continue;
+        }
+        bool held = f->term == view.term && view.leader == zb_agent_node_find(a, f->node);
+        json_t *one = zb_must(json_object());
+        zb_wall_format(f->time, time);
+        zb_json_put(one, "node", zb_json_text(f->node));
+        zb_json_put(one, "time", zb_json_text(time));
+        zb_json_put(one, "times", zb_json_int(f->times));
+        zb_json_put(one, "why", zb_json_text(f->why));
+        zb_json_put(one, "held", zb_json_bool(held));
+        zb_json_append(all, one);
+        if (held || zb_failed_lately(f, zb_wall_now())) {
+            (void)snprintf(text, sizeof text, "%s: failed on %s at %s%s: %s (zbaton start %s%s)",
+                           f->service, f->node, time, held ? ", and stays stopped" : "", f->why,
+                           f->service, held ? "" : " forgets that");
+            zb_json_append(warnings, zb_json_text(text));
+        }
+    }
+    return all;
+}
+
 void
 zb_place_nobody_say(const struct zb_agent *a, const struct zb_choose_member *members,
                     uint32_t count, char *buf, size_t size)
@@ -144,12 +176,12 @@ zb_place_nobody_say(const struct zb_agent *a, const struct zb_choose_member *mem
         const struct zb_choose_member *m = &members[i];
         uint8_t node = zb_agent_node_find(a, m->node);
         bool up = node == a->self || (node != ZB_NODE_NONE && a->nodes[node].up);
-        const char *why = m->drained      ? "is drained"
-                          : !up           ? "is not reachable"
-                          : !m->drilled   ? "failed its last drill"
-                          : !m->eligible  ? "has no copy that could be led"
-                          : m->failed     ? "failed it lately"
-                                          : "could lead it";
+        const char *why = m->drained     ? "is drained"
+                          : !up          ? "is not reachable"
+                          : !m->drilled  ? "failed its last drill"
+                          : !m->eligible ? "has no copy that could be led"
+                          : m->failed    ? "failed it lately"
+                                         : "could lead it";
         int n = snprintf(buf + used, size - used, "%s%s %s", i > 0 ? "; " : "", m->node, why);
         used += n > 0 ? (size_t)n : 0;
     }

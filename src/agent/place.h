@@ -27,6 +27,10 @@ const char *zb_place_refusal(const struct zb_agent *a, uint16_t service, uint8_t
  * for each: it is deliberate, and easily forgotten. */
 json_t *zb_place_drained(const struct zb_agent *a, json_t *warnings);
 
+/* For status: [{"node","time","times","why","held"}] of where it failed, a new reference, and a
+ * sentence for each that still counts. */
+json_t *zb_place_failed(const struct zb_agent *a, uint16_t service, json_t *warnings);
+
 /* Why none of them can, each by name: "vm2 is drained; vm3 is not reachable". */
 void zb_place_nobody_say(const struct zb_agent *a, const struct zb_choose_member *members,
                          uint32_t count, char *buf, size_t size);

@@ -94,6 +94,7 @@ void zb_cmd_verify_part(struct zb_request *r);
 void zb_cmd_verify_end(struct zb_request *r);
 void zb_cmd_prune(struct zb_request *r);
 void zb_cmd_explain(struct zb_request *r);
+void zb_cmd_start(struct zb_request *r);
 void zb_cmd_drain(struct zb_request *r);
 void zb_cmd_undrain(struct zb_request *r);
 void zb_cmd_freeze(struct zb_request *r);

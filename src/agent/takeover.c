@@ -112,11 +112,11 @@ on_result(void *ctx, const json_t *result)
 }
 
 static void
-order(struct takeover *t, const struct zb_loss *loss)
+order(struct takeover *t, const struct zb_loss *loss, const char *why)
 {
     struct zb_agent *a = t->all->a;
     json_t *args = zb_must(json_object());
-    char who[ZB_NODE_NAME_SIZE + 32];
+    char who[ZB_CHOOSE_WHO_SIZE], self[ZB_NODE_NAME_SIZE + 16];
 
     zb_json_put(args, "service", zb_json_text(loss->service));
     zb_json_put(args, "to", zb_json_text(a->nodes[a->self].name));
@@ -124,7 +124,8 @@ order(struct takeover *t, const struct zb_loss *loss)
     zb_json_put(args, "allow_loss",
                 zb_json_bool(true)); /* up to max-loss, which was looked at ... */
     zb_json_put(args, "automatic", zb_json_bool(true)); /* ... and no further */
-    (void)snprintf(who, sizeof who, "zbatond@%s", a->nodes[a->self].name);
+    (void)snprintf(self, sizeof self, "zbatond@%s", a->nodes[a->self].name);
+    zb_choose_who(self, "takeover", why, who);
     struct zb_request *r = zb_request_new(a, zb_command_find("failover"), args, who);
     json_decref(args);
     if (r == NULL) {
@@ -188,7 +189,7 @@ decide(struct takeover *t, struct zb_loss *loss)
                    a->nodes[loss->leader].name, (dead_ms + timeout_ms) / 1000,
                    a->nodes[a->self].name, rank + 1, count, why, loss->base.id.term,
                    loss->base.id.seq);
-    order(t, loss);
+    order(t, loss, why);
 }
 
 /* --- when --- */

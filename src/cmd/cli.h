@@ -151,6 +151,7 @@ int zb_run_sync(struct zb_cli *cli);
 int zb_run_label(struct zb_cli *cli);
 int zb_run_unlabel(struct zb_cli *cli);
 int zb_run_explain(struct zb_cli *cli);
+int zb_run_start(struct zb_cli *cli);
 int zb_run_drain(struct zb_cli *cli);
 int zb_run_undrain(struct zb_cli *cli);
 int zb_run_freeze(struct zb_cli *cli);

@@ -130,8 +130,7 @@ zb_run_drain(struct zb_cli *cli)
     json_t *data = NULL;
     struct zb_err err;
     struct zb_client_call call = {.cmd = "drain",
-                                  .args =
-                                      json_pack("{s:s, s:b}", "node", node, "dry_run", dry_run),
+                                  .args = json_pack("{s:s, s:b}", "node", node, "dry_run", dry_run),
                                   .on_progress = drain_progress,
                                   .ctx = cli};
 

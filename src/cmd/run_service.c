@@ -193,6 +193,29 @@ zb_run_move(struct zb_cli *cli)
 }
 
 int
+zb_run_start(struct zb_cli *cli)
+{
+    const char *service = cli->operands[0];
+    json_t *data = NULL;
+    struct zb_err err;
+    struct zb_client_call call = {.cmd = "start", .args = json_pack("{s:s}", "service", service)};
+
+    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
+        return zb_cli_fail(cli, &err);
+    }
+    if (zb_cli_has(cli, ZB_OPT_JSON)) {
+        zb_cli_json(cli, data);
+    } else if (zb_field_bool(data, "was")) {
+        printf("%s is started on %s: that it failed is forgotten\n", service,
+               zb_field_text(data, "node"));
+    } else {
+        printf("%s has not failed: nothing to start\n", service);
+    }
+    json_decref(data);
+    return 0;
+}
+
+int
 zb_run_prune(struct zb_cli *cli)
 {
     bool dry_run = zb_cli_has(cli, ZB_OPT_DRY_RUN);

@@ -96,6 +96,7 @@ static const struct zb_cli_command commands[] = {
      zb_run_explain},
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",
      BIT(DRY_RUN) | BIT(YES) | BIT(NO_WAIT) | BIT(JSON) | BIT(UNDRILLED), 0, 2, 2, zb_run_move},
+    {"start", "SERVICE", "start a service again that failed", BIT(JSON), 0, 1, 1, zb_run_start},
     {"drain", "NODE", "a node shall lead nothing: what it leads is moved away",
      BIT(DRY_RUN) | BIT(JSON), 0, 1, 1, zb_run_drain},
     {"undrain", "NODE", "the end of a drain", BIT(JSON), 0, 1, 1, zb_run_undrain},

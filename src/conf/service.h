@@ -24,6 +24,12 @@ enum zb_conf_failover {
     ZB_CONF_FAILOVER_AUTOMATIC,  /* by itself too, when the leader's session in etcd is over */
 };
 
+/* What becomes of a service that failed: it does not stay, however often it is started. */
+enum zb_conf_relocate {
+    ZB_CONF_RELOCATE_NO = 0, /* it stays stopped where it is */
+    ZB_CONF_RELOCATE_YES,    /* it is moved to another member */
+};
+
 struct zb_conf_names {
     uint32_t count;
     char items[ZB_MEMBERS_MAX][ZB_NODE_NAME_SIZE];
@@ -57,6 +63,8 @@ struct zb_conf_service {
     char mountpoint[ZB_PATH_SIZE];
     enum zb_conf_failover failover;
     struct zb_conf_names prefer;     /* members, best first, where nothing else decides */
+    uint64_t failback_ms;            /* how long who comes earlier in prefer has to be well before
+                                      * the lead goes there by itself; 0: never */
     uint32_t interval_ms;            /* 1 s to 24 h */
     uint32_t max_loss_ms;            /* promise: not below interval_ms; 0: none */
     uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */
@@ -74,6 +82,8 @@ struct zb_conf_service {
     char unit[ZB_UNIT_SIZE];     /* SYSTEMD */
     uint32_t start_timeout_ms;   /* 1 s to 1 h */
     uint32_t stop_timeout_ms;
+    uint32_t restarts; /* how often it is started again before it has failed; 0: without end */
+    enum zb_conf_relocate relocate;
     uint64_t drill_ms; /* how often a follower's copy is tried; 0: never by itself */
     char drill_check[ZB_COMMAND_SIZE]; /* program in commands-dir and arguments; may be "" */
     uint32_t drill_timeout_ms;         /* 1 s to 24 h */

@@ -12,6 +12,8 @@
 #define BACKUP_SETS_MAX                                                                            \
     (ZB_STEPS_MAX / 2) /* between two times of backups: foreign ones come too                      \
                         */
+#define FAILBACK_MAX_MS (UINT64_C(7) * 86400000)
+#define RESTARTS_MAX 1000
 #define KEEP_FOR_MAX_MS (UINT64_C(3650) * 86400000)
 
 static const struct zb_conf_word runner_words[] = {
@@ -24,6 +26,12 @@ static const struct zb_conf_word runner_words[] = {
 static const struct zb_conf_word failover_words[] = {
     {"manual", ZB_CONF_FAILOVER_MANUAL},
     {"automatic", ZB_CONF_FAILOVER_AUTOMATIC},
+    {NULL, 0},
+};
+
+static const struct zb_conf_word relocate_words[] = {
+    {"no", ZB_CONF_RELOCATE_NO},
+    {"yes", ZB_CONF_RELOCATE_YES},
     {NULL, 0},
 };
 
@@ -44,6 +52,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"failover", ZB_CONF_WORD, AT(failover), .words = failover_words, .fallback = "manual",
      .expected = "\"manual\" or \"automatic\""},
     {"prefer", ZB_CONF_NAMES, AT(prefer), .expected = names_expected},
+    {"failback", ZB_CONF_DURATION, AT(failback_ms), .min = 1000, .max = FAILBACK_MAX_MS,
+     .expected = "a time from 1s to 7d, such as \"10m\""},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
     {"backup-every", ZB_CONF_DURATION, AT(backup_every_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
@@ -91,6 +101,11 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = timeout_expected, .fallback = "60s"},
     {"stop-timeout", ZB_CONF_DURATION, AT(stop_timeout_ms), .min = 1000, .max = 3600000,
      .expected = timeout_expected, .fallback = "60s"},
+    {"restarts", ZB_CONF_COUNT, AT(restarts), .min = 1, .max = RESTARTS_MAX,
+     .expected = "a number from 1 to 1000",
+     .runners = RUNS(ZB_CONF_RUNNER_COMMAND) | RUNS(ZB_CONF_RUNNER_SYSTEMD)},
+    {"relocate", ZB_CONF_WORD, AT(relocate), .words = relocate_words, .fallback = "no",
+     .expected = "\"yes\" or \"no\""},
     {"drill", ZB_CONF_DURATION, AT(drill_ms), .min = 10000, .max = KEEP_FOR_MAX_MS,
      .expected = "a time from 10s to 3650d, such as \"1d\""},
     {"drill-check", ZB_CONF_STRING, AT(drill_check), .valid = zb_conf_command_valid,
@@ -204,6 +219,25 @@ failover_check(const struct zb_conf_service *s, struct zb_err *err)
     return ZB_OK;
 }
 
+static enum zb_rc
+relocate_check(const struct zb_conf_service *s, struct zb_err *err)
+{
+    if (s->relocate == ZB_CONF_RELOCATE_YES && s->restarts == 0) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "relocate \"yes\" wants restarts: how often it is started again where it "
+                          "is, before it goes elsewhere");
+    }
+    if (s->relocate == ZB_CONF_RELOCATE_YES && s->members.count == 1) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "relocate \"yes\" wants another member that it could go to");
+    }
+    if (s->failback_ms != 0 && s->prefer.count == 0) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "failback wants prefer: the members, the best one first");
+    }
+    return ZB_OK;
+}
+
 /* All sets in between are kept on every member until a backup is sent them, one after the other. */
 static enum zb_rc
 backup_every_check(const struct zb_conf_service *s, struct zb_err *err)
@@ -291,6 +325,7 @@ zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
     if (rc == ZB_OK) {
         rc = failover_check(service, err);
     }
+    rc = rc == ZB_OK ? relocate_check(service, err) : rc;
     rc = rc == ZB_OK ? backup_every_check(service, err) : rc;
     return rc == ZB_OK ? promise_check(service, err) : rc;
 }

@@ -404,6 +404,10 @@ configure(struct step *x, const struct zb_core_conf *conf)
 {
     struct svc *s = x->s;
 
+    if (s->conf.held_term != conf->held_term) {
+        s->start_retry_at = x->now;
+        s->start_failures = 0;
+    }
     s->conf = *conf;
     s->declared = true;
     s->member = zb_core_is_member(s, x->core->opt.self);

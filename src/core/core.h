@@ -52,6 +52,7 @@ struct zb_core_conf {
     bool led_before;      /* ... and of this very service there are sets from then */
     uint64_t version;     /* of the declaration; grants carry it (M11) */
     bool frozen;          /* who leads is not changed by anybody's command */
+    uint64_t held_term;   /* the service that ends in this term is not started again; 0: none */
     int64_t interval_ms;
     int64_t backup_every_ms; /* backups are sent sets so often; 0: each at once */
     uint32_t keep_count;

@@ -104,6 +104,13 @@ snapshot_wanted(const struct svc *s)
     return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
 }
 
+/* It was started as often as it may be in this term, and did not stay. */
+static bool
+is_held(const struct svc *s)
+{
+    return s->conf.held_term != 0 && s->conf.held_term == s->obs.established_term;
+}
+
 /* One operation at a time, in this order: the service runs; sets that are waited for; due sets; old
  * sets go. */
 void
@@ -111,7 +118,7 @@ zb_core_lead_settle(struct step *x)
 {
     struct svc *s = x->s;
 
-    if (!s->obs.running && x->now.ms >= s->start_retry_at.ms) {
+    if (!s->obs.running && !is_held(s) && x->now.ms >= s->start_retry_at.ms) {
         zb_core_op(x, ZB_ACT_START)->timeout_ms = s->conf.start_timeout_ms;
         return;
     }
@@ -145,9 +152,11 @@ zb_core_lead_settle(struct step *x)
         }
         zb_core_wake_at(x, s->obs_at.ms + ZB_LOOK_MS);
     }
-    s->why = s->obs.running ? "leads" : "leads, but the service does not run: started again later";
-    s->why_rule = s->obs.running ? "R-leads" : "R-service-down";
-    if (!s->obs.running) {
+    s->why = s->obs.running ? "leads"
+             : is_held(s)   ? "leads, but the service failed again and again: not started any more"
+                            : "leads, but the service does not run: started again later";
+    s->why_rule = s->obs.running ? "R-leads" : is_held(s) ? "R-service-held" : "R-service-down";
+    if (!s->obs.running && !is_held(s)) {
         zb_core_wake_at(x, s->start_retry_at.ms);
     }
     zb_core_wake_at(x, s->set_due.ms);

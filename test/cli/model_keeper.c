@@ -6,8 +6,8 @@
  *
  *   model_keeper ZBATOND CONF
  *
- * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does not
- * stay), SERVICE.starts counts what was tried.
+ * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does
+ * not stay), SERVICE.starts counts what was tried.
  */
 #include "unit.h"
 

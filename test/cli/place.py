@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Where services run: drains. Engines of three nodes on this host over services in memory (model_keeper)."""
+"""Where services run: drains, relocation, failback. Engines of three nodes on this host over services in memory (model_keeper)."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -124,6 +125,113 @@ def check_interrupted(a, b, _c, base):
     b.zbaton("undrain", "vm1")
 
 
+def fails(node, name, so):
+    """Whether it cannot run there."""
+    path = node.dir / "run" / f"{name}.fails"
+    path.touch() if so else path.unlink()
+
+
+def starts(node, name):
+    path = node.dir / "run" / f"{name}.starts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def failed(node, name):
+    return {f["node"]: f for f in status(node)[name]["failed"]}
+
+
+def check_relocation(a, b, c, base):
+    """It fails on one host only, and goes to where it has not failed; once."""
+    apply(a, base, service("web", more='restarts = 1\n relocate = "yes"'), service("db", leader="vm2"))
+    wait_settled(a, b, c, web="vm1", db="vm2")
+    fails(a, "web", True)
+    wait_settled(a, b, c, web="vm3")  # which leads less
+    assert starts(a, "web") == 2, "the first one, and the one that restarts allows"
+    [mark] = failed(c, "web").values()
+    assert mark["node"] == "vm1" and mark["times"] == 1 and not mark["held"], mark
+    assert mark["why"] == "the start program ended with exit status 1", mark
+    assert "warning: web: failed on vm1 at " in b.zbaton("status")
+    term = status(a)["web"]["term"]
+    [event] = events(a, "A-placing")
+    assert event["text"] == "relocation: moved to vm3, by load: leads 0, vm2 1", event
+    out = b.zbaton("history", "web")
+    assert "zbatond@vm1: relocation, vm3, by load: leads 0, vm2 1" in out, out
+
+    # It is drained away, and not to where it failed.
+    out = a.zbaton("drain", "-n", "vm3")
+    assert "web: would move to vm2, by failures: it failed on vm1" in out, out
+
+    # It fails everywhere: each is tried once, then it stays stopped where it is.
+    fails(b, "web", True)
+    fails(c, "web", True)
+    wait_for("it failed everywhere", lambda: len(failed(a, "web")) == 3)
+    wait_for("it goes nowhere", lambda: events(b, "A-placing-nowhere"))
+    now = status(a)["web"]
+    assert now["leader"] == "vm2" and now["term"] == term + 1 and now["state"] == "stopped", now
+    assert failed(a, "web")["vm2"]["held"]
+    assert "vm1 failed it lately; vm3 failed it lately; it stays stopped: zbaton start web" in \
+        events(b, "A-placing-nowhere")[0]["text"]
+    out = c.zbaton("status", "web")
+    assert "and stays stopped: the start program ended" in out and "(zbaton start web)" in out, out
+    assert "zbaton start web" in c.zbaton("explain", "web"), c.zbaton("explain", "web")
+
+    # A restart of the engines and their keepers' services begins nothing anew.
+    before = starts(b, "web")
+    restart_engine(b)
+    wait_for("vm2 is back", lambda: a.nodes_up() == 3)
+    wait_for("it leads again", lambda: b.answers() and status(b)["web"]["leader"] == "vm2")
+    b.zbaton("snapshot", "web")
+    assert starts(b, "web") == before and status(b)["web"]["term"] == term + 1
+
+    # An operator's word begins it again.
+    fails(b, "web", False)
+    out = c.zbaton("start", "web")
+    assert "web is started on vm2: that it failed is forgotten" in out, out
+    wait_settled(a, b, c, web="vm2")
+    assert failed(c, "web") == {}
+    assert "web has not failed: nothing to start" in a.zbaton("start", "web")
+
+
+def check_stays(a, b, c, base):
+    """Without relocate it stays stopped, with an alarm; a frozen one is not moved."""
+    apply(a, base, service("web", more="restarts = 1"), service("db", more='restarts = 1\n relocate = "yes"'))
+    wait_settled(a, b, c, web="vm1", db="vm1")
+    a.zbaton("freeze", "-r", "test", "db")
+    for name in ("web", "db"):
+        fails(a, name, True)
+    for name in ("web", "db"):
+        wait_for("it has failed", lambda: failed(b, name))
+        wait_for("it is told", lambda: [e for e in events(a, "A-service-failed") if e["service"] == name])
+    [event] = [e for e in events(a, "A-service-failed") if e["service"] == "web"]
+    assert "it stays stopped: zbaton start web" in event["text"] and event["level"] == "error", event
+    assert leaders(c) == {"web": "vm1", "db": "vm1"}
+    a.zbaton("thaw", "db")
+    wait_settled(a, b, c, db="vm2")
+    assert status(a)["web"]["leader"] == "vm1" and status(a)["web"]["state"] == "stopped"
+    a.zbaton("move", "web", "vm3")  # an operator's word
+    wait_settled(a, b, c, web="vm3")
+
+
+def check_failback(a, b, c, base):
+    apply(a, base, service("web", leader="vm2", more='prefer = {vm1, vm3}\n failback = "3s"'),
+          service("db", leader="vm2", more="prefer = {vm1}"))
+    wait_settled(a, b, c, web="vm1", db="vm2")
+    [event] = events(b, "A-placing")
+    assert event["text"] == "failback: moved to vm1, by preference: before vm2 in prefer", event
+    assert "zbatond@vm2: failback, vm1, by preference" in a.zbaton("history", "web")
+    a.zbaton("drain", "vm1")
+    wait_settled(a, b, c, web="vm3", db="vm2")
+    a.zbaton("undrain", "vm1")
+    wait_settled(a, b, c, web="vm1", db="vm2")
+
+
+def restart_engine(node):
+    """Its keeper goes on, and so does what runs."""
+    [engine] = pathlib.Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
+    os.kill(int(engine), signal.SIGKILL)
+    wait_for("the engine is gone", lambda: not pathlib.Path(f"/proc/{engine}").exists())
+
+
 def make(base, programs, keeper):
     nodes = [Node(base, name, programs, keeper) for name in NAMES]
     a, b, c = nodes
@@ -135,13 +243,16 @@ def make(base, programs, keeper):
     return nodes
 
 
+CHECKS = (check_drain, check_interrupted, check_relocation, check_stays, check_failback)
+
+
 def run(base, programs, fake_keeper):
     zfs_names = base / "zfs-names"
     zfs_names.write_text("pool\n")
     os.environ["ZFS_NAMES"] = str(zfs_names)
     nodes = []
     try:
-        for check in (check_drain, check_interrupted):
+        for check in [c for c in CHECKS if os.environ.get("ZB_CHECK", c.__name__) == c.__name__]:
             part = base / check.__name__
             part.mkdir(mode=0o755)
             zfs_names.write_text("pool\n")
