@@ -26,8 +26,14 @@ each_step_decides_in_its_order(void **state)
         worse.set.seq = 9;
         if (s == ZB_CHOOSE_ELIGIBLE) {
             worse.eligible = false;
+        } else if (s == ZB_CHOOSE_UNDRAINED) {
+            worse.drained = true;
+            better.drilled = false;
         } else if (s == ZB_CHOOSE_DRILLED) {
             worse.drilled = false;
+            better.failed = true;
+        } else if (s == ZB_CHOOSE_WELL) {
+            worse.failed = true;
         } else if (s == ZB_CHOOSE_POSITION) {
             worse.set.seq = 6;
         } else if (s == ZB_CHOOSE_PREFERENCE) {
@@ -66,6 +72,38 @@ rank_counts_who_comes_first(void **state)
     assert_int_equal(zb_choose_rank(all, 4, "vm2"), 4);
     assert_int_equal(zb_choose_rank(all, 4, "vm4"), 4);
     assert_int_equal(zb_choose_rank(all, 4, "vm9"), 4);
+    assert_ptr_equal(zb_choose_first(all, 4), &all[2]);
+    all[2].drained = true;
+    assert_int_equal(zb_choose_rank(all, 4, "vm3"), 4);
+    assert_int_equal(zb_choose_rank(all, 4, "vm1"), 0);
+    all[0].failed = true; /* better than nobody */
+    assert_ptr_equal(zb_choose_first(all, 4), &all[0]);
+    all[0].drained = true;
+    assert_null(zb_choose_first(all, 4));
+}
+
+static void
+it_says_what_put_it_first(void **state)
+{
+    struct zb_choose_member all[] = {member("vm1"), member("vm2"), member("vm3")};
+    char said[ZB_CHOOSE_SAY_SIZE], who[ZB_CHOOSE_WHO_SIZE];
+    (void)state;
+
+    zb_choose_say(all, 1, &all[0], said);
+    assert_string_equal(said, "vm1, the only one");
+    all[0].set.seq = 5;
+    all[2].set.seq = 4;
+    zb_choose_say(all, 3, &all[1], said);
+    assert_string_equal(said, "vm2, by position: 3/7 before vm1's 3/5");
+    all[0].set.seq = 7;
+    all[1].leads = 2;
+    zb_choose_say(all, 3, &all[0], said);
+    assert_string_equal(said, "vm1, by load: leads 0, vm2 2");
+    all[1].drained = all[2].drained = true;
+    zb_choose_say(all, 3, &all[0], said);
+    assert_string_equal(said, "vm1, by drain: vm2 is drained");
+    zb_choose_who("zbatond@vm2", "takeover", said, who);
+    assert_string_equal(who, "zbatond@vm2: takeover, vm1, by drain: vm2 is drained");
 }
 
 /* The session of a leader that was cut off at 1000 s has a timeout of 30 s: its end was read at
@@ -94,6 +132,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_step_decides_in_its_order),
         cmocka_unit_test(rank_counts_who_comes_first),
+        cmocka_unit_test(it_says_what_put_it_first),
         cmocka_unit_test(loss_is_counted_to_the_last_renewal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
