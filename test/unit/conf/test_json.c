@@ -12,7 +12,7 @@ static const char full[] =
     "\"foreign-grace\":\"7d\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s \\\"a\\\\\\\" b\\\"\",\"stop\":\"t\",\"check\":\"c\","
-    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"drill-timeout\":\"20m\"}";
+    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"relocate\":\"no\",\"drill-timeout\":\"20m\"}";
 
 static void
 full_round_trip(void **state)
@@ -53,7 +53,7 @@ canonical(void **state)
                         ",\"failover\":\"manual\",\"interval\":\"30s\",\"keep\":\"24\","
                         "\"catch-up\":\"1000\",\"foreign-grace\":\"7d\",\"runner\":\"systemd\","
                         "\"unit\":\"web.service\",\"start-timeout\":\"1m\","
-                        "\"stop-timeout\":\"1m\",\"drill-timeout\":\"10m\"}");
+                        "\"stop-timeout\":\"1m\",\"relocate\":\"no\",\"drill-timeout\":\"10m\"}");
     free(text);
 }
 
