@@ -89,8 +89,7 @@ freezes_tell(struct zb_agent *a, const struct zb_config_doc *before,
 
 /* Who is drained now, who is not any more. */
 static void
-drains_tell(struct zb_agent *a, const struct zb_config_doc *before,
-            const struct zb_config_doc *now)
+drains_tell(struct zb_agent *a, const struct zb_config_doc *before, const struct zb_config_doc *now)
 {
     char text[ZB_DRAINED_SAY_SIZE];
 

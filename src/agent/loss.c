@@ -119,8 +119,8 @@ zb_loss_choose(const struct zb_loss *loss)
 
     for (uint32_t i = 0; i < loss->members_count; i++) {
         const struct zb_loss_member *m = &loss->members[i];
-        if (m->backup || !m->reachable || m->leads || m->modified || m->undrilled ||
-            m->drained || !is_of_history(loss, m)) {
+        if (m->backup || !m->reachable || m->leads || m->modified || m->undrilled || m->drained ||
+            !is_of_history(loss, m)) {
             continue;
         }
         if (best == ZB_LOSS_NONE || zb_set_id_cmp(m->set.id, loss->members[best].set.id) > 0) {

@@ -12,7 +12,8 @@ static const char full[] =
     "\"foreign-grace\":\"7d\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s \\\"a\\\\\\\" b\\\"\",\"stop\":\"t\",\"check\":\"c\","
-    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"relocate\":\"no\",\"drill-timeout\":\"20m\"}";
+    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"relocate\":\"no\",\"drill-timeout\":"
+    "\"20m\"}";
 
 static void
 full_round_trip(void **state)
