@@ -15,7 +15,11 @@ hold(uint64_t term)
 {
     W.conf.version++;
     W.conf.held_term = term;
-    world_declare(&W, 0, &W.conf);
+    for (unsigned i = 0; i < 3; i++) {
+        struct zb_core_conf conf = W.conf;
+        conf.held_term = i == 0 ? term : 0;
+        world_declare(&W, i, &conf);
+    }
 }
 
 static void
