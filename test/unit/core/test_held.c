@@ -56,7 +56,7 @@ it_is_started_at_once_when_it_may_be(void **state)
     end_service();
     world_run(&W, 120000);
     hold(1);
-    world_run(&W, 60000);
+    world_run(&W, 1000);
     W.fail_always = 0;
     hold(0);
     world_run(&W, 2000);
@@ -76,6 +76,9 @@ it_is_moved_and_started_there(void **state)
     world_command(&W, 1, ZB_CMD_MOVE, 0, 2); /* and back, in another term */
     stories_reply(2, ZB_OK, "C-done");
     assert_true(world_leads(&W, 0));
+    end_service();
+    world_run(&W, 20000);
+    assert_true(W.nodes[0].running);
 }
 
 static void
