@@ -116,7 +116,7 @@ op_end(struct op *op)
         zb_trouble_put(op->a, &at, op->result.rc, op->result.text);
     }
     zb_drive_done(op->a, op->service, op->action_id, &op->result);
-    if (op->kind == ZB_ACT_START) {
+    if (op->kind == ZB_ACT_START && op->result.rc != ZB_E_BUSY) { /* which tried nothing */
         struct zb_core_view view;
         zb_core_view(op->a->core, op->service, &view);
         zb_health_started(&op->a->healths[op->service], view.term);

@@ -11,8 +11,13 @@
 #include "agent/place.h"
 #include "agent/request.h"
 
+#define WAIT_MS 10000 /* for a leader and its keeper to have the configuration */
+#define TICK_MS 50
+
 struct drain {
     struct zb_request *r;
+    uv_timer_t timer;
+    struct zb_mono until;
     uint8_t node;
     bool dry_run;
     struct zb_config_doc doc; /* with the mark */
@@ -28,12 +33,20 @@ struct drain {
 static void next_move(struct drain *d);
 
 static void
-drain_free(struct drain *d)
+on_timer_closed(uv_handle_t *handle)
 {
+    struct drain *d = handle->data;
+
     zb_config_doc_close(&d->doc);
     json_decref(d->moved);
     json_decref(d->left);
     free(d);
+}
+
+static void
+drain_free(struct drain *d)
+{
+    uv_close((uv_handle_t *)&d->timer, on_timer_closed);
 }
 
 static const char *
@@ -182,6 +195,37 @@ move_begin(struct drain *d, uint16_t service)
     r->command->run(r);
 }
 
+/* Its leader decides by the configuration that has the mark. Before that its keeper may be storing
+ * the declaration, and would refuse to stop the service meanwhile. */
+static bool
+is_defined(const struct drain *d, const struct zb_core_view *view, uint16_t service)
+{
+    const struct zb_agent *a = d->r->a;
+    uint64_t version = d->node == a->self ? view->version : view->peers[d->node].report.version;
+
+    return version >= a->services[service].version;
+}
+
+static void
+wait_end(struct drain *d)
+{
+    (void)uv_timer_stop(&d->timer);
+    d->r->on_gone = NULL;
+    next_move(d);
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    wait_end(timer->data);
+}
+
+static void
+on_gone(struct zb_request *r)
+{
+    wait_end(r->ctx);
+}
+
 /* The next service that it leads, if anybody still wants to know. */
 static void
 next_move(struct drain *d)
@@ -191,12 +235,18 @@ next_move(struct drain *d)
     char text[512];
 
     while (d->next < a->services_count && !d->r->gone && !a->stopping) {
-        uint16_t service = d->next++;
-        if (!a->services[service].present) {
-            continue;
-        }
+        uint16_t service = d->next;
         zb_core_view(a->core, service, &view);
-        if (view.leader != d->node) {
+        bool leads = a->services[service].present && view.leader == d->node;
+        if (leads && !d->dry_run && !is_defined(d, &view, service) &&
+            zb_mono_now().ms < d->until.ms) {
+            d->r->ctx = d;
+            d->r->on_gone = on_gone;
+            (void)uv_timer_start(&d->timer, on_timer, TICK_MS, 0);
+            return;
+        }
+        d->next++;
+        if (!leads) {
             continue;
         }
         if (!target_choose(d, service, text, sizeof text)) {
@@ -230,6 +280,7 @@ on_marked(void *ctx, const struct zb_config_outcome *outcome)
         drain_free(d);
         return;
     }
+    d->until.ms = zb_mono_now().ms + WAIT_MS;
     next_move(d);
 }
 
@@ -283,8 +334,11 @@ zb_cmd_drain(struct zb_request *r)
     *d = (struct drain){.r = r,
                         .node = node,
                         .dry_run = zb_request_bool(r, "dry_run"),
+                        .until.ms = zb_mono_now().ms + WAIT_MS,
                         .moved = zb_json_array_new(),
                         .left = zb_json_array_new()};
+    d->timer.data = d;
+    (void)uv_timer_init(&r->a->loop, &d->timer);
     if (doc_make(r, true, &d->doc, &same, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         drain_free(d);

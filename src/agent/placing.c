@@ -274,7 +274,8 @@ look(struct placing *p, struct zb_mono now)
     struct zb_core_view view;
 
     zb_core_view(a->core, p->service, &view);
-    if (view.leader != a->self || view.role != ZB_ROLE_LEADING) {
+    /* While its keeper stores a declaration, nothing else is done with the service. */
+    if (view.leader != a->self || view.role != ZB_ROLE_LEADING || view.version < s->version) {
         p->well[0] = '\0';
         return;
     }
