@@ -7,7 +7,8 @@
  *   model_keeper ZBATOND CONF
  *
  * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does
- * not stay), SERVICE.starts counts what was tried.
+ * not stay); SERVICE.slow (its declaration takes a while to be stored, and what is asked of it
+ * meanwhile is refused). SERVICE.starts counts what was tried.
  */
 #include "unit.h"
 
@@ -25,6 +26,7 @@
 #include "os/pipe.h"
 
 #define SERVICES_MAX 8
+#define SLOW_MS 700
 
 static struct {
     struct zb_conf_node conf;
@@ -38,6 +40,8 @@ static struct {
     struct {
         char name[ZB_SERVICE_NAME_SIZE];
         struct model model;
+        uv_timer_t timer; /* while a declaration is being stored */
+        struct zb_krep stored;
     } services[SERVICES_MAX];
 } k;
 
@@ -67,6 +71,7 @@ model_of(const char *service)
     zb_strcopy(m->node, sizeof m->node, k.conf.node);
     m->pool_guid = 77;
     m->payload_bytes = 3000;
+    (void)uv_timer_init(&k.loop, &k.services[k.count - 1].timer);
     m->poll.loop = &k.loop; /* for what it receives; requests are read here */
     return m;
 }
@@ -92,6 +97,39 @@ start_counted(const char *service)
 }
 
 static void
+on_stored(uv_timer_t *timer)
+{
+    for (uint32_t i = 0; i < k.count; i++) {
+        if (&k.services[i].timer == timer) {
+            model_reply(&k.services[i].model, &k.services[i].stored, -1);
+        }
+    }
+}
+
+/* True: it is answered later, or refused, as the declaration is being stored. */
+static bool
+stores(const struct zb_kreq *req, struct zb_krep *rep)
+{
+    uint32_t i = 0;
+
+    while (strcmp(k.services[i].name, req->service) != 0) {
+        i++;
+    }
+    if (uv_is_active((uv_handle_t *)&k.services[i].timer)) {
+        if (req->op == ZB_KOP_START || req->op == ZB_KOP_STOP || req->op == ZB_KOP_DEFINE) {
+            model_refuse(rep, ZB_E_BUSY, "another operation is under way");
+            model_reply(&k.services[i].model, rep, -1);
+            return true;
+        }
+    } else if (req->op == ZB_KOP_DEFINE && access(file_of(req->service, "slow"), F_OK) == 0) {
+        k.services[i].stored = *rep;
+        (void)uv_timer_start(&k.services[i].timer, on_stored, SLOW_MS, 0);
+        return true;
+    }
+    return false;
+}
+
+static void
 serve(const struct zb_kreq *req)
 {
     struct zb_krep rep = {.id = req->id, .op = req->op};
@@ -104,6 +142,9 @@ serve(const struct zb_kreq *req)
     bool fails = access(file_of(req->service, "fails"), F_OK) == 0;
     m->fd = k.fd;
     m->running = m->running && !fails;
+    if (stores(req, &rep)) {
+        return;
+    }
     if (req->op == ZB_KOP_CREATE && (req->flags & ZB_KF_DRY_RUN) != 0) {
         rep.text = strdup("zfs create\n");
     } else if (req->op == ZB_KOP_START && fails) {

@@ -64,7 +64,8 @@ def check_drain(a, b, c, base):
     assert "old: stays: frozen by root@" in out and "zbaton thaw old" in out, out
     assert b.json("status")["cluster"]["drained"] == []
 
-    # Given on a node that leads none of them.
+    # Given on a node that leads none of them; their leader takes a while to have the mark.
+    (a.dir / "run" / "db.slow").touch()
     out = b.zbaton("drain", "vm1", code=6)
     assert out.count(": runs on ") == 3 and "old: stays: frozen by root@" in out, out
     assert "vm1 is drained, and still leads 1: zbaton drain vm1 tries again" in out, out
