@@ -10,10 +10,15 @@
 #include "agent/trouble.h"
 
 #define LOOK_MS 1000
+#define CHECK_MS 5000    /* from the end of one check of what runs to the next one */
+#define CHECK_FAILURES 3 /* in a row: it is stopped, and so started again */
 
 struct placing {
     struct zb_placings *all;
     uint16_t service;
+    bool checking; /* its keeper checks or stops it */
+    struct zb_mono check_at;
+    uint32_t check_failures;
     bool running;                 /* a move or a change of the configuration */
     const char *order;            /* of the move under way: "relocation", "failback" */
     struct zb_again again;        /* of moves and changes that failed */
@@ -262,6 +267,80 @@ failback(struct placing *p, const struct zb_core_view *view, struct zb_mono now)
     }
 }
 
+/* --- health --- */
+
+/* What began with checking has ended; false: so has everything else. */
+static bool
+checked(struct placing *p)
+{
+    p->checking = false;
+    p->check_at.ms = zb_mono_now().ms + CHECK_MS;
+    return ended(p);
+}
+
+static void
+on_stopped(void *ctx, const struct zb_krep *rep)
+{
+    struct placing *p = ctx;
+
+    if (checked(p) && rep->rc != ZB_OK) {
+        zb_agent_event(p->all->a, ZB_LOG_WARNING, service_of(p)->conf.name, "A-check-failed",
+                       "its check failed, and it could not be stopped: %s", rep->msg);
+    }
+}
+
+static void on_checked(void *ctx, const struct zb_krep *rep);
+
+static void
+ask(struct placing *p, enum zb_kop op, uint32_t timeout_ms)
+{
+    struct zb_kreq req = {.op = op, .timeout_ms = timeout_ms};
+
+    zb_strcopy(req.service, sizeof req.service, service_of(p)->conf.name);
+    p->checking = true;
+    begun(p);
+    zb_agent_keeper_call(p->all->a, &req, op == ZB_KOP_CHECK ? on_checked : on_stopped, p);
+}
+
+static bool
+is_leading(const struct placing *p)
+{
+    const struct zb_agent *a = p->all->a;
+    struct zb_core_view view;
+
+    zb_core_view(a->core, p->service, &view);
+    return view.leader == a->self && view.role == ZB_ROLE_LEADING && view.obs.running;
+}
+
+/* What runs and fails its check is stopped; that it does not run is seen, and it is started, as
+ * anything that ended. */
+static void
+on_checked(void *ctx, const struct zb_krep *rep)
+{
+    struct placing *p = ctx;
+
+    if (!checked(p) || rep->rc != ZB_OK) {
+        return; /* not known */
+    }
+    p->check_failures = rep->running ? 0 : p->check_failures + 1;
+    if (p->check_failures >= CHECK_FAILURES && is_leading(p)) {
+        p->check_failures = 0;
+        zb_agent_event(p->all->a, ZB_LOG_WARNING, service_of(p)->conf.name, "A-check-failed",
+                       "its check failed %d times in a row: stopped, to be started again",
+                       CHECK_FAILURES);
+        ask(p, ZB_KOP_STOP, service_of(p)->conf.stop_timeout_ms);
+    }
+}
+
+static bool
+check_is_due(const struct placing *p, struct zb_mono now)
+{
+    const struct zb_conf_service *conf = &service_of(p)->conf;
+
+    return conf->restarts != 0 && conf->check[0] != '\0' && !p->checking &&
+           now.ms >= p->check_at.ms;
+}
+
 /* --- when --- */
 
 static void
@@ -277,10 +356,15 @@ look(struct placing *p, struct zb_mono now)
     /* While its keeper stores a declaration, nothing else is done with the service. */
     if (view.leader != a->self || view.role != ZB_ROLE_LEADING || view.version < s->version) {
         p->well[0] = '\0';
+        p->check_failures = 0;
         return;
     }
     zb_health_seen(health_of(p), view.term, view.obs.running, now);
     if (p->running || zb_again_waits(&p->again, now)) {
+        return;
+    }
+    if (view.obs.running && check_is_due(p, now)) {
+        ask(p, ZB_KOP_CHECK, service_of(p)->conf.start_timeout_ms);
         return;
     }
     bool held = failed != NULL && failed->term == view.term;

@@ -8,7 +8,8 @@
  *
  * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does
  * not stay); SERVICE.slow (its declaration takes a while to be stored, and what is asked of it
- * meanwhile is refused). SERVICE.starts counts what was tried.
+ * meanwhile is refused). SERVICE.sick: it runs, and fails its check. SERVICE.starts counts what was
+ * tried.
  */
 #include "unit.h"
 
@@ -147,7 +148,10 @@ serve(const struct zb_kreq *req)
     }
     if (req->op == ZB_KOP_CREATE && (req->flags & ZB_KF_DRY_RUN) != 0) {
         rep.text = strdup("zfs create\n");
-    } else if (req->op == ZB_KOP_START && fails) {
+    } else if (req->op == ZB_KOP_CHECK && access(file_of(req->service, "sick"), F_OK) == 0) {
+        rep.running = 0;
+    } else if (req->op == ZB_KOP_START &&
+               (fails || access(file_of(req->service, "sick"), F_OK) == 0)) {
         start_counted(req->service);
         model_refuse(&rep, ZB_E_FAILED, "the start program ended with exit status 1");
     } else {

@@ -193,6 +193,16 @@ def check_relocation(a, b, c, base):
     assert "web has not failed: nothing to start" in a.zbaton("start", "web")
 
 
+def check_sick(a, b, c, base):
+    """What runs and fails its check is stopped, started again, and goes elsewhere."""
+    apply(a, base, service("web", more='check = "check"\n restarts = 1\n relocate = "yes"'))
+    wait_settled(a, b, c, web="vm1")
+    (a.dir / "run" / "web.sick").touch()
+    wait_settled(a, b, c, web="vm2")
+    assert "its check failed 3 times in a row" in events(a, "A-check-failed")[0]["text"]
+    assert list(failed(c, "web")) == ["vm1"]
+
+
 def check_stays(a, b, c, base):
     """Without relocate it stays stopped, with an alarm; a frozen one is not moved."""
     apply(a, base, service("web", more="restarts = 1"), service("db", more='restarts = 1\n relocate = "yes"'))
@@ -244,7 +254,7 @@ def make(base, programs, keeper):
     return nodes
 
 
-CHECKS = (check_drain, check_interrupted, check_relocation, check_stays, check_failback)
+CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback)
 
 
 def run(base, programs, fake_keeper):
