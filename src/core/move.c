@@ -247,6 +247,12 @@ stop_done(struct step *x, const struct zb_core_result *r)
 {
     struct svc *s = x->s;
 
+    /* Something else is being done with the service, such as its check: soon over. */
+    if (r->rc == ZB_E_BUSY && !s->move.aborted &&
+        x->now.ms - s->move.step_at.ms < s->conf.stop_timeout_ms) {
+        zb_core_retry_later(x);
+        return;
+    }
     s->move.stop_ms = r->elapsed_ms;
     if (r->rc != ZB_OK) {
         zb_core_move_abort(x, r->text);

@@ -115,6 +115,21 @@ engine_restart_stops_nothing(void **state)
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
 
+/* Its check is under way, or its declaration is being stored. */
+static void
+a_move_waits_for_what_is_being_done_with_the_service(void **state)
+{
+    (void)state;
+    W.fail_next = ZB_ACT_STOP;
+    W.fail_rc = ZB_E_BUSY;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    stories_reply(1, ZB_OK, "C-done");
+    W.fail_always = ZB_ACT_STOP; /* but not for ever */
+    world_command(&W, 1, ZB_CMD_MOVE, 0, 2);
+    stories_reply(2, ZB_E_FAILED, "C-move-aborted");
+    assert_true(world_leads(&W, 1));
+}
+
 static void
 seal_failure_puts_the_service_back(void **state)
 {
@@ -485,6 +500,7 @@ main(void)
         T(seal_failure_puts_the_service_back),
         T(target_lost_while_sealing_restores),
         T(a_mount_taken_away_is_put_back),
+        T(a_move_waits_for_what_is_being_done_with_the_service),
         T(a_move_that_cannot_be_put_back_is_answered),
         T(target_crash_after_release_goes_forward),
         T(a_release_is_not_told_while_a_grant_is_under_way),
