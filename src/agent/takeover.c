@@ -12,14 +12,17 @@
 #include "agent/request.h"
 
 #define RANK_MS 2000      /* that each place in the order waits for the one before it */
+#define TAKES_MS 60000    /* that another one which was granted a term has until it leads */
 #define AGAIN_MIN_MS 5000 /* after an order that failed; doubled each time up to ... */
 #define AGAIN_MAX_MS 60000
 
 struct takeover {
     struct zb_takeovers *all;
     uint16_t service;
-    uint64_t term;        /* that ended: what follows is about this end */
-    struct zb_mono since; /* it was seen; 0: nothing is due */
+    uint64_t term;             /* that ended: what follows is about this end */
+    struct zb_mono since;      /* it was seen; 0: nothing is due */
+    uint64_t granted_term;     /* to another one, since it ended ... */
+    struct zb_mono granted_at; /* ... as was seen then */
     bool running;
     struct zb_mono again_at;
     int64_t again_ms;
@@ -202,6 +205,25 @@ is_orphaned(const struct zb_agent *a, const struct zb_core_view *view, const str
            loss->leader != a->self && zb_heart_life(a, loss->leader) == ZB_LIFE_DEAD;
 }
 
+/* This node granted a later term to another one, which may be on its way to lead: who asks for a
+ * term above that follows nobody who leads the one below. */
+static bool
+another_takes(struct takeover *t, const struct zb_core_view *view)
+{
+    const struct zb_agent *a = t->all->a;
+
+    if (view->obs.granted_term <= t->term || view->obs.granted_to == a->self ||
+        view->obs.granted_to >= a->nodes_count ||
+        zb_heart_life(a, view->obs.granted_to) != ZB_LIFE_ALIVE) {
+        return false;
+    }
+    if (t->granted_term != view->obs.granted_term) {
+        t->granted_term = view->obs.granted_term;
+        t->granted_at = zb_mono_now();
+    }
+    return zb_mono_now().ms - t->granted_at.ms < TAKES_MS;
+}
+
 static void
 look(struct takeover *t)
 {
@@ -224,9 +246,7 @@ look(struct takeover *t)
             t->again_ms = 0;
             t->said = NULL;
         }
-        if (zb_heart_fences(a, loss.leader)) {
-            decide(t, &loss);
-        } else {
+        if (!zb_heart_fences(a, loss.leader)) {
             char text[300];
             (void)snprintf(
                 text, sizeof text,
@@ -234,6 +254,8 @@ look(struct takeover *t)
                 "session is in another etcd): power it off, then zbaton failover %s",
                 a->nodes[loss.leader].name, s->conf.name);
             say(t, "A-takeover-unfenced", text);
+        } else if (!another_takes(t, &view)) {
+            decide(t, &loss);
         }
     } else {
         t->since.ms = 0;
