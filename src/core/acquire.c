@@ -52,10 +52,10 @@ ask_voters(struct step *x)
 {
     struct svc *s = x->s;
 
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         struct zb_action *a;
         /* Of a failover backups are asked too: they do not vote, but may be ahead. */
-        bool asked = s->ask.failover ? zb_core_is_member(s, n) : zb_core_is_voter(s, n);
+        bool asked = s->ask.failover ? zb_core_is_granter(s, n) : zb_core_is_voter(s, n);
         if (n == x->core->opt.self || !asked || !zb_core_peer_up(x, n) ||
             (s->ask.granted & (1u << n)) != 0 || is_ahead(x, n)) {
             continue;
@@ -198,7 +198,7 @@ zb_core_msg_grant_answer(struct step *x, uint8_t node, const struct zb_core_msg 
     struct svc *s = x->s;
 
     if (s->role != ZB_ROLE_ASKING || m->nonce != x->core->opt.nonce ||
-        !zb_core_is_member(s, node)) {
+        !zb_core_is_granter(s, node)) {
         return;
     }
     if (m->rc == ZB_OK) {

@@ -141,7 +141,7 @@ who_knows(const struct svc *s, uint64_t term)
 {
     uint8_t node = ZB_NODE_NONE;
 
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct peer *p = &s->peers[n];
         if (p->known && p->report.learned_term >= term && p->report.learned_leader < ZB_NODES_MAX &&
             p->report.learned_term >= s->obs.granted_term &&
@@ -233,7 +233,7 @@ zb_core_back_watch(struct step *x)
         lost_note(x, &lost);
     }
     s->lost_noted = is_lost;
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         bool back = zb_core_peer_is_back(s, n);
         if (back && !s->peers[n].back_noted) {
             back_note(x, n);

@@ -436,7 +436,7 @@ message(struct step *x, const struct zb_event *ev)
         [ZB_MSG_COPY_ANSWER] = zb_core_msg_copy_answer,
     };
 
-    if (x->s->declared && ev->node < ZB_NODES_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
+    if (x->s->declared && ev->node < ZB_PEERS_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
         ev->u.msg.kind <= ZB_MSG_LAST) {
         zb_core_back_heard(x, ev->node, &ev->u.msg);
         handlers[ev->u.msg.kind](x, ev->node, &ev->u.msg);
@@ -486,7 +486,7 @@ apply(struct step *x, const struct zb_event *ev)
         }
         break;
     case ZB_EV_PEER_SEEN:
-        if (ev->node < ZB_NODES_MAX) {
+        if (ev->node < ZB_PEERS_MAX) {
             (void)zb_core_seen_add(&x->s->peers[ev->node].seen, &ev->u.seen);
         }
         break;
@@ -541,9 +541,9 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
                  ev->kind == ZB_EV_UNBARRED;
 
     plan->actions_count = 0;
-    if (ev->kind == ZB_EV_PEER_UP && ev->node < ZB_NODES_MAX) {
+    if (ev->kind == ZB_EV_PEER_UP && ev->node < ZB_PEERS_MAX) {
         core->up |= 1u << ev->node;
-    } else if (ev->kind == ZB_EV_PEER_DOWN && ev->node < ZB_NODES_MAX) {
+    } else if (ev->kind == ZB_EV_PEER_DOWN && ev->node < ZB_PEERS_MAX) {
         core->up &= ~(1u << ev->node);
     } else if (ev->kind == ZB_EV_BARRED || ev->kind == ZB_EV_UNBARRED) {
         core->barred = ev->kind == ZB_EV_BARRED;
@@ -588,7 +588,7 @@ zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *
     }
     view->step = s->move.command_id != 0 ? s->move.step : 0;
     view->parted = s->rejoin.wanted;
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         view->peers[n].up = (core->up & (1u << n)) != 0;
         view->peers[n].known = s->peers[n].known;
         view->peers[n].report = s->peers[n].report;

@@ -18,6 +18,9 @@
 #include "base/lineage.h"
 
 #define ZB_NODE_NONE 0xffu
+/* etcd, where it has a vote (core/witness.h): a number that no node has, never a member's. */
+#define ZB_NODE_WITNESS ZB_NODES_MAX
+#define ZB_PEERS_MAX (ZB_NODES_MAX + 1) /* whom a core hears of: nodes, and the witness */
 #define ZB_CORE_ACTIONS_MAX                                                                        \
     256 /* of one plan; a step that wants more defers services to a wake-up */
 
@@ -47,6 +50,7 @@ struct zb_core_conf {
     uint8_t members_count;
     uint8_t members[ZB_MEMBERS_MAX]; /* node numbers */
     bool backup[ZB_MEMBERS_MAX];
+    bool witness;         /* ZB_NODE_WITNESS votes too */
     uint8_t first_leader; /* takes the first term of a service that never had a leader */
     uint64_t term_floor;  /* terms up to it may have been led in an earlier cluster; 0: none were */
     bool led_before;      /* ... and of this very service there are sets from then */
@@ -369,7 +373,7 @@ struct zb_core_view {
         uint64_t ship_id; /* SHIP under way, else 0 */
         bool back;        /* its record said more before: seen */
         struct zb_core_seen seen;
-    } peers[ZB_NODES_MAX];
+    } peers[ZB_PEERS_MAX];
 };
 
 /* Bytes zb_core_init needs; aligned as malloc aligns. */

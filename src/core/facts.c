@@ -19,13 +19,19 @@ zb_core_is_voter(const struct svc *s, uint8_t node)
             return !s->conf.backup[i];
         }
     }
-    return false;
+    return node == ZB_NODE_WITNESS && s->conf.witness;
+}
+
+bool
+zb_core_is_granter(const struct svc *s, uint8_t node)
+{
+    return zb_core_is_member(s, node) || zb_core_is_voter(s, node);
 }
 
 uint32_t
 zb_core_voters(const struct svc *s)
 {
-    uint32_t voters = 0;
+    uint32_t voters = s->conf.witness ? 1u << ZB_NODE_WITNESS : 0;
 
     for (unsigned i = 0; i < s->conf.members_count; i++) {
         if (!s->conf.backup[i]) {
@@ -52,7 +58,7 @@ zb_core_leads(enum zb_role role)
 bool
 zb_core_peer_up(const struct step *x, uint8_t node)
 {
-    return node < ZB_NODES_MAX && (x->core->up & (1u << node)) != 0;
+    return node < ZB_PEERS_MAX && (x->core->up & (1u << node)) != 0;
 }
 
 static bool
@@ -72,7 +78,7 @@ zb_core_has_a_past(const struct step *x)
         return false;
     }
     bool held = false;
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct peer *p = &s->peers[n];
         if (tells_of_a_leader(p)) {
             return false;
@@ -98,7 +104,7 @@ zb_core_never_led(const struct step *x)
         return false;
     }
     clean |= 1u << x->core->opt.self;
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct peer *p = &s->peers[n];
         if (tells_of_a_leader(p)) {
             return false;
@@ -248,7 +254,7 @@ zb_core_granted_max(const struct step *x)
     if (s->superseded > max) {
         max = s->superseded;
     }
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         if (zb_core_peer_granted(s, n) > max) {
             max = zb_core_peer_granted(s, n);
         }

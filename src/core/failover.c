@@ -100,8 +100,8 @@ needs_new_term(const struct step *x)
 {
     const struct svc *s = x->s;
 
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
-        if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && s->peers[n].known &&
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
+        if (zb_core_is_granter(s, n) && zb_core_peer_up(x, n) && s->peers[n].known &&
             zb_core_peer_granted(s, n) > s->obs.established_term) {
             return true;
         }
@@ -135,9 +135,9 @@ history_known(const struct step *x)
     const struct zb_lineage *history = &s->obs.lineage;
     uint64_t term = s->obs.learned_term;
 
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (zb_core_is_member(s, n) && zb_core_peer_up(x, n) && p->known &&
+        if (zb_core_is_granter(s, n) && zb_core_peer_up(x, n) && p->known &&
             p->report.learned_term > term) {
             history = &p->report.lineage;
             term = p->report.learned_term;
@@ -213,9 +213,9 @@ highest_told(const struct step *x, uint32_t without, uint8_t *node)
     uint64_t highest = s->obs.learned_term;
 
     *node = x->core->opt.self;
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (n != x->core->opt.self && (without & 1u << n) == 0 && zb_core_is_member(s, n) &&
+        if (n != x->core->opt.self && (without & 1u << n) == 0 && zb_core_is_granter(s, n) &&
             p->known && p->report.learned_term > highest) {
             highest = p->report.learned_term;
             *node = n;

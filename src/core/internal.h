@@ -92,7 +92,7 @@ struct asking {
     struct zb_mono majority_at; /* 0: not yet */
     /* failover: of the granters (M2, M8); the lineage of the highest term that one of them learned
      */
-    struct zb_set_ref at[ZB_NODES_MAX];
+    struct zb_set_ref at[ZB_PEERS_MAX];
     uint64_t lineage_term;
     uint8_t lineage_leader;
     struct zb_lineage lineage;
@@ -213,7 +213,7 @@ struct svc {
     struct zb_mono reported_at;
     const char *why;
     const char *why_rule;
-    struct peer peers[ZB_NODES_MAX];
+    struct peer peers[ZB_PEERS_MAX];
 };
 
 struct zb_core {
@@ -259,6 +259,8 @@ void zb_core_settle(struct step *x);
 enum zb_stim zb_core_classify(const struct step *x);
 bool zb_core_is_member(const struct svc *s, uint8_t node);
 bool zb_core_is_voter(const struct svc *s, uint8_t node);
+/* Who grants a failover: members, whose copies count though they may not vote, and the witness. */
+bool zb_core_is_granter(const struct svc *s, uint8_t node);
 uint32_t zb_core_voters(const struct svc *s);
 bool zb_core_majority(const struct svc *s, uint32_t nodes);
 bool zb_core_never_led(const struct step *x);

@@ -37,7 +37,7 @@ zb_core_report_send(struct step *x, uint8_t node)
 {
     struct zb_action *a;
 
-    if (!x->s->obs_known || !x->s->member) {
+    if (!x->s->obs_known || !x->s->member || (node == ZB_NODE_WITNESS && !x->s->conf.witness)) {
         return;
     }
     a = zb_core_act(x, ZB_ACT_MESSAGE);
@@ -65,7 +65,7 @@ zb_core_report_settle(struct step *x)
         x->now.ms - s->reported_at.ms >= ZB_REPORT_MS) {
         s->reported = now;
         s->reported_at = x->now;
-        for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
             if (n != x->core->opt.self && zb_core_peer_up(x, n)) {
                 zb_core_report_send(x, n);
             }

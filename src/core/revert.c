@@ -13,8 +13,8 @@ waits_for_anybody(const struct step *x)
     const struct svc *s = x->s;
     uint32_t wanted = zb_core_suspects(s);
 
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
-        if (n != x->core->opt.self && zb_core_is_member(s, n)) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
+        if (n != x->core->opt.self && zb_core_is_granter(s, n)) {
             wanted |= s->peers[n].seen.suspects;
             if (s->peers[n].seen.granted_term > s->obs.established_term &&
                 s->peers[n].seen.granted_to < ZB_NODES_MAX) {

@@ -83,6 +83,41 @@ granted_before(const struct sim *w, uint8_t node, const struct sim_item *promote
     return before->granted_term == promote->u.op.term && strcmp(before->granted_to, candidate) == 0;
 }
 
+/* M3: who granted the term suspects nobody who could write still. */
+static void
+suspects_check(struct sim *w, const struct sim_item *item, const struct zb_record *r,
+               uint64_t latest)
+{
+    uint64_t term = item->u.op.term;
+
+    for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
+        const char *suspect = r->suspects[i];
+        /* What was before a leader is over, though not all voters have heard of it. */
+        bool over = r->learned_term < latest && suspect[0] != '\0' &&
+                    granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) <= latest;
+        if (suspect[0] != '\0' && !over &&
+            !sim_was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
+            granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) < term) {
+            sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
+                     item->node + 1, (unsigned long)term, item->service, suspect);
+        }
+    }
+}
+
+/* Whether the witness granted the term that item promotes, or a later one; its suspects. */
+static bool
+witness_granted(struct sim *w, const struct sim_item *item, uint64_t latest)
+{
+    const struct zb_witness_record *r = &w->witness.records[item->service];
+    uint64_t term = item->u.op.term;
+    struct zb_record record;
+
+    sim_witness_record(r, &record);
+    suspects_check(w, item, &record, latest);
+    return r->granted_term > term || w->witness.before[item->service].granted_term > term ||
+           sim_witness_granted(w, item->service, term, item->node);
+}
+
 /* M1, M3, M7: a term is led by one node, recorded before; a majority of voters has granted it or
  * more, and so has every node that one of them suspects. */
 static void
@@ -115,18 +150,11 @@ writable_term(struct sim *w, const struct sim_item *item)
         voters++;
         granted += granted_term(w, n, item->service) > term || sim_granted_to(w, n, item) ||
                    granted_before(w, n, item);
-        for (size_t i = 0; r->granted_term == term && i < ZB_MEMBERS_MAX + 1; i++) {
-            const char *suspect = r->suspects[i];
-            /* What was before a leader is over, though not all voters have heard of it. */
-            bool over = r->learned_term < latest && suspect[0] != '\0' &&
-                        granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) <= latest;
-            if (suspect[0] != '\0' && !over &&
-                !sim_was_off(w, item->service, (uint8_t)(suspect[1] - '1'), term) &&
-                granted_term(w, (uint8_t)(suspect[1] - '1'), item->service) < term) {
-                sim_fail(w, "M3: n%u leads term %lu of service %u without the grant of %s",
-                         item->node + 1, (unsigned long)term, item->service, suspect);
-            }
-        }
+        suspects_check(w, item, r, latest);
+    }
+    if ((by & 1u << ZB_NODE_WITNESS) != 0) {
+        voters++;
+        granted += witness_granted(w, item, latest);
     }
     if (2 * granted <= voters) {
         sim_fail(w, "M1: n%u leads term %lu of service %u, granted by %u of %u", item->node + 1,

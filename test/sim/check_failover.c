@@ -33,6 +33,8 @@ sim_majority_note(struct sim *w, uint8_t service, const struct zb_record *grante
         granted += sim_is_voter(conf, n) && (is_grant(&s->record.rec, term, granter->granted_to) ||
                                              is_grant(&s->before, term, granter->granted_to));
     }
+    voters += conf->witness;
+    granted += conf->witness && sim_witness_granted(w, service, term, candidate);
     if (2 * granted > voters) {
         w->majority[service] = (struct sim_majority){.term = term,
                                                      .at_ms = w->now_ms,
@@ -85,6 +87,7 @@ ahead(struct sim *w, const struct sim_item *item, const struct zb_lineage *linea
 static void
 writable_newest(struct sim *w, const struct sim_item *item)
 {
+    const struct zb_witness_record *witness = &w->witness.records[item->service];
     const struct zb_lineage *lineage = &item->u.op.lineage;
     uint64_t learned = lineage->lines[lineage->count - 1].term;
 
@@ -95,6 +98,11 @@ writable_newest(struct sim *w, const struct sim_item *item)
             learned = r->learned_term;
             lineage = &r->lineage;
         }
+    }
+    if (witness->granted_term == item->u.op.term && witness->granted_to == item->node &&
+        witness->learned_term > learned && witness->learned_term < item->u.op.term) {
+        learned = witness->learned_term;
+        lineage = &witness->lineage;
     }
     if (!zb_lineage_has(lineage, item->u.op.set.id)) {
         sim_fail(w,

@@ -39,6 +39,20 @@ is_oldest(const struct sim *w, const struct sim_item *item)
     return true;
 }
 
+/* The same is on its way to the witness, or from there, that was sent later. */
+static bool
+is_asked_again(const struct sim *w, const struct sim_item *item)
+{
+    for (uint32_t i = 0; i < w->heap_count; i++) {
+        const struct sim_item *other = item_at(w, i);
+        if (other->kind == item->kind && other->node == item->node && other->order > item->order &&
+            other->u.msg.kind == item->u.msg.kind && other->u.msg.term == item->u.msg.term) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What only makes the world livelier; messages of connections that are gone; reports that a newer
  * one follows. */
 static bool
@@ -46,6 +60,9 @@ is_void(const struct sim *w, const struct sim_item *item)
 {
     if (item->kind == SIM_SYNC || item->kind == SIM_WRITE) {
         return true;
+    }
+    if (item->kind == SIM_VOTE || item->kind == SIM_VOTED) {
+        return !sim_item_lives(w, item) || is_asked_again(w, item);
     }
     if (item->kind != SIM_MESSAGE) {
         return !sim_item_lives(w, item);
@@ -472,6 +489,7 @@ item_label(const struct sim_item *item, char *out)
         [SIM_START_KEEPER] = "start-keeper",
         [SIM_START_ENGINE] = "start-engine",
         [SIM_LINK] = "link",
+        [SIM_VOTE_LINK] = "link-witness",
     };
     unsigned node = item->node + 1u;
     unsigned peer = item->peer + 1u;
@@ -480,6 +498,12 @@ item_label(const struct sim_item *item, char *out)
     case SIM_MESSAGE:
         (void)snprintf(out, SIM_LABEL_SIZE, "%s n%u n%u %s", is_late(item) ? "late" : "deliver",
                        peer, node, messages[item->u.msg.kind]);
+        break;
+    case SIM_VOTE:
+        (void)snprintf(out, SIM_LABEL_SIZE, "vote n%u %s", node, messages[item->u.msg.kind]);
+        break;
+    case SIM_VOTED:
+        (void)snprintf(out, SIM_LABEL_SIZE, "voted n%u %s", node, messages[item->u.msg.kind]);
         break;
     case SIM_OP:
         (void)snprintf(out, SIM_LABEL_SIZE, "op n%u %s %u", node, sim_act_word(item->u.op.kind),
@@ -520,10 +544,14 @@ until_alive(struct sim *w)
 }
 
 void
-sim_rest(struct sim *w, unsigned nodes)
+sim_rest(struct sim *w, unsigned nodes, bool witness)
 {
-    struct sim_options o = {
-        .seed = 1, .nodes = (uint8_t)nodes, .services = 1, .datasets = 1, .catch_up = SIM_SNAPS};
+    struct sim_options o = {.seed = 1,
+                            .nodes = (uint8_t)nodes,
+                            .services = 1,
+                            .datasets = 1,
+                            .catch_up = SIM_SNAPS,
+                            .witness = witness};
     int64_t until_ms;
 
     sim_init(w, &o);

@@ -44,6 +44,7 @@ struct sim_choice {
 /* left: how often each of what is not an item may still happen. */
 struct sim_bounds {
     unsigned nodes;
+    unsigned witness;    /* 1: etcd votes */
     unsigned nodes_free; /* the first ones; the others do at once what they have to do */
     unsigned left[SIM_CHOOSE_COUNT];
     unsigned
@@ -53,7 +54,7 @@ struct sim_bounds {
 };
 
 /* A cluster at rest: led by n1, current, nothing on its way but timers; manual from here on. */
-void sim_rest(struct sim *w, unsigned nodes);
+void sim_rest(struct sim *w, unsigned nodes, bool witness);
 
 /* What may happen now: items by age, then the rest. */
 unsigned sim_choices_list(const struct sim *w, const struct sim_bounds *bounds,

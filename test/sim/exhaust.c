@@ -141,7 +141,7 @@ way_print(struct search *x)
     struct sim_bounds left = x->bounds;
 
     sim_close(x->w);
-    sim_rest(x->w, x->bounds.nodes);
+    sim_rest(x->w, x->bounds.nodes, x->bounds.witness != 0);
     x->w->searching = true;
     x->w->opt.trace = x->telling = true;
     for (unsigned i = 0; i < x->depth_limit; i++) {
@@ -158,7 +158,9 @@ result_print(const struct search *x)
 {
     const struct sim_bounds *b = &x->bounds;
 
-    printf("exhaustive: %u nodes, %u of them swift", b->nodes, b->nodes - b->nodes_free);
+    printf("exhaustive: %u nodes%s, %u of them swift", b->nodes,
+           b->witness != 0 ? " and the witness" : "",
+           b->nodes > b->nodes_free ? b->nodes - b->nodes_free : 0);
     for (unsigned k = SIM_CHOOSE_ITEM + 1; k < SIM_CHOOSE_COUNT; k++) {
         if (b->left[k] > 0) {
             printf(", %s %u", sim_choice_word((enum sim_what)k), b->left[k]);
@@ -198,7 +200,7 @@ sim_exhaust(struct sim *w, const struct sim_bounds *bounds)
             printf("no memory for %lu states\n", (unsigned long)bounds->states_max);
             return false;
         }
-        sim_rest(w, bounds->nodes);
+        sim_rest(w, bounds->nodes, bounds->witness != 0);
         w->searching = true;
         explore(&x, 0, x.bounds);
         result_print(&x);

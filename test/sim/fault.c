@@ -340,6 +340,13 @@ record_is_remembered(const struct sim *w, uint8_t node, uint8_t service)
     if (zb_set_id_is_none(obs.newest.id)) { /* nobody but its last leader goes on from no set */
         return false;
     }
+    /* The witness remembers nobody's record but its own: it has to know those terms itself. */
+    const struct zb_witness_record *v = &w->witness.records[service];
+    if (w->opt.witness &&
+        ((v->granted_term < r->rec.granted_term && v->learned_term < r->rec.granted_term) ||
+         v->learned_term < r->rec.learned_term)) {
+        return false;
+    }
     for (uint8_t i = 0; i < w->opt.nodes; i++) {
         const struct zb_core_seen *seen = &w->nodes[i].services[service].seen[node];
         if (i != node &&
@@ -433,7 +440,11 @@ sim_fault(struct sim *w)
         return;
     }
     w->faults++;
-    if (sim_chance(w, w->opt.away)) {
+    if (w->opt.witness && sim_chance(w, 200)) {
+        sim_fault_witness(w);
+    } else if (w->opt.witness && sim_chance(w, 60)) {
+        sim_fault_witness_back(w);
+    } else if (sim_chance(w, w->opt.away)) {
         fault_away(w);
     } else {
         faults[sim_random(w, sizeof(faults) / sizeof(faults[0]))](w);
@@ -539,6 +550,7 @@ sim_heal(struct sim *w)
     w->opt.loss = w->opt.duplicates = w->opt.reorder = w->opt.op_failures = 0;
     fault_mend(w);
     fault_repair(w);
+    w->witness.cut = 0;
     if (w->image.taken) { /* its host is started with the newer state */
         sim_host_crash(w, w->image.node);
         image_undo(w);
@@ -562,5 +574,6 @@ sim_heal(struct sim *w)
             sim_engine_start(w, i);
         }
         sim_links_check(w, i);
+        sim_witness_link_soon(w, i);
     }
 }

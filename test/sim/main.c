@@ -34,6 +34,8 @@ options_of(uint64_t seed, uint32_t steps, struct sim_options *o)
         .changes = (r >> 42 & 3) == 0 ? 100 : 0,
         .away = (r >> 44 & 1) != 0 ? 30 : 0,
     };
+    /* Two members, or three and a backup: */
+    o->witness = o->nodes % 2 == 0 && (r >> 62 & 1) != 0;
 }
 
 struct totals {
@@ -127,7 +129,8 @@ usage(void)
             "       zbsim --list-mutations\n"
             "       zbsim --scenario NAME|PATH [--trace] [--mutation NAME]\n"
             "       zbsim --list-scenarios\n"
-            "       zbsim --exhaust [--nodes 2|3] [--nodes-free N] [--moves N] [--crashes N]\n"
+            "       zbsim --exhaust [--nodes 2|3] [--witness 1] [--nodes-free N] [--moves N]\n"
+            "             [--crashes N]"
             "             [--kills N] [--keepers N] [--writes N] [--modifies N]\n"
             "             [--repeats N] [--ticks N] [--failovers N] [--seizures N]\n"
             "             [--fences N] [--terms N] [--states N]\n");
@@ -194,6 +197,7 @@ number_read(struct numbers *n, const char *name, const char *text)
     } bounds[] = {
         {"nodes", &n->bounds.nodes},
         {"nodes-free", &n->bounds.nodes_free},
+        {"witness", &n->bounds.witness},
         {"terms", &n->bounds.terms},
         {"moves", &left[SIM_CHOOSE_MOVE]},
         {"crashes", &left[SIM_CHOOSE_POWER]},
@@ -259,19 +263,33 @@ run(struct arguments *a)
 }
 
 static const struct option options[] = {
-    {"seeds", required_argument, NULL, 's'},    {"seed", required_argument, NULL, 'n'},
-    {"steps", required_argument, NULL, 'n'},    {"trace", no_argument, NULL, 't'},
-    {"stop", no_argument, NULL, 'e'},           {"mutation", required_argument, NULL, 'm'},
-    {"list-mutations", no_argument, NULL, 'l'}, {"scenario", required_argument, NULL, 'c'},
-    {"list-scenarios", no_argument, NULL, 'L'}, {"exhaust", no_argument, NULL, 'x'},
-    {"nodes", required_argument, NULL, 'n'},    {"nodes-free", required_argument, NULL, 'n'},
-    {"terms", required_argument, NULL, 'n'},    {"moves", required_argument, NULL, 'n'},
-    {"crashes", required_argument, NULL, 'n'},  {"kills", required_argument, NULL, 'n'},
-    {"keepers", required_argument, NULL, 'n'},  {"writes", required_argument, NULL, 'n'},
-    {"modifies", required_argument, NULL, 'n'}, {"repeats", required_argument, NULL, 'n'},
-    {"ticks", required_argument, NULL, 'n'},    {"failovers", required_argument, NULL, 'n'},
-    {"seizures", required_argument, NULL, 'n'}, {"fences", required_argument, NULL, 'n'},
-    {"states", required_argument, NULL, 'n'},   {NULL, 0, NULL, 0},
+    {"seeds", required_argument, NULL, 's'},
+    {"seed", required_argument, NULL, 'n'},
+    {"steps", required_argument, NULL, 'n'},
+    {"trace", no_argument, NULL, 't'},
+    {"stop", no_argument, NULL, 'e'},
+    {"mutation", required_argument, NULL, 'm'},
+    {"list-mutations", no_argument, NULL, 'l'},
+    {"scenario", required_argument, NULL, 'c'},
+    {"list-scenarios", no_argument, NULL, 'L'},
+    {"exhaust", no_argument, NULL, 'x'},
+    {"nodes", required_argument, NULL, 'n'},
+    {"nodes-free", required_argument, NULL, 'n'},
+    {"terms", required_argument, NULL, 'n'},
+    {"moves", required_argument, NULL, 'n'},
+    {"crashes", required_argument, NULL, 'n'},
+    {"kills", required_argument, NULL, 'n'},
+    {"keepers", required_argument, NULL, 'n'},
+    {"writes", required_argument, NULL, 'n'},
+    {"modifies", required_argument, NULL, 'n'},
+    {"repeats", required_argument, NULL, 'n'},
+    {"ticks", required_argument, NULL, 'n'},
+    {"failovers", required_argument, NULL, 'n'},
+    {"seizures", required_argument, NULL, 'n'},
+    {"witness", required_argument, NULL, 'n'},
+    {"fences", required_argument, NULL, 'n'},
+    {"states", required_argument, NULL, 'n'},
+    {NULL, 0, NULL, 0},
 };
 
 int

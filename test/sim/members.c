@@ -34,7 +34,7 @@ sim_members(const struct zb_core_conf *c)
 uint32_t
 sim_voters(const struct zb_core_conf *c)
 {
-    uint32_t voters = 0;
+    uint32_t voters = c->witness ? 1u << ZB_NODE_WITNESS : 0;
 
     for (uint8_t i = 0; i < c->members_count; i++) {
         voters |= c->backup[i] ? 0 : 1u << c->members[i];
@@ -146,7 +146,7 @@ sim_members_change(struct sim *w, uint8_t node, uint8_t service, uint8_t who)
     } else if ((sim_members(conf) & bit) == 0 && sim_chance(w, 300)) {
         voters &= ~bit;
     }
-    if (voters == 0 || !w->nodes[node].engine) {
+    if ((voters & ~(1u << ZB_NODE_WITNESS)) == 0 || !w->nodes[node].engine) {
         return;
     }
     zb_core_view(w->cores[node], service, &view);
@@ -217,7 +217,7 @@ sim_check_target(struct sim *w, uint8_t node, const struct zb_action *a)
                  (a->msg.kind == ZB_MSG_GRANT_ASK || a->msg.kind == ZB_MSG_FORWARD_ASK ||
                   a->msg.kind == ZB_MSG_COPY_ASK));
 
-    if (asks && !sim_is_member(conf, a->node)) {
+    if (asks && !sim_is_member(conf, a->node) && !sim_is_voter(conf, a->node)) {
         sim_fail(w, "M11: n%u asks n%u, which is no member of service %u, or sends to it", node + 1,
                  a->node + 1, a->service);
     }

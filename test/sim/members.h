@@ -7,7 +7,7 @@
 bool sim_is_member(const struct zb_core_conf *c, uint8_t node);
 bool sim_is_voter(const struct zb_core_conf *c, uint8_t node);
 uint32_t sim_members(const struct zb_core_conf *c); /* node bits */
-uint32_t sim_voters(const struct zb_core_conf *c);
+uint32_t sim_voters(const struct zb_core_conf *c);  /* the witness' bit too */
 /* The newest declaration is remembered: by whose lists was told where members stand. */
 void sim_members_note(struct sim *w, uint8_t service);
 /* The next version is proposed on node; true: it is in force. */

@@ -85,8 +85,13 @@ sim_message_send(struct sim *w, uint8_t from, uint8_t service, uint8_t to,
                  const struct zb_core_msg *msg)
 {
     struct sim_item item = {.node = to, .peer = from, .service = service};
-    int64_t delay_ms = 1 + (int64_t)sim_random(w, 8);
+    int64_t delay_ms;
 
+    if (to == ZB_NODE_WITNESS) {
+        sim_witness_send(w, from, service, msg);
+        return;
+    }
+    delay_ms = 1 + (int64_t)sim_random(w, 8);
     item.session = w->nodes[from].session[to];
     item.u.msg = *msg;
     sim_check_message(w, from, service, msg);

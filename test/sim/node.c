@@ -14,7 +14,7 @@ sim_engine_kill(struct sim *w, uint8_t node)
     if (!n->engine) {
         return;
     }
-    n->engine = false;
+    n->engine = n->witness_up = false;
     for (uint8_t i = 0; i < w->opt.services; i++) {
         memset(&n->services[i].fork, 0, sizeof(n->services[i].fork));
     }
@@ -39,6 +39,11 @@ seen_load(struct sim *w, uint8_t node, uint8_t service)
     for (uint8_t i = 0; i < w->opt.nodes && !w->manual; i++) {
         struct zb_event ev = {.kind = ZB_EV_PEER_SEEN, .service = service, .node = i};
         ev.u.seen = w->nodes[node].services[service].seen[i];
+        sim_step(w, node, &ev);
+    }
+    if (w->opt.witness && !w->manual) {
+        struct zb_event ev = {.kind = ZB_EV_PEER_SEEN, .service = service, .node = ZB_NODE_WITNESS};
+        ev.u.seen = w->nodes[node].services[service].witness_seen;
         sim_step(w, node, &ev);
     }
 }
@@ -88,6 +93,7 @@ sim_engine_start(struct sim *w, uint8_t node)
         }
     }
     sim_links_check(w, node);
+    sim_witness_link_soon(w, node);
 }
 
 /* ---- keeper ---- */

@@ -8,9 +8,9 @@
  *
  * `but` leaves out what those nodes do and are sent. Starts are never part of `all` and `until`: a
  * host is off, and a process ended, until its line; nor is what a `repeat` keeps for later. Before
- * the first step `nodes N` may stand (3 if not), and `breaks MUTATION RULE` for each mutation with
- * which the scenario has to end in a violation of that rule (check-scenarios). `#` begins a
- * comment; the first one says what it is.
+ * the first step `nodes N` may stand (3 if not; `nodes N witness`: etcd votes too), and `breaks
+ * MUTATION RULE` for each mutation with which the scenario has to end in a violation of that rule
+ * (check-scenarios). `#` begins a comment; the first one says what it is.
  *
  * Every check of a run is on. At the end everything is healed, and liveness is asked for.
  */
@@ -32,6 +32,7 @@ struct scenario {
     const char *name;
     unsigned line;
     unsigned nodes;
+    bool witness;
     bool begun;
     bool unfit;
     bool trace;
@@ -233,7 +234,8 @@ step_choice(struct scenario *s)
 static void
 step_nodes(struct scenario *s)
 {
-    s->nodes = s->words_count == 2 ? (unsigned)strtoul(s->words[1], NULL, 10) : 0;
+    s->witness = s->words_count == 3 && strcmp(s->words[2], "witness") == 0;
+    s->nodes = s->words_count == 2 || s->witness ? (unsigned)strtoul(s->words[1], NULL, 10) : 0;
     if (s->begun || s->nodes < 2 || s->nodes > SIM_NODES) {
         unfit(s, "nodes 2 to %d, before the first step", SIM_NODES);
     }
@@ -243,7 +245,7 @@ static void
 begin(struct scenario *s)
 {
     s->begun = true;
-    sim_rest(s->w, s->nodes);
+    sim_rest(s->w, s->nodes, s->witness);
     s->w->failed = false; /* how term 1 came about is no part of it */
     s->w->opt.trace = s->trace;
 }

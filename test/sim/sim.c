@@ -333,6 +333,7 @@ sim_item_lives(const struct sim *w, const struct sim_item *item)
     case SIM_DIVERGED:
     case SIM_FENCE:
     case SIM_CONF:
+    case SIM_VOTED:
         return n->engine && item->life == n->engine_life;
     case SIM_OP:
         return n->keeper && item->life == n->keeper_life;
@@ -392,6 +393,15 @@ sim_item_run(struct sim *w, struct sim_item *item)
         break;
     case SIM_LINK:
         sim_link_check(w, item->node, item->peer);
+        break;
+    case SIM_VOTE:
+        sim_witness_run(w, item);
+        break;
+    case SIM_VOTED:
+        sim_witness_arrive(w, item);
+        break;
+    case SIM_VOTE_LINK:
+        sim_witness_link(w, item->node);
         break;
     case SIM_CONF:
         conf_arrive(w, item);
@@ -499,6 +509,9 @@ sim_init(struct sim *w, const struct sim_options *options)
     for (uint8_t i = 0; i < options->services; i++) {
         struct zb_core_conf *c = &w->conf[i];
         c->members_count = options->nodes;
+        c->witness = options->witness;
+        zb_witness_record_init(&w->witness.records[i]);
+        zb_witness_record_init(&w->witness.before[i]);
         c->first_leader = (uint8_t)sim_random(w, options->nodes);
         c->version = 1;
         c->interval_ms = 2000 + (int64_t)sim_random(w, 10000);

@@ -9,7 +9,7 @@
 #ifndef SIM_H
 #define SIM_H
 
-#include "core/core.h"
+#include "core/witness.h"
 #include "keeper/rules.h"
 
 #define SIM_NODES 5
@@ -108,6 +108,7 @@ struct sim_service {
     } fork;
     /* survives a crash: what the engine remembers of the others' records */
     struct zb_core_seen seen[SIM_NODES];
+    struct zb_core_seen witness_seen;
     uint64_t told_version[SIM_NODES];       /* of the declaration, in their last reports */
     struct zb_set_ref positions[SIM_NODES]; /* ... and where they stood when it last heard */
     struct zb_record before; /* what the record said when it was put back; or nothing */
@@ -125,6 +126,7 @@ struct sim_node {
     uint32_t host_life;
     uint32_t keeper_life;
     uint32_t engine_life;
+    bool witness_up; /* as its core was told */
     uint64_t nonce;
     int64_t clock_base_ms; /* the host's clock at clock_at_ms */
     int64_t clock_at_ms;
@@ -138,17 +140,20 @@ struct sim_node {
 
 enum sim_kind {
     SIM_FREE = 0,
-    SIM_MESSAGE,  /* arrives at node */
-    SIM_OP,       /* an operation of the keeper of node reaches its next stage */
-    SIM_DONE,     /* its answer arrives at the engine */
-    SIM_SHIP,     /* a transfer from node reaches its next stage */
-    SIM_RECEIVED, /* node's engine hears that it holds a set whole */
-    SIM_DIVERGED, /* ... that the leader cannot go on from its copy */
-    SIM_FENCE,    /* somebody looks after peer, that node asked to be fenced */
-    SIM_LINK,     /* the connection of node and peer is looked at */
-    SIM_CONF,     /* node hears of a newer declaration */
-    SIM_WRITE,    /* the service on node writes */
-    SIM_SYNC,     /* a transaction group of node's pool ends */
+    SIM_MESSAGE,   /* arrives at node */
+    SIM_OP,        /* an operation of the keeper of node reaches its next stage */
+    SIM_DONE,      /* its answer arrives at the engine */
+    SIM_SHIP,      /* a transfer from node reaches its next stage */
+    SIM_RECEIVED,  /* node's engine hears that it holds a set whole */
+    SIM_DIVERGED,  /* ... that the leader cannot go on from its copy */
+    SIM_FENCE,     /* somebody looks after peer, that node asked to be fenced */
+    SIM_VOTE,      /* node's transaction at the witness */
+    SIM_VOTED,     /* ... its answer arrives */
+    SIM_VOTE_LINK, /* whether node reaches the witness is looked at */
+    SIM_LINK,      /* the connection of node and peer is looked at */
+    SIM_CONF,      /* node hears of a newer declaration */
+    SIM_WRITE,     /* the service on node writes */
+    SIM_SYNC,      /* a transaction group of node's pool ends */
     SIM_START_NODE,
     SIM_START_KEEPER,
     SIM_START_ENGINE,
@@ -275,6 +280,7 @@ struct sim_options {
     uint32_t failovers; /* of the commands, per 1000; 0: nobody orders one */
     uint32_t catch_up;  /* newest sets that stay for who is away */
     uint32_t changes;   /* of the commands, who is a member changes, per 1000 */
+    bool witness;       /* etcd votes too */
     uint32_t away;      /* of the faults, a host stays off for minutes, per 1000 */
     bool trace;
 };
@@ -339,6 +345,13 @@ struct sim {
     uint32_t versions_count;
     bool failed;
     char failure[512];
+    struct {
+        uint32_t cut; /* node bits: who does not reach it */
+        struct zb_witness_record records[SIM_SERVICES];
+        struct zb_witness_record before[SIM_SERVICES]; /* what was said when it was put back */
+        bool copied[SIM_SERVICES];
+        struct zb_witness_record copy[SIM_SERVICES];
+    } witness;
     struct sim_node nodes[SIM_NODES];
     struct {
         bool taken;
@@ -460,6 +473,20 @@ void sim_message_send(struct sim *w, uint8_t from, uint8_t service, uint8_t to,
                       const struct zb_core_msg *msg);
 void sim_message_arrive(struct sim *w, const struct sim_item *item);
 bool sim_connected(const struct sim *w, uint8_t a, uint8_t b);
+
+/* ---- witness.c: etcd as a voter ---- */
+
+/* What a node's record would say. */
+void sim_witness_record(const struct zb_witness_record *r, struct zb_record *out);
+/* ... also before it was put back. */
+bool sim_witness_granted(const struct sim *w, uint8_t service, uint64_t term, uint8_t to);
+void sim_witness_link(struct sim *w, uint8_t node);
+void sim_witness_link_soon(struct sim *w, uint8_t node);
+void sim_witness_send(struct sim *w, uint8_t from, uint8_t service, const struct zb_core_msg *msg);
+void sim_witness_run(struct sim *w, const struct sim_item *item);
+void sim_witness_arrive(struct sim *w, const struct sim_item *item);
+void sim_fault_witness(struct sim *w);
+void sim_fault_witness_back(struct sim *w);
 
 /* ---- disk.c: datasets, no rules ---- */
 

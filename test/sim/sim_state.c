@@ -54,6 +54,7 @@ node_copy(struct copier *c, struct sim *w, uint8_t node)
     copy(c, w->cores[node], sizeof(struct zb_core));
     copy(c, svc, offsetof(struct svc, peers));
     copy(c, svc->peers, w->opt.nodes * sizeof(svc->peers[0]));
+    copy(c, &svc->peers[ZB_NODE_WITNESS], sizeof(svc->peers[0]));
 }
 
 /* The items in the heap's order; their slots do not matter. */
@@ -325,6 +326,9 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
             put_peer(h, &s->peers[n], now_ms);
         }
     }
+    if (s->conf.witness) {
+        put_peer(h, &s->peers[ZB_NODE_WITNESS], now_ms);
+    }
 }
 
 static void
@@ -422,6 +426,8 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
                 (uint64_t)(item->session == 0) << 24);
     switch (item->kind) {
     case SIM_MESSAGE:
+    case SIM_VOTE:
+    case SIM_VOTED:
         put_msg(&h, &item->u.msg);
         break;
     case SIM_OP:
@@ -451,6 +457,15 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
         break;
     }
     return h;
+}
+
+static void
+put_witness(struct sim_hash *h, const struct zb_witness_record *r)
+{
+    put(h,
+        pack(r->granted_term, r->learned_term, r->granted_to | (uint64_t)r->learned_leader << 8));
+    put(h, pack(r->version, r->suspects, 0));
+    put_lineage(h, &r->lineage);
 }
 
 static void
@@ -488,6 +503,7 @@ sim_state_hash(const struct sim *w, const struct sim_bounds *left)
     /* What the checks go by. */
     put(&h, pack(w->majority[0].term, w->writer[0].term, w->writer[0].node));
     put_majority(&h, w);
+    put_witness(&h, &w->witness.records[0]);
     put_writes(&h, w->lost, w->lost_count);
     put_writes(&h, w->rescued, w->rescued_count);
     for (unsigned u = 1; u <= w->next_uuid[0]; u++) {
