@@ -24,6 +24,7 @@
 #include "agent/pool.h"
 #include "agent/ship.h"
 #include "agent/takeover.h"
+#include "agent/witness.h"
 #include "os/priv.h"
 
 #define CONTROL_BACKLOG 64
@@ -334,6 +335,7 @@ engine_start(struct run *run, struct zb_err *err)
     if (rc == ZB_OK) {
         a->takeovers = zb_takeovers_new(a);
         a->placings = zb_placings_new(a);
+        a->witness = zb_witness_new(a);
         rc = zb_control_init(a, run->control_fd, err);
         run->control_fd = rc == ZB_OK ? -1 : run->control_fd;
     }
@@ -351,6 +353,7 @@ engine_close(struct run *run)
     if (a->drive != NULL) {
         zb_takeovers_close(a);
         zb_placings_close(a);
+        zb_witness_free(a);
         zb_parts_close(a);
         zb_config_close(a);
         zb_certs_close(a);

@@ -9,15 +9,18 @@
 #include "agent/must.h"
 #include "agent/peer_json.h"
 #include "agent/trouble.h"
+#include "agent/witness.h"
 
 #define RETRY_MS 5000 /* a declaration that the keeper did not take is given again */
+
+#define WITNESS "@etcd" /* among the records in the history; no node has such a name */
 
 struct zb_applied {
     struct zb_agent *a;
     uv_timer_t timer;
     bool failed[ZB_SERVICES_MAX]; /* to be given again */
     struct zb_set_ref positions[ZB_SERVICES_MAX][ZB_NODES_MAX];
-    struct zb_core_seen seen[ZB_SERVICES_MAX][ZB_NODES_MAX];
+    struct zb_core_seen seen[ZB_SERVICES_MAX][ZB_PEERS_MAX];
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -160,6 +163,7 @@ core_configure(struct zb_agent *a, uint16_t service)
         zb_faileds_find(&a->failed, from->name, a->nodes[a->self].name);
     members_add(a, &from->members, false, conf);
     members_add(a, &from->backups, true, conf);
+    conf->witness = from->witness == ZB_CONF_WITNESS_ETCD;
     conf->first_leader =
         node_slot(a, from->leader[0] != '\0' ? from->leader : from->members.items[0]);
     conf->term_floor = a->recovered.term;
@@ -220,13 +224,14 @@ records_load(struct zb_agent *a, uint16_t service)
     struct zb_history_record *items = NULL;
     uint32_t count = 0;
     struct zb_err err;
-    if (zb_history_records_list(a->history, a->services[service].conf.name, ZB_NODES_MAX, &items,
+    if (zb_history_records_list(a->history, a->services[service].conf.name, ZB_PEERS_MAX, &items,
                                 &count, &err) != ZB_OK) {
         zb_log_error("records in the history: %s", err.msg);
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t node = zb_agent_node_find(a, items[i].node);
+        uint8_t node = strcmp(items[i].node, WITNESS) == 0 ? ZB_NODE_WITNESS
+                                                           : zb_agent_node_find(a, items[i].node);
         struct zb_event event = {.kind = ZB_EV_PEER_SEEN, .service = service, .node = node};
         event.u.seen =
             (struct zb_core_seen){.granted_term = items[i].granted_term,
@@ -316,6 +321,7 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
         }
     }
     zb_position_forget(a, service);
+    zb_witness_forget(a, service);
     zb_trouble_forget(a, service);
     memset(a->applied->positions[service], 0, sizeof(a->applied->positions[service]));
     memset(a->applied->seen[service], 0, sizeof(a->applied->seen[service]));
@@ -431,7 +437,8 @@ zb_apply_record(struct zb_agent *a, uint16_t service, uint8_t node, const struct
     }
     struct zb_history_record record = {.granted_term = seen->granted_term,
                                        .learned_term = seen->learned_term};
-    zb_strcopy(record.node, sizeof(record.node), a->nodes[node].name);
+    zb_strcopy(record.node, sizeof(record.node),
+               node == ZB_NODE_WITNESS ? WITNESS : a->nodes[node].name);
     zb_strcopy(record.granted_to, sizeof(record.granted_to), name_or_nobody(a, seen->granted_to));
     zb_strcopy(record.learned_leader, sizeof(record.learned_leader),
                name_or_nobody(a, seen->learned_leader));

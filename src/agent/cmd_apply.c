@@ -299,6 +299,41 @@ nodes_of(const struct zb_agent *a, const struct zb_conf_names *names)
     return nodes;
 }
 
+static uint32_t
+voters_of(const struct zb_agent *a, const struct zb_conf_service *s)
+{
+    uint32_t witness = s->witness == ZB_CONF_WITNESS_ETCD ? UINT32_C(1) << ZB_NODE_WITNESS : 0;
+
+    return nodes_of(a, &s->members) | witness;
+}
+
+/* etcd as a voter is asked by each member through its own session. That an even number of votes
+ * bears no more than one less is told and not refused: voters change one at a time, and the way
+ * from two members with a witness to three leads over it. */
+static enum zb_rc
+witness_check(struct apply *p, struct zb_err *err)
+{
+    for (uint32_t i = 0; i < p->doc.services.count; i++) {
+        const struct zb_conf_service *s = &p->doc.services.items[i];
+        if (s->witness != ZB_CONF_WITNESS_ETCD) {
+            continue;
+        }
+        if (p->r->a->conf->etcd[0] == '\0') {
+            (void)zb_err_set(err, ZB_E_REFUSED,
+                             "service %s: witness \"etcd\", but this node has no etcd", s->name);
+            return zb_err_hint(err,
+                               "set etcd in zbatond.conf on every member, or leave witness out");
+        }
+        if (s->members.count % 2 == 1) {
+            plan_line(p,
+                      "%s: %" PRIu32 " votes with etcd's, an even number: no more of them may be "
+                      "away than of %" PRIu32,
+                      s->name, s->members.count + 1, s->members.count);
+        }
+    }
+    return ZB_OK;
+}
+
 /* A leader that is no member any more would go on unsupervised, and what it wrote would be lost
  * without a word. */
 static enum zb_rc
@@ -362,14 +397,14 @@ voters_check(const struct apply *p, const struct zb_config_doc *now, struct zb_e
             continue;
         }
         uint32_t members = nodes_of(a, &old->members) | nodes_of(a, &old->backups);
-        uint32_t voters = nodes_of(a, &old->members);
-        uint32_t out = voters & ~nodes_of(a, &next->members);
+        uint32_t voters = voters_of(a, old);
+        uint32_t out = voters & ~voters_of(a, next);
         for (uint8_t n = 0; n < ZB_NODES_MAX && rc == ZB_OK; n++) {
             if ((out & UINT32_C(1) << n) != 0) {
                 rc = out_check(a, old->name, members, n, err);
             }
         }
-        if (rc == ZB_OK && nodes_of(a, &next->members) != voters) {
+        if (rc == ZB_OK && voters_of(a, next) != voters) {
             rc = list_check(a, old->name, voters, now->version, err);
         }
     }
@@ -381,7 +416,7 @@ was_led(const struct zb_core_view *view)
 {
     bool led = view->obs.learned_term != 0 || view->leader != ZB_NODE_NONE;
 
-    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint32_t n = 0; n < ZB_PEERS_MAX; n++) {
         led = led || (view->peers[n].known && view->peers[n].report.learned_term != 0);
     }
     return led;
@@ -496,7 +531,8 @@ apply_read(struct apply *p, struct zb_err *err)
     p->base = now->version;
     p->doc.version = now->version + 1;
     p->text_differs = strcmp(p->doc.text, now->text) != 0;
-    rc = diff_fill(p, now, err);
+    rc = witness_check(p, err);
+    rc = rc == ZB_OK ? diff_fill(p, now, err) : rc;
     if (rc == ZB_OK) {
         removals_fill(p, now);
     }

@@ -484,9 +484,11 @@ service_json(struct report *report, uint16_t service)
                     : zb_json_text("not led"));
     frozen_put(&a->services[service].freeze, members, object);
     zb_json_put(object, "promise", zb_promise_json(a, service));
+    zb_json_put(object, "witness", zb_witness_json(a, service));
     zb_json_put(object, "members", members);
     promise_warn(report, service);
     zb_json_put(object, "failed", zb_place_failed(a, service, report->warnings));
+    zb_witness_warn(a, service, report->warnings);
     if (!led) {
         warn(report, "%s: nobody leads: %s", conf->name, view.why);
     }

@@ -14,6 +14,7 @@
 #include "agent/pool.h"
 #include "agent/rescue.h"
 #include "agent/ship.h"
+#include "agent/witness.h"
 
 struct queued {
     struct zb_event event;
@@ -189,6 +190,10 @@ act_message(struct zb_agent *a, const struct zb_action *action)
 {
     struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
     struct zb_err err;
+    if (action->node == ZB_NODE_WITNESS) {
+        zb_witness_send(a, action->service, &action->msg);
+        return;
+    }
     json_t *msg = zb_peer_core_encode(&names, service_name(a, action->service), &action->msg);
     if (zb_net_send(a->net, a->nodes[action->node].name, msg, &err) != ZB_OK) {
         zb_log_debug("message to %s: %s", a->nodes[action->node].name, err.msg);
@@ -217,9 +222,11 @@ act_reply(struct zb_agent *a, const struct zb_action *action)
 static void
 act_note(struct zb_agent *a, const struct zb_action *action)
 {
-    bool about = action->node < a->nodes_count;
+    const char *about = action->node == ZB_NODE_WITNESS ? "etcd"
+                        : action->node < a->nodes_count ? a->nodes[action->node].name
+                                                        : "";
     zb_agent_event(a, action->level, service_name(a, action->service), action->rule, "%s%s%s",
-                   about ? a->nodes[action->node].name : "", about ? ": " : "", action->text);
+                   about, about[0] != '\0' ? ": " : "", action->text);
 }
 
 static void

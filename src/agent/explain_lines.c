@@ -11,6 +11,7 @@
 #include "agent/must.h"
 #include "agent/promise.h"
 #include "agent/trouble.h"
+#include "agent/witness.h"
 
 #define TEXT_SIZE 1536 /* names of ZFS and paths fit in */
 
@@ -122,7 +123,8 @@ static void
 majority_say(struct lines *l)
 {
     const struct zb_loss *m = &l->f->members;
-    uint32_t voters = 0, up = 0;
+    bool witness = l->f->a->services[l->f->service].conf.witness == ZB_CONF_WITNESS_ETCD;
+    uint32_t voters = witness, up = witness && zb_witness_is_up(l->f->a);
 
     for (uint32_t i = 0; i < m->members_count; i++) {
         voters += !m->members[i].backup;
@@ -130,9 +132,9 @@ majority_say(struct lines *l)
     }
     if (2 * up <= voters) {
         blocker_add(l, &(struct blocker){MOVE, "C-failover-no-majority", "zbaton node list"},
-                    "%" PRIu32 " of %" PRIu32 " voting members can be reached from %s: no "
+                    "%" PRIu32 " of %" PRIu32 " voting members%s can be reached from %s: no "
                     "majority grants a term",
-                    up, voters, l->self);
+                    up, voters, witness ? " and etcd" : "", l->self);
     }
 }
 

@@ -10,7 +10,9 @@
 static const char *
 node_name(const struct zb_failover_fence *f, uint8_t node)
 {
-    return node < f->a->nodes_count ? f->a->nodes[node].name : "";
+    return node == ZB_NODE_WITNESS    ? "etcd"
+           : node < f->a->nodes_count ? f->a->nodes[node].name
+                                      : "";
 }
 
 /* --- what it would do --- */

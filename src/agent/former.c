@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/config_store.h"
+#include "core/core.h"
 #include "history/history.h"
 
 #define SETS_MAX 256 /* newest ones of a service: as many as are compared with a disk */
@@ -35,7 +36,7 @@ service_terms(struct zb_history *h, const char *service, struct zb_former *forme
         term_add(former, positions[i].set.id.term);
     }
     if (rc == ZB_OK) {
-        rc = zb_history_records_list(h, service, ZB_NODES_MAX, &records, &count, err);
+        rc = zb_history_records_list(h, service, ZB_PEERS_MAX, &records, &count, err);
     }
     for (uint32_t i = 0; rc == ZB_OK && i < count; i++) {
         term_add(former, records[i].granted_term);

@@ -9,7 +9,6 @@
 #include "agent/keeper.h"
 #include "agent/must.h"
 #include "base/log.h"
-#include "etcd/etcd.h"
 
 #define LEAVE_MS 3000
 #define COMPACT_MS 3600000 /* history of etcd that is left, by its revision then */
@@ -36,47 +35,6 @@ struct zb_heart {
 };
 
 static void pump(struct zb_heart *h);
-
-/* --- secrets --- */
-
-static enum zb_rc
-secret_read(const char *path, char **text, struct zb_err *err)
-{
-    enum zb_rc rc = path[0] != '\0' ? zb_pki_file_read(path, text, err) : ZB_OK;
-
-    return rc == ZB_OK ? rc : zb_err_wrap(err, "etcd");
-}
-
-enum zb_rc
-zb_heart_secrets_read(const struct zb_conf_node *conf, struct zb_heart_secrets *secrets,
-                      struct zb_err *err)
-{
-    enum zb_rc rc = secret_read(conf->etcd_ca, &secrets->ca, err);
-
-    if (rc == ZB_OK) {
-        rc = secret_read(conf->etcd_cert, &secrets->cert, err);
-    }
-    if (rc == ZB_OK) {
-        rc = secret_read(conf->etcd_key, &secrets->key, err);
-    }
-    if (rc == ZB_OK) {
-        rc = secret_read(conf->etcd_password_file, &secrets->password, err);
-    }
-    if (rc == ZB_OK && secrets->password != NULL) {
-        secrets->password[strcspn(secrets->password, "\r\n")] = '\0';
-    }
-    return rc;
-}
-
-void
-zb_heart_secrets_close(struct zb_heart_secrets *secrets)
-{
-    zb_pki_text_free(secrets->ca);
-    zb_pki_text_free(secrets->cert);
-    zb_pki_text_free(secrets->key);
-    zb_pki_text_free(secrets->password);
-    *secrets = (struct zb_heart_secrets){0};
-}
 
 /* --- what the core is told --- */
 
@@ -435,6 +393,29 @@ uint32_t
 zb_heart_wait_ms(const struct zb_agent *a)
 {
     return a->heart != NULL ? a->conf->session_timeout_ms + 2 * a->conf->heartbeat_ms : 0;
+}
+
+struct zb_etcd *
+zb_heart_etcd(const struct zb_agent *a)
+{
+    return a->heart != NULL ? a->heart->etcd : NULL;
+}
+
+int64_t
+zb_heart_read_ms(const struct zb_agent *a)
+{
+    const struct zb_heart *h = a->heart;
+
+    return h != NULL && h->read_at.ms != 0 ? zb_mono_now().ms - h->read_at.ms : -1;
+}
+
+bool
+zb_heart_is_own(const struct zb_agent *a, const struct zb_etcd_kv *kv)
+{
+    struct zb_session_value value;
+
+    return zb_heart_value_parse(kv->value, kv->value_size, "", "", &value) &&
+           zb_sessions_is_own(&a->heart->s, &value, kv->mod_revision);
 }
 
 void

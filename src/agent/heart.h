@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "core/session.h"
+#include "etcd/etcd.h"
 
 struct zb_heart;
 
@@ -53,6 +54,16 @@ bool zb_heart_may_judge(const struct zb_agent *a);
 uint32_t zb_heart_wait_ms(const struct zb_agent *a);
 /* Reads again at once. */
 void zb_heart_hurry(struct zb_agent *a);
+
+/* The client of etcd, for the loop's thread, as long as the heart is; NULL where none is
+ * configured.
+ */
+struct zb_etcd *zb_heart_etcd(const struct zb_agent *a);
+/* How long ago etcd was read; -1: never. */
+int64_t zb_heart_read_ms(const struct zb_agent *a);
+/* An answer has this node's session as it was known before, or newer: etcd did not go back. kv: of
+ * the key session/<this node>. */
+bool zb_heart_is_own(const struct zb_agent *a, const struct zb_etcd_kv *kv);
 
 /* Who is told of everything that was read. Embedded in the caller's struct, linked while
  * subscribed; on_read may unsubscribe itself. */

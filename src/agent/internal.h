@@ -49,6 +49,7 @@ struct zb_agent {
     struct zb_keeper_client *keeper;         /* keeper.c */
     struct zb_drive *drive;                  /* drive.c */
     struct zb_memo *memo;                    /* memo.c */
+    struct zb_witness *witness;              /* witness.c */
     struct zb_applied *applied;              /* apply.c */
     struct zb_leaves *leaves;                /* leave.c; apply.c makes and frees it */
     struct zb_positions *positions;          /* position.c */

@@ -41,7 +41,7 @@ zb_loss_terms_look(struct zb_loss *loss, const struct zb_core_view *view)
 {
     term_look(loss, view->obs.learned_term, view->obs.learned_leader, &view->obs.lineage);
     loss->suspects = view->obs.suspects;
-    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint32_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct zb_core_peer_view *p = &view->peers[n];
         if (p->known) {
             term_look(loss, p->report.learned_term, p->report.learned_leader, &p->report.lineage);

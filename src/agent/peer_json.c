@@ -325,3 +325,42 @@ zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char 
     *msg = got;
     return ZB_OK;
 }
+
+json_t *
+zb_peer_vote_encode(const struct zb_peer_names *names, const struct zb_witness_record *record)
+{
+    json_t *o = zb_must(json_object());
+    zb_json_put(o, "version", zb_json_u64(record->version));
+    zb_json_put(o, "granted_term", zb_json_u64(record->granted_term));
+    zb_json_put(o, "granted_to", node_json(names, record->granted_to));
+    zb_json_put(o, "learned_term", zb_json_u64(record->learned_term));
+    zb_json_put(o, "learned_leader", node_json(names, record->learned_leader));
+    zb_json_put(o, "suspects", suspects_json(names, record->suspects));
+    zb_json_put(o, "lineage", lineage_json(&record->lineage));
+    return o;
+}
+
+enum zb_rc
+zb_peer_vote_decode(const struct zb_peer_names *names, const json_t *json,
+                    struct zb_witness_record *record, struct zb_err *err)
+{
+    struct zb_json_reader r = zb_json_read(json);
+    struct zb_witness_record got = {0};
+    const char *unknown = NULL;
+    got.version = zb_json_read_u64(&r, "version");
+    got.granted_term = zb_json_read_u64(&r, "granted_term");
+    got.granted_to = node_read(names, &r, "granted_to");
+    got.learned_term = zb_json_read_u64(&r, "learned_term");
+    got.learned_leader = node_read(names, &r, "learned_leader");
+    got.suspects = suspects_read(names, &r, &unknown);
+    lineage_read(&r, &got.lineage);
+    enum zb_rc rc = zb_json_read_end(&r, err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    if (unknown != NULL) {
+        return zb_err_set(err, ZB_E_NOTFOUND, "suspect %s is not a node of this cluster", unknown);
+    }
+    *record = got;
+    return ZB_OK;
+}

@@ -7,6 +7,7 @@
 #define ZB_AGENT_PEER_JSON_H
 
 #include "agent/agent.h"
+#include "core/witness.h"
 
 /* The names by node number (zb_agent.nodes). */
 struct zb_peer_names {
@@ -26,5 +27,11 @@ json_t *zb_peer_core_encode(const struct zb_peer_names *names, const char *servi
  * (ZB_E_NOTFOUND), since M3 must not lose one. ZB_E_FORMAT names the key. */
 enum zb_rc zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char *service,
                                struct zb_core_msg *msg, struct zb_err *err) ZB_CHECKED;
+
+/* The record of the witness, as its key in etcd has it: the same rules, and as strict. */
+json_t *zb_peer_vote_encode(const struct zb_peer_names *names,
+                            const struct zb_witness_record *record);
+enum zb_rc zb_peer_vote_decode(const struct zb_peer_names *names, const json_t *json,
+                               struct zb_witness_record *record, struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -5,7 +5,7 @@ zb_voter_suspects(const struct zb_core_view *view)
 {
     uint32_t suspects = view->obs.suspects;
 
-    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint32_t n = 0; n < ZB_PEERS_MAX; n++) {
         suspects |= view->peers[n].report.suspects;
     }
     return suspects;
@@ -16,7 +16,7 @@ granted_max(const struct zb_core_view *view)
 {
     uint64_t max = view->obs.granted_term;
 
-    for (uint32_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint32_t n = 0; n < ZB_PEERS_MAX; n++) {
         uint64_t granted = view->peers[n].report.granted_term;
         max = granted > max ? granted : max;
     }
@@ -49,7 +49,7 @@ zb_voters_know(const struct zb_core_view *view, uint8_t self, uint32_t voters, u
 {
     int know = 0;
 
-    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct zb_core_peer_view *p = &view->peers[n];
         bool knows =
             n == self ? view->version >= version : p->known && p->report.version >= version;

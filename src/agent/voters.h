@@ -24,8 +24,8 @@ uint32_t zb_voter_suspects(const struct zb_core_view *view);
 enum zb_voter_out zb_voter_out(const struct zb_core_view *view, uint8_t self, uint32_t members,
                                uint8_t node);
 
-/* A majority of the voters (node bits) decides by that version of the declaration, or a later one:
- * that they did once is enough, versions only grow. */
+/* A majority of the voters (node bits, the witness' too) decides by that version of the
+ * declaration, or a later one: that they did once is enough, versions only grow. */
 bool zb_voters_know(const struct zb_core_view *view, uint8_t self, uint32_t voters,
                     uint64_t version);
 

@@ -147,12 +147,14 @@ zb_conf_services_change_check(const struct zb_conf_services *old,
         }
         uint32_t added = missing_count(&after->members, &before->members);
         uint32_t removed = missing_count(&before->members, &after->members);
-        if (added + removed > 1) {
+        bool witness = before->witness != after->witness;
+        if (added + removed + witness > 1) {
             (void)zb_err_set(err, ZB_E_REFUSED,
-                             "service %s: %u members added and %u removed, but voters change one "
+                             "service %s: %u members added and %u removed%s, but voters change one "
                              "at a time",
-                             after->name, added, removed);
-            return zb_err_hint(err, "apply one change of members, then the next");
+                             after->name, added, removed,
+                             witness ? ", and its witness changed" : "");
+            return zb_err_hint(err, "apply one change of voters, then the next");
         }
     }
     return ZB_OK;

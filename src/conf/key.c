@@ -131,6 +131,7 @@ zb_conf_key_find(const struct zb_conf_key *keys, size_t count, const char *name)
     return NULL;
 }
 
+/* NULL: not declared. */
 static const char *
 word_of(const struct zb_conf_key *key, const void *base)
 {
@@ -138,9 +139,8 @@ word_of(const struct zb_conf_key *key, const void *base)
     const struct zb_conf_word *w = key->words;
 
     memcpy(&value, field_const(key, base), sizeof value);
-    while (w->value != value) {
+    while (w->word != NULL && w->value != value) {
         w++;
-        assert(w->word != NULL);
     }
     return w->word;
 }
@@ -177,6 +177,7 @@ zb_conf_key_values(const struct zb_conf_key *key, const void *base, struct zb_co
         break;
     case ZB_CONF_WORD:
         values->items[0] = word_of(key, base);
+        values->count = values->items[0] != NULL;
         break;
     case ZB_CONF_NAMES:
         names = (const struct zb_conf_names *)(const void *)field_const(key, base);

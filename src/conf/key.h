@@ -16,7 +16,7 @@ enum zb_conf_kind {
     ZB_CONF_DURATION, /* uint32_t milliseconds; min, max */
     ZB_CONF_COUNT,    /* uint32_t; min, max */
     ZB_CONF_SIZE,     /* uint64_t bytes; min, max; 0: not declared */
-    ZB_CONF_WORD,     /* an enum; words */
+    ZB_CONF_WORD,     /* an enum; words; a value without one: not declared */
 };
 
 struct zb_conf_word {

@@ -30,6 +30,11 @@ enum zb_conf_relocate {
     ZB_CONF_RELOCATE_YES,    /* it is moved to another member */
 };
 
+enum zb_conf_witness {
+    ZB_CONF_WITNESS_NONE = 0, /* not declared: the members alone vote */
+    ZB_CONF_WITNESS_ETCD,     /* etcd has a vote (protocol.md, E9) */
+};
+
 struct zb_conf_names {
     uint32_t count;
     char items[ZB_MEMBERS_MAX][ZB_NODE_NAME_SIZE];
@@ -61,6 +66,7 @@ struct zb_conf_service {
     struct zb_conf_names backups;   /* never lead */
     char leader[ZB_NODE_NAME_SIZE]; /* first leader of a new service; later it is not read */
     char mountpoint[ZB_PATH_SIZE];
+    enum zb_conf_witness witness;
     enum zb_conf_failover failover;
     struct zb_conf_names prefer;     /* members, best first, where nothing else decides */
     uint64_t failback_ms;            /* how long who comes earlier in prefer has to be well before

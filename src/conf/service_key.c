@@ -35,6 +35,11 @@ static const struct zb_conf_word relocate_words[] = {
     {NULL, 0},
 };
 
+static const struct zb_conf_word witness_words[] = {
+    {"etcd", ZB_CONF_WITNESS_ETCD},
+    {NULL, 0},
+};
+
 static const char names_expected[] = "names of nodes (a-z, 0-9, -)";
 static const char timeout_expected[] = "a time from 1s to 1h, such as \"60s\"";
 static const char keep_for_expected[] = "a time from 1s to 3650d, such as \"2d\"";
@@ -49,6 +54,7 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"mountpoint", ZB_CONF_STRING, AT(mountpoint), .valid = zb_conf_path_valid, .required = true,
      .expected =
          "an absolute path other than \"/\", without \"..\" and without a slash at its end"},
+    {"witness", ZB_CONF_WORD, AT(witness), .words = witness_words, .expected = "\"etcd\""},
     {"failover", ZB_CONF_WORD, AT(failover), .words = failover_words, .fallback = "manual",
      .expected = "\"manual\" or \"automatic\""},
     {"prefer", ZB_CONF_NAMES, AT(prefer), .expected = names_expected},

@@ -300,6 +300,12 @@ zb_sessions_is_open(const struct zb_sessions *s)
 }
 
 bool
+zb_sessions_is_own(const struct zb_sessions *s, const struct zb_session_value *value, int64_t mod)
+{
+    return s->put && value->id == s->id && value->life == ZB_LIFE_ALIVE && mod >= s->own_mod;
+}
+
+bool
 zb_sessions_may_judge(const struct zb_sessions *s, struct zb_mono now)
 {
     uint32_t longest_ms = s->timeout_ms;

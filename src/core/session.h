@@ -138,6 +138,10 @@ void zb_sessions_hurry(struct zb_sessions *s, struct zb_mono now);
 void zb_sessions_leave(struct zb_sessions *s, struct zb_mono now);
 /* It is alive, and etcd has confirmed it. */
 bool zb_sessions_is_open(const struct zb_sessions *s);
+/* The own session as some transaction read it, of revision mod, is what this node knows of it, or
+ * newer: etcd did not go back before that. */
+bool zb_sessions_is_own(const struct zb_sessions *s, const struct zb_session_value *value,
+                        int64_t mod);
 /* A certificate is believed: whatever etcd had before this node read it first, or before it was
  * restored from a backup, every node whose session is in no such state any more has demoted. */
 bool zb_sessions_may_judge(const struct zb_sessions *s, struct zb_mono now);

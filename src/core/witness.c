@@ -143,3 +143,9 @@ zb_witness_decide(const struct zb_witness_record *record, uint8_t from,
     }
     return !is_same(next, record);
 }
+
+void
+zb_witness_report(const struct zb_witness_record *record, struct zb_core_msg *report)
+{
+    answer_fill(record, ZB_MSG_REPORT, report);
+}

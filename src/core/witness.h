@@ -24,6 +24,9 @@ struct zb_witness_record {
 
 void zb_witness_record_init(struct zb_witness_record *record);
 
+/* What it would report of itself. */
+void zb_witness_report(const struct zb_witness_record *record, struct zb_core_msg *report);
+
 /* What becomes of the record by a message of `from`, and what that one is answered: to a report
  * with a report, to a question for a grant; kind 0: nothing. True: the record changes, and the
  * answer holds only once `next` is known to be recorded instead of `record`. */
