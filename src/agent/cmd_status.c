@@ -18,6 +18,7 @@
 #include "agent/promise.h"
 #include "agent/request.h"
 #include "agent/rescue.h"
+#include "agent/witness.h"
 
 #define SILENT_MS 30000 /* reports come every 10 s */
 #define LATE_INTERVALS 3

@@ -39,6 +39,13 @@ choose(struct search *x, const struct sim_choice *c, struct sim_bounds *left)
     sim_choice_run(x->w, c, left);
 }
 
+/* What the witness is told, and answers: only what it is asked for falls between anything else. */
+static bool
+is_told(const struct sim_item *item)
+{
+    return (item->kind == SIM_VOTE || item->kind == SIM_VOTED) && item->u.msg.kind == ZB_MSG_REPORT;
+}
+
 static bool
 is_swift(const struct search *x, const struct sim_choice *c)
 {
@@ -46,7 +53,7 @@ is_swift(const struct search *x, const struct sim_choice *c)
 
     return item != NULL && item->kind != SIM_START_NODE && item->kind != SIM_START_KEEPER &&
            item->kind != SIM_START_ENGINE &&
-           (item->node >= x->bounds.nodes_free ||
+           (is_told(item) || item->node >= x->bounds.nodes_free ||
             ((item->kind == SIM_SHIP || item->kind == SIM_MESSAGE) &&
              item->peer >= x->bounds.nodes_free));
 }
