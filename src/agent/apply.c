@@ -321,7 +321,7 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
         }
     }
     zb_position_forget(a, service);
-    zb_witness_forget(a, service);
+    zb_witness_withdrawn(a, service, version);
     zb_trouble_forget(a, service);
     memset(a->applied->positions[service], 0, sizeof(a->applied->positions[service]));
     memset(a->applied->seen[service], 0, sizeof(a->applied->seen[service]));

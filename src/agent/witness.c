@@ -13,6 +13,7 @@
 #define KEY_SIZE 256
 
 struct slot {
+    uint64_t withdrawn; /* by this version; 0: nothing is due */
     bool ask_due, report_due;
     struct zb_core_msg ask, report;
     bool known; /* record is what etcd had when it was read last, and the core was told */
@@ -29,7 +30,8 @@ struct zb_witness {
     /* Under way. */
     uint16_t service;
     uint32_t tries;
-    struct zb_core_msg msg;
+    struct zb_core_msg msg; /* kind 0: the service was withdrawn */
+    uint64_t withdrawn;
     struct zb_witness_record next;
     struct zb_core_msg answer;
     uint16_t turn; /* whose turn it is next */
@@ -64,6 +66,10 @@ told(struct zb_witness *w, const struct zb_witness_record *record)
 {
     struct slot *s = w->slots[w->service];
     struct zb_core_msg report;
+
+    if (w->msg.kind == 0) {
+        return;
+    }
     bool news = !s->known || !is_same(&s->record, record);
 
     s->known = true;
@@ -209,7 +215,10 @@ decide(struct zb_witness *w, const struct zb_etcd_answer *answer)
 
     if (!rows_read(w, answer, &record, &mod)) {
         end(w);
-    } else if (!zb_witness_decide(&record, w->a->self, &w->msg, &w->next, &w->answer)) {
+        return;
+    }
+    if (w->msg.kind == 0 ? !zb_witness_withdraw(&record, w->withdrawn, &w->next)
+                         : !zb_witness_decide(&record, w->a->self, &w->msg, &w->next, &w->answer)) {
         told(w, &record);
         end(w);
     } else if (++w->tries <= TRIES_MAX) {
@@ -254,11 +263,17 @@ due_take(struct zb_witness *w)
     for (uint32_t i = 0; i < w->a->services_count; i++) {
         uint16_t service = (uint16_t)((w->turn + i) % w->a->services_count);
         struct slot *s = w->slots[service];
-        if (s == NULL || (!s->ask_due && !s->report_due)) {
+        if (s == NULL || (s->withdrawn == 0 && !s->ask_due && !s->report_due)) {
             continue;
         }
-        w->msg = s->ask_due ? s->ask : s->report;
-        *(s->ask_due ? &s->ask_due : &s->report_due) = false;
+        w->withdrawn = s->withdrawn;
+        if (s->withdrawn != 0) { /* before what is asked for a later one of the name */
+            w->msg = (struct zb_core_msg){0};
+            s->withdrawn = 0;
+        } else {
+            w->msg = s->ask_due ? s->ask : s->report;
+            *(s->ask_due ? &s->ask_due : &s->report_due) = false;
+        }
         w->service = service;
         w->turn = service + 1;
         w->tries = 0;
@@ -277,6 +292,15 @@ pump(struct zb_witness *w)
     }
 }
 
+static struct slot *
+slot_of(struct zb_witness *w, uint16_t service)
+{
+    if (w->slots[service] == NULL) {
+        w->slots[service] = zb_must_alloc(1, sizeof *w->slots[service]);
+    }
+    return w->slots[service];
+}
+
 void
 zb_witness_send(struct zb_agent *a, uint16_t service, const struct zb_core_msg *msg)
 {
@@ -287,10 +311,7 @@ zb_witness_send(struct zb_agent *a, uint16_t service, const struct zb_core_msg *
     if (w == NULL || !w->up || (msg->kind != ZB_MSG_GRANT_ASK && msg->kind != ZB_MSG_REPORT)) {
         return;
     }
-    if (w->slots[service] == NULL) {
-        w->slots[service] = zb_must_alloc(1, sizeof *w->slots[service]);
-    }
-    struct slot *s = w->slots[service];
+    struct slot *s = slot_of(w, service);
     if (msg->kind == ZB_MSG_GRANT_ASK) {
         s->ask = *msg;
         s->ask_due = true;
@@ -302,15 +323,17 @@ zb_witness_send(struct zb_agent *a, uint16_t service, const struct zb_core_msg *
 }
 
 void
-zb_witness_forget(struct zb_agent *a, uint16_t service)
+zb_witness_withdrawn(struct zb_agent *a, uint16_t service, uint64_t version)
 {
     struct zb_witness *w = a->witness;
 
-    if (w != NULL) {
-        free(w->slots[service]);
-        w->slots[service] = NULL;
-        w->dropped = w->dropped || w->service == service;
+    if (w == NULL ||
+        (w->slots[service] == NULL && a->services[service].conf.witness != ZB_CONF_WITNESS_ETCD)) {
+        return;
     }
+    *slot_of(w, service) = (struct slot){.withdrawn = version};
+    w->dropped = w->dropped || w->service == service;
+    pump(w);
 }
 
 bool

@@ -26,8 +26,9 @@ void zb_witness_free(struct zb_agent *a);
 /* A message of the core to the witness: the newest of its kind and service is kept until its turn.
  * Nothing is done for a report that tells the record nothing new. */
 void zb_witness_send(struct zb_agent *a, uint16_t service, const struct zb_core_msg *msg);
-/* The service is not declared any more. */
-void zb_witness_forget(struct zb_agent *a, uint16_t service);
+/* The service is not declared any more since that version of the configuration: its record ends, as
+ * soon as etcd can be asked. */
+void zb_witness_withdrawn(struct zb_agent *a, uint16_t service, uint64_t version);
 /* etcd can be asked for its vote. */
 bool zb_witness_is_up(const struct zb_agent *a);
 

@@ -149,3 +149,15 @@ zb_witness_report(const struct zb_witness_record *record, struct zb_core_msg *re
 {
     answer_fill(record, ZB_MSG_REPORT, report);
 }
+
+bool
+zb_witness_withdraw(const struct zb_witness_record *record, uint64_t version,
+                    struct zb_witness_record *next)
+{
+    if (record->version >= version) {
+        return false;
+    }
+    zb_witness_record_init(next);
+    next->version = version;
+    return true;
+}

@@ -122,8 +122,9 @@ sim_witness_run(struct sim *w, const struct sim_item *item)
     bool done = (w->witness.cut & 1u << item->node) == 0;
 
     if (done && changed) {
-        check(w, item, r, &next);
+        const struct zb_witness_record before = *r;
         *r = next;
+        check(w, item, &before, r);
     }
     sim_tell(w, item->node, "witness: kind %d term %lu rc %d granted %lu to n%u learned %lu%s",
              (int)item->u.msg.kind, (unsigned long)item->u.msg.term, (int)answer.rc,

@@ -217,6 +217,23 @@ test_what_is_no_nodes_is_not_answered(void **state)
     assert_int_equal(answer.kind, 0);
 }
 
+static void
+test_a_service_that_was_withdrawn_begins_anew(void **state)
+{
+    struct zb_core_msg ask = ask_of(1);
+
+    (void)state;
+    assert_false(zb_witness_withdraw(&record, 3, &next)); /* it is of that version */
+    assert_true(zb_witness_withdraw(&record, 4, &next));
+    record = next;
+    assert_false(decide(VM1, &ask)); /* by version 3 */
+    assert_int_equal(answer.rc, ZB_E_REFUSED);
+    ask.version = 5;
+    assert_true(decide(VM1, &ask));
+    assert_int_equal(answer.rc, ZB_OK);
+    assert_int_equal(answer.suspects, 1u << VM1);
+}
+
 int
 main(void)
 {
@@ -230,6 +247,7 @@ main(void)
                                setup),
         cmocka_unit_test_setup(test_what_others_remember_of_a_record_that_went_back_holds, setup),
         cmocka_unit_test_setup(test_a_leader_that_was_forgotten_is_learned_first, setup),
+        cmocka_unit_test_setup(test_a_service_that_was_withdrawn_begins_anew, setup),
         cmocka_unit_test_setup(test_what_is_no_nodes_is_not_answered, setup),
     };
 
