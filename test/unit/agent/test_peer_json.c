@@ -278,6 +278,36 @@ manifests_come_back_and_bad_ones_do_not(void **state)
     zb_manifest_close(&m);
 }
 
+/* As a key of etcd has it: the same rules. */
+static void
+the_witness_record_comes_back(void **state)
+{
+    (void)state;
+    struct zb_witness_record got,
+        r = {.version = 7,
+             .granted_term = UINT64_C(1) << 60,
+             .granted_to = 1,
+             .learned_term = 12,
+             .learned_leader = 0,
+             .suspects = 5,
+             .lineage = {.count = 2, .lines = {{1, {0, 0}}, {12, {11, 345}}}}};
+    struct zb_err err;
+    json_t *json = zb_peer_vote_encode(&names, &r);
+
+    assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_OK);
+    assert_memory_equal(&got, &r, sizeof r);
+    json_object_set_new(json, "learned_leader", json_string("nobody"));
+    assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_OK);
+    assert_int_equal(got.learned_leader, ZB_NODE_NONE);
+    json_object_set_new(json, "suspects", json_pack("[s]", "nobody")); /* M3 */
+    assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_E_NOTFOUND);
+    json_object_set_new(json, "suspects", json_array());
+    json_object_del(json, "version");
+    assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_E_FORMAT);
+    json_decref(json);
+    assert_int_equal(zb_peer_vote_decode(&names, NULL, &got, &err), ZB_E_FORMAT);
+}
+
 static void
 text_that_is_no_utf8_still_travels(void **state)
 {
@@ -298,6 +328,7 @@ main(void)
         cmocka_unit_test(an_unknown_suspect_refuses_an_unknown_leader_does_not),
         cmocka_unit_test(sets_are_checked),
         cmocka_unit_test(manifests_come_back_and_bad_ones_do_not),
+        cmocka_unit_test(the_witness_record_comes_back),
         cmocka_unit_test(text_that_is_no_utf8_still_travels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,21 @@ a_majority_of_the_voters_knows_the_list(void **state)
     assert_true(zb_voters_know(&view, SELF, 1u << SELF, 9));
 }
 
+static void
+the_witness_knows_the_list_as_it_was_told(void **state)
+{
+    const uint32_t voters = 1u | 1u << SELF | 1u << ZB_NODE_WITNESS;
+
+    (void)state;
+    view.peers[0].known = false;
+    assert_false(zb_voters_know(&view, SELF, voters, 9));
+    view.peers[ZB_NODE_WITNESS].known = true;
+    view.peers[ZB_NODE_WITNESS].report.version = 8;
+    assert_false(zb_voters_know(&view, SELF, voters, 9));
+    view.peers[ZB_NODE_WITNESS].report.version = 9;
+    assert_true(zb_voters_know(&view, SELF, voters, 9));
+}
+
 /* What was known once stays so. */
 static void
 who_told_and_is_away_counts(void **state)
@@ -118,6 +133,7 @@ main(void)
         T(a_leader_with_an_older_term_is_not_the_last),
         T(who_is_up_tells_first),
         T(a_majority_of_the_voters_knows_the_list),
+        T(the_witness_knows_the_list_as_it_was_told),
         T(who_told_and_is_away_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,9 +219,14 @@ voters_change_one_at_a_time(void **state)
     assert_int_equal(change("a, b", "a, c", &err), ZB_E_REFUSED);
     assert_string_equal(err.msg, "service db: 1 members added and 1 removed, but voters change one "
                                  "at a time");
-    assert_string_equal(err.hint, "apply one change of members, then the next");
+    assert_string_equal(err.hint, "apply one change of voters, then the next");
     assert_int_equal(change("a", "a, b, c", &err), ZB_E_REFUSED);
     assert_int_equal(change("a, b, c", "a", &err), ZB_E_REFUSED);
+    /* etcd is a voter too. */
+    assert_int_equal(change("a, b", "a, b}\nwitness = etcd\nbackups = {", &err), ZB_OK);
+    assert_int_equal(change("a, b", "a, b, c}\nwitness = etcd\nbackups = {", &err), ZB_E_REFUSED);
+    assert_string_equal(err.msg, "service db: 1 members added and 0 removed, and its witness "
+                                 "changed, but voters change one at a time");
     parse(SERVICE("web", ""), &one);
     assert_int_equal(zb_conf_services_change_check(&none, &one, &err), ZB_OK);
     assert_int_equal(zb_conf_services_change_check(&one, &none, &err), ZB_OK);
