@@ -97,11 +97,12 @@ def test_one_member_and_etcd_are_a_majority(pair, tmp_path):
     begun = time.monotonic()
     watch = Watch(pair, NAME).start()
     pair.zbaton(f"sync {NAME}", host=old)
+    store = Store(pair)
     old.power_cut()
     wait_until(lambda: pair.leader(NAME, new) is new, TTL_S + 5 + START_S, f"{NAME} runs on {new.name}")
     recorder.wait_more(20)
-    wait_until(lambda: Store(pair).vote()["learned_leader"] == new.name, 30, "the witness knows the new leader")
-    assert Store(pair).vote()["granted_to"] == new.name
+    wait_until(lambda: store.vote()["learned_leader"] == new.name, 30, "the witness knows the new leader")
+    assert store.vote()["granted_to"] == new.name
     old.boot()
     pair.daemon_start(old)
     pair.wait_current(NAME, new.name)
