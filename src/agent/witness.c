@@ -9,7 +9,8 @@
 #include "etcd/etcd.h"
 
 #define LOOK_MS 500
-#define TRIES_MAX 8 /* of one message, when others change the record meanwhile */
+#define FRESH_MS 300000 /* a record that nobody asked for is read again by the next report */
+#define TRIES_MAX 8     /* of one message, when others change the record meanwhile */
 #define KEY_SIZE 256
 
 struct slot {
@@ -18,6 +19,7 @@ struct slot {
     struct zb_core_msg ask, report;
     bool known; /* record is what etcd had when it was read last, and the core was told */
     struct zb_witness_record record;
+    struct zb_mono read_at;
     bool unreadable; /* it was said */
 };
 
@@ -74,6 +76,7 @@ told(struct zb_witness *w, const struct zb_witness_record *record)
 
     s->known = true;
     s->record = *record;
+    s->read_at = zb_mono_now();
     if (news) {
         zb_witness_report(record, &report);
         core_tell(w, &report);
@@ -315,7 +318,8 @@ zb_witness_send(struct zb_agent *a, uint16_t service, const struct zb_core_msg *
     if (msg->kind == ZB_MSG_GRANT_ASK) {
         s->ask = *msg;
         s->ask_due = true;
-    } else if (!s->known || zb_witness_decide(&s->record, a->self, msg, &next, &answer)) {
+    } else if (!s->known || zb_mono_now().ms - s->read_at.ms >= FRESH_MS ||
+               zb_witness_decide(&s->record, a->self, msg, &next, &answer)) {
         s->report = *msg;
         s->report_due = true;
     }
