@@ -172,6 +172,7 @@ record_parse(struct zb_witness *w, const struct zb_etcd_kv *kv, struct zb_witnes
                        err.msg);
     }
     s->unreadable = !good;
+    s->known = s->known && good; /* the next report looks again */
     return good;
 }
 

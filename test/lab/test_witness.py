@@ -59,7 +59,9 @@ class Store:
 
     def vote(self):
         """The record of the witness."""
-        return json.loads(base64.b64decode(self._call("range", key=self.key)["kvs"][0]["value"]))
+        found = self._call("range", key=self.key)
+        assert "kvs" in found, found
+        return json.loads(base64.b64decode(found["kvs"][0]["value"]))
 
     def put(self, text):
         """Something else in its place."""
