@@ -410,6 +410,18 @@ zb_heart_read_ms(const struct zb_agent *a)
 }
 
 bool
+zb_heart_is_shared(const struct zb_agent *a)
+{
+    bool shared = a->heart != NULL;
+
+    for (uint8_t n = 0; shared && n < a->nodes_count; n++) {
+        shared = n == a->self || !a->nodes[n].present ||
+                 !zb_sessions_is_elsewhere(&a->heart->s, zb_etcds_told(a), n);
+    }
+    return shared;
+}
+
+bool
 zb_heart_is_own(const struct zb_agent *a, const struct zb_etcd_kv *kv)
 {
     struct zb_session_value value;

@@ -146,8 +146,7 @@ put_begin(struct zb_witness *w, int64_t mod)
 
     json_decref(json);
     keys_make(w, &k);
-    txn.compares[0] =
-        (struct zb_etcd_compare){.key = k.vote, .target = ZB_ETCD_MOD, .revision = mod};
+    txn.compares[0] = (struct zb_etcd_compare){.key = k.vote, .revision = mod};
     txn.success[0] = (struct zb_etcd_op){.kind = ZB_ETCD_PUT, .key = k.vote, .value = value};
     txn.failure_count = reads_add(&txn.failure[0], &k);
     zb_etcd_txn(zb_heart_etcd(w->a), &txn, on_put, w);
@@ -208,7 +207,7 @@ rows_read(struct zb_witness *w, const struct zb_etcd_answer *answer,
 static bool
 goes_on(const struct zb_witness *w)
 {
-    return !w->dropped && zb_heart_may_judge(w->a);
+    return !w->dropped && zb_heart_may_judge(w->a) && zb_heart_is_shared(w->a);
 }
 
 static void
@@ -400,7 +399,7 @@ on_timer(uv_timer_t *timer)
     struct zb_witness *w = timer->data;
     const struct zb_conf_node *conf = w->a->conf;
     int64_t age_ms = zb_heart_read_ms(w->a);
-    bool up = zb_heart_may_judge(w->a) && age_ms >= 0 &&
+    bool up = zb_heart_may_judge(w->a) && zb_heart_is_shared(w->a) && age_ms >= 0 &&
               age_ms <= (int64_t)conf->heartbeat_ms + 2 * (int64_t)conf->etcd_timeout_ms;
     struct zb_event event = {.kind = up ? ZB_EV_PEER_UP : ZB_EV_PEER_DOWN, .node = ZB_NODE_WITNESS};
 
