@@ -62,6 +62,7 @@ def make_whole(lab):
         host.link(True, "mgmt")
         if host.alive():
             host.cont()
+            host.freeze_pool_disk(False)
         else:
             host.boot(wait=False)
     lab.each(lambda host: host.wait_ready())

@@ -308,15 +308,16 @@ class SystemdCluster(Cluster):
 
 
 class Recorder:
-    """A client that writes numbered records all the time (record-client), in the lab's network."""
+    """A client that writes numbered records all the time (record-client), in the lab's network: on
+    whichever host serves it, or of some of them."""
 
-    def __init__(self, lab, folder, port=6379, name="records"):
+    def __init__(self, lab, folder, port=6379, name="records", hosts=None):
         self.lab = lab
         self.port = port
         self.name = name
         self.path = os.path.join(folder, f"acknowledged-{name}-{port}")
         argv = [os.path.join(TOP, "lab", "record-client"), "--out", self.path, "--list", name,
-                "--port", str(port), *[host.mgmt_ip for host in lab.hosts]]
+                "--port", str(port), *[host.mgmt_ip for host in hosts or lab.hosts]]
         self.process = subprocess.Popen(lab.net.exec_argv(argv), start_new_session=True)
 
     def acknowledged(self):

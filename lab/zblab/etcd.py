@@ -1,4 +1,5 @@
-"""etcd on the hosts of a lab: one member each, whose disk can stand still without the host's.
+"""etcd on the hosts of a lab, or on machines beside them (beside.py): one member each, whose disk can
+stand still without the host's.
 
 It is asked and served on the data network, so that a host that is cut off is cut off from it.
 """
@@ -23,7 +24,8 @@ ANSWERS_S = 90
 
 
 class Etcd:
-    """Members on all hosts of a lab or cluster, made anew; a context manager that leaves nothing."""
+    """Members on all hosts of a lab, of a cluster or of Machines, made anew; a context manager that leaves
+    nothing."""
 
     def __init__(self, cluster):
         self.hosts = cluster.hosts
@@ -85,6 +87,11 @@ class Etcd:
         """Ends a member at once."""
         host.run(f"kill -KILL $(cat {PID}) && for i in $(seq 300); do "
                  f"kill -0 $(cat {PID}) 2>/dev/null || exit 0; sleep 0.1; done; exit 1")
+
+    @staticmethod
+    def signal(host, name):
+        """A signal to a member: STOP, CONT."""
+        host.run(f"kill -{name} $(cat {PID})")
 
     def freeze(self, host):
         """Lets the member's disk stand still: it answers what it has in memory, and writes nothing. One

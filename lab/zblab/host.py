@@ -267,8 +267,17 @@ class Host:
         else:
             self.run(f"tc qdisc replace dev eth0 root netem {spec}")
 
+    def deafen(self, deaf):
+        """What others send on the data network does not arrive, and nothing tells it; False ends it."""
+        self.lab.net.deafen(self.id, deaf)
+
+    def freeze_pool_disk(self, frozen):
+        """The pool disk takes requests and answers none, until this ends it or the host is switched off."""
+        limits = dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        self.qmp("block_set_io_throttle", {"device": "virtio1", "bps": 1 if frozen else 0, **limits})
+
     def lose_pool_disk(self):
-        """The pool disk answers no more, until the host is switched off."""
+        """The pool disk answers no request but with an error, until the host is switched off."""
         self.qmp("human-monitor-command", {"command-line": "drive_del virtio1"})
 
     def qmp(self, command, arguments=None):

@@ -10,6 +10,7 @@ from .util import local
 DATA = "10.77.0"
 MGMT = "10.78.0"
 RUNNER_ID = 254
+BESIDE_IDS = (251, 252, 253)  # of what runs beside the hosts, on the data bridge (beside.py)
 
 
 class Network:
@@ -61,9 +62,17 @@ class Network:
             lines += [f"link set data{host_id} master bridge{number}" for host_id in group]
         self._batch(lines)
 
+    def deafen(self, host_id, deaf):
+        """Nothing reaches a host's data card any more, what it sends goes out; False ends it."""
+        what = "replace" if deaf else "delete"
+        local(["tc", "-n", self.netns, "qdisc", what, "dev", f"data{host_id}", "root"] +
+              (["pfifo", "limit", "0"] if deaf else []), check=deaf)
+
     def heal(self):
-        """All hosts on one data bridge again."""
+        """All hosts on one data bridge again, and none deaf."""
         self.partition([self.host_ids])
+        for host_id in self.host_ids:
+            self.deafen(host_id, False)
 
     def _has(self, device):
         return local(["ip", "-n", self.netns, "link", "show", device], check=False).rc == 0
