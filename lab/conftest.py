@@ -43,30 +43,15 @@ def lab3_systemd_session():
 @pytest.fixture
 def lab3(lab3_session):
     """Three hosts, whole: what an earlier test cut, froze or switched off is put right first."""
-    make_whole(lab3_session)
+    lab3_session.make_whole()
     return lab3_session
 
 
 @pytest.fixture
 def lab3_systemd(lab3_systemd_session):
     """As lab3, with systemd as the hosts' init."""
-    make_whole(lab3_systemd_session)
+    lab3_systemd_session.make_whole()
     return lab3_systemd_session
-
-
-def make_whole(lab):
-    """Ends every fault and boots what is off; pools, files and processes stay as they are."""
-    lab.heal()
-    for host in lab.hosts:
-        host.link(True, "data")
-        host.link(True, "mgmt")
-        if host.alive():
-            host.cont()
-            host.freeze_pool_disk(False)
-        else:
-            host.boot(wait=False)
-    lab.each(lambda host: host.wait_ready())
-    lab.each(lambda host: host.netem(None))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -56,6 +56,18 @@ class Cluster:
         self.wait_up(len(self.hosts), first)
         return self
 
+    def make_whole(self):
+        """Ends every fault of the hosts; daemons that do not answer are started anew, as a service manager
+        would."""
+        self.lab.make_whole()
+        self.lab.each(self.daemon_make_whole)
+
+    def daemon_make_whole(self, host):
+        """The daemon of a host answers, if need be another one."""
+        if self.zbaton("status -j", host=host, check=False).rc != 0:
+            self.daemon_stop(host, "KILL")
+            self.daemon_start(host)
+
     def close(self):
         """Stops the daemons and services and removes state and datasets, where a host is on."""
         self.lab.each(lambda host: host.alive() and self._wipe(host))

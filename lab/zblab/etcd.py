@@ -61,6 +61,15 @@ class Etcd:
         """Ends the members and removes their data, where a host is on."""
         for_each(self.hosts, lambda host: host.alive() and self._wipe(host))
 
+    def make_whole(self):
+        """Ends every fault of the members."""
+        for host in self.hosts:
+            goes_on = f"fsfreeze -u {FOLDER} 2>/dev/null; kill -CONT $(cat {PID}) 2>/dev/null"
+            if host.run(goes_on, check=False).rc != 0:
+                self.start(host, wait=False)
+        for host in self.hosts:
+            self.wait_answers(host)
+
     @staticmethod
     def _wipe(host):
         host.run(f"fsfreeze -u {FOLDER} 2>/dev/null; kill -9 $(cat {PID} 2>/dev/null) 2>/dev/null; "
@@ -124,6 +133,24 @@ class Etcd:
         """Reads through a member, as the quorum has it; None when the key is not there."""
         kvs = self.call(host, "/v3/kv/range", key=_encode(key)).get("kvs")
         return base64.b64decode(kvs[0].get("value", "")).decode() if kvs else None
+
+    def revision(self, host):
+        """Of the last change that a member knows."""
+        return int(self.call(host, "/v3/kv/range", key=_encode("/"))["header"]["revision"])
+
+    def changed(self, since, host):
+        """The keys that were changed after a revision."""
+        kvs = self.call(host, "/v3/kv/range", key=_encode("/"), range_end=_encode("0"), keys_only=True,
+                        min_mod_revision=since + 1).get("kvs", [])
+        return [base64.b64decode(kv["key"]).decode() for kv in kvs]
+
+    def transactions(self):
+        """How many the members have answered, by their own count."""
+        def count(host):
+            said = host.run(f"curl -sS -m 10 {self.endpoint(host)}/metrics").out
+            return sum(float(line.split()[-1]) for line in said.splitlines()
+                       if line.startswith("grpc_server_handled_total") and 'grpc_method="Txn"' in line)
+        return int(sum(map(count, self.hosts)))
 
     def wait_answers(self, host):
         """Waits until a member knows a leader."""

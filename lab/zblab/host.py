@@ -267,8 +267,17 @@ class Host:
         else:
             self.run(f"tc qdisc replace dev eth0 root netem {spec}")
 
+    def blackhole(self, addresses):
+        """Sends nothing to these addresses any more; [] ends it."""
+        lines = ["ip route flush type blackhole"] + [f"ip route replace blackhole {a}/32" for a in addresses]
+        self.run("; ".join(lines))
+
+    def isolate(self, alone):
+        """Silence on the data network, in both directions, which nothing tells the host; False ends it."""
+        self.lab.net.isolate(self.id, alone)
+
     def deafen(self, deaf):
-        """What others send on the data network does not arrive, and nothing tells it; False ends it."""
+        """As isolate(), for what others send alone."""
         self.lab.net.deafen(self.id, deaf)
 
     def freeze_pool_disk(self, frozen):

@@ -150,6 +150,20 @@ class Lab:
         """Joins the data network again."""
         self.net.heal()
 
+    def make_whole(self):
+        """Ends every fault and boots what is off; pools, files and processes stay as they are."""
+        self.heal()
+        for host in self.hosts:
+            host.link(True, "data")
+            host.link(True, "mgmt")
+            if host.alive():
+                host.cont()
+                host.freeze_pool_disk(False)
+            else:
+                host.boot(wait=False)
+        self.each(lambda host: host.wait_ready())
+        self.each(lambda host: (host.netem(None), host.blackhole([])))
+
     # --- looking back -------------------------------------------------------------------
 
     def collect(self, folder):

@@ -62,6 +62,11 @@ class Network:
             lines += [f"link set data{host_id} master bridge{number}" for host_id in group]
         self._batch(lines)
 
+    def isolate(self, host_id, alone):
+        """Silence between a host and everybody else; False ends it."""
+        to = "nomaster" if alone else "master bridge0"
+        self._batch([f"link set data{host_id} {to}"])
+
     def deafen(self, host_id, deaf):
         """Nothing reaches a host's data card any more, what it sends goes out; False ends it."""
         what = "replace" if deaf else "delete"

@@ -36,7 +36,5 @@ def cluster_session(lab3_session):
 def cluster(lab3, cluster_session):
     """The cluster, whole: hosts on, daemons running, every node up."""
     for host in cluster_session.hosts:
-        if cluster_session.zbaton("status -j", host=host, check=False).rc != 0:
-            cluster_session.daemon_stop(host, "KILL")
-            cluster_session.daemon_start(host)
+        cluster_session.daemon_make_whole(host)
     return cluster_session
