@@ -22,6 +22,7 @@
 #define CLAIM_WAIT_MS 2000
 #define ROUND_MS 300         /* before what could not be demoted is tried again */
 #define STOP_MIN_MS 1000     /* for a service to stop, however late it is */
+#define POOL_STUCK_MS 60000  /* what a pool may take for a transaction group, however busy */
 #define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
 
 static const struct timespec claim_step = {.tv_nsec = CLAIM_STEP_MS * 1000000L};
@@ -400,7 +401,6 @@ enum zb_rc
 zb_keeper_op_beat(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep *rep,
                   struct zb_err *err)
 {
-    enum zb_zfs_pool_state pool = zb_zfs_pool_state(k->conf->root);
     uint64_t nonce = zb_random_u64();
     struct zb_mono now = zb_mono_now();
     enum zb_rc rc = ZB_OK;
@@ -410,9 +410,8 @@ zb_keeper_op_beat(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep
     }
     (void)pthread_mutex_lock(&k->lock);
     tick(k, now);
-    if (any_writable(k) && pool != ZB_ZFS_POOL_ONLINE && pool != ZB_ZFS_POOL_DEGRADED) {
-        rc = zb_err_set(err, ZB_E_SUSPENDED, "the pool of %s is %s", k->conf->root,
-                        zb_zfs_pool_state_word(pool));
+    if (any_writable(k)) {
+        rc = zb_zfs_pool_check(k->conf->root, POOL_STUCK_MS, err);
     }
     if (rc == ZB_OK && (req->flags & ZB_KF_NEW) != 0) {
         rc = session_new(k, now, req, err);

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* As large as any zfs_cmd_t; the kernel copies its own size of it (13-14 KiB). */
@@ -179,6 +181,67 @@ zb_zfs_pool_state_word(enum zb_zfs_pool_state state)
         break;
     }
     return "unusable";
+}
+
+int64_t
+zb_zfs_txg_sync_ms(const char *line, int64_t now_ns)
+{
+    /* txg birth state ndirty nread nwritten reads writes otime qtime wtime stime */
+    int64_t birth_ns, open_ns, quiesce_ns, wait_ns;
+    char state;
+
+    // NOLINTNEXTLINE(cert-err34-c): of the kernel's making; what is no number is no such line
+    if (sscanf(line, "%*u %" SCNd64 " %c %*u %*u %*u %*u %*u %" SCNd64 " %" SCNd64 " %" SCNd64,
+               &birth_ns, &state, &open_ns, &quiesce_ns, &wait_ns) != 5 ||
+        state != 'S') {
+        return 0;
+    }
+    return (now_ns - birth_ns - open_ns - quiesce_ns - wait_ns) / 1000000;
+}
+
+/* The longest that a group is on its way to the disks now. */
+static int64_t
+sync_ms(const char *pool)
+{
+    char path[ZB_DATASET_NAME_SIZE + 64];
+    char line[512];
+    struct timespec now;
+    int64_t longest_ms = 0;
+    FILE *f;
+
+    kstat_path(pool, "txgs", path, sizeof path);
+    f = fopen(path, "re");
+    if (f == NULL) {
+        return 0;
+    }
+    /* The clock of gethrtime() in the kernel. */
+    (void)clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+    while (fgets(line, sizeof line, f) != NULL) {
+        int64_t ms = zb_zfs_txg_sync_ms(line, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+        longest_ms = ms > longest_ms ? ms : longest_ms;
+    }
+    fclose(f);
+    return longest_ms;
+}
+
+enum zb_rc
+zb_zfs_pool_check(const char *pool, int64_t stuck_ms, struct zb_err *err)
+{
+    enum zb_zfs_pool_state state = zb_zfs_pool_state(pool);
+    int64_t ms;
+
+    if (state != ZB_ZFS_POOL_ONLINE && state != ZB_ZFS_POOL_DEGRADED) {
+        return zb_err_set(err, ZB_E_SUSPENDED, "the pool of %s is %s", pool,
+                          zb_zfs_pool_state_word(state));
+    }
+    ms = sync_ms(pool);
+    if (ms > stuck_ms) {
+        return zb_err_set(err, ZB_E_SUSPENDED,
+                          "the pool of %s has written nothing for %" PRId64 " s: its disks do not "
+                          "answer",
+                          pool, ms / 1000);
+    }
+    return ZB_OK;
 }
 
 enum zb_rc

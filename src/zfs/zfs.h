@@ -60,6 +60,16 @@ enum zb_zfs_pool_state {
 enum zb_zfs_pool_state zb_zfs_pool_state(const char *pool);
 const char *zb_zfs_pool_state_word(enum zb_zfs_pool_state state);
 
+/* Whether the pool can be expected to take what is written to it: ZB_E_SUSPENDED when it is neither
+ * online nor degraded, or when a transaction group has been on its way to the disks for more than
+ * stuck_ms: a disk takes requests and answers none, which is no error to ZFS. From kstat, NEVER
+ * BLOCKS. pool as above. Where ZFS keeps no history of the groups (zfs_txg_history of zfs(4) is 0)
+ * the second is not seen. */
+enum zb_rc zb_zfs_pool_check(const char *pool, int64_t stuck_ms, struct zb_err *err) ZB_CHECKED;
+/* For the test. A line of the kstat "txgs": how long its group has been on its way to the disks at
+ * now_ns of CLOCK_MONOTONIC_RAW; 0 when it is not. */
+int64_t zb_zfs_txg_sync_ms(const char *line, int64_t now_ns);
+
 /* The pool's guid (identity of the disks, for the marks on datasets). pool as above. */
 enum zb_rc zb_zfs_pool_guid(const char *pool, uint64_t *guid, struct zb_err *err) ZB_CHECKED;
 

@@ -66,6 +66,29 @@ names(void **state)
     assert_int_equal(zb_zfs_bookmark("a@s", "a@m", &err), ZB_E_USAGE);
 }
 
+/* Lines as ZFS 2.3.2 has them. */
+static void
+group_on_its_way(void **state)
+{
+    (void)state;
+    const int64_t now_ns = INT64_C(2000000000000);
+    static const char syncing[] =
+        "1204     1900000000000    S     20480        0            0            0        0        "
+        "5000000000   1000000000   500000000    0           \n";
+    static const char done[] =
+        "1203     1890000000000    C     20480        0            98304        0        24       "
+        "5000000000   1000000000   500000000    900000000   \n";
+    static const char open[] =
+        "1205     1905000000000    O     0            0            0            0        0        "
+        "0            0            0            0           \n";
+    assert_int_equal(zb_zfs_txg_sync_ms(syncing, now_ns), 93500);
+    assert_int_equal(zb_zfs_txg_sync_ms(done, now_ns), 0);
+    assert_int_equal(zb_zfs_txg_sync_ms(open, now_ns), 0);
+    assert_int_equal(zb_zfs_txg_sync_ms("76 0 0x01 100 11200 1234 5678\n", now_ns), 0);
+    assert_int_equal(zb_zfs_txg_sync_ms("txg      birth            state ndirty\n", now_ns), 0);
+    assert_int_equal(zb_zfs_txg_sync_ms("", now_ns), 0);
+}
+
 static void
 zero_states_close(void **state)
 {
@@ -83,6 +106,7 @@ main(void)
         cmocka_unit_test(versions),
         cmocka_unit_test(without_the_module),
         cmocka_unit_test(names),
+        cmocka_unit_test(group_on_its_way),
         cmocka_unit_test(zero_states_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
