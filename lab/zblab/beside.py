@@ -8,7 +8,8 @@ from .net import BESIDE_IDS, DATA
 from .util import CommandError, CommandTimeout, LabError, Result, wait_until
 
 # Its own folders, which go with its last process. Children that nobody waits for leave no zombie.
-INIT = "for d in /run /var/log /var/lib; do mount -t tmpfs none $d || exit 1; done; exec env --ignore-signal=CHLD sleep infinity"
+INIT = ("for d in /run /var/log /var/lib; do mount -t tmpfs none $d || exit 1; done; "
+        "exec env --ignore-signal=CHLD sleep infinity")
 
 
 class Machine:

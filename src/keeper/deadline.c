@@ -22,7 +22,7 @@
 #define CLAIM_WAIT_MS 2000
 #define ROUND_MS 300         /* before what could not be demoted is tried again */
 #define STOP_MIN_MS 1000     /* for a service to stop, however late it is */
-#define POOL_STUCK_MS 60000  /* what a pool may take for a transaction group, however busy */
+#define POOL_STUCK_MS 30000  /* what a pool may take for a transaction group, however busy */
 #define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
 
 static const struct timespec claim_step = {.tv_nsec = CLAIM_STEP_MS * 1000000L};

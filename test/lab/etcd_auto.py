@@ -137,14 +137,17 @@ class Run:
         """Of every host."""
         return [host.run("cat /proc/sys/kernel/random/boot_id").out for host in self.cluster.hosts]
 
-    def moves_on(self):
-        """The service runs on another host within the promised time; returns that host."""
+    def moves_on(self, late_s=0):
+        """The service runs on another host within the promised time, which begins when that is a fault, late_s
+        from now at most; returns that host."""
+        self.struck += late_s
+
         def leader():
             for host in self.left:
                 if self.cluster.leader(NAME, host) is host:
                     return host
             return None
-        new = wait_until(leader, TTL_S + 5 + START_S, f"{NAME} runs on another host")
+        new = wait_until(leader, late_s + TTL_S + 5 + START_S, f"{NAME} runs on another host")
         self.recorder.wait_more(20)
         return new
 

@@ -9,6 +9,8 @@ from faults import (cut_from, cut_off, daemon_killed, deaf, engine_killed, engin
 from zblab import wait_until
 from zblab.cluster import Recorder
 
+POOL_STUCK_S = 30 + 5 + 2  # of src/keeper/deadline.c, a transaction group, a heartbeat
+
 
 def test_the_leader_loses_power(run):
     """Its service runs elsewhere by itself, and it follows when it is back."""
@@ -130,9 +132,9 @@ def test_the_pool_of_the_leader_is_lost(run):
 
 @pytest.mark.long
 def test_the_disk_of_the_leaders_pool_stands_still(run):
-    """The same where the disk gives no error but no answer."""
+    """The same where the disk gives no error but no answer, which is one after a while."""
     with pool_frozen(run.old):
-        new = run.moves_on()
+        new = run.moves_on(POOL_STUCK_S)
         wait_until(lambda: not run.old.alive(), 60, "its host is reset")
     run.cluster.make_whole()
     run.end(new)
