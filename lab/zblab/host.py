@@ -113,6 +113,8 @@ class Host:
             )
         self._children.append(process)
         self._qemu.write(process.pid)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path("pool.frozen"))
         for nic in NICS:
             if os.path.exists(self._path(f"{nic}.down")):
                 self._wait_for_qmp()
@@ -282,11 +284,20 @@ class Host:
 
     def freeze_pool_disk(self, frozen):
         """The pool disk takes requests and answers none, until this ends it or the host is switched off."""
+        marker = self._path("pool.frozen")
+        if not frozen and not os.path.exists(marker):
+            return
         limits = dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
         self.qmp("block_set_io_throttle", {"device": "virtio1", "bps": 1 if frozen else 0, **limits})
+        if frozen:
+            with open(marker, "wb"):
+                pass
+        else:
+            os.unlink(marker)
 
     def lose_pool_disk(self):
         """The pool disk answers no request but with an error, until the host is switched off."""
+        self.freeze_pool_disk(False)
         self.qmp("human-monitor-command", {"command-line": "drive_del virtio1"})
 
     def qmp(self, command, arguments=None):
