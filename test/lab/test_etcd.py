@@ -30,6 +30,7 @@ def test_the_engine_is_killed(run):
     run.end(run.old, stays=True)
 
 
+@pytest.mark.long
 def test_the_engine_is_stopped(run):
     """A hung engine renews nothing: the keeper demotes, and another host takes over."""
     with engine_stopped(run.cluster, run.old):
@@ -102,6 +103,7 @@ def test_etcd_has_no_quorum_and_regains_it(run, etcd):
     assert run.boot_ids() == run.boots
 
 
+@pytest.mark.long
 def test_the_disk_of_etcds_leader_stands_still(run, etcd):
     """The others elect another one in time: nothing happens to the service."""
     with etcd_disk_frozen(etcd) as frozen:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from zblab import wait_until
 
 RUN = "#!/bin/sh\nexec sleep 100000\n"
@@ -72,6 +73,7 @@ def test_a_node_is_drained(cluster):
     withdraw(cluster, *names)
 
 
+@pytest.mark.long
 def test_what_fails_on_one_host_goes_to_another_and_what_fails_everywhere_stays(cluster):
     one, two, three = cluster.hosts
     declare(cluster, "sick", "vm1", restarts=1, relocate="yes", prefer=["vm1", "vm2", "vm3"])
@@ -108,6 +110,7 @@ def test_what_fails_on_one_host_goes_to_another_and_what_fails_everywhere_stays(
     withdraw(cluster, "sick")
 
 
+@pytest.mark.long
 def test_the_lead_goes_back_to_who_is_preferred(cluster):
     declare(cluster, "back", "vm2", prefer=["vm1"], failback="3s")
     cluster.apply()

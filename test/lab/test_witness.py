@@ -116,6 +116,7 @@ def test_one_member_and_etcd_are_a_majority(pair, tmp_path):
     recorder.assert_all_kept(pair, new, made)
 
 
+@pytest.mark.long
 def test_both_members_are_a_majority_without_etcds_vote(pair):
     """A record that cannot be read is no vote, and is told; who leads can be changed all the same."""
     ready(pair)
@@ -130,6 +131,7 @@ def test_both_members_are_a_majority_without_etcds_vote(pair):
     ready(pair)
 
 
+@pytest.mark.long
 def test_without_etcd_nobody_leads(pair, etcd):  # noqa: F811
     """Sessions end with etcd, whoever votes: nobody writes, a move is refused, and it goes on by itself afterwards."""
     ready(pair)
