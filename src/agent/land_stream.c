@@ -221,9 +221,8 @@ header_read(struct zb_agent *a, const json_t *header, struct zb_land_recv *v, co
         *why = "the service is not declared on this node";
         return false;
     }
-    *why = zb_land_refuses(
-        a, v->service,
-        &(struct zb_land_sender){.node = v->node, .as = v->as, .term = v->term});
+    *why = zb_land_refuses(a, v->service,
+                           &(struct zb_land_sender){.node = v->node, .as = v->as, .term = v->term});
     return *why == NULL;
 }
 

@@ -26,8 +26,8 @@ const char *zb_keeper_stage_word(enum zb_keeper_stage stage);
 struct zb_keeper_facts {
     const char *self; /* name of this node */
     enum zb_keeper_stage stage;
-    const struct zb_manifest *sealed;   /* final set of ZB_STAGE_SEALED */
-    bool running;                       /* processes of the service are left */
+    const struct zb_manifest *sealed; /* final set of ZB_STAGE_SEALED */
+    bool running;                     /* processes of the service are left */
     /* Who asks for RECEIVE sent what is here so far, in its term and this keeper's life. */
     bool copier;
     uint32_t datasets_count;            /* 0: the tree does not exist */

@@ -216,7 +216,7 @@ struct sim_item {
             bool receiving;    /* snap is on its way */
             bool fail;
             uint32_t flags; /* ZB_SHIP_* */
-            bool lie;     /* the receive says that it is done, and is not */
+            bool lie;       /* the receive says that it is done, and is not */
             uint32_t snaps_before;
             uint64_t newest_before; /* guid of the newest snapshot there; 0 none */
             struct sim_snap snap;
