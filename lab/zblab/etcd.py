@@ -134,6 +134,10 @@ class Etcd:
         kvs = self.call(host, "/v3/kv/range", key=_encode(key)).get("kvs")
         return base64.b64decode(kvs[0].get("value", "")).decode() if kvs else None
 
+    def delete(self, key, host):
+        """Removes a key through a member."""
+        self.call(host, "/v3/kv/deleterange", key=_encode(key))
+
     def revision(self, host):
         """Of the last change that a member knows."""
         return int(self.call(host, "/v3/kv/range", key=_encode("/"))["header"]["revision"])
