@@ -110,9 +110,9 @@ row_send(struct zb_agent *a, uint8_t node)
 static void
 row_tell(struct zb_agent *a)
 {
-    for (uint8_t n = 0; n < a->nodes_count; n++) {
+    for (uint32_t n = 0; n < a->nodes_count; n++) {
         if (n != a->self && a->nodes[n].up) {
-            row_send(a, n);
+            row_send(a, (uint8_t)n);
         }
     }
 }

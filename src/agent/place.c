@@ -95,9 +95,13 @@ const char *
 zb_place_refusal(const struct zb_agent *a, uint16_t service, uint8_t node,
                  char text[ZB_PLACE_REFUSAL_SIZE])
 {
-    const char *failure = zb_drill_failure(a, node, a->services[service].conf.name);
+    const char *failure;
     char drained[ZB_DRAINED_SAY_SIZE];
 
+    if (node >= a->nodes_count) {
+        return NULL;
+    }
+    failure = zb_drill_failure(a, node, a->services[service].conf.name);
     if (zb_drained_is(&a->nodes[node].drained)) {
         zb_drained_say(&a->nodes[node].drained, drained);
         (void)snprintf(text, ZB_PLACE_REFUSAL_SIZE, "it is %s", drained);

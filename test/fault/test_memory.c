@@ -242,7 +242,8 @@ static const char declaration[] =
     "\"foreign-grace\":\"7d\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s\",\"stop\":\"t\",\"check\":\"c\","
-    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"drill-timeout\":\"20m\"}";
+    "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"relocate\":\"no\",\"drill-timeout\":"
+    "\"20m\"}";
 
 /* There and back; jansson's allocations are those that fail. */
 static enum zb_rc
