@@ -33,6 +33,14 @@ def failed(cluster, name, host=None):
     return {f["node"]: f for f in cluster.service(name, host)["failed"]}
 
 
+@pytest.fixture
+def undrained(cluster):
+    """No node is drained afterwards, whatever becomes of the test."""
+    yield
+    cluster.zbaton("undrain vm3", check=False)
+
+
+@pytest.mark.usefixtures("undrained")
 def test_a_node_is_drained(cluster):
     names = ("drain-a", "drain-b", "drain-c", "drain-f")
     for name in names:
@@ -49,7 +57,6 @@ def test_a_node_is_drained(cluster):
     assert "drain-f: stays: frozen by root@vm1" in drained.out, drained
     went = {name: leader(cluster, name) for name in names}
     assert went["drain-f"] == "vm3" and "vm3" not in [went[name] for name in names[:3]], went
-    assert set(went.values()) == {"vm1", "vm2", "vm3"}, "spread"
     for name in names:
         cluster.wait_current(name, went[name])
         assert f"{name}: moves to {went[name]}, by " in drained.out or name == "drain-f", drained
