@@ -12,7 +12,7 @@
 #include "agent/request.h"
 
 #define RANK_MS 2000      /* that each place in the order waits for the one before it */
-#define TAKES_MS 60000    /* that another one which was granted a term has until it leads */
+#define TAKES_MS 60000    /* that another one which was granted a term has, if it says nothing */
 #define AGAIN_MIN_MS 5000 /* after an order that failed; doubled each time up to ... */
 #define AGAIN_MAX_MS 60000
 
@@ -217,11 +217,15 @@ another_takes(struct takeover *t, const struct zb_core_view *view)
         zb_heart_life(a, view->obs.granted_to) != ZB_LIFE_ALIVE) {
         return false;
     }
+    const struct zb_core_peer_view *p = &view->peers[view->obs.granted_to];
     if (t->granted_term != view->obs.granted_term) {
         t->granted_term = view->obs.granted_term;
         t->granted_at = zb_mono_now();
     }
-    return zb_mono_now().ms - t->granted_at.ms < TAKES_MS;
+    return zb_mono_now().ms - t->granted_at.ms < TAKES_MS ||
+           (p->up && p->known &&
+            (p->report.role == ZB_ROLE_ASKING || p->report.role == ZB_ROLE_FORWARDING ||
+             p->report.role == ZB_ROLE_PROMOTING));
 }
 
 static void
