@@ -387,6 +387,19 @@ zb_ship_cancel(struct zb_agent *a, uint64_t action_id)
     }
 }
 
+/* For a leader that is gone: who is sent a first copy is busy with it, and may have to vote. */
+static bool
+is_copy_of(const struct zb_ship *s, uint8_t node)
+{
+    struct zb_core_view view;
+
+    if (s->as != ZB_SHIP_AS_COPY) {
+        return false;
+    }
+    zb_core_view(s->a->core, s->service, &view);
+    return view.obs.learned_leader == node;
+}
+
 void
 zb_ship_peer_down(struct zb_agent *a, uint8_t node)
 {
@@ -398,7 +411,8 @@ zb_ship_peer_down(struct zb_agent *a, uint8_t node)
     while (more) { /* from the start again: failing one may free it and begin another */
         more = false;
         for (struct zb_ship *s = ships->head; s != NULL && !more; s = s->next) {
-            if (s->node == node && (s->state != ZB_SHIP_ENDING || s->retry)) {
+            if ((s->node == node || is_copy_of(s, node)) &&
+                (s->state != ZB_SHIP_ENDING || s->retry)) {
                 more = true;
                 ship_give_up(s, ZB_E_CLOSED, "the connection was lost");
             }
