@@ -54,14 +54,6 @@ core_tell(struct zb_witness *w, const struct zb_core_msg *msg)
     zb_drive_event(w->a, &event);
 }
 
-static bool
-is_same(const struct zb_witness_record *a, const struct zb_witness_record *b)
-{
-    return a->version == b->version && a->granted_term == b->granted_term &&
-           a->granted_to == b->granted_to && a->learned_term == b->learned_term &&
-           a->learned_leader == b->learned_leader && a->suspects == b->suspects;
-}
-
 /* The record as etcd is known to have it; then the answer to what was asked. */
 static void
 told(struct zb_witness *w, const struct zb_witness_record *record)
@@ -69,10 +61,11 @@ told(struct zb_witness *w, const struct zb_witness_record *record)
     struct slot *s = w->slots[w->service];
     struct zb_core_msg report;
 
-    if (w->msg.kind == 0) {
+    if (w->msg.kind == 0) { /* done, unless a later one has come */
+        s->withdrawn = s->withdrawn == w->withdrawn ? 0 : s->withdrawn;
         return;
     }
-    bool news = !s->known || !is_same(&s->record, record);
+    bool news = !s->known || !zb_witness_is_same(&s->record, record);
 
     s->known = true;
     s->record = *record;
@@ -94,8 +87,12 @@ static void on_put(void *ctx, const struct zb_etcd_answer *answer);
 static void
 end(struct zb_witness *w)
 {
+    const struct slot *s = w->slots[w->service];
+
     w->busy = false;
-    pump(w);
+    if (w->msg.kind != 0 || s->withdrawn == 0) { /* else not at once again */
+        pump(w);
+    }
 }
 
 struct keys {
@@ -272,7 +269,6 @@ due_take(struct zb_witness *w)
         w->withdrawn = s->withdrawn;
         if (s->withdrawn != 0) { /* before what is asked for a later one of the name */
             w->msg = (struct zb_core_msg){0};
-            s->withdrawn = 0;
         } else {
             w->msg = s->ask_due ? s->ask : s->report;
             *(s->ask_due ? &s->ask_due : &s->report_due) = false;
@@ -408,6 +404,7 @@ on_timer(uv_timer_t *timer)
         w->up = up;
         zb_drive_event(w->a, &event);
     }
+    pump(w);
 }
 
 /* --- life --- */

@@ -111,8 +111,8 @@ ask_decide(struct zb_witness_record *next, uint8_t from, const struct zb_core_ms
     answer->rc = rc;
 }
 
-static bool
-is_same(const struct zb_witness_record *a, const struct zb_witness_record *b)
+bool
+zb_witness_is_same(const struct zb_witness_record *a, const struct zb_witness_record *b)
 {
     return a->version == b->version && a->granted_term == b->granted_term &&
            a->granted_to == b->granted_to && a->learned_term == b->learned_term &&
@@ -131,7 +131,8 @@ zb_witness_decide(const struct zb_witness_record *record, uint8_t from,
     if (from >= ZB_NODES_MAX || (msg->kind != ZB_MSG_REPORT && msg->kind != ZB_MSG_GRANT_ASK)) {
         return false;
     }
-    if (msg->kind == ZB_MSG_REPORT) {
+    /* Who has not heard of the list may not have heard that the service was withdrawn either. */
+    if (msg->kind == ZB_MSG_REPORT && msg->version >= record->version) {
         learn(next, msg);
     }
     remember(next, msg, &told);
@@ -141,7 +142,7 @@ zb_witness_decide(const struct zb_witness_record *record, uint8_t from,
         next->version = msg->version > next->version ? msg->version : next->version;
         answer_fill(next, ZB_MSG_REPORT, answer);
     }
-    return !is_same(next, record);
+    return !zb_witness_is_same(next, record);
 }
 
 void

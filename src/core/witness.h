@@ -34,6 +34,9 @@ bool zb_witness_decide(const struct zb_witness_record *record, uint8_t from,
                        const struct zb_core_msg *msg, struct zb_witness_record *next,
                        struct zb_core_msg *answer);
 
+/* The lineage goes with learned_term. */
+bool zb_witness_is_same(const struct zb_witness_record *a, const struct zb_witness_record *b);
+
 /* The service was withdrawn by that version of the configuration: what was granted is over, as with
  * the members' own records. Only the version stays, so that who has not heard of it is refused, and
  * a service that is declared under the name later begins anew. False: the record is of later. */

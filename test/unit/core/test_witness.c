@@ -228,6 +228,16 @@ test_a_service_that_was_withdrawn_begins_anew(void **state)
     record = next;
     assert_false(decide(VM1, &ask)); /* by version 3 */
     assert_int_equal(answer.rc, ZB_E_REFUSED);
+    /* The former leader, which has not heard of it, reports late. */
+    struct zb_core_msg late = {
+        .kind = ZB_MSG_REPORT,
+        .version = 3,
+        .learned_term = 5,
+        .learned_leader = VM2,
+        .released_to = ZB_NODE_NONE,
+        .seen = {.granted_to = ZB_NODE_NONE, .learned_leader = ZB_NODE_NONE}};
+    assert_false(decide(VM2, &late));
+    assert_int_equal(next.learned_term, 0);
     ask.version = 5;
     assert_true(decide(VM1, &ask));
     assert_int_equal(answer.rc, ZB_OK);
