@@ -149,7 +149,7 @@ results_store(struct zb_agent *a)
             (void)json_object_del(own, name);
         }
     }
-    zb_note_store(a, NOTE, own);
+    (void)zb_note_store(a, NOTE, own);
     for (uint32_t i = 0; i < a->nodes_count; i++) {
         if (i != a->self && a->nodes[i].up) {
             told_send(a, (uint8_t)i);

@@ -139,8 +139,13 @@ zb_etcds_message(struct zb_agent *a, uint8_t node, const json_t *msg)
         all->told[a->self][node].etcd != all->told[node][node].etcd) {
         told_set(a, a->self, node, true, all->told[node][node].etcd);
         json_t *row = row_json(a);
-        zb_note_store(a, NOTE, row);
+        bool stored = zb_note_store(a, NOTE, row);
         json_decref(row);
+        if (!stored) { /* it would grant as if it had not been told, after its next start */
+            zb_log_error("in which etcd %s is could not be stored: ending", a->nodes[node].name);
+            zb_agent_stop(a);
+            return;
+        }
         row_tell(a);
     }
 }

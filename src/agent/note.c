@@ -27,14 +27,16 @@ zb_note_load(const struct zb_agent *a, const char *name)
     return object;
 }
 
-void
+bool
 zb_note_store(const struct zb_agent *a, const char *name, const json_t *object)
 {
     char *text = zb_must(json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS));
     struct zb_err err;
 
-    if (zb_history_meta_set(a->history, name, text, &err) != ZB_OK) {
+    enum zb_rc rc = zb_history_meta_set(a->history, name, text, &err);
+    if (rc != ZB_OK) {
         zb_log_error("%s in the history: %s", name, err.msg);
     }
     free(text);
+    return rc == ZB_OK;
 }

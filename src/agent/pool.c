@@ -50,7 +50,7 @@ store(struct zb_agent *a, uint8_t node, uint64_t guid)
 
     p->guids[node] = guid;
     zb_json_put(p->stored, a->nodes[node].name, zb_json_u64(guid));
-    zb_note_store(a, NOTE, p->stored);
+    (void)zb_note_store(a, NOTE, p->stored);
 }
 
 /* 0: nothing was told before. */

@@ -316,7 +316,7 @@ told_store(struct zb_promises *ps, const char *service, bool broken)
     } else {
         (void)json_object_del(ps->told, service);
     }
-    zb_note_store(ps->a, NOTE, ps->told);
+    (void)zb_note_store(ps->a, NOTE, ps->told);
 }
 
 static bool
