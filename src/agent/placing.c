@@ -10,8 +10,9 @@
 #include "agent/trouble.h"
 
 #define LOOK_MS 1000
-#define CHECK_MS 5000    /* from the end of one check of what runs to the next one */
-#define CHECK_FAILURES 3 /* in a row: it is stopped, and so started again */
+#define CHECK_MS 5000          /* from the end of one check of what runs to the next one */
+#define CHECK_TIMEOUT_MS 10000 /* of one: nothing else is done with the service meanwhile */
+#define CHECK_FAILURES 3       /* in a row: it is stopped, and so started again */
 
 struct placing {
     struct zb_placings *all;
@@ -364,7 +365,7 @@ look(struct placing *p, struct zb_mono now)
         return;
     }
     if (view.obs.running && check_is_due(p, now)) {
-        ask(p, ZB_KOP_CHECK, service_of(p)->conf.start_timeout_ms);
+        ask(p, ZB_KOP_CHECK, CHECK_TIMEOUT_MS);
         return;
     }
     bool held = failed != NULL && failed->term == view.term;

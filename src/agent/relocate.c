@@ -16,12 +16,14 @@ zb_health_started(struct zb_health *h, uint64_t term)
 {
     term_begin(h, term);
     h->starts++;
+    h->well_since.ms = 0; /* the run before is over, though nobody may have seen it */
 }
 
 void
 zb_health_seen(struct zb_health *h, uint64_t term, bool running, struct zb_mono now)
 {
     term_begin(h, term);
+    h->down = !running;
     if (!running) {
         h->well_since.ms = 0;
         return;
@@ -37,7 +39,8 @@ zb_health_seen(struct zb_health *h, uint64_t term, bool running, struct zb_mono 
 bool
 zb_health_failed(const struct zb_health *h, uint32_t restarts)
 {
-    return restarts > 0 && h->well_since.ms == 0 && h->starts > restarts;
+    /* A start beyond those that are allowed says itself that the run before it has ended. */
+    return restarts > 0 && (h->starts > restarts + 1 || (h->down && h->starts > restarts));
 }
 
 bool

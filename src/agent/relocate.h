@@ -15,6 +15,7 @@ struct zb_health {
     uint64_t term;
     uint32_t starts;           /* how often it was started, or found running before that */
     struct zb_mono well_since; /* found running; 0: it does not run */
+    bool down;                 /* when it was looked at last */
 };
 
 /* One more start in that term. */

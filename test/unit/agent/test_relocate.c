@@ -61,6 +61,23 @@ a_success_that_lasts_counts_as_the_first_start(void **state)
     assert_true(zb_health_failed(&h, 1));
 }
 
+/* Its ends are too short to be seen: the starts tell of them. */
+static void
+what_is_never_seen_down_fails_all_the_same(void **state)
+{
+    struct zb_health h = {0};
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        zb_health_started(&h, 4);
+        zb_health_seen(&h, 4, true, AT(1 + i * 300));
+        assert_false(zb_health_failed(&h, 2));
+    }
+    assert_false(zb_health_well(&h, AT(700))); /* it runs since the last start only */
+    zb_health_started(&h, 4);
+    assert_true(zb_health_failed(&h, 2));
+}
+
 /* By an engine that was started after it. */
 static void
 what_runs_already_was_started(void **state)
@@ -136,6 +153,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_has_failed_after_as_many_restarts_as_it_may_have),
         cmocka_unit_test(a_success_that_lasts_counts_as_the_first_start),
+        cmocka_unit_test(what_is_never_seen_down_fails_all_the_same),
         cmocka_unit_test(what_runs_already_was_started),
         cmocka_unit_test(it_goes_to_the_first_where_it_has_not_failed),
         cmocka_unit_test(it_goes_back_to_the_earliest_that_is_as_it_should_be),
