@@ -384,6 +384,26 @@ list_check(const struct zb_agent *a, const char *service, uint32_t voters, uint6
                        service);
 }
 
+/* Withdrawn, it is forgotten by all that can be reached who may lead it: declared once more,
+ * another one would, beside a leader that writes on where nobody sees it. Who leads it alone may be
+ * lost for good, and nobody else can take it over first. */
+static enum zb_rc
+withdraw_check(const struct zb_agent *a, const char *service, uint32_t members, uint32_t voters,
+               struct zb_err *err)
+{
+    enum zb_rc rc = ZB_OK;
+
+    if (__builtin_popcount(voters & ~(UINT32_C(1) << ZB_NODE_WITNESS)) == 1) {
+        return ZB_OK;
+    }
+    for (uint8_t n = 0; n < a->nodes_count && rc == ZB_OK; n++) {
+        if ((voters & UINT32_C(1) << n) != 0 && n != a->self && !a->nodes[n].up) {
+            rc = out_check(a, service, members, n, err);
+        }
+    }
+    return rc;
+}
+
 static enum zb_rc
 voters_check(const struct apply *p, const struct zb_config_doc *now, struct zb_err *err)
 {
@@ -393,11 +413,15 @@ voters_check(const struct apply *p, const struct zb_config_doc *now, struct zb_e
     for (uint32_t i = 0; i < now->services.count && rc == ZB_OK; i++) {
         const struct zb_conf_service *old = &now->services.items[i];
         const struct zb_conf_service *next = zb_conf_services_find(&p->doc.services, old->name);
-        if (next == NULL || zb_agent_service_find(a, old->name) == ZB_SERVICE_NONE) {
+        if (zb_agent_service_find(a, old->name) == ZB_SERVICE_NONE) {
             continue;
         }
         uint32_t members = nodes_of(a, &old->members) | nodes_of(a, &old->backups);
         uint32_t voters = voters_of(a, old);
+        if (next == NULL) {
+            rc = withdraw_check(a, old->name, members, voters, err);
+            continue;
+        }
         uint32_t out = voters & ~voters_of(a, next);
         for (uint8_t n = 0; n < ZB_NODES_MAX && rc == ZB_OK; n++) {
             if ((out & UINT32_C(1) << n) != 0) {

@@ -10,6 +10,7 @@
 #include "agent/must.h"
 #include "agent/place.h"
 #include "agent/request.h"
+#include "agent/voters.h"
 
 #define WAIT_MS 10000 /* for a leader and its keeper to have the configuration */
 #define TICK_MS 50
@@ -93,7 +94,7 @@ leave(struct drain *d, uint16_t service, const char *why)
     zb_request_progress(d->r, line);
     if (!d->dry_run) {
         zb_agent_event(d->r->a, ZB_LOG_WARNING, name, "A-drain-left",
-                       "%s is drained and still leads it: %s", node_name(d), why);
+                       "%s is drained, and it stays: %s", node_name(d), why);
     }
 }
 
@@ -153,8 +154,8 @@ on_moved(void *ctx, const json_t *result)
     }
     json_t *one = moved_add(d, d->moving);
     json_t *line = line_new(d, d->moving, "end");
-    const json_t *down_ms = json_object_get(data, "down_ms");
-    json_t *down = zb_must(down_ms != NULL ? json_copy((json_t *)(uintptr_t)down_ms) : json_null());
+    json_t *down_ms = json_object_get(data, "down_ms");
+    json_t *down = zb_must(down_ms != NULL ? json_incref(down_ms) : json_null());
     bool background = json_is_true(json_object_get(data, "background"));
     zb_json_put(one, "down_ms", json_incref(down));
     zb_json_put(one, "background", zb_json_bool(background));
@@ -206,6 +207,13 @@ is_defined(const struct drain *d, const struct zb_core_view *view, uint16_t serv
     return version >= a->services[service].version;
 }
 
+/* Nobody is seen to lead, and it may: it did last and is not heard, or is to take it now. */
+static bool
+may_lead(const struct drain *d, const struct zb_core_view *view)
+{
+    return view->leader == ZB_NODE_NONE && (zb_voter_suspects(view) & UINT32_C(1) << d->node) != 0;
+}
+
 static void
 wait_end(struct drain *d)
 {
@@ -247,6 +255,9 @@ next_move(struct drain *d)
         }
         d->next++;
         if (!leads) {
+            if (a->services[service].present && may_lead(d, &view)) {
+                leave(d, service, "it may lead it, and nobody is seen to: zbaton status");
+            }
             continue;
         }
         if (!target_choose(d, service, text, sizeof text)) {

@@ -236,6 +236,22 @@ def check_failback(a, b, c, base):
     wait_settled(a, b, c, web="vm1", db="vm2")
 
 
+def check_unseen(a, b, c, base):
+    """Of a leader that is not seen nothing is believed: it is not drained, and not forgotten."""
+    apply(a, base, service("web", leader="vm3"), service("db"))
+    wait_settled(a, b, c, web="vm3", db="vm1")
+    c.stop()
+    wait_for("vm3 is gone", lambda: a.nodes_up() == 2 and b.nodes_up() == 2)
+    wait_for("nobody is seen to lead", lambda: leaders(a)["web"] is None)
+    out = a.zbaton("drain", "vm3", code=6)
+    assert "web: stays: it may lead it, and nobody is seen to" in out and "db" not in out, out
+    path = base / "services.conf"
+    path.write_text(service("db"))
+    out = a.zbaton("apply", "-y", str(path), code=3)
+    assert "service web: vm3 may have led it last, and nobody is seen to lead it" in out, out
+    assert "zbaton failover web" in out, out
+
+
 def restart_engine(node):
     """Its keeper goes on, and so does what runs."""
     [engine] = pathlib.Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
@@ -254,7 +270,7 @@ def make(base, programs, keeper):
     return nodes
 
 
-CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback)
+CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback, check_unseen)
 
 
 def run(base, programs, fake_keeper):
