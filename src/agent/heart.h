@@ -61,8 +61,9 @@ void zb_heart_hurry(struct zb_agent *a);
 struct zb_etcd *zb_heart_etcd(const struct zb_agent *a);
 /* How long ago etcd was read; -1: never. */
 int64_t zb_heart_read_ms(const struct zb_agent *a);
-/* No node is known to have its session in another etcd than this one, or in none (E10). */
-bool zb_heart_is_shared(const struct zb_agent *a);
+/* A node that is a member of some service and is known to have its session in another etcd than
+ * this one, or in none (E10); ZB_NODE_NONE: there is none. */
+uint8_t zb_heart_elsewhere(const struct zb_agent *a);
 /* An answer has this node's session as it was known before, or newer: etcd did not go back. kv: of
  * the key session/<this node>. */
 bool zb_heart_is_own(const struct zb_agent *a, const struct zb_etcd_kv *kv);

@@ -95,7 +95,7 @@ failed_tell(const struct placing *p)
                        "runs on %s for long enough: that it failed here is forgotten", self);
     } else if (conf->relocate == ZB_CONF_RELOCATE_YES) {
         zb_agent_event(a, ZB_LOG_ERROR, conf->name, "A-service-failed",
-                       "failed on %s, started %u times: %s; it goes to another member", self,
+                       "failed on %s, started %u times: %s; another member is looked for", self,
                        health_of(p)->starts, failed->why);
     } else {
         zb_agent_event(a, ZB_LOG_ERROR, conf->name, "A-service-failed",

@@ -163,9 +163,11 @@ record_parse(struct zb_witness *w, const struct zb_etcd_kv *kv, struct zb_witnes
 
     json_decref(json);
     if (!good && !s->unreadable) {
-        zb_agent_event(w->a, ZB_LOG_ERROR, service, "A-witness-record",
-                       "etcd's vote is not counted: the key vote/%s cannot be read: %s", service,
-                       err.msg);
+        zb_agent_event(
+            w->a, ZB_LOG_ERROR, service, "A-witness-record",
+            "etcd's vote is not counted until its key vote/%s is put right (who wrote it? no "
+            "member writes such a thing): %s",
+            service, err.msg);
     }
     s->unreadable = !good;
     s->known = s->known && good; /* the next report looks again */
@@ -200,11 +202,17 @@ rows_read(struct zb_witness *w, const struct zb_etcd_answer *answer,
     return own;
 }
 
+static bool
+may_be_asked(const struct zb_witness *w)
+{
+    return zb_heart_may_judge(w->a) && zb_heart_elsewhere(w->a) == ZB_NODE_NONE;
+}
+
 /* Whether the message under way still matters, and etcd may be judged by. */
 static bool
 goes_on(const struct zb_witness *w)
 {
-    return !w->dropped && zb_heart_may_judge(w->a) && zb_heart_is_shared(w->a);
+    return !w->dropped && may_be_asked(w);
 }
 
 static void
@@ -364,14 +372,19 @@ void
 zb_witness_warn(const struct zb_agent *a, uint16_t service, json_t *warnings)
 {
     const struct zb_conf_service *conf = &a->services[service].conf;
-    char text[256];
+    uint8_t elsewhere = zb_heart_elsewhere(a);
+    char text[400];
 
     if (conf->witness == ZB_CONF_WITNESS_ETCD && !zb_witness_is_up(a) &&
         zb_conf_names_contain(&conf->members, a->nodes[a->self].name)) {
-        (void)snprintf(text, sizeof text,
-                       "%s: %s cannot ask for etcd's vote: the members alone are a majority, or "
-                       "nobody is",
-                       conf->name, a->nodes[a->self].name);
+        (void)snprintf(
+            text, sizeof text,
+            "%s: %s cannot ask for etcd's vote (%s%s): the members alone are a majority, "
+            "or nobody is",
+            conf->name, a->nodes[a->self].name,
+            elsewhere != ZB_NODE_NONE ? a->nodes[elsewhere].name : "etcd does not answer",
+            elsewhere != ZB_NODE_NONE ? " has its session in another etcd, or in none"
+                                      : ", or not for long enough to be judged by");
         zb_json_append(warnings, zb_json_text(text));
     }
 }
@@ -395,7 +408,7 @@ on_timer(uv_timer_t *timer)
     struct zb_witness *w = timer->data;
     const struct zb_conf_node *conf = w->a->conf;
     int64_t age_ms = zb_heart_read_ms(w->a);
-    bool up = zb_heart_may_judge(w->a) && zb_heart_is_shared(w->a) && age_ms >= 0 &&
+    bool up = may_be_asked(w) && age_ms >= 0 &&
               age_ms <= (int64_t)conf->heartbeat_ms + 2 * (int64_t)conf->etcd_timeout_ms;
     struct zb_event event = {.kind = up ? ZB_EV_PEER_UP : ZB_EV_PEER_DOWN, .node = ZB_NODE_WITNESS};
 

@@ -285,7 +285,7 @@ the_witness_record_comes_back(void **state)
     (void)state;
     struct zb_witness_record got,
         r = {.version = 7,
-             .granted_term = UINT64_C(1) << 60,
+             .granted_term = UINT64_C(1) << 48,
              .granted_to = 1,
              .learned_term = 12,
              .learned_leader = 0,
@@ -302,6 +302,10 @@ the_witness_record_comes_back(void **state)
     json_object_set_new(json, "suspects", json_pack("[s]", "nobody")); /* M3 */
     assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_E_NOTFOUND);
     json_object_set_new(json, "suspects", json_array());
+    r.granted_term++;
+    json_t *beyond = zb_peer_vote_encode(&names, &r);
+    assert_int_equal(zb_peer_vote_decode(&names, beyond, &got, &err), ZB_E_LIMIT);
+    json_decref(beyond);
     json_object_del(json, "version");
     assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_E_FORMAT);
     json_decref(json);
