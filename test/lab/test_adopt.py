@@ -67,6 +67,7 @@ def test_adoption_keeps_data_and_history_and_can_be_undone(cluster, old):
     assert "daily-30" in cluster.snapshots(host, "old")[""]
 
 
+@pytest.mark.long
 def test_an_existing_copy_that_shares_a_snapshot_is_adopted(cluster, old):
     host, top = old
     other = cluster.lab["vm2"]

@@ -95,6 +95,7 @@ def test_the_leader_is_cut_off_from_its_followers(run):
 # --- etcd -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_etcd_has_no_quorum_and_regains_it(run, etcd):
     """Everybody demotes, nothing is reset, and the last leader goes on by itself afterwards."""
     with etcd_stopped(etcd, 2):

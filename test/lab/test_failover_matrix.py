@@ -55,6 +55,11 @@ def cases_once():
     return list(itertools.zip_longest(groups, rejoins))
 
 
+def some_long(groups):
+    """The first two are run each time, the others among the long ones."""
+    return [pytest.param(*group, marks=[pytest.mark.long] if i > 1 else []) for i, group in enumerate(groups)]
+
+
 def case_name(value):
     """Of a test with cases of a failover, or with one of a rejoin."""
     return "-".join(str(case) for case in value) if isinstance(value, list) else str(value)
@@ -224,7 +229,7 @@ def said(capsys, text):
         print(f"\n{text}", end="")
 
 
-@pytest.mark.parametrize("failover, rejoin", cases_once(), ids=case_name)
+@pytest.mark.parametrize("failover, rejoin", some_long(cases_once()), ids=case_name)
 def test_each_step_is_struck_once(struck, failover, rejoin, capsys):
     struck_at = ", ".join(str(case) for case in [*failover, rejoin] if case)
     said(capsys, f"{struck_at}: {story(struck, failover, rejoin)}")

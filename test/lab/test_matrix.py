@@ -241,7 +241,12 @@ def run_case(cluster, watch, case, folder):
             f"ended, {records} records, {watch.count(begun)} observations")
 
 
-@pytest.mark.parametrize("case", cases_once(), ids=str)
+def some_long(cases):
+    """Every other one is run each time, the others among the long ones."""
+    return [pytest.param(case, marks=[pytest.mark.long] if i % 2 else []) for i, case in enumerate(cases)]
+
+
+@pytest.mark.parametrize("case", some_long(cases_once()), ids=str)
 def test_a_move_struck_at_each_step_ends_by_itself(cluster, watch, case, tmp_path, capsys):
     became = run_case(cluster, watch, case, tmp_path)
     with capsys.disabled():

@@ -242,6 +242,7 @@ def test_twice_and_names_of_the_set(parted):
     on_forks(a, one_set(renamed, "", "log"))
 
 
+@pytest.mark.long
 def test_no_place_below_the_parent(parted):
     """A directory that is gone and one with files in it: the child is mounted beside, and readable all the same."""
     a, _, forks = parted
@@ -266,6 +267,7 @@ def test_no_place_below_the_parent(parted):
     host.run("rmdir /run/va/rescue")
 
 
+@pytest.mark.long
 def test_partial_receives_are_aborted(parted):
     """A beginning without any set, and one of a dataset that was written to since: both of zbaton's own streams."""
     a, b, forks = parted
@@ -300,6 +302,7 @@ def die_at(keeper, op, at, **fields):
     return died
 
 
+@pytest.mark.long
 def test_killed_before_every_change(parted):
     """At each: nothing was begun and the tree is as it was, or the next start of the keeper ends it."""
     a, _, forks = parted
@@ -331,6 +334,7 @@ def test_killed_before_every_change(parted):
     on_forks(a, forks)
 
 
+@pytest.mark.long
 def test_power_cut_and_half_made_clone(parted):
     """The rename reached the disk, and so did a clone without any of its properties."""
     a, b, forks = parted
@@ -359,6 +363,7 @@ def test_power_cut_and_half_made_clone(parted):
     ship(b, a, third, forks, term=3)["receive"].good()
 
 
+@pytest.mark.long
 def test_nobody_is_told_there_is_no_tree(parted):
     """Something in the way, of a promotion and of a name: BUSY or its error, until it is out of it."""
     a, _, forks = parted
@@ -422,6 +427,7 @@ def test_candidate_sets_aside_and_is_forwarded(parted):
     assert os.path.basename(rescues(a)[0]["name"]).startswith("web-000003-")
 
 
+@pytest.mark.long
 def test_a_value_that_is_refused(parted):
     """One property that this ZFS does not take any more keeps nothing from going on; the others are set."""
     a, _, forks = parted
@@ -441,6 +447,7 @@ def test_a_value_that_is_refused(parted):
     assert "not carried over: set recordsize" in a.log()
 
 
+@pytest.mark.long
 def test_encrypted_without_its_key(keepers):
     """Setting aside wants no key: neither what compares, nor the clone, nor the promotion."""
     a, b = keepers

@@ -87,6 +87,7 @@ def holds_exactly(cluster, host, name, expected):
     wait_until(exact, 120, f"{host.name} holds what is planned", 1)
 
 
+@pytest.mark.long
 def test_months_of_sets_leave_the_planned_ones_everywhere(cluster, calendar):
     one, two, three = cluster.hosts
     for host in cluster.hosts:

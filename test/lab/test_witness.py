@@ -70,6 +70,7 @@ def ready(cluster, etcd):
     wait_until(lambda: int(Store(cluster, etcd).vote()["learned_term"]) == term, 60, "the witness knows the leader")
 
 
+@pytest.mark.long
 def test_one_member_and_etcd_are_a_majority(pair, etcd, tmp_path):  # noqa: F811
     """The leader loses power: the other one leads by itself in time, and is followed by it afterwards."""
     ready(pair, etcd)
