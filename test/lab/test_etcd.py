@@ -60,6 +60,7 @@ def test_zbatond_is_stopped_for_long(run):
 # --- its network ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_leader_is_cut_off(run):
     """It demotes itself in time, though clients still reach it, and another host takes over."""
     with cut_off(run.old):

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from zblab import wait_until
 
 
@@ -26,6 +27,7 @@ def oldest(cluster, host, name):
     return f"{cluster.dataset(host, name)}@{next(iter(cluster.snapshots(host, name)['']))}"
 
 
+@pytest.mark.long
 def test_what_is_in_the_way_is_named(cluster):
     cluster.declare("why", start="redis 6471", keep=2, interval="1h")
     cluster.apply()

@@ -652,6 +652,7 @@ def test_prune_keeps_what_it_must(led):
     assert host.run(f"zfs list -H -t bookmark -o name {a.root}/web").out == f"{a.root}/web#{name}\n"
 
 
+@pytest.mark.long
 def test_prune_ends_after_a_while_and_goes_on(led):
     a, _, _ = led
     host = a.host
@@ -741,6 +742,7 @@ def guid_of(host, name):
     return host.run(f"zfs get -Hp -o value guid {name}").out.strip()
 
 
+@pytest.mark.long
 def test_names_become_those_of_the_set(led):
     """On a follower: made anew under its name, renamed, and both at once; nothing is destroyed."""
     a, b, first = led

@@ -67,6 +67,7 @@ def test_put_get_and_install(lab3, tmp_path):
     assert all(h.run("said").out == "installed\n" for h in lab3.hosts)
 
 
+@pytest.mark.long
 def test_power_cut_keeps_what_was_synced_and_mounts_nothing(lab3):
     host = lab3["vm2"]
     dataset = f"{host.pool}/selftest"
@@ -129,6 +130,7 @@ def is_alive(pid):
         return False
 
 
+@pytest.mark.long
 def test_down_leaves_nothing(tmp_path):
     lab = Lab(hosts=1, name=f"self{os.getpid()}")
     lab.start()

@@ -216,6 +216,7 @@ def test_nothing_in_common(parted):
     on_forks(a, forks)
 
 
+@pytest.mark.long
 def test_twice_and_names_of_the_set(parted):
     """A second rescue hangs on the first one's past; a renamed child goes on under the set's name."""
     a, b, forks = parted
@@ -487,6 +488,7 @@ def test_encrypted_without_its_key(keepers):
     on_forks(a, second)
 
 
+@pytest.mark.long
 def test_a_peek_is_in_nobodys_way(parted):
     """What is being looked into: the tree is set aside and goes on, the clones stay what they are."""
     a, b, forks = parted

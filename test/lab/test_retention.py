@@ -172,6 +172,7 @@ def test_what_is_in_the_way_of_pruning_stays_and_is_named(cluster):
     holds_exactly(cluster, one, "kept", sets[-3:])
 
 
+@pytest.mark.long
 def test_copies_of_other_snapshots_go_after_those_of_the_leader(cluster):
     one, two, three = cluster.hosts
     cluster.declare("others", runner="none", interval="1h", keep=2)

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from zblab import wait_until
 
 BIG = "random data"
@@ -27,6 +28,7 @@ def block_of(host, dataset, inode):
     return device[0], (int(at[1], 16) + 0x400000) // 512, int(at[2], 16) // 512
 
 
+@pytest.mark.long
 def test_members_hold_the_same_files(cluster):
     one, two, three = cluster.hosts
     three.run(f"zfs set primarycache=metadata {three.pool}/services")  # what is read comes from the disk
