@@ -68,7 +68,8 @@ enum zb_rc zb_agent_run(const struct zb_agent_options *options, struct zb_err *e
 
 /* --- used by control, config and member; implemented in drive.c and keeper.c --- */
 
-uint8_t zb_agent_node_find(const struct zb_agent *a, const char *name);     /* ZB_NODE_NONE */
+uint8_t zb_agent_node_find(const struct zb_agent *a, const char *name); /* ZB_NODE_NONE */
+enum zb_rc zb_agent_no_node(const char *name, struct zb_err *err);      /* says so: ZB_E_NOTFOUND */
 uint16_t zb_agent_service_find(const struct zb_agent *a, const char *name); /* ZB_SERVICE_NONE */
 
 /* Puts a committed configuration in force: nodes (peers of net), services (keeper DEFINE,

@@ -60,6 +60,13 @@ zb_agent_node_find(const struct zb_agent *a, const char *name)
     return node != ZB_NODE_NONE && a->nodes[node].present ? node : ZB_NODE_NONE;
 }
 
+enum zb_rc
+zb_agent_no_node(const char *name, struct zb_err *err)
+{
+    (void)zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
+    return zb_err_hint(err, "zbaton node list");
+}
+
 uint16_t
 zb_agent_service_find(const struct zb_agent *a, const char *name)
 {

@@ -300,9 +300,7 @@ node_unknown(struct zb_request *r)
 {
     struct zb_err err;
 
-    (void)zb_err_set(&err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster",
-                     zb_request_text(r, "node"));
-    (void)zb_err_hint(&err, "zbaton node list");
+    (void)zb_agent_no_node(zb_request_text(r, "node"), &err);
     zb_request_fail(r, &err, NULL);
 }
 

@@ -249,8 +249,7 @@ fenced_read(const struct zb_request *r, uint32_t *bits, struct zb_err *err)
         const char *name = json_is_string(item) ? json_string_value(item) : "";
         uint8_t node = zb_agent_node_find(r->a, name);
         if (node == ZB_NODE_NONE) {
-            zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
-            return zb_err_hint(err, "zbaton node list");
+            return zb_agent_no_node(name, err);
         }
         *bits |= UINT32_C(1) << node;
     }
@@ -287,8 +286,7 @@ candidate_find(const struct zb_request *r, const struct zb_loss *loss, struct zb
                        : "");
         zb_err_hint(err, "zbaton status %s; --to names one anyway", loss->service);
     } else if (zb_agent_node_find(r->a, to) == ZB_NODE_NONE) {
-        zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", to);
-        zb_err_hint(err, "zbaton node list");
+        (void)zb_agent_no_node(to, err);
     } else {
         zb_err_set(err, ZB_E_REFUSED, "%s is no member of %s", to, loss->service);
         zb_err_hint(err, "zbaton config show names its members; zbaton apply adds one");

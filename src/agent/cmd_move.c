@@ -199,8 +199,7 @@ zb_cmd_move(struct zb_request *r)
     }
     uint8_t target = zb_agent_node_find(a, node);
     if (target == ZB_NODE_NONE) {
-        zb_err_set(&err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", node);
-        zb_err_hint(&err, "zbaton node list");
+        (void)zb_agent_no_node(node, &err);
         zb_request_fail(r, &err, NULL);
         return;
     }

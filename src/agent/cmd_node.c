@@ -81,8 +81,7 @@ static enum zb_rc
 node_check(const struct zb_agent *a, const char *name, uint8_t node, bool lost, struct zb_err *err)
 {
     if (node == ZB_NODE_NONE) {
-        (void)zb_err_set(err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
-        return zb_err_hint(err, "zbaton node list");
+        return zb_agent_no_node(name, err);
     }
     if (node == a->self) {
         (void)zb_err_set(err, ZB_E_REFUSED, "%s is this node: it cannot take itself out", name);

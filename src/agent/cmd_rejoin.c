@@ -291,8 +291,7 @@ zb_cmd_rejoin(struct zb_request *r)
         return;
     }
     if (node == ZB_NODE_NONE || (node != r->a->self && r->from_peer)) {
-        zb_err_set(&err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
-        zb_err_hint(&err, "zbaton node list");
+        (void)zb_agent_no_node(name, &err);
         zb_request_fail(r, &err, NULL);
         return;
     }

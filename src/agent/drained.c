@@ -4,8 +4,6 @@
 #include "agent/must.h"
 #include "agent/one_line.h"
 
-#define TIME_MAX_S INT64_C(253402300799) /* the year 9999 */
-
 bool
 zb_drained_is(const struct zb_drained *d)
 {
@@ -53,7 +51,7 @@ zb_drained_parse(const json_t *object, struct zb_drained *d, struct zb_err *err)
     struct zb_drained one = {0};
 
     zb_json_read_name(&r, "who", one.who, sizeof one.who, zb_one_line_valid);
-    one.since.s = zb_json_read_int(&r, "time", 0, TIME_MAX_S);
+    one.since.s = zb_json_read_int(&r, "time", 0, ZB_JSON_TIME_MAX_S);
     enum zb_rc rc = zb_json_read_end(&r, err);
     if (rc != ZB_OK) {
         return zb_err_wrap(err, "drained");

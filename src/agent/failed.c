@@ -4,7 +4,6 @@
 #include "agent/must.h"
 #include "agent/one_line.h"
 
-#define TIME_MAX_S INT64_C(253402300799) /* the year 9999 */
 #define LATELY_S INT64_C(3600)
 
 bool
@@ -140,7 +139,7 @@ zb_faileds_parse(const json_t *array, struct zb_faileds *f, struct zb_err *err)
         zb_json_read_name(&r, "node", one.node, sizeof one.node, zb_node_name_valid);
         one.term = zb_json_read_u64(&r, "term");
         one.times = (uint32_t)zb_json_read_int(&r, "times", 1, ZB_FAILED_TIMES_MAX);
-        one.time.s = zb_json_read_int(&r, "time", 0, TIME_MAX_S);
+        one.time.s = zb_json_read_int(&r, "time", 0, ZB_JSON_TIME_MAX_S);
         zb_json_read_name(&r, "why", one.why, sizeof one.why, zb_one_line_valid);
         enum zb_rc rc = zb_json_read_end(&r, err);
         if (rc != ZB_OK) {

@@ -192,8 +192,7 @@ zb_forward_to_named(struct zb_request *r)
         return true;
     }
     if (node == ZB_NODE_NONE || r->from_peer) {
-        zb_err_set(&err, ZB_E_NOTFOUND, "no node '%.64s' in this cluster", name);
-        zb_err_hint(&err, "zbaton node list");
+        (void)zb_agent_no_node(name, &err);
         zb_request_fail(r, &err, NULL);
     } else {
         zb_forward_request(r, node);

@@ -4,8 +4,6 @@
 #include "agent/must.h"
 #include "agent/one_line.h"
 
-#define TIME_MAX_S INT64_C(253402300799) /* the year 9999 */
-
 static bool
 reason_valid(const char *reason)
 {
@@ -158,7 +156,7 @@ zb_freezes_parse(const json_t *array, struct zb_freezes *f, struct zb_err *err)
         zb_json_read_name(&r, "service", one.service, sizeof one.service, zb_service_name_valid);
         zb_json_read_name(&r, "reason", one.reason, sizeof one.reason, reason_valid);
         zb_json_read_name(&r, "who", one.who, sizeof one.who, zb_one_line_valid);
-        one.since.s = zb_json_read_int(&r, "time", 0, TIME_MAX_S);
+        one.since.s = zb_json_read_int(&r, "time", 0, ZB_JSON_TIME_MAX_S);
         enum zb_rc rc = zb_json_read_end(&r, err);
         if (rc != ZB_OK) {
             return zb_err_wrap(err, "freezes: %zu", i);

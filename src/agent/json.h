@@ -14,6 +14,8 @@
 
 #include "base/types.h"
 
+#define ZB_JSON_TIME_MAX_S INT64_C(253402300799) /* the end of the year 9999: no time is later */
+
 /* Makes jansson end the process when it has no memory, before anything else of it is used: it may
  * otherwise lose a byte that it reads or a key that it writes, and succeed. */
 void zb_json_memory_use(void);

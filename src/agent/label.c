@@ -6,7 +6,6 @@
 #include "agent/must.h"
 #include "agent/one_line.h"
 
-#define TIME_MAX_S INT64_C(253402300799) /* the year 9999 */
 #define LINE_SIZE (ZB_LABEL_SIZE + 48)
 
 static bool
@@ -178,7 +177,7 @@ zb_labels_parse(const json_t *array, struct zb_labels *l, struct zb_err *err)
         one.set.seq = zb_json_read_u64(&r, "seq");
         zb_json_read_name(&r, "label", one.text, sizeof one.text, label_valid);
         zb_json_read_name(&r, "who", one.who, sizeof one.who, zb_one_line_valid);
-        one.since.s = zb_json_read_int(&r, "time", 0, TIME_MAX_S);
+        one.since.s = zb_json_read_int(&r, "time", 0, ZB_JSON_TIME_MAX_S);
         enum zb_rc rc = zb_json_read_end(&r, err);
         if (rc == ZB_OK && l->count > 0 &&
             place_compare(&l->items[l->count - 1], one.service, one.set) >= 0) {

@@ -165,8 +165,8 @@ record_parse(struct zb_witness *w, const struct zb_etcd_kv *kv, struct zb_witnes
     if (!good && !s->unreadable) {
         zb_agent_event(
             w->a, ZB_LOG_ERROR, service, "A-witness-record",
-            "etcd's vote is not counted until its key vote/%s is put right (who wrote it? no "
-            "member writes such a thing): %s",
+            "etcd's vote is not counted: its key vote/%s cannot be read (%s); with all members "
+            "up, delete it, and they tell it anew",
             service, err.msg);
     }
     s->unreadable = !good;

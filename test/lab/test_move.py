@@ -47,10 +47,10 @@ def final_set(cluster, name, host):
 @pytest.mark.parametrize("moves", (8, pytest.param(20, marks=pytest.mark.long)))
 def test_moves_in_a_ring_lose_nothing(cluster, moves, tmp_path):
     name = f"ring-{moves}"
-    cluster.declare(name, start="redis 6401", keep=200)
+    cluster.declare(name, start=f"redis {6400 + moves}", keep=200)
     cluster.apply()
     cluster.wait_current(name, "vm1")
-    recorder = Recorder(cluster.lab, tmp_path, port=6401)
+    recorder = Recorder(cluster.lab, tmp_path, port=6400 + moves)
     foreign = []
     try:
         recorder.wait_more(20)

@@ -130,10 +130,9 @@ usage(void)
             "       zbsim --scenario NAME|PATH [--trace] [--mutation NAME]\n"
             "       zbsim --list-scenarios\n"
             "       zbsim --exhaust [--nodes 2|3] [--witness 1] [--nodes-free N] [--moves N]\n"
-            "             [--crashes N]"
-            "             [--kills N] [--keepers N] [--writes N] [--modifies N]\n"
-            "             [--repeats N] [--ticks N] [--failovers N] [--seizures N]\n"
-            "             [--fences N] [--terms N] [--states N]\n");
+            "             [--crashes N] [--kills N] [--keepers N] [--writes N] [--modifies N]\n"
+            "             [--repeats N] [--ticks N] [--failovers N] [--seizures N] [--fences N]\n"
+            "             [--terms N] [--states N]\n");
     return 2;
 }
 
