@@ -54,24 +54,12 @@ members_fill(const struct takeover *t, const struct zb_loss *loss,
             continue;
         }
         zb_place_member_fill(a, t->service, node, c);
-        c->drilled = !m->undrilled;
         c->set = m->set.id;
         c->eligible = m->reachable && !m->modified && !m->diverged &&
                       !zb_set_id_is_none(m->set.id) && zb_heart_life(a, node) == ZB_LIFE_ALIVE;
         count++;
     }
     return count;
-}
-
-static bool
-nobody_can(const struct zb_choose_member *members, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (zb_choose_can(&members[i])) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* --- the order --- */
@@ -158,7 +146,7 @@ decide(struct takeover *t, struct zb_loss *loss)
     zb_loss_find(loss);
     uint32_t count = members_fill(t, loss, members);
     uint32_t rank = zb_choose_rank(members, count, a->nodes[a->self].name);
-    if (rank == count && nobody_can(members, count)) {
+    if (zb_choose_first(members, count) == NULL) {
         (void)snprintf(text, sizeof text,
                        "%s is gone, and nobody can take over: no member that is reachable has a "
                        "session and a copy of the history, is not drained and did not fail its "
