@@ -409,23 +409,11 @@ zb_heart_read_ms(const struct zb_agent *a)
     return h != NULL && h->read_at.ms != 0 ? zb_mono_now().ms - h->read_at.ms : -1;
 }
 
-static bool
-votes(const struct zb_agent *a, uint8_t node)
-{
-    for (uint32_t i = 0; i < a->services_count; i++) {
-        if (a->services[i].present &&
-            zb_conf_names_contain(&a->services[i].conf.members, a->nodes[node].name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 uint8_t
 zb_heart_elsewhere(const struct zb_agent *a)
 {
     for (uint8_t n = 0; a->heart != NULL && n < a->nodes_count; n++) {
-        if (n != a->self && a->nodes[n].present && votes(a, n) &&
+        if (n != a->self && a->nodes[n].present &&
             zb_sessions_is_elsewhere(&a->heart->s, zb_etcds_told(a), n)) {
             return n;
         }

@@ -61,8 +61,9 @@ void zb_heart_hurry(struct zb_agent *a);
 struct zb_etcd *zb_heart_etcd(const struct zb_agent *a);
 /* How long ago etcd was read; -1: never. */
 int64_t zb_heart_read_ms(const struct zb_agent *a);
-/* A node that is a member of some service and is known to have its session in another etcd than
- * this one, or in none (E10); ZB_NODE_NONE: there is none. */
+/* A node that is known to have its session in another etcd than this one, or in none (E10);
+ * ZB_NODE_NONE: there is none. Members or not: who was one may still lead by what another etcd
+ * granted. */
 uint8_t zb_heart_elsewhere(const struct zb_agent *a);
 /* An answer has this node's session as it was known before, or newer: etcd did not go back. kv: of
  * the key session/<this node>. */

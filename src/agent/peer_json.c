@@ -5,9 +5,6 @@
 #include "agent/json.h"
 #include "agent/must.h"
 
-/* No cluster gets that far; what a record beyond it tells would be remembered for ever. */
-#define VOTE_TERM_MAX (UINT64_C(1) << 48)
-
 static const char *const kind_words[] = {
     [ZB_MSG_REPORT] = "report",
     [ZB_MSG_GRANT_ASK] = "grant-ask",
@@ -364,8 +361,8 @@ zb_peer_vote_decode(const struct zb_peer_names *names, const json_t *json,
     if (unknown != NULL) {
         return zb_err_set(err, ZB_E_NOTFOUND, "suspect %s is not a node of this cluster", unknown);
     }
-    if (got.granted_term > VOTE_TERM_MAX || got.learned_term > VOTE_TERM_MAX) {
-        return zb_err_set(err, ZB_E_LIMIT, "a term above %" PRIu64, VOTE_TERM_MAX);
+    if (got.granted_term > ZB_PEER_VOTE_TERM_MAX || got.learned_term > ZB_PEER_VOTE_TERM_MAX) {
+        return zb_err_set(err, ZB_E_LIMIT, "a term above %" PRIu64, ZB_PEER_VOTE_TERM_MAX);
     }
     *record = got;
     return ZB_OK;

@@ -28,8 +28,11 @@ json_t *zb_peer_core_encode(const struct zb_peer_names *names, const char *servi
 enum zb_rc zb_peer_core_decode(const struct zb_peer_names *names, const json_t *json, char *service,
                                struct zb_core_msg *msg, struct zb_err *err) ZB_CHECKED;
 
-/* The record of the witness, as its key in etcd has it: the same rules, and as strict; a term that
- * no cluster reaches is ZB_E_LIMIT. */
+/* No cluster gets that far; what a record beyond it tells would be remembered for ever. */
+#define ZB_PEER_VOTE_TERM_MAX (UINT64_C(1) << 48)
+
+/* The record of the witness, as its key in etcd has it: the same rules, and as strict; a term
+ * above the maximum is ZB_E_LIMIT. */
 json_t *zb_peer_vote_encode(const struct zb_peer_names *names,
                             const struct zb_witness_record *record);
 enum zb_rc zb_peer_vote_decode(const struct zb_peer_names *names, const json_t *json,

@@ -229,7 +229,7 @@ decide(struct zb_witness *w, const struct zb_etcd_answer *answer)
                          : !zb_witness_decide(&record, w->a->self, &w->msg, &w->next, &w->answer)) {
         told(w, &record);
         end(w);
-    } else if (++w->tries <= TRIES_MAX) {
+    } else if (w->next.granted_term <= ZB_PEER_VOTE_TERM_MAX && ++w->tries <= TRIES_MAX) {
         put_begin(w, mod);
     } else {
         end(w);
@@ -372,21 +372,23 @@ void
 zb_witness_warn(const struct zb_agent *a, uint16_t service, json_t *warnings)
 {
     const struct zb_conf_service *conf = &a->services[service].conf;
-    uint8_t elsewhere = zb_heart_elsewhere(a);
     char text[400];
 
-    if (conf->witness == ZB_CONF_WITNESS_ETCD && !zb_witness_is_up(a) &&
-        zb_conf_names_contain(&conf->members, a->nodes[a->self].name)) {
-        (void)snprintf(
-            text, sizeof text,
-            "%s: %s cannot ask for etcd's vote (%s%s): the members alone are a majority, "
-            "or nobody is",
-            conf->name, a->nodes[a->self].name,
-            elsewhere != ZB_NODE_NONE ? a->nodes[elsewhere].name : "etcd does not answer",
-            elsewhere != ZB_NODE_NONE ? " has its session in another etcd, or in none"
-                                      : ", or not for long enough to be judged by");
-        zb_json_append(warnings, zb_json_text(text));
+    if (conf->witness != ZB_CONF_WITNESS_ETCD || zb_witness_is_up(a) ||
+        !zb_conf_names_contain(&conf->members, a->nodes[a->self].name)) {
+        return;
     }
+    bool judges = zb_heart_may_judge(a);
+    uint8_t elsewhere = judges ? zb_heart_elsewhere(a) : ZB_NODE_NONE;
+    (void)snprintf(text, sizeof text,
+                   "%s: %s cannot ask for etcd's vote (%s%s): the members alone are a majority, "
+                   "or nobody is",
+                   conf->name, a->nodes[a->self].name,
+                   elsewhere != ZB_NODE_NONE ? a->nodes[elsewhere].name : "etcd does not answer",
+                   elsewhere != ZB_NODE_NONE ? " has its session in another etcd, or in none"
+                   : judges                  ? ""
+                                             : ", or not for long enough to be judged by");
+    zb_json_append(warnings, zb_json_text(text));
 }
 
 /* --- up and down --- */
