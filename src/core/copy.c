@@ -108,7 +108,7 @@ zb_core_msg_copy_answer(struct step *x, uint8_t node, const struct zb_core_msg *
         p->copy_answer_by.ms = x->now.ms + ZB_COPY_MS;
     } else if (m->rc == ZB_OK) {
         zb_core_copy_forget(x, m->node);
-    } else {
+    } else if (m->rc != ZB_E_NOTFOUND) { /* else it may yet hear of it, or meet it */
         give_up(p);
     }
 }

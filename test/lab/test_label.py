@@ -3,6 +3,7 @@
 import json
 
 from test_retention import prune_plan, sets_of
+import pytest
 from zblab import wait_until
 
 
@@ -12,6 +13,7 @@ def labels(cluster, host, name):
     return {f"{s['set']['term']}/{s['set']['seq']}": s["label"] for s in sets if s["label"]}
 
 
+@pytest.mark.long
 def test_a_labelled_set_stays_on_every_member(cluster):
     one, two, three = cluster.hosts
     cluster.declare("mark", runner="none", interval="1h", keep=2)

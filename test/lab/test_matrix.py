@@ -242,8 +242,8 @@ def run_case(cluster, watch, case, folder):
 
 
 def some_long(cases):
-    """Every third one is run each time, the others among the long ones."""
-    return [pytest.param(case, marks=[pytest.mark.long] if i % 3 else []) for i, case in enumerate(cases)]
+    """Every fifth one is run each time, the others among the long ones."""
+    return [pytest.param(case, marks=[pytest.mark.long] if i % 5 else []) for i, case in enumerate(cases)]
 
 
 @pytest.mark.parametrize("case", some_long(cases_once()), ids=str)

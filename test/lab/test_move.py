@@ -58,7 +58,7 @@ def test_moves_in_a_ring_lose_nothing(cluster, moves, tmp_path):
             source, target = cluster.hosts[i % 3], cluster.hosts[(i + 1) % 3]
             if i % 5 == 0:
                 foreign.append(f"by-hand-{i}")
-                source.run(f"zfs snapshot -r {cluster.dataset(source, 'ring')}@by-hand-{i}")
+                source.run(f"zfs snapshot -r {cluster.dataset(source, name)}@by-hand-{i}")
             move_and_check(cluster, name, source, target)
             recorder.wait_more(5)
             if i % 7 == 0:

@@ -1,5 +1,6 @@
 """Nodes of a cluster: who is needed stays, and who comes late gets its copy from who has least to do."""
 
+import pytest
 from zblab import wait_until
 
 
@@ -65,6 +66,7 @@ def test_the_first_copy_comes_from_a_follower(cluster):
     cluster.move("joined", "vm1")
 
 
+@pytest.mark.long
 def test_a_first_copy_goes_on_from_another_member(cluster):
     """The follower that sends it goes away in the middle: the leader sends the rest."""
     one, two, three = cluster.hosts

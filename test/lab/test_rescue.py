@@ -158,6 +158,7 @@ def test_everything_is_kept_and_the_lineage_goes_on(parted):
     assert a.ask("prune", count=2).good()["count"] == 2, "1/1, but for what is the origin of mine"
 
 
+@pytest.mark.long
 def test_refusals_change_nothing(parted):
     a, b, forks = parted
     host = a.host
@@ -196,6 +197,7 @@ def test_refusals_change_nothing(parted):
     assert "latest" in {d["rel"] for d in rescues(a)[0]["datasets"]}
 
 
+@pytest.mark.long
 def test_nothing_in_common(parted):
     """The whole tree is set aside; the service begins with a full copy."""
     a, b, forks = parted

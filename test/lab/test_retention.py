@@ -248,6 +248,7 @@ def bookmarks(cluster, host, name):
     return sorted(mark.split("#base-")[1] for mark in said)
 
 
+@pytest.mark.long
 def test_a_member_that_was_away_goes_on_from_a_bookmark(cluster):
     one, two, three = cluster.hosts
     cluster.declare("away", runner="none", interval="1h", keep=2, catch_up=3)

@@ -40,6 +40,20 @@ the_leader_does_where_the_follower_cannot_reach_it(void **state)
     assert_int_equal(W.copies, 0);
 }
 
+/* It meets it, or hears that it is a member, a little later than the leader does. */
+static void
+a_follower_that_does_not_see_it_yet_is_asked_again(void **state)
+{
+    (void)state;
+    vm3_has_nothing();
+    world_cut(&W, 1, 2, true);
+    world_power_on(&W, 2);
+    world_run(&W, 4000);
+    world_cut(&W, 1, 2, false);
+    stories_current(0, 60000);
+    assert_int_equal(W.copies, 1);
+}
+
 /* It says nothing more: it is off, or cut from the leader alone. */
 static void
 the_leader_does_where_the_follower_goes_away(void **state)
@@ -96,6 +110,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(a_follower_sends_it),
         T(the_leader_does_where_the_follower_cannot_reach_it),
+        T(a_follower_that_does_not_see_it_yet_is_asked_again),
         T(the_leader_does_where_the_follower_goes_away),
         T(what_the_copy_lacks_comes_from_the_leader),
         T(a_new_leader_has_it_begun_anew),
