@@ -340,6 +340,13 @@ zb_peer_vote_encode(const struct zb_peer_names *names, const struct zb_witness_r
     return o;
 }
 
+bool
+zb_peer_vote_fits(const struct zb_witness_record *record)
+{
+    return record->granted_term <= ZB_PEER_VOTE_TERM_MAX &&
+           record->learned_term <= ZB_PEER_VOTE_TERM_MAX;
+}
+
 enum zb_rc
 zb_peer_vote_decode(const struct zb_peer_names *names, const json_t *json,
                     struct zb_witness_record *record, struct zb_err *err)
@@ -361,7 +368,7 @@ zb_peer_vote_decode(const struct zb_peer_names *names, const json_t *json,
     if (unknown != NULL) {
         return zb_err_set(err, ZB_E_NOTFOUND, "suspect %s is not a node of this cluster", unknown);
     }
-    if (got.granted_term > ZB_PEER_VOTE_TERM_MAX || got.learned_term > ZB_PEER_VOTE_TERM_MAX) {
+    if (!zb_peer_vote_fits(&got)) {
         return zb_err_set(err, ZB_E_LIMIT, "a term above %" PRIu64, ZB_PEER_VOTE_TERM_MAX);
     }
     *record = got;

@@ -30,6 +30,8 @@ enum zb_rc zb_peer_core_decode(const struct zb_peer_names *names, const json_t *
 
 /* No cluster gets that far; what a record beyond it tells would be remembered for ever. */
 #define ZB_PEER_VOTE_TERM_MAX (UINT64_C(1) << 48)
+/* No term of it is above that: else it is neither believed nor written. */
+bool zb_peer_vote_fits(const struct zb_witness_record *record);
 
 /* The record of the witness, as its key in etcd has it: the same rules, and as strict; a term
  * above the maximum is ZB_E_LIMIT. */

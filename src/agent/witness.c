@@ -229,7 +229,7 @@ decide(struct zb_witness *w, const struct zb_etcd_answer *answer)
                          : !zb_witness_decide(&record, w->a->self, &w->msg, &w->next, &w->answer)) {
         told(w, &record);
         end(w);
-    } else if (w->next.granted_term <= ZB_PEER_VOTE_TERM_MAX && ++w->tries <= TRIES_MAX) {
+    } else if (zb_peer_vote_fits(&w->next) && ++w->tries <= TRIES_MAX) {
         put_begin(w, mod);
     } else {
         end(w);

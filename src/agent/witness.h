@@ -5,10 +5,10 @@
  * an answer is told only when the change is known to be done. What is not known to be done is not
  * answered: the core asks again.
  *
- * The witness is up while this node's session is open, etcd may be judged by (E7), and no node
- * is known to have its session in another one (E10), which would be a second
- * witness; an answer of an etcd that does not have this session as it was is not looked at. One
- * transaction at a time; nothing blocks.
+ * The witness is up while this node's session is open, etcd may be judged by (E7), and no node is
+ * known to have its session in another one (E10), which would be a second witness; an answer of
+ * an etcd that does not have this session as it was is not looked at. One transaction at a time;
+ * nothing blocks.
  */
 #ifndef ZB_AGENT_WITNESS_H
 #define ZB_AGENT_WITNESS_H

@@ -2,8 +2,8 @@
 
 import json
 
-from test_retention import prune_plan, sets_of
 import pytest
+from test_retention import prune_plan, sets_of
 from zblab import wait_until
 
 

@@ -306,6 +306,10 @@ the_witness_record_comes_back(void **state)
     json_t *beyond = zb_peer_vote_encode(&names, &r);
     assert_int_equal(zb_peer_vote_decode(&names, beyond, &got, &err), ZB_E_LIMIT);
     json_decref(beyond);
+    r.granted_term--;
+    assert_true(zb_peer_vote_fits(&r));
+    r.learned_term = r.granted_term + 1;
+    assert_false(zb_peer_vote_fits(&r));
     json_object_del(json, "version");
     assert_int_equal(zb_peer_vote_decode(&names, json, &got, &err), ZB_E_FORMAT);
     json_decref(json);
