@@ -105,6 +105,7 @@ class Host:
         pool: it is not)."""
         if self.alive():
             raise LabError(f"{self.name} runs already")
+        self._disconnect()  # a host that reset itself left a connection behind
         with open(self._path("qemu.log"), "ab") as log:
             process = subprocess.Popen(
                 self.lab.net.exec_argv(self._qemu_argv()),

@@ -8,7 +8,8 @@
  *   hello.c      who is there: hello both ways, refusals
  *   control.c    control connections: messages, ping
  *   stream.c     streams as the caller sees them; stream_assign.c which connection they get
- *   stream_io.c  streams as a data connection sees them: frames, pipes
+ *   stream_io.c  streams as a data connection sees them: frames, sinks
+ *   pipe.c       the other end of a stream: its pipe; a source that several streams share
  *   join.c       join requests as they come in (token.c, join_client.c: see join.h)
  *
  * Callbacks come only out of the loop: what an API function finds to do is marked on the
@@ -90,19 +91,23 @@ struct zb_conn {
 
 TAILQ_HEAD(zb_conn_list, zb_conn);
 
-/* One end of a pipe in the loop. Memory of its own: it outlives its stream by the close callback.
- */
+TAILQ_HEAD(zb_stream_list, zb_stream);
+
+/* One end of a pipe in the loop. A sink is of one stream, a source of one or of several, which get
+ * the same bytes. Memory of its own: it outlives its streams by the close callback. */
 struct zb_pipe {
     uv_poll_t poll;
     int fd;
     int events;
     bool due; /* may be ready: read or write before polling */
     struct zb_net *net;
-    struct zb_stream *stream;
+    struct zb_stream_list streams; /* at least one until it is closed */
+    uint64_t judged_ms;            /* shared: who is behind was looked at */
 };
 
 struct zb_stream {
-    TAILQ_ENTRY(zb_stream) link; /* in peer->waiting */
+    TAILQ_ENTRY(zb_stream) link;      /* in peer->waiting */
+    TAILQ_ENTRY(zb_stream) pipe_link; /* in pipe->streams */
     struct zb_net *net;
     struct zb_peer *peer;
     struct zb_conn *conn;
@@ -114,14 +119,14 @@ struct zb_stream {
     bool chosen;   /* receiver: there is a sink */
     bool ended;    /* END sent or received */
     bool drain;    /* sender: on_drain is owed */
+    bool behind;   /* sender: the others of its source go on without it */
     struct zb_pipe *pipe;
     struct zb_buf early; /* sender, waiting for a connection: what will go out first */
     struct zb_buf end;   /* sender: the END frame, when zb_stream_finish came */
     uint64_t bytes;
     uint64_t start_ms; /* got its connection */
+    uint64_t held;     /* how much it held up the others of its source lately: pipe.c */
 };
-
-TAILQ_HEAD(zb_stream_list, zb_stream);
 
 struct zb_peer {
     TAILQ_ENTRY(zb_peer) link;
@@ -239,9 +244,26 @@ void zb_control_redial(struct zb_net *net, uint64_t now_ms);
 struct zb_stream *zb_stream_new(struct zb_net *net, struct zb_peer *peer, bool sender);
 /* Closes the pipe and frees; tells nobody. */
 void zb_stream_free(struct zb_stream *stream);
-void zb_stream_pipe_close(struct zb_stream *stream);
 /* Loop only: on_closed and free. */
 void zb_stream_lost(struct zb_stream *stream, const char *reason);
+
+/* --- pipe.c --- */
+
+#define ZB_PIPE_BEHIND "too slow for the others of its source"
+
+/* The stream's own from now on; takes fd in any case. */
+enum zb_rc zb_pipe_open(struct zb_stream *stream, int fd, struct zb_err *err) ZB_CHECKED;
+/* The stream gets what comes from now on as well; a source. */
+void zb_pipe_share(struct zb_pipe *pipe, struct zb_stream *stream);
+/* The stream leaves its pipe, if it has one; it is closed when it was the last. */
+void zb_pipe_leave(struct zb_stream *stream);
+/* Loop only. Source: to the buffers of its streams, as far as they take it. True: bytes or the end
+ * came. */
+bool zb_pipe_read(struct zb_pipe *pipe);
+/* Loop only. Polls for what is waited for. */
+void zb_pipe_poll_update(struct zb_pipe *pipe, bool source);
+/* Loop only, at each tick. Source: lets go who holds the others up. */
+void zb_pipe_judge(struct zb_pipe *pipe, uint64_t now_ms);
 
 /* --- stream_assign.c; loop only --- */
 

@@ -43,6 +43,8 @@
 #define ZB_STREAM_CHUNK_MAX (256u << 10)
 /* Unsent bytes of a stream; past it zb_stream_write says ZB_E_BUSY. */
 #define ZB_STREAM_BUFFER_MAX (512u << 10)
+/* Bytes that a stream may be behind the fastest of those that share its source. */
+#define ZB_STREAM_LAG_MAX (1u << 20)
 
 struct zb_net;
 struct zb_stream;
@@ -185,6 +187,16 @@ enum zb_rc zb_stream_write(struct zb_stream *stream, const void *data, size_t si
 /* Sends what comes out of fd (the reading end of a pipe) until its end of file. Takes fd in any
  * case and closes it; makes it non-blocking. A read error closes the stream. */
 enum zb_rc zb_stream_pump_from_fd(struct zb_stream *stream, int fd, struct zb_err *err) ZB_CHECKED;
+
+/* Sends the bytes of the source that `with` has, which is read once for both (and all that share
+ * it): before its first byte was read. Each may be ZB_STREAM_LAG_MAX bytes behind the fastest; who
+ * takes well below half of what the others could, or is waiting for a connection meanwhile, is let
+ * go after a few seconds: on_closed with zb_stream_is_behind. ZB_E_USAGE: no source, or it was
+ * read. ZB_E_CLOSED. */
+enum zb_rc zb_stream_pump_share(struct zb_stream *stream, struct zb_stream *with,
+                                struct zb_err *err) ZB_CHECKED;
+/* In on_closed: the peer is well, but the others of its source go on without it. */
+bool zb_stream_is_behind(const struct zb_stream *stream);
 
 /* Says how it ended: the END frame leaves when the pump's end of file was read and everything was
  * sent. Then the reply is waited for. Once. ZB_E_LIMIT, ZB_E_USAGE. */

@@ -8,51 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- pipes --- */
-
-static void
-pipe_closed(uv_handle_t *handle)
-{
-    struct zb_pipe *pipe = handle->data;
-    struct zb_net *net = pipe->net;
-
-    free(pipe);
-    zb_net_handle_closed(net);
-}
-
-void
-zb_stream_pipe_close(struct zb_stream *stream)
-{
-    struct zb_pipe *pipe = stream->pipe;
-    if (pipe != NULL) {
-        stream->pipe = NULL;
-        pipe->stream = NULL;
-        uv_close((uv_handle_t *)&pipe->poll, pipe_closed);
-        close(pipe->fd);
-    }
-}
-
-/* Takes fd in any case. */
-static enum zb_rc
-pipe_open(struct zb_stream *stream, int fd, struct zb_err *err)
-{
-    struct zb_pipe *pipe = zb_net_alloc(sizeof *pipe);
-    int rc = uv_poll_init(stream->net->loop, &pipe->poll, fd); /* makes it non-blocking */
-    if (rc != 0) {
-        free(pipe);
-        close(fd);
-        return zb_err_sys(err, -rc, "stream: watch the pipe");
-    }
-    pipe->poll.data = pipe;
-    pipe->net = stream->net;
-    pipe->fd = fd;
-    pipe->due = true;
-    pipe->stream = stream;
-    stream->net->handles++;
-    stream->pipe = pipe;
-    return ZB_OK;
-}
-
 /* --- handles --- */
 
 struct zb_stream *
@@ -69,7 +24,7 @@ zb_stream_new(struct zb_net *net, struct zb_peer *peer, bool sender)
 void
 zb_stream_free(struct zb_stream *stream)
 {
-    zb_stream_pipe_close(stream);
+    zb_pipe_leave(stream);
     if (stream->waiting) {
         TAILQ_REMOVE(&stream->peer->waiting, stream, link);
         stream->peer->waiting_count--;
@@ -82,7 +37,7 @@ zb_stream_free(struct zb_stream *stream)
 void
 zb_stream_lost(struct zb_stream *stream, const char *reason)
 {
-    zb_stream_pipe_close(stream);
+    zb_pipe_leave(stream);
     stream->lost = true;
     if (stream->callbacks.on_closed != NULL) { /* else: a receiver's that was never accepted */
         stream->callbacks.on_closed(stream->callbacks.ctx, stream, reason);
@@ -182,11 +137,26 @@ zb_stream_pump_from_fd(struct zb_stream *stream, int fd, struct zb_err *err)
         return alive(stream) ? zb_err_set(err, ZB_E_USAGE, "stream: it has a source")
                              : gone(stream, err);
     }
-    enum zb_rc rc = pipe_open(stream, fd, err);
+    enum zb_rc rc = zb_pipe_open(stream, fd, err);
     if (rc == ZB_OK) {
         wake(stream);
     }
     return rc;
+}
+
+enum zb_rc
+zb_stream_pump_share(struct zb_stream *stream, struct zb_stream *with, struct zb_err *err)
+{
+    assert(stream->sender && with->sender);
+    if (!alive(stream)) {
+        return gone(stream, err);
+    }
+    if (stream->pipe != NULL || stream->ended || with->pipe == NULL || with->bytes > 0) {
+        return zb_err_set(err, ZB_E_USAGE, "stream: no source that can still be shared");
+    }
+    zb_pipe_share(with->pipe, stream);
+    wake(stream);
+    return ZB_OK;
 }
 
 enum zb_rc
@@ -223,7 +193,7 @@ zb_stream_pump_to_fd(struct zb_stream *stream, int fd, struct zb_err *err)
         return alive(stream) ? zb_err_set(err, ZB_E_USAGE, "stream: it has a sink")
                              : gone(stream, err);
     }
-    enum zb_rc rc = pipe_open(stream, fd, err);
+    enum zb_rc rc = zb_pipe_open(stream, fd, err);
     if (rc == ZB_OK) {
         stream->chosen = true;
         wake(stream);
@@ -262,6 +232,12 @@ zb_stream_abort(struct zb_stream *stream)
         zb_conn_doom(stream->conn, "stream given up");
     }
     zb_stream_free(stream);
+}
+
+bool
+zb_stream_is_behind(const struct zb_stream *stream)
+{
+    return stream->behind;
 }
 
 uint64_t

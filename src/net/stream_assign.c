@@ -54,6 +54,25 @@ count(struct zb_net *net, const struct zb_peer *peer, size_t *dialling)
     return all;
 }
 
+/* Those that held the others of their source up before they had a connection. */
+static void
+behind_lost(struct zb_peer *peer, struct zb_net *net)
+{
+    struct zb_stream *stream = TAILQ_FIRST(&peer->waiting);
+
+    while (stream != NULL && !net->closing) {
+        if (!stream->behind) {
+            stream = TAILQ_NEXT(stream, link);
+            continue;
+        }
+        TAILQ_REMOVE(&peer->waiting, stream, link);
+        peer->waiting_count--;
+        stream->waiting = false;
+        zb_stream_lost(stream, ZB_PIPE_BEHIND);
+        stream = TAILQ_FIRST(&peer->waiting); /* the callback may have changed the list */
+    }
+}
+
 void
 zb_stream_assign(struct zb_peer *peer, struct zb_net *net)
 {
@@ -61,7 +80,8 @@ zb_stream_assign(struct zb_peer *peer, struct zb_net *net)
     struct zb_err err;
     size_t dialling;
 
-    while (peer->waiting_count > 0 && (conn = idle_find(net, peer)) != NULL) {
+    behind_lost(peer, net);
+    while (!net->closing && peer->waiting_count > 0 && (conn = idle_find(net, peer)) != NULL) {
         attach(conn, peer);
     }
     size_t all = count(net, peer, &dialling);

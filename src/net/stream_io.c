@@ -10,46 +10,15 @@
 
 /* --- sender --- */
 
-/* The source's next bytes as one DATA frame, read straight behind its header. */
-static bool
-source_read(struct zb_conn *conn, struct zb_stream *stream)
-{
-    uint8_t *frame = zb_buf_reserve(&conn->out, ZB_FRAME_HEADER_SIZE + ZB_STREAM_CHUNK_MAX);
-    ssize_t got;
-
-    do {
-        got = read(stream->pipe->fd, frame + ZB_FRAME_HEADER_SIZE, ZB_STREAM_CHUNK_MAX);
-    } while (got < 0 && errno == EINTR);
-    if (got > 0) {
-        zb_frame_header_encode(ZB_FRAME_DATA, (uint32_t)got, frame);
-        zb_buf_added(&conn->out, ZB_FRAME_HEADER_SIZE + (size_t)got);
-        stream->bytes += (uint64_t)got;
-        conn->io_ms = zb_net_now(conn->net);
-        return true;
-    }
-    if (got == 0) {
-        zb_stream_pipe_close(stream);
-    } else if (errno == EAGAIN) {
-        stream->pipe->due = false;
-    } else {
-        zb_conn_doom(conn, "read the source: %s", strerror(errno));
-    }
-    return false;
-}
-
 bool
 zb_stream_source(struct zb_conn *conn)
 {
     struct zb_stream *stream = conn->stream;
-    bool moved = false;
 
     if (stream == NULL || !stream->sender) {
         return false;
     }
-    while (stream->pipe != NULL && stream->pipe->due && conn->state == ZB_CONN_OPEN &&
-           zb_buf_length(&conn->out) < ZB_STREAM_BUFFER_MAX / 2) {
-        moved = source_read(conn, stream) || moved;
-    }
+    bool moved = stream->pipe != NULL && zb_pipe_read(stream->pipe);
     if (stream->pipe == NULL && zb_buf_length(&stream->end) > 0) {
         zb_buf_append(&conn->out, zb_buf_data(&stream->end), zb_buf_length(&stream->end));
         zb_buf_close(&stream->end);
@@ -97,7 +66,7 @@ reply_frame(struct zb_conn *conn, json_t *json)
         stop(conn);
     }
     /* Idle before the callback: the next stream may be opened in it. */
-    zb_stream_pipe_close(stream);
+    zb_pipe_leave(stream);
     conn->stream = NULL;
     stream->conn = NULL;
     stream->lost = true;
@@ -149,7 +118,7 @@ end_frame(struct zb_conn *conn, json_t *json)
         return;
     }
     stream->ended = true;
-    zb_stream_pipe_close(stream);
+    zb_pipe_leave(stream);
     stream->callbacks.on_end(stream->callbacks.ctx, stream, json);
 }
 
@@ -189,46 +158,19 @@ zb_stream_sink(struct zb_conn *conn, const uint8_t *bytes, size_t size)
         stream->pipe->due = false;
         return 0;
     }
-    zb_stream_pipe_close(stream); /* who read it has left (EPIPE) and knows why */
+    zb_pipe_leave(stream); /* who read it has left (EPIPE) and knows why */
     return size;
 }
 
 /* --- both --- */
 
-static void
-pipe_ready(uv_poll_t *poll, int status, int events)
-{
-    struct zb_pipe *pipe = poll->data;
-
-    (void)events;
-    if (status < 0) {
-        pipe->events = 0; /* libuv stopped it; read or write will say what is wrong */
-    }
-    pipe->due = true;
-    zb_conn_work(pipe->stream->conn);
-}
-
 void
 zb_stream_poll_update(struct zb_conn *conn)
 {
-    struct zb_stream *stream = conn->stream;
+    const struct zb_stream *stream = conn->stream;
 
-    if (stream == NULL || stream->pipe == NULL) {
-        return;
-    }
-    struct zb_pipe *pipe = stream->pipe;
-    int events = 0;
-    if (!pipe->due) {
-        events = stream->sender ? UV_READABLE : UV_WRITABLE;
-    }
-    if (events == pipe->events) {
-        return;
-    }
-    pipe->events = events;
-    if (events == 0) {
-        (void)uv_poll_stop(&pipe->poll);
-    } else {
-        (void)uv_poll_start(&pipe->poll, events, pipe_ready);
+    if (stream != NULL && stream->pipe != NULL) {
+        zb_pipe_poll_update(stream->pipe, stream->sender);
     }
 }
 
@@ -259,6 +201,9 @@ zb_stream_tick(struct zb_conn *conn, uint64_t now_ms)
 
     if (stream == NULL) {
         return;
+    }
+    if (stream->sender && stream->pipe != NULL) {
+        zb_pipe_judge(stream->pipe, now_ms);
     }
     uint32_t limit_ms = stream->callbacks.watchdog_ms != 0 ? stream->callbacks.watchdog_ms
                                                            : conn->net->timing.watchdog_ms;

@@ -95,5 +95,6 @@ def test_a_move_takes_no_longer_with_etcd(cluster, plain, etcd, recorder, capsys
     one, other = statistics.median(manual), statistics.median(with_etcd)
     with capsys.disabled():
         print(f"\na move's down time, medians of {len(manual)}: manual {one:.0f} ms, etcd {other:.0f} ms", end="")
+    cluster.wait_current(NAME)
     recorder.assert_nothing_lost(cluster.leader(NAME))
     assert other <= RATIO * one, (manual, with_etcd)

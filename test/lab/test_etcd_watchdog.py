@@ -58,7 +58,7 @@ def test_a_hung_keeper_is_reset(run):
 def test_a_demotion_that_does_not_succeed_is_a_reset(run):
     """A process beside the service keeps the tree from being unmounted."""
     cluster, old = run.cluster, run.old
-    old.run(f"cd /srv/{NAME} && setsid sleep 1000 >/dev/null 2>&1 </dev/null &")
+    old.run(f"cd /srv/{NAME} && {{ setsid sleep 1000 >/dev/null 2>&1 </dev/null & }}")
     with engine_stopped(cluster, old):
         wait_until(lambda: not old.alive(), HARD_S + BUSY_S, "the hard deadline resets the host")
     assert time.time() - run.struck >= HARD_S - 4, "it had its time"

@@ -146,6 +146,7 @@ on_closed(void *ctx, struct zb_stream *stream, const char *reason)
     struct flow *f = ctx;
     assert_ptr_equal(f->stream, stream);
     f->closes++;
+    f->behind = zb_stream_is_behind(stream);
     f->stream = NULL;
     zb_strcopy(f->reason, sizeof f->reason, reason);
     (void)freed(f->host, HOST_CLOSED);

@@ -40,6 +40,7 @@ struct flow {
     int replies;
     int ends;
     int closes;
+    bool behind; /* closed because the others of its source go on without it */
     int drains;
     json_t *reply;
     json_t *end;
