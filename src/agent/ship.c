@@ -34,8 +34,10 @@ ship_reset(struct zb_ship *s)
     s->fork_known = false;
     free(s->chain_next);
     free(s->chain_busy);
+    free(s->chain_ms);
     s->chain_next = NULL;
     s->chain_busy = NULL;
+    s->chain_ms = NULL;
     s->own_ready = false;
     s->peer_next = UINT32_MAX;
     s->steps_done = 0;
@@ -96,7 +98,7 @@ ship_end(struct zb_ship *s)
     if (next != NULL && next->state == ZB_SHIP_WAITING) {
         ship_begin(next);
     }
-    zb_ship_jobs_start(ships, node);
+    zb_ship_jobs_start(ships);
 }
 
 /* The follower stands beside this node's line: it is told where it left it. Not a dataset there
@@ -168,6 +170,21 @@ zb_ship_fail(struct zb_ship *s, enum zb_rc rc, const char *msg)
         }
         fork_tell(s);
     }
+    zb_ship_jobs_cancel(s);
+    ship_settle(s);
+}
+
+void
+zb_ship_behind(struct zb_ship *s)
+{
+    if (s->state == ZB_SHIP_ENDING) {
+        return;
+    }
+    zb_log_info("%s to %s: cannot keep up with the others: goes on by itself", zb_ship_service(s),
+                zb_ship_node(s));
+    s->alone = true;
+    s->retry = true;
+    s->state = ZB_SHIP_ENDING;
     zb_ship_jobs_cancel(s);
     ship_settle(s);
 }
@@ -253,13 +270,17 @@ ship_send(struct zb_ship *s)
     struct zb_err err;
     s->chain_next = zb_must_alloc(s->plan.chains_count, sizeof(*s->chain_next));
     s->chain_busy = zb_must_alloc(s->plan.chains_count, sizeof(*s->chain_busy));
+    s->chain_ms = zb_must_alloc(s->plan.chains_count, sizeof(*s->chain_ms));
+    for (uint32_t i = 0; i < s->plan.chains_count; i++) {
+        s->chain_ms[i] = zb_mono_now().ms;
+    }
     s->state = s->plan.steps_total > 0 ? ZB_SHIP_STREAMING : ZB_SHIP_ACK;
     deadline_set(s);
     if (!set_send(s, &err)) {
         zb_ship_fail(s, err.rc, err.msg);
         return;
     }
-    zb_ship_jobs_start(s->a->ships, s->node);
+    zb_ship_jobs_start(s->a->ships);
 }
 
 /* Whether the service's own dataset there is zbaton's. */
@@ -300,7 +321,7 @@ zb_ship_continue(struct zb_ship *s)
         s->state = ZB_SHIP_ACK;
         deadline_set(s);
     }
-    zb_ship_jobs_start(s->a->ships, s->node);
+    zb_ship_jobs_start(s->a->ships);
 }
 
 static void
@@ -343,6 +364,7 @@ on_timer(uv_timer_t *timer)
             return; /* the list may have changed: the others at the next turn */
         }
     }
+    zb_ship_jobs_start(ships); /* those that have waited for others long enough */
 }
 
 void
@@ -527,6 +549,7 @@ zb_ships_free(struct zb_agent *a)
         zb_ship_jobs_free(s);
         ship_free(s);
     }
+    zb_ship_reads_free(ships);
     uv_close((uv_handle_t *)&ships->timer, on_closed);
     a->ships = NULL;
 }

@@ -1,6 +1,7 @@
 /*
  * What the files of the sending side share: ship.c (life of a ship), ship_stream.c (its streams),
- * ship_inventory.c (what the follower has).
+ * ship_read.c (what they send is read once for all ships that want the same), ship_inventory.c
+ * (what the follower has).
  */
 #ifndef ZB_AGENT_SHIP_INTERNAL_H
 #define ZB_AGENT_SHIP_INTERNAL_H
@@ -23,7 +24,22 @@ enum zb_ship_state {
     ZB_SHIP_ENDING, /* rc is known: until nothing of it is under way any more */
 };
 
-struct zb_ship_job;
+/* One stream: what the keeper reads, into a stream of net. It is over when both have ended. */
+struct zb_ship_job {
+    struct zb_ship *s;
+    struct zb_ship_job *next;
+    struct zb_ship_job *read_next; /* in read->jobs */
+    struct zb_ship_read *read;     /* NULL: ended, or left to the others */
+    uint32_t chain;
+    const struct zb_ship_step *step; /* of the ship's plan */
+    struct zb_stream *stream;        /* NULL: not yet, or ended */
+    bool opened;                     /* the stream has been opened, or it was tried */
+    bool bulk;
+    bool resumed;  /* goes on where a broken receive stopped */
+    bool again;    /* ends only to begin again without the token */
+    bool answered; /* the follower has the snapshot, re-read */
+    bool ending;   /* its callback is running: whoever cancels leaves it alone */
+};
 
 struct zb_ship {
     struct zb_agent *a;
@@ -39,6 +55,7 @@ struct zb_ship {
     enum zb_ship_as as;
     bool fast;
     bool retry;    /* ENDING only to begin again the slow way */
+    bool alone;    /* was too slow for the others: shares no read */
     bool fetching; /* the own inventory is being made */
     bool own_ready;
     struct zb_inventory own;
@@ -49,7 +66,8 @@ struct zb_ship {
     bool fork_common;
     struct zb_manifest fork;
     uint32_t *chain_next; /* per chain: steps done */
-    bool *chain_busy;     /* ... and whether one is under way */
+    bool *chain_busy;     /* ... whether one is under way ... */
+    int64_t *chain_ms;    /* ... and when the last one ended, or the plan was made: monotonic */
     uint32_t steps_done;
     uint32_t jobs_count;
     struct zb_ship_job *jobs;
@@ -74,6 +92,7 @@ struct zb_ships {
     uv_timer_t timer; /* deadlines; runs while there are ships */
     uint64_t next_id;
     struct zb_ship *head;
+    struct zb_ship_read *reads;
     uint32_t jobs_count[ZB_NODES_MAX];
     uint32_t bulk_count[ZB_NODES_MAX];
     struct zb_ship_line lines[ZB_SERVICES_MAX];
@@ -90,13 +109,29 @@ void zb_ship_inventories_ready(struct zb_ship *s);
 const char *zb_ship_node(const struct zb_ship *s);
 const char *zb_ship_service(const struct zb_ship *s);
 
-/* ship_stream.c. Starts streams to the node as far as its connections allow. */
-void zb_ship_jobs_start(struct zb_ships *ships, uint8_t node);
+/* Its follower cannot keep up with the others: it goes on by itself. May free it. */
+void zb_ship_behind(struct zb_ship *s);
+
+/* ship_stream.c. Starts streams, to each node as far as its connections allow. */
+void zb_ship_jobs_start(struct zb_ships *ships);
+/* The read has begun: opens the stream, with what comes out of *fd, which is taken (-1), or when it
+ * was taken with what `with` gets. May free the job. */
+void zb_ship_job_open(struct zb_ship_job *j, int *fd, struct zb_stream *with);
+/* The read is over and j has left it. May free the job. */
+void zb_ship_job_read_ended(struct zb_ship_job *j, enum zb_rc rc, const char *msg);
 /* Ends what is under way; each job still comes to its end. */
 void zb_ship_jobs_cancel(struct zb_ship *s);
 uint64_t zb_ship_jobs_bytes(const struct zb_ship *s);
 /* Frees jobs without waiting: at the end of the process. */
 void zb_ship_jobs_free(struct zb_ship *s);
+
+/* ship_read.c. The job's stream is read: with another one that wants the same and has not begun, or
+ * by itself. */
+void zb_ship_read_join(struct zb_ship_job *j);
+/* The job wants no more of it. j->read stays until the keeper has answered if it was the last. */
+void zb_ship_read_leave(struct zb_ship_job *j);
+/* At the end of the process. */
+void zb_ship_reads_free(struct zb_ships *ships);
 
 /* ship_inventory.c. Asks the follower and the own keeper. May free the ship. */
 void zb_ship_inventory_ask(struct zb_ship *s);

@@ -1,27 +1,9 @@
-#include <unistd.h>
-
 #include "agent/json.h"
-#include "agent/keeper.h"
 #include "agent/must.h"
 #include "agent/ship_internal.h"
 
 #define WATCHDOG_MS 120000 /* no byte moved, or no answer after the last one */
-
-/* One stream: the keeper's SEND into a pipe, the pipe into a stream of net. It is over when both
- * have ended. */
-struct zb_ship_job {
-    struct zb_ship *s;
-    struct zb_ship_job *next;
-    uint32_t chain;
-    const struct zb_ship_step *step; /* of the ship's plan */
-    uint64_t keeper_id;              /* 0: answered */
-    struct zb_stream *stream;        /* NULL: not yet, or ended */
-    bool bulk;
-    bool resumed;  /* goes on where a broken receive stopped */
-    bool again;    /* ends only to begin again without the token */
-    bool answered; /* the follower has the snapshot, re-read */
-    bool ending;   /* its callback is running: whoever cancels leaves it alone */
-};
+#define GATHER_MS 1000     /* a read waits so long for the other followers */
 
 static void
 job_fail(struct zb_ship_job *j, enum zb_rc rc, const char *msg)
@@ -47,6 +29,7 @@ job_remove(struct zb_ship_job *j)
     ships->jobs_count[s->node]--;
     ships->bulk_count[s->node] -= j->bulk;
     s->chain_busy[j->chain] = false;
+    s->chain_ms[j->chain] = zb_mono_now().ms;
     if (j->answered) {
         s->chain_next[j->chain]++;
         s->steps_done++;
@@ -76,7 +59,7 @@ job_settle(struct zb_ship_job *j, enum zb_rc rc, const char *msg)
         job_fail(j, rc, msg); /* the ship stays as long as this job does */
         j->ending = false;
     }
-    if (j->keeper_id == 0 && j->stream == NULL) {
+    if (j->read == NULL && j->stream == NULL) {
         job_remove(j);
         zb_ship_continue(s);
     }
@@ -103,7 +86,9 @@ on_stream_reply(void *ctx, struct zb_stream *stream, json_t *reply)
     }
     j->answered = rc == ZB_OK;
     j->stream = NULL;
-    zb_keeper_client_cancel(j->s->a->keeper, rc != ZB_OK ? j->keeper_id : 0);
+    if (rc != ZB_OK) {
+        zb_ship_read_leave(j);
+    }
     job_settle(j, rc, msg);
 }
 
@@ -113,7 +98,12 @@ on_stream_closed(void *ctx, struct zb_stream *stream, const char *reason)
     struct zb_ship_job *j = ctx;
     j->s->bytes += zb_stream_bytes(stream);
     j->stream = NULL;
-    zb_keeper_client_cancel(j->s->a->keeper, j->keeper_id);
+    zb_ship_read_leave(j);
+    if (zb_stream_is_behind(stream)) {
+        j->ending = true;
+        zb_ship_behind(j->s); /* stays as long as this job does */
+        j->ending = false;
+    }
     job_settle(j, ZB_E_CLOSED, reason);
 }
 
@@ -137,20 +127,19 @@ header_json(const struct zb_ship_job *j)
     return h;
 }
 
-/* --- the keeper --- */
+/* --- the read --- */
 
-static void
-on_pipe(void *ctx, int fd)
+void
+zb_ship_job_open(struct zb_ship_job *j, int *fd, struct zb_stream *with)
 {
-    struct zb_ship_job *j = ctx;
     struct zb_ship *s = j->s;
     struct zb_stream_callbacks callbacks = {.ctx = j,
                                             .watchdog_ms = WATCHDOG_MS,
                                             .on_reply = on_stream_reply,
                                             .on_closed = on_stream_closed};
     struct zb_err err;
+    j->opened = true;
     if (s->state == ZB_SHIP_ENDING) {
-        (void)close(fd); /* the keeper's send ends by that */
         return;
     }
     json_t *header = header_json(j);
@@ -159,22 +148,29 @@ on_pipe(void *ctx, int fd)
     json_decref(header);
     if (rc != ZB_OK) {
         j->stream = NULL;
-        (void)close(fd);
+    } else if (*fd >= 0) {
+        rc = zb_stream_pump_from_fd(j->stream, *fd, &err);
+        *fd = -1;
+    } else if (with != NULL) {
+        rc = zb_stream_pump_share(j->stream, with, &err);
     } else {
-        rc = zb_stream_pump_from_fd(j->stream, fd, &err);
+        rc = zb_err_set(&err, ZB_E_CLOSED, "the others of the read gave it up");
     }
-    if (rc != ZB_OK) {
-        job_settle(j, rc, err.msg); /* goes when the keeper answers */
+    if (rc == ZB_OK) {
+        return;
     }
+    if (j->stream != NULL) {
+        zb_stream_abort(j->stream);
+        j->stream = NULL;
+    }
+    zb_ship_read_leave(j);
+    job_settle(j, rc, err.msg);
 }
 
-static void
-on_sent(void *ctx, const struct zb_krep *rep)
+void
+zb_ship_job_read_ended(struct zb_ship_job *j, enum zb_rc rc, const char *msg)
 {
-    struct zb_ship_job *j = ctx;
-    enum zb_rc rc = (enum zb_rc)rep->rc;
     struct zb_err err;
-    j->keeper_id = 0;
     if (j->stream != NULL) {
         json_t *end = zb_json_new("ship.end");
         zb_json_put(end, "rc", zb_json_int(rc));
@@ -182,11 +178,12 @@ on_sent(void *ctx, const struct zb_krep *rep)
             zb_log_warning("end of a stream: %s", err.msg);
             zb_stream_abort(j->stream);
             j->stream = NULL;
+            msg = rc != ZB_OK ? msg : "the stream could not be ended";
             rc = rc != ZB_OK ? rc : err.rc;
         }
         json_decref(end);
     }
-    job_settle(j, rc, rep->rc != ZB_OK ? rep->msg : "the stream could not be ended");
+    job_settle(j, rc, msg);
 }
 
 static void
@@ -205,29 +202,66 @@ job_start(struct zb_ship *s, uint32_t chain)
     s->chain_busy[chain] = true;
     ships->jobs_count[s->node]++;
     ships->bulk_count[s->node] += j->bulk;
-    struct zb_kreq req = {
-        .op = ZB_KOP_SEND, .guid = j->step->guid, .from_guid = j->step->from_guid};
-    zb_strcopy(req.service, sizeof(req.service), zb_ship_service(s));
-    zb_strcopy(req.rel, sizeof(req.rel), c->rel);
-    zb_strcopy(req.snap, sizeof(req.snap), j->step->snap);
-    zb_strcopy(req.from_snap, sizeof(req.from_snap), zb_ship_chain_base(c, s->chain_next[chain]));
     j->resumed = s->chain_next[chain] == 0 && c->token[0] != '\0';
-    if (j->resumed) {
-        zb_strcopy(req.token, sizeof(req.token), c->token);
-    }
-    j->keeper_id = zb_keeper_client_call(
-        s->a->keeper, &req,
-        &(struct zb_keeper_call){.on_reply = on_sent, .on_pipe = on_pipe, .ctx = j});
+    zb_ship_read_join(j);
 }
 
-/* A chain of s that can go on now, or ZB_CHAIN_NONE. */
+/* The step of the chain can be read now as far as the plan goes. */
+static bool
+is_startable(const struct zb_ship *s, uint32_t chain)
+{
+    const struct zb_ship_chain *c = &s->plan.chains[chain];
+    return s->state == ZB_SHIP_STREAMING && !s->chain_busy[chain] &&
+           s->chain_next[chain] < c->steps_count &&
+           (c->after == ZB_CHAIN_NONE || s->chain_next[c->after] > 0);
+}
+
+/* The ship of another follower that will want this step when what it waits for is done. */
+static bool
+will_want(const struct zb_ship *s, const struct zb_ship_step *step, const char *uuid)
+{
+    if (s->state == ZB_SHIP_ASKING) {
+        return true;
+    }
+    for (uint32_t i = 0; s->state == ZB_SHIP_STREAMING && i < s->plan.chains_count; i++) {
+        const struct zb_ship_chain *c = &s->plan.chains[i];
+        uint32_t next = s->chain_next[i] + (s->chain_busy[i] ? 1 : 0);
+        if (strcmp(c->uuid, uuid) == 0) {
+            return next < c->steps_count && c->steps[next].guid == step->guid &&
+                   c->steps[next].from_guid == step->from_guid && !is_startable(s, i);
+        }
+    }
+    return false;
+}
+
+/* Others of the same set are about to want what the chain wants: they get it from one read. The
+ * steady state does not wait: its ships begin together. */
+static bool
+is_gathering(const struct zb_ship *s, uint32_t chain)
+{
+    const struct zb_ship_chain *c = &s->plan.chains[chain];
+    int64_t since_ms = s->chain_ms[chain];
+    if (c->after != ZB_CHAIN_NONE && s->chain_ms[c->after] > since_ms) {
+        since_ms = s->chain_ms[c->after];
+    }
+    if (s->fast || s->alone || zb_mono_now().ms >= since_ms + GATHER_MS) {
+        return false;
+    }
+    for (const struct zb_ship *t = s->a->ships->head; t != NULL; t = t->next) {
+        if (t != s && t->service == s->service && !t->alone && zb_set_ref_equal(&t->set, &s->set) &&
+            will_want(t, &c->steps[s->chain_next[chain]], c->uuid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A chain of s that goes on now, or ZB_CHAIN_NONE. */
 static uint32_t
 chain_startable(const struct zb_ship *s)
 {
     for (uint32_t i = 0; s->state == ZB_SHIP_STREAMING && i < s->plan.chains_count; i++) {
-        const struct zb_ship_chain *c = &s->plan.chains[i];
-        if (!s->chain_busy[i] && s->chain_next[i] < c->steps_count &&
-            (c->after == ZB_CHAIN_NONE || s->chain_next[c->after] > 0)) {
+        if (is_startable(s, i) && !is_gathering(s, i)) {
             return i;
         }
     }
@@ -267,8 +301,8 @@ to_the_end(struct zb_ships *ships, struct zb_ship *s)
     *at = s;
 }
 
-void
-zb_ship_jobs_start(struct zb_ships *ships, uint8_t node)
+static void
+node_jobs_start(struct zb_ships *ships, uint8_t node)
 {
     while (ships->jobs_count[node] < ZB_NET_DATA_CONNS_MAX) {
         struct zb_ship *s = ship_next(ships, node);
@@ -277,6 +311,14 @@ zb_ship_jobs_start(struct zb_ships *ships, uint8_t node)
         }
         to_the_end(ships, s);
         job_start(s, chain_startable(s));
+    }
+}
+
+void
+zb_ship_jobs_start(struct zb_ships *ships)
+{
+    for (uint8_t node = 0; node < ships->a->nodes_count; node++) {
+        node_jobs_start(ships, node);
     }
 }
 
@@ -291,8 +333,8 @@ zb_ship_jobs_cancel(struct zb_ship *s)
             zb_stream_abort(j->stream);
             j->stream = NULL;
         }
-        zb_keeper_client_cancel(s->a->keeper, j->keeper_id);
-        if (j->keeper_id == 0 && !j->ending) {
+        zb_ship_read_leave(j);
+        if (j->read == NULL && !j->ending) {
             job_remove(j); /* nobody else would */
         }
     }
