@@ -179,6 +179,8 @@ core_configure(struct zb_agent *a, uint16_t service)
     conf->frozen = s->freeze.reason[0] != '\0';
     conf->held_term = failed != NULL ? failed->term : 0;
     conf->interval_ms = from->interval_ms;
+    conf->idle_interval_ms = from->idle_interval_ms;
+    conf->idle_bytes = from->idle_bytes;
     conf->backup_every_ms = (int64_t)from->backup_every_ms;
     conf->keep_count = from->keep.last;
     conf->start_timeout_ms = from->start_timeout_ms;

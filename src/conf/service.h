@@ -72,6 +72,8 @@ struct zb_conf_service {
     uint64_t failback_ms;            /* how long who comes earlier in prefer has to be well before
                                       * the lead goes there by itself; 0: never */
     uint32_t interval_ms;            /* 1 s to 24 h */
+    uint32_t idle_interval_ms;       /* ... while less than idle_bytes was written; 0: no such */
+    uint64_t idle_bytes;             /* 0: no such */
     uint32_t max_loss_ms;            /* promise: not below interval_ms; 0: none */
     uint32_t max_loss_members;       /* followers that have to hold it; 0 when not declared: 1 */
     uint64_t backup_every_ms;        /* how often backups are sent sets; 0: as they are made */

@@ -62,6 +62,10 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = "a time from 1s to 7d, such as \"10m\""},
     {"interval", ZB_CONF_DURATION, AT(interval_ms), .min = 1000, .max = 24 * 3600000,
      .expected = "a time from 1s to 24h, such as \"30s\"", .fallback = "30s"},
+    {"idle-interval", ZB_CONF_DURATION, AT(idle_interval_ms), .min = 1000, .max = 24 * 3600000,
+     .expected = "a time from 1s to 24h, such as \"5m\""},
+    {"idle-written", ZB_CONF_SIZE, AT(idle_bytes), .min = 1 << 10, .max = UINT64_C(1) << 60,
+     .expected = "a size from 1K to 1024P, such as \"1M\""},
     {"backup-every", ZB_CONF_DURATION, AT(backup_every_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
      .expected = "a time from 1s to 30d, such as \"1h\""},
     {"max-loss", ZB_CONF_DURATION, AT(max_loss_ms), .min = 1000, .max = MAX_LOSS_MAX_MS,
@@ -244,6 +248,36 @@ relocate_check(const struct zb_conf_service *s, struct zb_err *err)
     return ZB_OK;
 }
 
+/* A service that hardly changes has fewer sets, not more, and what is little is said. */
+static enum zb_rc
+idle_check(const struct zb_conf_service *s, struct zb_err *err)
+{
+    char idle[ZB_CONF_NUMBER_SIZE], other[ZB_CONF_NUMBER_SIZE];
+
+    if ((s->idle_interval_ms == 0) != (s->idle_bytes == 0)) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "idle-interval and idle-written are declared together: how rarely sets "
+                          "are made while less than that was written");
+    }
+    if (s->idle_interval_ms == 0) {
+        return ZB_OK;
+    }
+    zb_conf_duration_format(s->idle_interval_ms, idle);
+    zb_conf_duration_format(s->interval_ms, other);
+    if (s->idle_interval_ms <= s->interval_ms) {
+        return zb_err_set(err, ZB_E_FORMAT, "idle-interval %s is not longer than interval %s", idle,
+                          other);
+    }
+    zb_conf_duration_format(s->max_loss_ms, other);
+    if (s->max_loss_ms != 0 && s->max_loss_ms < s->idle_interval_ms) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "max-loss %s is shorter than idle-interval %s, for which little that is "
+                          "written may have no set: idle-interval = \"%s\" or less, or none",
+                          other, idle, other);
+    }
+    return ZB_OK;
+}
+
 /* All sets in between are kept on every member until a backup is sent them, one after the other. */
 static enum zb_rc
 backup_every_check(const struct zb_conf_service *s, struct zb_err *err)
@@ -332,6 +366,7 @@ zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
         rc = failover_check(service, err);
     }
     rc = rc == ZB_OK ? relocate_check(service, err) : rc;
+    rc = rc == ZB_OK ? idle_check(service, err) : rc;
     rc = rc == ZB_OK ? backup_every_check(service, err) : rc;
     return rc == ZB_OK ? promise_check(service, err) : rc;
 }

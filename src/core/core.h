@@ -58,6 +58,8 @@ struct zb_core_conf {
     bool frozen;          /* who leads is not changed by anybody's command */
     uint64_t held_term;   /* the service that ends in this term is not started again; 0: none */
     int64_t interval_ms;
+    int64_t idle_interval_ms; /* ... while less than idle_bytes were written; 0: no such */
+    uint64_t idle_bytes;
     int64_t backup_every_ms; /* backups are sent sets so often; 0: each at once */
     uint32_t keep_count;
     int64_t start_timeout_ms;

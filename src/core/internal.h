@@ -173,6 +173,7 @@ struct svc {
     struct zb_core_obs obs;
     struct zb_mono obs_at;
     struct zb_mono newest_at;
+    struct zb_mono made_at; /* the newest set of this node's lead, by this start; 0: none */
     uint64_t op_id;
     enum zb_act_kind op_kind;
     uint8_t op_node; /* GRANT: for whom */

@@ -15,6 +15,7 @@ zb_core_lead_begin(struct step *x)
         zb_core_copy_forget(x, n);
     }
     s->set_due.ms = x->now.ms + s->conf.interval_ms;
+    s->made_at.ms = 0;
     s->first_set_due = s->obs.newest.id.term != s->obs.established_term;
 }
 
@@ -74,6 +75,7 @@ zb_core_snapshot_done(struct step *x, const struct zb_core_result *r)
     s->obs.written_bytes = 0;
     s->obs.foreign = false;
     s->newest_at = x->now;
+    s->made_at = x->now;
     s->next_seq = r->set.id.seq + 1;
     s->first_set_due = false;
     s->snapshot_refusals = 0;
@@ -102,6 +104,18 @@ snapshot_wanted(const struct svc *s)
         }
     }
     return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
+}
+
+/* There is something to distribute, and not so little that it waits for more. How old what this
+ * node did not distribute itself is, it does not know: that does not wait. */
+static bool
+is_written(const struct step *x)
+{
+    const struct svc *s = x->s;
+    bool idle = s->made_at.ms != 0 && s->obs.written_bytes < s->conf.idle_bytes &&
+                x->now.ms - s->made_at.ms < s->conf.idle_interval_ms;
+
+    return s->obs.foreign || (s->obs.written_bytes > 0 && !idle);
 }
 
 /* It was started as often as it may be in this term, and did not stay. */
@@ -135,7 +149,7 @@ zb_core_lead_settle(struct step *x)
             return;
         }
         s->set_due.ms = x->now.ms + s->conf.interval_ms;
-        if (s->obs.written_bytes > 0 || s->obs.foreign) {
+        if (is_written(x)) {
             zb_core_snapshot(x, false);
             return;
         }

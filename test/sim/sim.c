@@ -515,6 +515,8 @@ sim_init(struct sim *w, const struct sim_options *options)
         c->first_leader = (uint8_t)sim_random(w, options->nodes);
         c->version = 1;
         c->interval_ms = 2000 + (int64_t)sim_random(w, 10000);
+        c->idle_interval_ms = (int64_t)(options->seed + i) % 3 * c->interval_ms;
+        c->idle_bytes = (options->seed + i) % 3 * 2;
         c->keep_count = 3 + sim_random(w, 6);
         c->start_timeout_ms = 10000;
         c->stop_timeout_ms = 10000;

@@ -59,6 +59,55 @@ a_service_that_ended_is_started_again(void **state)
     assert_int_equal(W.nodes[0].disk.record.established_term, 1);
 }
 
+static bool
+vm1_has_a_set_of_all(struct world *w, unsigned unused)
+{
+    (void)unused;
+    return w->nodes[0].disk.newest_content == w->nodes[0].disk.content;
+}
+
+static void
+little_that_was_written_waits(void **state)
+{
+    struct zb_core_conf conf = W.conf;
+
+    (void)state;
+    conf.version = 2;
+    conf.interval_ms = 10000;
+    conf.idle_interval_ms = 60000;
+    conf.idle_bytes = 5;
+    for (unsigned i = 0; i < 3; i++) {
+        world_declare(&W, i, &conf);
+    }
+    W.nodes[0].disk.content++;
+    world_command(&W, 0, ZB_CMD_SYNC, ZB_NODE_NONE, 7);
+    stories_reply(7, ZB_OK, "C-done");
+    W.nodes[0].disk.content += 4;
+    world_run(&W, 40000);
+    assert_false(vm1_has_a_set_of_all(&W, 0));
+    assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 30000));
+    W.nodes[0].disk.content += 5;
+    assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 15000));
+}
+
+/* How old it is, an engine that has just started does not know. */
+static void
+after_a_restart_little_does_not_wait(void **state)
+{
+    struct zb_core_conf conf = W.conf;
+
+    (void)state;
+    conf.version = 2;
+    conf.idle_interval_ms = 3600000;
+    conf.idle_bytes = 5;
+    for (unsigned i = 0; i < 3; i++) {
+        world_declare(&W, i, &conf);
+    }
+    W.nodes[0].disk.content += 4;
+    world_engine_restart(&W, 0);
+    assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 30000));
+}
+
 static void
 twenty_moves_in_a_ring(void **state)
 {
@@ -493,6 +542,8 @@ main(void)
         T(first_leader_takes_term_1),
         T(a_move_loses_nothing_and_everybody_follows),
         T(a_service_that_ended_is_started_again),
+        T(little_that_was_written_waits),
+        T(after_a_restart_little_does_not_wait),
         T(twenty_moves_in_a_ring),
         T(power_cut_of_every_host_leads_where_it_led),
         T(a_leader_alone_does_not_take),
