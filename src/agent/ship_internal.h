@@ -1,12 +1,13 @@
 /*
  * What the files of the sending side share: ship.c (life of a ship), ship_stream.c (its streams),
- * ship_inventory.c (what the follower has).
+ * ship_inventory.c (what the follower has), ship_estimate.c (how much it is, and how far).
  */
 #ifndef ZB_AGENT_SHIP_INTERNAL_H
 #define ZB_AGENT_SHIP_INTERNAL_H
 
 #include "agent/internal.h"
 #include "agent/inventory.h"
+#include "agent/progress.h"
 #include "agent/ship.h"
 #include "agent/ship_plan.h"
 
@@ -24,6 +25,16 @@ enum zb_ship_state {
 };
 
 struct zb_ship_job;
+
+/* How much the plan sends in all, as the keeper says it, dataset by dataset. */
+struct zb_ship_estimate {
+    struct zb_mono planned; /* when the plan stood; 0: not yet */
+    uint64_t before_bytes;  /* sent by then, by a try that came to nothing */
+    bool asked;
+    bool known; /* of every chain */
+    uint32_t chain;
+    uint64_t bytes; /* of the chains before */
+};
 
 struct zb_ship {
     struct zb_agent *a;
@@ -56,6 +67,8 @@ struct zb_ship {
     enum zb_rc rc;
     char msg[256];
     uint64_t bytes; /* of streams that have ended */
+    struct zb_ship_estimate estimate;
+    struct zb_progress progress;
     struct zb_mono started;
     struct zb_mono deadline; /* of ASKING and ACK */
 };
@@ -97,6 +110,11 @@ void zb_ship_jobs_cancel(struct zb_ship *s);
 uint64_t zb_ship_jobs_bytes(const struct zb_ship *s);
 /* Frees jobs without waiting: at the end of the process. */
 void zb_ship_jobs_free(struct zb_ship *s);
+
+/* ship_estimate.c. The plan stands; what is sent from here on is of it. */
+void zb_ship_estimate_begin(struct zb_ship *s);
+/* Twice a second: how far it is, and, once it takes its time, how much it is in all. */
+void zb_ship_estimate_step(struct zb_ship *s, struct zb_mono now);
 
 /* ship_inventory.c. Asks the follower and the own keeper. May free the ship. */
 void zb_ship_inventory_ask(struct zb_ship *s);

@@ -107,3 +107,28 @@ model_prune(struct model *m, const struct zb_kreq *req)
         (void)snprintf(m->prune_text, sizeof(m->prune_text), "%s", req->text);
     }
 }
+
+/* --- how much is sent --- */
+
+void
+model_estimate(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    const struct model_dataset *d = model_find(m, req->rel);
+    assert_non_null(d);
+    uint32_t end = 0;
+    while (end < d->snaps_count && d->snaps[end].guid != req->guid) {
+        end++;
+    }
+    assert_true(end < d->snaps_count);
+    assert_in_range(req->count, 1, end + 1);
+    uint32_t first = end + 1 - req->count;
+    if (req->from_guid != 0) {
+        assert_true(first > 0);
+        assert_int_equal(d->snaps[first - 1].guid, req->from_guid);
+    }
+    if (m->estimate_bytes == 0) {
+        model_refuse(rep, ZB_E_UNSUPPORTED, "the base is no snapshot before them");
+        return;
+    }
+    rep->bytes = req->count * m->estimate_bytes;
+}
