@@ -8,8 +8,8 @@
  *
  * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does
  * not stay); SERVICE.slow (its declaration takes a while to be stored, and what is asked of it
- * meanwhile is refused). SERVICE.sick: it runs, and fails its check. SERVICE.stalls: what it is sent
- * is not read. SERVICE.starts counts what was tried.
+ * meanwhile is refused). SERVICE.sick: it runs, and fails its check. SERVICE.stalls: what it is
+ * sent is not read. SERVICE.starts counts what was tried.
  */
 #include "unit.h"
 

@@ -114,19 +114,17 @@ void
 model_estimate(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
 {
     const struct model_dataset *d = model_find(m, req->rel);
-    assert_non_null(d);
     uint32_t end = 0;
-    while (end < d->snaps_count && d->snaps[end].guid != req->guid) {
+    while (d != NULL && end < d->snaps_count && d->snaps[end].guid != req->guid) {
         end++;
     }
-    assert_true(end < d->snaps_count);
-    assert_in_range(req->count, 1, end + 1);
-    uint32_t first = end + 1 - req->count;
-    if (req->from_guid != 0) {
-        assert_true(first > 0);
-        assert_int_equal(d->snaps[first - 1].guid, req->from_guid);
+    if (d == NULL || end == d->snaps_count || req->count == 0 || req->count > end + 1) {
+        model_refuse(rep, ZB_E_NOTFOUND, "no such snapshots");
+        return;
     }
-    if (m->estimate_bytes == 0) {
+    uint32_t first = end + 1 - req->count;
+    bool based = req->from_guid == 0 || (first > 0 && d->snaps[first - 1].guid == req->from_guid);
+    if (!based || m->estimate_bytes == 0) {
         model_refuse(rep, ZB_E_UNSUPPORTED, "the base is no snapshot before them");
         return;
     }
