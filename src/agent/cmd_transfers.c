@@ -75,11 +75,15 @@ text_cmp(const json_t *a, const json_t *b, const char *key)
     return strcmp(left != NULL ? left : "", right != NULL ? right : "");
 }
 
+struct item {
+    json_t *transfer;
+};
+
 static int
-transfer_cmp(const void *a, const void *b)
+item_cmp(const void *a, const void *b)
 {
-    const json_t *left = *(const json_t *const *)a;
-    const json_t *right = *(const json_t *const *)b;
+    const json_t *left = ((const struct item *)a)->transfer;
+    const json_t *right = ((const struct item *)b)->transfer;
     int order = text_cmp(left, right, "service");
 
     order = order != 0 ? order : text_cmp(left, right, "from");
@@ -91,15 +95,15 @@ static json_t *
 list_sorted(json_t *list)
 {
     size_t count = json_array_size(list);
-    json_t **items = zb_must_alloc(count, sizeof *items);
+    struct item *items = zb_must_alloc(count, sizeof *items);
     json_t *sorted = zb_json_array_new();
 
     for (size_t i = 0; i < count; i++) {
-        items[i] = json_array_get(list, i);
+        items[i].transfer = json_array_get(list, i);
     }
-    qsort(items, count, sizeof *items, transfer_cmp);
+    qsort(items, count, sizeof *items, item_cmp);
     for (size_t i = 0; i < count; i++) {
-        zb_json_append(sorted, json_incref(items[i]));
+        zb_json_append(sorted, json_incref(items[i].transfer));
     }
     free(items);
     json_decref(list);
@@ -164,7 +168,7 @@ on_timer(uv_timer_t *timer)
     struct zb_agent *a = t->r->a;
 
     t->pending++;
-    for (uint8_t i = 0; i < a->nodes_count; i++) {
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
         zb_forward_end(a, &t->parts[i]);
     }
     transfers_settle(t);
@@ -197,8 +201,8 @@ others_ask(struct transfers *t)
 {
     struct zb_agent *a = t->r->a;
 
-    for (uint8_t i = 0; i < a->nodes_count; i++) {
-        t->parts[i] = (struct part){.t = t, .node = i};
+    for (uint32_t i = 0; i < a->nodes_count; i++) {
+        t->parts[i] = (struct part){.t = t, .node = (uint8_t)i};
         if (i != a->self && a->nodes[i].present && !t->r->from_peer) {
             part_ask(&t->parts[i]);
         }
