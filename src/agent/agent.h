@@ -107,7 +107,9 @@ void zb_agent_keeper_call(struct zb_agent *a, struct zb_kreq *req,
 /* Progress of a SHIP under way (status): false when there is none. */
 struct zb_agent_ship_view {
     uint64_t bytes_done;
-    uint64_t bytes_total; /* 0 unknown */
+    uint64_t bytes_total; /* an estimate; 0 unknown */
+    uint64_t rate;        /* bytes a second over the last 10 s; 0 unknown */
+    int64_t left_s;       /* -1 unknown */
     int64_t elapsed_ms;
 };
 bool zb_agent_ship_view(const struct zb_agent *a, uint64_t ship_id,

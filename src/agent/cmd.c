@@ -16,6 +16,7 @@ zb_command_find(const char *name)
     static const struct zb_command commands[] = {
         {"ping", false, zb_cmd_ping},
         {"status", false, zb_cmd_status},
+        {"transfers", true, zb_cmd_transfers},
         {"node.list", false, zb_cmd_node_list},
         {"node.remove", false, zb_cmd_node_remove},
         {"cert.renew", true, zb_cmd_cert_renew},

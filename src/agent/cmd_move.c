@@ -6,6 +6,7 @@
 #include "agent/json.h"
 #include "agent/must.h"
 #include "agent/place.h"
+#include "agent/progress.h"
 #include "agent/request.h"
 #include "agent/steps.h"
 
@@ -92,8 +93,7 @@ on_timer(uv_timer_t *timer)
         return;
     }
     json_t *line = zb_steps_note(&zb_steps_move, m->step, "bytes", "", ship.elapsed_ms);
-    zb_json_put(line, "bytes", zb_json_int((int64_t)ship.bytes_done));
-    zb_json_put(line, "bytes_total", zb_json_int((int64_t)ship.bytes_total));
+    zb_progress_put(line, &ship);
     zb_request_progress(m->r, line);
 }
 

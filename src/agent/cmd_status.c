@@ -15,6 +15,7 @@
 #include "agent/place.h"
 #include "agent/pool.h"
 #include "agent/position.h"
+#include "agent/progress.h"
 #include "agent/promise.h"
 #include "agent/request.h"
 #include "agent/rescue.h"
@@ -40,6 +41,8 @@ struct look {
     bool back;     /* its record said more before */
     uint64_t written_bytes; /* changed: how much, where it is told */
     struct zb_set_ref set;
+    bool receives; /* from this node */
+    struct zb_agent_ship_view ship;
     char note[256];
 };
 
@@ -127,20 +130,13 @@ leader_state(struct look *l)
 static bool
 ship_note(struct look *l)
 {
-    struct zb_agent_ship_view ship;
     uint64_t id = l->node == ZB_NODE_NONE ? 0 : l->view->peers[l->node].ship_id;
 
-    if (id == 0 || !zb_agent_ship_view(l->a, id, &ship)) {
-        return false;
+    l->receives = id != 0 && zb_agent_ship_view(l->a, id, &l->ship);
+    if (l->receives) {
+        zb_progress_format(&l->ship, l->note, sizeof l->note);
     }
-    if (ship.bytes_total == 0 || ship.bytes_done == 0 || ship.bytes_done > ship.bytes_total) {
-        return true;
-    }
-    double part = (double)ship.bytes_done / (double)ship.bytes_total;
-    int64_t left_s = (int64_t)((double)ship.elapsed_ms * (1 - part) / part / 1000);
-    (void)snprintf(l->note, sizeof l->note, "%d%% %02" PRId64 ":%02" PRId64 ":%02" PRId64,
-                   (int)(part * 100), left_s / 3600, left_s / 60 % 60, left_s % 60);
-    return true;
+    return l->receives;
 }
 
 /* The leader's newest set, where it is known here. */
@@ -304,15 +300,11 @@ set_put(const struct look *l, json_t *member, struct zb_wall now)
 static json_t *
 behind_json(const struct look *l, const char *state)
 {
-    struct zb_agent_ship_view ship;
-
     if (strcmp(state, "current") == 0) {
         return zb_json_int(0);
     }
-    if (strcmp(state, "receiving") == 0 &&
-        zb_agent_ship_view(l->a, l->view->peers[l->node].ship_id, &ship) &&
-        ship.bytes_total >= ship.bytes_done && ship.bytes_total > 0) {
-        return zb_json_int((int64_t)(ship.bytes_total - ship.bytes_done));
+    if (l->receives && l->ship.bytes_total > 0 && l->ship.bytes_total >= l->ship.bytes_done) {
+        return zb_json_int((int64_t)(l->ship.bytes_total - l->ship.bytes_done));
     }
     return zb_must(json_null());
 }
@@ -361,6 +353,7 @@ member_json(struct look *l, const char *name, bool backup, struct zb_wall now)
     zb_json_put(member, "term", zb_json_int((int64_t)term));
     set_put(l, member, now);
     zb_json_put(member, "behind_bytes", behind_json(l, state));
+    zb_json_put(member, "transfer", zb_progress_json(l->receives ? &l->ship : NULL));
     zb_json_put(member, "healthy", zb_must(json_boolean(healthy(l, state, now))));
     zb_json_put(member, "diverged", zb_json_bool(l->diverged));
     zb_json_put(member, "rescues",

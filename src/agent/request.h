@@ -63,6 +63,7 @@ const struct zb_command *zb_command_find(const char *name);
 
 void zb_cmd_ping(struct zb_request *r);
 void zb_cmd_status(struct zb_request *r);
+void zb_cmd_transfers(struct zb_request *r);
 void zb_cmd_node_list(struct zb_request *r);
 void zb_cmd_node_remove(struct zb_request *r);
 void zb_cmd_cert_renew(struct zb_request *r);

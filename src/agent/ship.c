@@ -41,6 +41,7 @@ ship_reset(struct zb_ship *s)
     s->own_ready = false;
     s->peer_next = UINT32_MAX;
     s->steps_done = 0;
+    s->estimate = (struct zb_ship_estimate){0};
 }
 
 static void
@@ -276,6 +277,7 @@ ship_send(struct zb_ship *s)
     }
     s->state = s->plan.steps_total > 0 ? ZB_SHIP_STREAMING : ZB_SHIP_ACK;
     deadline_set(s);
+    zb_ship_estimate_begin(s);
     if (!set_send(s, &err)) {
         zb_ship_fail(s, err.rc, err.msg);
         return;
@@ -359,6 +361,7 @@ on_timer(uv_timer_t *timer)
         return;
     }
     for (struct zb_ship *s = ships->head; s != NULL; s = s->next) {
+        zb_ship_estimate_step(s, (struct zb_mono){now});
         if ((s->state == ZB_SHIP_ASKING || s->state == ZB_SHIP_ACK) && now >= s->deadline.ms) {
             zb_ship_fail(s, ZB_E_TIMEOUT, "no answer in time");
             return; /* the list may have changed: the others at the next turn */
@@ -505,19 +508,6 @@ zb_ship_set_made(struct zb_agent *a, uint16_t service, const struct zb_set_ref *
     line->sets[line->count].ref = *set;
     line->sets[line->count].foreign = foreign;
     line->count++;
-}
-
-bool
-zb_agent_ship_view(const struct zb_agent *a, uint64_t ship_id, struct zb_agent_ship_view *view)
-{
-    for (const struct zb_ship *s = a->ships->head; s != NULL; s = s->next) {
-        if (s->action_id == ship_id) {
-            *view = (struct zb_agent_ship_view){.bytes_done = s->bytes + zb_ship_jobs_bytes(s),
-                                                .elapsed_ms = zb_mono_now().ms - s->started.ms};
-            return true;
-        }
-    }
-    return false;
 }
 
 struct zb_ships *

@@ -54,6 +54,15 @@ void zb_ship_cancel(struct zb_agent *a, uint64_t action_id);
 void zb_ship_peer_down(struct zb_agent *a, uint8_t node);
 /* "ship.ack" and "ship.inventory". */
 void zb_ship_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+/* Every ship of this node that is under way and waits for no other. */
+struct zb_ship_look {
+    uint16_t service;
+    uint8_t node; /* that it goes to */
+    struct zb_set_id set;
+    struct zb_agent_ship_view view;
+};
+void zb_ships_each(const struct zb_agent *a,
+                   void (*visit)(void *ctx, const struct zb_ship_look *look), void *ctx);
 /* This node made a set; foreign: snapshots of other tools lie between it and the one before. What
  * the fast path is planned from. */
 void zb_ship_set_made(struct zb_agent *a, uint16_t service, const struct zb_set_ref *set,

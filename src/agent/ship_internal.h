@@ -1,13 +1,14 @@
 /*
  * What the files of the sending side share: ship.c (life of a ship), ship_stream.c (its streams),
  * ship_read.c (what they send is read once for all ships that want the same), ship_inventory.c
- * (what the follower has).
+ * (what the follower has), ship_estimate.c (how much it is, and how far).
  */
 #ifndef ZB_AGENT_SHIP_INTERNAL_H
 #define ZB_AGENT_SHIP_INTERNAL_H
 
 #include "agent/internal.h"
 #include "agent/inventory.h"
+#include "agent/progress.h"
 #include "agent/ship.h"
 #include "agent/ship_plan.h"
 
@@ -39,6 +40,16 @@ struct zb_ship_job {
     bool again;    /* ends only to begin again without the token */
     bool answered; /* the follower has the snapshot, re-read */
     bool ending;   /* its callback is running: whoever cancels leaves it alone */
+};
+
+/* How much the plan sends in all, as the keeper says it, dataset by dataset. */
+struct zb_ship_estimate {
+    struct zb_mono planned; /* when the plan stood; 0: not yet */
+    uint64_t before_bytes;  /* sent by then, by a try that came to nothing */
+    bool asked;
+    bool known; /* of every chain */
+    uint32_t chain;
+    uint64_t bytes; /* of the chains before */
 };
 
 struct zb_ship {
@@ -74,6 +85,8 @@ struct zb_ship {
     enum zb_rc rc;
     char msg[256];
     uint64_t bytes; /* of streams that have ended */
+    struct zb_ship_estimate estimate;
+    struct zb_progress progress;
     struct zb_mono started;
     struct zb_mono deadline; /* of ASKING and ACK */
 };
@@ -132,6 +145,11 @@ void zb_ship_read_join(struct zb_ship_job *j);
 void zb_ship_read_leave(struct zb_ship_job *j);
 /* At the end of the process. */
 void zb_ship_reads_free(struct zb_ships *ships);
+
+/* ship_estimate.c. The plan stands; what is sent from here on is of it. */
+void zb_ship_estimate_begin(struct zb_ship *s);
+/* Twice a second: how far it is, and, once it takes its time, how much it is in all. */
+void zb_ship_estimate_step(struct zb_ship *s, struct zb_mono now);
 
 /* ship_inventory.c. Asks the follower and the own keeper. May free the ship. */
 void zb_ship_inventory_ask(struct zb_ship *s);

@@ -1,5 +1,7 @@
 #include "cmd/cli.h"
 
+#include <errno.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/files.h"
@@ -7,6 +9,7 @@
 #include "cmd/table.h"
 #include "conf/node.h"
 
+#define WATCH_DEFAULT_S 2
 #define RUN_DIR "/run/zbaton" /* where there is no configuration file to say another */
 
 static void
@@ -128,6 +131,58 @@ zb_cli_duration(const char *text, int64_t *seconds)
         }
     }
     return false;
+}
+
+void
+zb_cli_watch_begin(const struct zb_cli *cli)
+{
+    if (cli->show.terminal && zb_cli_has(cli, ZB_OPT_WATCH)) {
+        fputs("\033[H\033[2J", cli->show.out);
+    }
+}
+
+/* Until a signal ends it. What fails at first ends it too; later it is told, and goes by: a daemon
+ * that is started again is no reason to stop looking. */
+static int
+watch(struct zb_cli *cli, zb_cli_once *once, void *ctx, int64_t seconds)
+{
+    bool shown = false;
+    struct zb_err err;
+
+    for (;;) {
+        enum zb_rc rc = once(cli, ctx, &err);
+        if (rc != ZB_OK) {
+            int code = zb_cli_fail(cli, &err);
+            if (!shown) {
+                return code;
+            }
+        }
+        shown = true;
+        if (fflush(cli->show.out) != 0) {
+            return zb_rc_exit(ZB_E_SYS);
+        }
+        struct timespec left = {.tv_sec = seconds};
+        while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+        }
+    }
+}
+
+int
+zb_cli_watch(struct zb_cli *cli, zb_cli_once *once, void *ctx)
+{
+    const char *given = cli->values[ZB_OPT_WATCH];
+    int64_t seconds = WATCH_DEFAULT_S;
+    struct zb_err err;
+
+    if (given == NULL) {
+        return once(cli, ctx, &err) == ZB_OK ? 0 : zb_cli_fail(cli, &err);
+    }
+    if (given[0] != '\0' && !zb_cli_number(given, &seconds)) {
+        fprintf(stderr, "zbaton %s: -w wants a number of seconds from 1 to 1000000\n",
+                cli->command->name);
+        return zb_rc_exit(ZB_E_USAGE);
+    }
+    return watch(cli, once, ctx, seconds);
 }
 
 bool

@@ -107,6 +107,15 @@ bool zb_cli_duration(const char *text, int64_t *seconds);
 /* Asks on the terminal; false without one. */
 bool zb_cli_confirm(const char *question);
 
+/* --- cli.c: commands with -w --- */
+
+/* Asks once and shows the answer. */
+typedef enum zb_rc zb_cli_once(struct zb_cli *cli, void *ctx, struct zb_err *err);
+/* Once, or with -w again and again until a signal ends it; returns the exit code. */
+int zb_cli_watch(struct zb_cli *cli, zb_cli_once *once, void *ctx);
+/* Before an answer is shown: clears the terminal with -w. */
+void zb_cli_watch_begin(const struct zb_cli *cli);
+
 /* --- cli.c: commands that are carried out in steps: move, failover, revert --- */
 
 struct zb_cli_steps {
@@ -129,6 +138,7 @@ int zb_cli_steps_exit(const json_t *data);
 /* --- the commands --- */
 
 int zb_run_status(struct zb_cli *cli);
+int zb_run_transfers(struct zb_cli *cli);
 int zb_run_move(struct zb_cli *cli);
 int zb_run_failover(struct zb_cli *cli);
 int zb_run_revert(struct zb_cli *cli);

@@ -1,9 +1,7 @@
 /*
- * Commands about services: status, explain, move, snapshot, sync, history, events.
+ * Commands about services: status, transfers, explain, move, snapshot, sync, history, events.
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <time.h>
 
 #include "cmd/cli.h"
 #include "cmd/field.h"
@@ -11,7 +9,6 @@
 #include "cmd/table.h"
 
 #define COUNT_DEFAULT 25
-#define WATCH_DEFAULT_S 2
 
 /* --- status --- */
 
@@ -31,8 +28,9 @@ status_show(struct zb_cli *cli, json_t *data, bool *healthy, struct zb_err *err)
 }
 
 static enum zb_rc
-status_once(struct zb_cli *cli, bool *healthy, struct zb_err *err)
+status_once(struct zb_cli *cli, void *ctx, struct zb_err *err)
 {
+    bool *healthy = ctx;
     json_t *services = json_array();
     json_t *data = NULL;
 
@@ -42,62 +40,52 @@ status_once(struct zb_cli *cli, bool *healthy, struct zb_err *err)
     struct zb_client_call call = {.cmd = "status",
                                   .args = json_pack("{s:o}", "services", services)};
     enum zb_rc rc = zb_cli_call(cli, &call, &data, err);
-    if (rc == ZB_OK && cli->show.terminal && zb_cli_has(cli, ZB_OPT_WATCH)) {
-        fputs("\033[H\033[2J", cli->show.out);
-    }
     if (rc == ZB_OK) {
+        zb_cli_watch_begin(cli);
         rc = status_show(cli, data, healthy, err);
     }
     json_decref(data);
     return rc;
 }
 
-/* Until a signal ends it. What fails at first ends it too; later it is told, and goes by: a daemon
- * that is started again is no reason to stop looking. */
-static int
-status_watch(struct zb_cli *cli, int64_t seconds)
-{
-    bool healthy, shown = false;
-    struct zb_err err;
-
-    for (;;) {
-        enum zb_rc rc = status_once(cli, &healthy, &err);
-        if (rc != ZB_OK) {
-            int code = zb_cli_fail(cli, &err);
-            if (!shown) {
-                return code;
-            }
-        }
-        shown = true;
-        if (fflush(cli->show.out) != 0) {
-            return zb_rc_exit(ZB_E_SYS);
-        }
-        struct timespec left = {.tv_sec = seconds};
-        while (nanosleep(&left, &left) != 0 && errno == EINTR) {
-        }
-    }
-}
-
 int
 zb_run_status(struct zb_cli *cli)
 {
-    int64_t seconds = WATCH_DEFAULT_S;
     bool healthy = false;
-    struct zb_err err;
 
     cli->show.unhealthy = zb_cli_has(cli, ZB_OPT_UNHEALTHY);
-    if (zb_cli_has(cli, ZB_OPT_WATCH)) {
-        const char *given = cli->values[ZB_OPT_WATCH];
-        if (given[0] != '\0' && !zb_cli_number(given, &seconds)) {
-            fputs("zbaton status: -w wants a number of seconds from 1 to 1000000\n", stderr);
-            return zb_rc_exit(ZB_E_USAGE);
+    int code = zb_cli_watch(cli, status_once, &healthy);
+    return code == 0 && cli->show.unhealthy && !healthy ? ZB_EXIT_DEGRADED : code;
+}
+
+/* --- transfers --- */
+
+static enum zb_rc
+transfers_once(struct zb_cli *cli, void *ctx, struct zb_err *err)
+{
+    const char *service = cli->operands_count > 0 ? cli->operands[0] : "";
+    json_t *data = NULL;
+    struct zb_client_call call = {.cmd = "transfers",
+                                  .args = json_pack("{s:s}", "service", service)};
+    enum zb_rc rc = zb_cli_call(cli, &call, &data, err);
+
+    (void)ctx;
+    if (rc == ZB_OK) {
+        zb_cli_watch_begin(cli);
+        if (zb_cli_has(cli, ZB_OPT_JSON)) {
+            zb_cli_json(cli, data);
+        } else {
+            rc = zb_show_transfers(&cli->show, data, err);
         }
-        return status_watch(cli, seconds);
     }
-    if (status_once(cli, &healthy, &err) != ZB_OK) {
-        return zb_cli_fail(cli, &err);
-    }
-    return cli->show.unhealthy && !healthy ? ZB_EXIT_DEGRADED : 0;
+    json_decref(data);
+    return rc;
+}
+
+int
+zb_run_transfers(struct zb_cli *cli)
+{
+    return zb_cli_watch(cli, transfers_once, NULL);
 }
 
 /* --- explain --- */

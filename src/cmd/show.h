@@ -42,11 +42,9 @@ void zb_show_explain(const struct zb_show *show, const json_t *data);
 /* Lines of a move or failover under way. Zero-initialised but for show. */
 struct zb_show_progress {
     const struct zb_show *show;
-    bool line_open;     /* an unfinished line stands on the terminal */
-    int64_t step;       /* rate: of this step ... */
-    int64_t last_bytes; /* ... since the last progress line */
-    int64_t last_elapsed_ms;
-    int64_t printed_ms; /* off a terminal: elapsed_ms of the line printed last */
+    bool line_open; /* an unfinished line stands on the terminal */
+    int64_t step;
+    int64_t printed_ms; /* off a terminal: elapsed_ms of the line printed last in this step */
 };
 void zb_show_steps_progress(struct zb_show_progress *p, const json_t *progress);
 /* Ends an open line; call it before anything else is printed. */
@@ -67,6 +65,11 @@ void zb_show_failover_result(const struct zb_show *show, const char *service, co
 /* What pruning would do with each set of a service on a node. */
 enum zb_rc zb_show_sets(const struct zb_show *show, const json_t *data,
                         struct zb_err *err) ZB_CHECKED;
+
+/* --- transfers (show_transfers.c) --- */
+
+enum zb_rc zb_show_transfers(const struct zb_show *show, const json_t *data,
+                             struct zb_err *err) ZB_CHECKED;
 
 /* --- peek (show_peek.c) --- */
 

@@ -45,21 +45,15 @@ line_begin(struct zb_show_progress *p, const json_t *progress)
 
 /* Bytes of the send under way, with what is known of its size and speed. */
 static void
-bytes_print(struct zb_show_progress *p, const json_t *progress)
+bytes_print(const struct zb_show_progress *p, const json_t *progress)
 {
     FILE *out = p->show->out;
     char buf[ZB_TEXT_SIZE];
     int64_t bytes = count_field(progress, "bytes");
     int64_t total = count_field(progress, "bytes_total");
-    int64_t elapsed_ms = count_field(progress, "elapsed_ms");
-    int64_t rate = 0;
+    int64_t rate = count_field(progress, "rate");
+    int64_t left_s = zb_field_int(progress, "left_s", -1);
 
-    if (bytes > p->last_bytes && elapsed_ms > p->last_elapsed_ms &&
-        !__builtin_mul_overflow(bytes - p->last_bytes, 1000, &rate)) {
-        rate /= elapsed_ms - p->last_elapsed_ms;
-    }
-    p->last_bytes = bytes;
-    p->last_elapsed_ms = elapsed_ms;
     if (p->show->terminal && total > 0) {
         fprintf(out, "%s ", zb_format_bar((uint64_t)bytes, (uint64_t)total, BAR_WIDTH, buf));
     }
@@ -70,8 +64,8 @@ bytes_print(struct zb_show_progress *p, const json_t *progress)
     if (rate > 0) {
         fprintf(out, "  %s/s", zb_format_bytes((uint64_t)rate, buf));
     }
-    if (rate > 0 && total >= bytes) {
-        fprintf(out, "  %s", zb_format_age((total - bytes) / rate, buf));
+    if (left_s >= 0) {
+        fprintf(out, "  %s", zb_format_age(left_s, buf));
     }
 }
 
@@ -102,8 +96,6 @@ zb_show_steps_progress(struct zb_show_progress *p, const json_t *progress)
 
     if (step != p->step) {
         p->step = step;
-        p->last_bytes = 0;
-        p->last_elapsed_ms = 0;
         p->printed_ms = 0;
     }
     if (strcmp(phase, "end") == 0 || strcmp(phase, "fail") == 0 || strcmp(phase, "note") == 0) {

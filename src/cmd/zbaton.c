@@ -92,6 +92,8 @@ static const struct zb_cli_command commands[] = {
      BIT(JSON), 0, 1, 1, zb_run_config_check},
     {"status", "[SERVICE...]", "who leads, who follows, how far behind",
      TABLE | BIT(UNHEALTHY) | BIT(WATCH), 0, 0, ZB_SERVICES_MAX, zb_run_status},
+    {"transfers", "[SERVICE]", "what is being sent, how fast, and how long it takes",
+     TABLE | BIT(WATCH), 0, 0, 1, zb_run_transfers},
     {"explain", "SERVICE [NODE]", "what is in the way, and what helps", BIT(JSON), 0, 1, 2,
      zb_run_explain},
     {"move", "SERVICE NODE", "pass the lead to another node; nothing is lost",

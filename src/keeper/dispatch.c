@@ -43,6 +43,8 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_FENCE, zb_keeper_op_fence, ZB_CLAIM_READ, true, false, false, false, false, false},
     {ZB_KOP_NOTIFY, zb_keeper_op_notify, ZB_CLAIM_READ, false, false, false, false, true, true},
     {ZB_KOP_VERIFY, zb_keeper_op_verify, ZB_CLAIM_READ, true, true, false, false, false, false},
+    {ZB_KOP_ESTIMATE, zb_keeper_op_estimate, ZB_CLAIM_READ, true, false, false, false, false,
+     false},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,

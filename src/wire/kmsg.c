@@ -186,6 +186,7 @@ static const char *const op_words[] = {
     [ZB_KOP_RENEW] = "renew",
     [ZB_KOP_LAPSE] = "lapse",
     [ZB_KOP_LEAVE] = "leave",
+    [ZB_KOP_ESTIMATE] = "estimate",
 };
 
 const char *

@@ -12,9 +12,9 @@
  *
  * Operations on one service that do not go together are ZB_E_BUSY at once: those that change the
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
- * all of these but CHECK; OBSERVE, SNAPS and SEND go with everything (a set is sent while it is
- * sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL, VERIFY,
- * BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
+ * all of these but CHECK; OBSERVE, SNAPS, SEND and ESTIMATE go with everything (a set is sent while
+ * it is sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL,
+ * VERIFY, BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
  * receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
@@ -64,7 +64,8 @@ enum zb_kop {
     ZB_KOP_RENEW,
     ZB_KOP_LAPSE,
     ZB_KOP_LEAVE,
-    ZB_KOP_LAST = ZB_KOP_LEAVE,
+    ZB_KOP_ESTIMATE,
+    ZB_KOP_LAST = ZB_KOP_ESTIMATE,
 };
 
 /* clang-format off */
@@ -109,6 +110,10 @@ enum zb_kop {
  *            from_guid must be a snapshot or bookmark of the same dataset. from_snap is the name it may have: only where
  *            that one has another guid, or is gone, are all of them listed, which takes the longer the more there are. Re-reads the guid of snap
  *            before it sends. -> fd (to read from), then the end. Bytes are counted by who reads.
+ * ESTIMATE   service, rel, guid (of a snapshot), count, from_guid, token: the size of `count` streams one after the other, the last one of which
+ *            makes that snapshot; the first goes on from from_guid (0: full stream), and, with a token, from where that one stopped. Asked for beside
+ *            the SENDs, so that none waits for it. An estimate: nothing is read but the sizes that snapshots carry. ZB_E_UNSUPPORTED: from_guid is not
+ *            the snapshot before them (a bookmark). -> bytes.
  * RECEIVE    service, rel, uuid, snap, guid, from_guid, term, node (sender), flags, token (of the partial receive
  *            here that the stream goes on with; empty: from the start). Before the fd is handed
  *            over: term equals the learned term of the record and is not below the granted one; the

@@ -113,6 +113,26 @@ zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err)
     return e == 0 ? ZB_OK : send_fail(send, e, err);
 }
 
+enum zb_rc
+zb_zfs_send_space(const char *snap, const char *from, uint64_t *bytes, struct zb_err *err)
+{
+    uint64_t space = 0;
+    enum zb_rc rc = zb_zfs_name_check(snap, '@', err);
+    if (rc == ZB_OK && from != NULL) {
+        rc = zb_zfs_name_check(from, '@', err);
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    int e = lzc_send_space(snap, from, LZC_SEND_FLAG_LARGE_BLOCK | LZC_SEND_FLAG_COMPRESS, &space);
+    if (e != 0) {
+        return zb_zfs_fail(err, e, snap, "size of a stream of %s from %s", snap,
+                           from != NULL ? from : "the beginning");
+    }
+    *bytes = space;
+    return ZB_OK;
+}
+
 /* Bytes of the begin record at the head of the pipe with its payload (a raw stream's keys). */
 static size_t
 begin_size(int read_fd)

@@ -363,6 +363,13 @@ struct zb_zfs_send {
  * wait and 200 ms on sockets. */
 enum zb_rc zb_zfs_send(const struct zb_zfs_send *send, struct zb_err *err) ZB_CHECKED;
 
+/* About how many bytes zb_zfs_send would write in the plain flavour; from: an earlier snapshot of
+ * the same dataset, or NULL: full stream. From the sizes that the snapshots carry, nothing of their
+ * content is read: one ioctl, 0 txg. Not from a bookmark (ZB_E_USAGE): of one without a size of its
+ * own the kernel would walk through all that changed since. */
+enum zb_rc zb_zfs_send_space(const char *snap, const char *from, uint64_t *bytes,
+                             struct zb_err *err) ZB_CHECKED;
+
 /* Whether the content of an unmounted dataset differs from its newest snapshot, exactly: the kernel
  * compares them as for an incremental stream, of which nothing is kept (a head sent without a
  * snapshot, measured: true after any write, removal or change of attributes; false after a

@@ -8,8 +8,8 @@
  *
  * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does
  * not stay); SERVICE.slow (its declaration takes a while to be stored, and what is asked of it
- * meanwhile is refused). SERVICE.sick: it runs, and fails its check. SERVICE.starts counts what was
- * tried.
+ * meanwhile is refused). SERVICE.sick: it runs, and fails its check. SERVICE.stalls: what it is
+ * sent is not read. SERVICE.starts counts what was tried.
  */
 #include "unit.h"
 
@@ -72,6 +72,7 @@ model_of(const char *service)
     zb_strcopy(m->node, sizeof m->node, k.conf.node);
     m->pool_guid = 77;
     m->payload_bytes = 3000;
+    m->estimate_bytes = 10000;
     (void)uv_timer_init(&k.loop, &k.services[k.count - 1].timer);
     m->poll.loop = &k.loop; /* for what it receives; requests are read here */
     return m;
@@ -143,6 +144,7 @@ serve(const struct zb_kreq *req)
     bool fails = access(file_of(req->service, "fails"), F_OK) == 0;
     m->fd = k.fd;
     m->running = m->running && !fails;
+    m->receive_stalls = access(file_of(req->service, "stalls"), F_OK) == 0;
     if (stores(req, &rep)) {
         return;
     }

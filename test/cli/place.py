@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where services run: drains, relocation, failback. Engines of three nodes on this host over services in memory (model_keeper)."""
+"""Where services run: drains, relocation, failback; and what is sent between them. Engines of three nodes on this host over services in memory (model_keeper)."""
 import json
 import os
 import pathlib
@@ -253,6 +253,34 @@ def check_unseen(a, b, c, base):
     assert "zbaton failover web" in out, out
 
 
+def check_transfers(a, b, c, base):
+    """A first copy that takes its time is seen from every node."""
+    assert c.zbaton("transfers") == "nothing is being sent\n"
+    (b.dir / "run" / "web.stalls").touch()
+    apply(a, base, service("web"), service("db"))
+    wait_settled(a, c, db="vm1")
+    for node in (a, b, c):
+        [one] = wait_for("it is estimated", lambda: [t for t in node.json("transfers", "web")["transfers"] if t["bytes_total"]])
+        assert (one["service"], one["from"], one["to"], one["set"]) == ("web", "vm1", "vm2", {"term": 1, "seq": 0}), one
+        assert one["bytes_total"] == 20000 and 3000 < one["bytes"] < 4000 and one["elapsed_ms"] >= 1000, one
+    assert c.json("transfers")["silent"] == []
+    [line] = c.zbaton("transfers", "-Hp", "-o", "service,from,to,set,of,part,left").splitlines()
+    assert line == "web\tvm1\tvm2\t1/0\t20000\t15\t-", line
+    [member] = [m for m in status(a)["web"]["members"] if m["node"] == "vm2"]
+    assert member["state"] == "receiving" and member["note"].startswith("15%"), member
+    assert member["transfer"]["bytes_total"] == 20000, member
+    assert "no service 'nothere'" in a.zbaton("transfers", "nothere", code=1)
+    a.zbaton("transfers", "-w0", code=2)
+    a.zbaton("transfers", "-o", "nothere", code=2)
+    b.stop()
+    wait_for("vm2 is gone", lambda: a.nodes_up() == 2)
+    wait_for("nothing is sent to it", lambda: a.json("transfers")["transfers"] == [])
+    out = a.zbaton("transfers")
+    assert out.startswith("nothing is being sent\nwarning: what vm2 sends is not known: "), out
+    [silent] = a.json("transfers")["silent"]
+    assert silent["node"] == "vm2", silent
+
+
 def restart_engine(node):
     """Its keeper goes on, and so does what runs."""
     [engine] = pathlib.Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children").read_text().split()
@@ -271,7 +299,7 @@ def make(base, programs, keeper):
     return nodes
 
 
-CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback, check_unseen)
+CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback, check_unseen, check_transfers)
 
 
 def run(base, programs, fake_keeper):

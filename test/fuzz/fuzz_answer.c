@@ -13,10 +13,11 @@
 #include "cmd/client.h"
 #include "cmd/show.h"
 
-enum kind { STATUS, NODES, TOKENS, HISTORY, EVENTS, APPLY, MOVE, PLAN, KINDS_COUNT };
+enum kind { STATUS, NODES, TOKENS, HISTORY, EVENTS, APPLY, MOVE, PLAN, KINDS_COUNT, TRANSFERS };
 #define SCRIPTED 0x08
 #define EXACT 0x10
 #define TERMINAL 0x20
+#define IS_TRANSFERS 0x40 /* whatever the lowest bits say */
 
 static struct {
     char path[80]; /* of the socket */
@@ -91,8 +92,11 @@ on_progress(void *ctx, const json_t *progress)
 static void
 data_show(struct shown *s, const json_t *data)
 {
-    static enum zb_rc (*const tables[])(const struct zb_show *, const json_t *, struct zb_err *) = {
-        [STATUS] = zb_show_status, [NODES] = zb_show_nodes, [TOKENS] = zb_show_tokens};
+    static enum zb_rc (*const tables[])(const struct zb_show *, const json_t *,
+                                        struct zb_err *) = {[STATUS] = zb_show_status,
+                                                            [NODES] = zb_show_nodes,
+                                                            [TOKENS] = zb_show_tokens,
+                                                            [TRANSFERS] = zb_show_transfers};
     struct zb_err err;
     enum zb_rc rc = ZB_OK;
 
@@ -152,7 +156,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.size = size - 1;
     FILE *out = open_memstream(&text, &text_size);
     assert(out != NULL);
-    struct shown s = {.kind = (enum kind)(data[0] % KINDS_COUNT),
+    struct shown s = {.kind = (data[0] & IS_TRANSFERS) != 0 ? TRANSFERS
+                                                            : (enum kind)(data[0] % KINDS_COUNT),
                       .show = {.out = out,
                                .scripted = (data[0] & SCRIPTED) != 0,
                                .exact = (data[0] & EXACT) != 0,

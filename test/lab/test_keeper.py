@@ -409,6 +409,41 @@ def test_partial_receive_is_resumed_or_thrown_away(led):
     assert b.observe()["datasets"][0]["token"] == ""
 
 
+def near(estimate, sent):
+    assert abs(estimate - sent) <= sent / 5, (estimate, sent)
+
+
+def test_estimates_are_near_what_is_sent(led):
+    a, b, first = led
+    host = a.host
+    host.run("dd if=/dev/urandom of=/srv/web/big bs=1M count=48 status=none")
+    second = a.snapshot(1, 1).good()["manifest"]
+    host.run("dd if=/dev/urandom of=/srv/web/big2 bs=1M count=16 status=none")
+    third = a.snapshot(1, 2).good()["manifest"]
+    guids = [m["entries"][0]["guid"] for m in (first, second, third)]
+    near(a.ask("estimate", guid=guids[1], count=1).good()["bytes"], 48 << 20)
+    near(a.ask("estimate", guid=guids[2], count=2).good()["bytes"], 64 << 20)
+    near(a.ask("estimate", guid=guids[2], from_guid=guids[0], count=2).good()["bytes"], 64 << 20)
+    near(a.ask("estimate", guid=guids[2], from_guid=guids[1], count=1).good()["bytes"], 16 << 20)
+
+    root = dict(second, entries=second["entries"][:1])
+    ship(a, b, root, limit=20 << 20)["receive"].bad("closed", "")
+    token = b.observe()["datasets"][0]["token"]
+    rest = a.ask("estimate", guid=guids[1], count=1, token=token).good()["bytes"]
+    near(rest, ship(a, b, root, token=token)["receive"].good()["bytes"])
+    other = a.ask("estimate", guid=guids[2], from_guid=guids[1], count=1, token=token)
+    near(other.good()["bytes"], 16 << 20)  # the token is of another stream
+
+    a.ask("estimate", guid=8, count=1).bad("not-found", "")
+    a.ask("estimate", guid=guids[2], count=0).bad("not-found", "")
+    a.ask("estimate", guid=guids[2], count=4).bad("not-found", "")
+    a.ask("estimate", guid=guids[2], from_guid=guids[0], count=3).bad("unsupported", "no snapshot before them")
+    dataset = f"{a.root}/web"
+    name = set_name(host, dataset, 1, 0)
+    host.run(f"zfs bookmark {dataset}@{name} {dataset}#kept && zfs destroy {dataset}@{name}")
+    a.ask("estimate", guid=guids[2], from_guid=guids[0], count=2).bad("unsupported", "no snapshot before them")
+
+
 def test_cancel_and_grant_end_receives(led):
     a, b, first = led
     host = a.host

@@ -142,6 +142,42 @@ refusals_of_receive(void **state)
     leave_pair();
 }
 
+/* Within a fifth of what zfs send writes in the same flavour. */
+static void
+assert_space(const char *snap, const char *from)
+{
+    struct zb_err err;
+    uint64_t bytes = 0;
+    char base[ZB_DATASET_NAME_SIZE + 4] = "";
+    if (from != NULL) {
+        snprintf(base, sizeof base, "-i %s", from);
+    }
+    uint64_t sent = sh_number("zfs send -Lc %s %s | wc -c", base, snap);
+    ok(zb_zfs_send_space(snap, from, &bytes, &err));
+    assert_in_range(bytes, sent - sent / 5, sent + sent / 5);
+}
+
+static void
+how_much_a_stream_comes_to(void **state)
+{
+    (void)state;
+    struct zb_err err;
+    uint64_t bytes = 0;
+    make_mounted("zta/t/web", "/zt/web");
+    write_random("/zt/web/one", 8u << 20);
+    snapshot("zta/t/web@s1");
+    write_random("/zt/web/two", 4u << 20);
+    snapshot("zta/t/web@s2");
+    assert_space("zta/t/web@s1", NULL);
+    assert_space("zta/t/web@s2", NULL);
+    assert_space("zta/t/web@s2", "zta/t/web@s1");
+    ok(zb_zfs_bookmark("zta/t/web@s1", "zta/t/web#ack", &err));
+    fails(ZB_E_USAGE, zb_zfs_send_space("zta/t/web@s2", "zta/t/web#ack", &bytes, &err));
+    fails(ZB_E_NOTFOUND, zb_zfs_send_space("zta/t/web@s3", NULL, &bytes, &err));
+    assert_int_equal(bytes, 0);
+    leave_pair();
+}
+
 static void
 no_room_on_the_follower(void **state)
 {
@@ -362,7 +398,7 @@ rescue_by_origin_then_rollback(void **state)
 }
 
 TESTS(stream, TEST(full_then_increments), TEST(begin_record_says_what_comes),
-      TEST(refusals_of_receive), TEST(no_room_on_the_follower),
+      TEST(refusals_of_receive), TEST(how_much_a_stream_comes_to), TEST(no_room_on_the_follower),
       TEST(a_property_that_cannot_be_set_is_named), TEST(a_stream_cut_short_leaves_nothing),
       TEST(bytes_that_are_no_stream), TEST(receive_reads_no_byte_too_many),
       TEST(send_ends_when_the_reader_goes), TEST(signals_do_not_end_a_stream),

@@ -479,6 +479,9 @@ model_request(struct model *m, const struct zb_kreq *req)
     case ZB_KOP_SNAPS:
         snaps(m, req, &rep);
         break;
+    case ZB_KOP_ESTIMATE:
+        model_estimate(m, req, &rep);
+        break;
     case ZB_KOP_SNAPSHOT:
         snapshot(m, req, &rep);
         break;

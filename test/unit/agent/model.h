@@ -69,6 +69,7 @@ struct model {
     char notified_last[600]; /* "service rule level: text" */
     uint32_t rescued;        /* snapshots that RESCUE set aside */
     size_t payload_bytes;    /* of each stream, beside its header */
+    uint64_t estimate_bytes; /* of each stream, as ESTIMATE says it; 0: it cannot */
     uint64_t requests;       /* how many came */
     uint64_t fault_at;       /* the request, from 1, that fault happens to; 0: none */
     enum model_fault fault;

@@ -107,3 +107,26 @@ model_prune(struct model *m, const struct zb_kreq *req)
         (void)snprintf(m->prune_text, sizeof(m->prune_text), "%s", req->text);
     }
 }
+
+/* --- how much is sent --- */
+
+void
+model_estimate(struct model *m, const struct zb_kreq *req, struct zb_krep *rep)
+{
+    const struct model_dataset *d = model_find(m, req->rel);
+    uint32_t end = 0;
+    while (d != NULL && end < d->snaps_count && d->snaps[end].guid != req->guid) {
+        end++;
+    }
+    if (d == NULL || end == d->snaps_count || req->count == 0 || req->count > end + 1) {
+        model_refuse(rep, ZB_E_NOTFOUND, "no such snapshots");
+        return;
+    }
+    uint32_t first = end + 1 - req->count;
+    bool based = req->from_guid == 0 || (first > 0 && d->snaps[first - 1].guid == req->from_guid);
+    if (!based || m->estimate_bytes == 0) {
+        model_refuse(rep, ZB_E_UNSUPPORTED, "the base is no snapshot before them");
+        return;
+    }
+    rep->bytes = req->count * m->estimate_bytes;
+}

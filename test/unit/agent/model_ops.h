@@ -32,5 +32,7 @@ void model_notify(struct model *m, const struct zb_kreq *req);
 /* The same with model_fence_end. */
 void model_fence(struct model *m, const struct zb_kreq *req);
 void model_prune(struct model *m, const struct zb_kreq *req);
+/* As the real one finds the snapshots of the streams. */
+void model_estimate(struct model *m, const struct zb_kreq *req, struct zb_krep *rep);
 
 #endif

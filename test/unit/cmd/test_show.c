@@ -290,6 +290,33 @@ test_peeks(void **state)
 }
 
 static void
+test_transfers(void **state)
+{
+    struct picture p;
+    struct zb_err err;
+    (void)state;
+
+    picture_begin(&p, "transfers");
+    assert_int_equal(zb_show_transfers(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "transfers");
+    picture_begin(&p, "transfers");
+    p.show.scripted = p.show.exact = true;
+    assert_int_equal(zb_show_transfers(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "transfers-Hp");
+    picture_begin(&p, "transfers");
+    p.show.columns = "to,part,nothere";
+    assert_int_equal(zb_show_transfers(&p.show, p.data, &err), ZB_E_USAGE);
+    p.show.columns = "to,part";
+    json_array_clear(json_object_get(p.data, "silent"));
+    assert_int_equal(zb_show_transfers(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "transfers-o");
+    picture_begin(&p, "transfers");
+    json_array_clear(json_object_get(p.data, "transfers"));
+    assert_int_equal(zb_show_transfers(&p.show, p.data, &err), ZB_OK);
+    picture_compare(&p, "transfers-none");
+}
+
+static void
 test_rescues(void **state)
 {
     struct picture p;
@@ -394,6 +421,7 @@ main(void)
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_peeks),
         cmocka_unit_test(test_rescues),
+        cmocka_unit_test(test_transfers),
         cmocka_unit_test(test_explain),
         cmocka_unit_test(test_rejoin),
         cmocka_unit_test(test_lists),
