@@ -182,6 +182,20 @@ enum zb_rc zb_stream_open(struct zb_net *net, const char *peer, json_t *header,
 enum zb_rc zb_stream_write(struct zb_stream *stream, const void *data, size_t size,
                            struct zb_err *err) ZB_CHECKED;
 
+/* Bytes per second of all streams that are pumped out of here, to all peers together; 0: no limit.
+ * Streams under it take turns, so that each gets as much as any other. */
+void zb_net_limit_set(struct zb_net *net, uint64_t bytes_per_s);
+
+struct zb_stream_limit {
+    uint32_t group;       /* its streams are under one limit, together */
+    uint64_t bytes_per_s; /* of the group; 0: no limit */
+    bool first; /* waited for: not under the group's limit, before others under the net's */
+};
+
+/* A sender's pump is under a limit from now on; beside the net's. A stream that is held back is not
+ * stuck: the watchdogs of both sides know. */
+void zb_stream_limit_set(struct zb_stream *stream, const struct zb_stream_limit *limit);
+
 /* Sends what comes out of fd (the reading end of a pipe) until its end of file. Takes fd in any
  * case and closes it; makes it non-blocking. A read error closes the stream. */
 enum zb_rc zb_stream_pump_from_fd(struct zb_stream *stream, int fd, struct zb_err *err) ZB_CHECKED;

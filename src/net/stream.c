@@ -25,6 +25,7 @@ zb_stream_pipe_close(struct zb_stream *stream)
 {
     struct zb_pipe *pipe = stream->pipe;
     if (pipe != NULL) {
+        zb_limit_leave(stream);
         stream->pipe = NULL;
         pipe->stream = NULL;
         uv_close((uv_handle_t *)&pipe->poll, pipe_closed);

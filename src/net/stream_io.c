@@ -14,16 +14,22 @@
 static bool
 source_read(struct zb_conn *conn, struct zb_stream *stream)
 {
-    uint8_t *frame = zb_buf_reserve(&conn->out, ZB_FRAME_HEADER_SIZE + ZB_STREAM_CHUNK_MAX);
+    size_t most = zb_limit_ask(stream);
     ssize_t got;
 
+    if (most == 0) {
+        return false;
+    }
+    uint8_t *frame = zb_buf_reserve(&conn->out, ZB_FRAME_HEADER_SIZE + most);
+
     do {
-        got = read(stream->pipe->fd, frame + ZB_FRAME_HEADER_SIZE, ZB_STREAM_CHUNK_MAX);
+        got = read(stream->pipe->fd, frame + ZB_FRAME_HEADER_SIZE, most);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         zb_frame_header_encode(ZB_FRAME_DATA, (uint32_t)got, frame);
         zb_buf_added(&conn->out, ZB_FRAME_HEADER_SIZE + (size_t)got);
         stream->bytes += (uint64_t)got;
+        zb_turn_sent(&stream->turn, (uint32_t)got);
         conn->io_ms = zb_net_now(conn->net);
         return true;
     }
@@ -46,8 +52,8 @@ zb_stream_source(struct zb_conn *conn)
     if (stream == NULL || !stream->sender) {
         return false;
     }
-    while (stream->pipe != NULL && stream->pipe->due && conn->state == ZB_CONN_OPEN &&
-           zb_buf_length(&conn->out) < ZB_STREAM_BUFFER_MAX / 2) {
+    while (stream->pipe != NULL && stream->pipe->due && !stream->turn.waits &&
+           conn->state == ZB_CONN_OPEN && zb_buf_length(&conn->out) < ZB_STREAM_BUFFER_MAX / 2) {
         moved = source_read(conn, stream) || moved;
     }
     if (stream->pipe == NULL && zb_buf_length(&stream->end) > 0) {
@@ -263,7 +269,7 @@ zb_stream_tick(struct zb_conn *conn, uint64_t now_ms)
     uint32_t limit_ms = stream->callbacks.watchdog_ms != 0 ? stream->callbacks.watchdog_ms
                                                            : conn->net->timing.watchdog_ms;
     uint64_t since_ms = stream->start_ms > conn->io_ms ? stream->start_ms : conn->io_ms;
-    if (now_ms >= since_ms + limit_ms) {
+    if (!zb_limit_tick(conn, now_ms, limit_ms) && now_ms >= since_ms + limit_ms) {
         zb_conn_doom(conn, "no progress for %u s: %s", (limit_ms + 999) / 1000,
                      stuck_words(conn, stream));
     }
