@@ -1,6 +1,6 @@
 /*
  * What the files of the sending side share: ship.c (life of a ship), ship_stream.c (its streams),
- * ship_inventory.c (what the follower has).
+ * ship_limit.c (their limits), ship_inventory.c (what the follower has).
  */
 #ifndef ZB_AGENT_SHIP_INTERNAL_H
 #define ZB_AGENT_SHIP_INTERNAL_H
@@ -12,8 +12,8 @@
 
 #define ZB_SHIP_LINE_MAX 8 /* sets made here that the fast path can start from */
 #define ZB_SHIP_BULK_MAX                                                                           \
-    (ZB_NET_DATA_CONNS_MAX - 1) /* streams of slow ships to a node at once: one                    \
-                                 * connection stays for the steady state */
+    (ZB_NET_DATA_CONNS_MAX - 1) /* streams of slow or limited ships to a node at once: one         \
+                                 * connection stays for the steady state and what is waited for */
 
 enum zb_ship_state {
     ZB_SHIP_WAITING = 1, /* for the one before it to the same node, of the same service */
@@ -38,6 +38,7 @@ struct zb_ship {
     enum zb_ship_state state;
     enum zb_ship_as as;
     bool fast;
+    bool first;    /* waited for: limits of its service do not hold it back */
     bool retry;    /* ENDING only to begin again the slow way */
     bool fetching; /* the own inventory is being made */
     bool own_ready;
@@ -94,6 +95,8 @@ const char *zb_ship_service(const struct zb_ship *s);
 void zb_ship_jobs_start(struct zb_ships *ships, uint8_t node);
 /* Ends what is under way; each job still comes to its end. */
 void zb_ship_jobs_cancel(struct zb_ship *s);
+/* The limits of its streams are those of now. */
+void zb_ship_jobs_limit(struct zb_ship *s);
 uint64_t zb_ship_jobs_bytes(const struct zb_ship *s);
 /* Frees jobs without waiting: at the end of the process. */
 void zb_ship_jobs_free(struct zb_ship *s);
