@@ -149,7 +149,8 @@ void zb_net_join_refuse(struct zb_net *net, uint64_t join_id, const char *reason
 /*
  * --- Streams ---
  * header, DATA..., END, reply: the sender opens, the receiver replies. One stream at a time on a
- * data connection; connections stay open for the next stream of the same direction.
+ * data connection; connections stay open for the next stream of the same direction. An empty DATA
+ * frame says that a limit holds the sender back.
  *
  * Life of the handle: the sender's ends with on_reply or on_closed (gone when the callback
  * returns), the receiver's with zb_stream_reply or on_closed; both with zb_stream_abort. Exactly
