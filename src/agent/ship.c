@@ -4,6 +4,7 @@
 #include "agent/json.h"
 #include "agent/must.h"
 #include "agent/position.h"
+#include "agent/ship_limit.h"
 #include "agent/trouble.h"
 
 #define TIMER_MS 500
@@ -362,6 +363,7 @@ on_timer(uv_timer_t *timer)
     }
     for (struct zb_ship *s = ships->head; s != NULL; s = s->next) {
         zb_ship_estimate_step(s, (struct zb_mono){now});
+        zb_ship_jobs_limit(s);
         if ((s->state == ZB_SHIP_ASKING || s->state == ZB_SHIP_ACK) && now >= s->deadline.ms) {
             zb_ship_fail(s, ZB_E_TIMEOUT, "no answer in time");
             return; /* the list may have changed: the others at the next turn */
@@ -385,6 +387,7 @@ zb_ship_start(struct zb_agent *a, const struct zb_action *action)
                           .as = (action->flags & ZB_SHIP_FORWARD) != 0 ? ZB_SHIP_AS_FORWARD
                                 : (action->flags & ZB_SHIP_COPY) != 0  ? ZB_SHIP_AS_COPY
                                                                        : ZB_SHIP_AS_LEADER,
+                          .first = zb_ship_is_waited_for(a, action),
                           .state = ZB_SHIP_WAITING,
                           .peer_next = UINT32_MAX,
                           .started = zb_mono_now()};

@@ -1,7 +1,7 @@
 /*
  * What the files of the sending side share: ship.c (life of a ship), ship_stream.c (its streams),
- * ship_read.c (what they send is read once for all ships that want the same), ship_inventory.c
- * (what the follower has), ship_estimate.c (how much it is, and how far).
+ * ship_read.c (what they send is read once for all ships that want the same), ship_limit.c (their
+ * limits), ship_inventory.c (what the follower has), ship_estimate.c (how much it is, and how far).
  */
 #ifndef ZB_AGENT_SHIP_INTERNAL_H
 #define ZB_AGENT_SHIP_INTERNAL_H
@@ -14,8 +14,8 @@
 
 #define ZB_SHIP_LINE_MAX 8 /* sets made here that the fast path can start from */
 #define ZB_SHIP_BULK_MAX                                                                           \
-    (ZB_NET_DATA_CONNS_MAX - 1) /* streams of slow ships to a node at once: one                    \
-                                 * connection stays for the steady state */
+    (ZB_NET_DATA_CONNS_MAX - 1) /* streams of slow or limited ships to a node at once: one         \
+                                 * connection stays for the steady state and what is waited for */
 
 enum zb_ship_state {
     ZB_SHIP_WAITING = 1, /* for the one before it to the same node, of the same service */
@@ -65,6 +65,7 @@ struct zb_ship {
     enum zb_ship_state state;
     enum zb_ship_as as;
     bool fast;
+    bool first;    /* waited for: limits of its service do not hold it back */
     bool retry;    /* ENDING only to begin again the slow way */
     bool alone;    /* was too slow for the others: shares no read */
     bool fetching; /* the own inventory is being made */
@@ -134,6 +135,8 @@ void zb_ship_job_open(struct zb_ship_job *j, int *fd, struct zb_stream *with);
 void zb_ship_job_read_ended(struct zb_ship_job *j, enum zb_rc rc, const char *msg);
 /* Ends what is under way; each job still comes to its end. */
 void zb_ship_jobs_cancel(struct zb_ship *s);
+/* The limits of its streams are those of now. */
+void zb_ship_jobs_limit(struct zb_ship *s);
 uint64_t zb_ship_jobs_bytes(const struct zb_ship *s);
 /* Frees jobs without waiting: at the end of the process. */
 void zb_ship_jobs_free(struct zb_ship *s);

@@ -1,6 +1,6 @@
 #include "agent/json.h"
 #include "agent/must.h"
-#include "agent/ship_internal.h"
+#include "agent/ship_limit.h"
 
 #define WATCHDOG_MS 120000 /* no byte moved, or no answer after the last one */
 #define GATHER_MS 1000     /* a read waits so long for the other followers */
@@ -149,9 +149,11 @@ zb_ship_job_open(struct zb_ship_job *j, int *fd, struct zb_stream *with)
     if (rc != ZB_OK) {
         j->stream = NULL;
     } else if (*fd >= 0) {
+        zb_ship_limit_set(s, j->stream);
         rc = zb_stream_pump_from_fd(j->stream, *fd, &err);
         *fd = -1;
     } else if (with != NULL) {
+        zb_ship_limit_set(s, j->stream);
         rc = zb_stream_pump_share(j->stream, with, &err);
     } else {
         rc = zb_err_set(&err, ZB_E_CLOSED, "the others of the read gave it up");
@@ -196,7 +198,7 @@ job_start(struct zb_ship *s, uint32_t chain)
                               .next = s->jobs,
                               .chain = chain,
                               .step = &c->steps[s->chain_next[chain]],
-                              .bulk = !s->fast};
+                              .bulk = zb_ship_rank(s) >= ZB_SHIP_BULK};
     s->jobs = j;
     s->jobs_count++;
     s->chain_busy[chain] = true;
@@ -268,22 +270,20 @@ chain_startable(const struct zb_ship *s)
     return ZB_CHAIN_NONE;
 }
 
-/* The next ship of the node that has something to send, the steady state before the rest; each one
- * that gets a stream goes behind the others. */
+/* The next ship of the node that has something to send, by rank; each one that gets a stream
+ * goes behind the others. */
 static struct zb_ship *
 ship_next(struct zb_ships *ships, uint8_t node)
 {
-    struct zb_ship *slow = NULL;
+    unsigned best = ships->bulk_count[node] < ZB_SHIP_BULK_MAX ? ZB_SHIP_RANKS : ZB_SHIP_BULK;
+    struct zb_ship *next = NULL;
     for (struct zb_ship *s = ships->head; s != NULL; s = s->next) {
-        if (s->node != node || chain_startable(s) == ZB_CHAIN_NONE) {
-            continue;
+        if (s->node == node && zb_ship_rank(s) < best && chain_startable(s) != ZB_CHAIN_NONE) {
+            best = zb_ship_rank(s);
+            next = s;
         }
-        if (s->fast) {
-            return s;
-        }
-        slow = slow != NULL ? slow : s;
     }
-    return ships->bulk_count[node] < ZB_SHIP_BULK_MAX ? slow : NULL;
+    return next;
 }
 
 static void
@@ -336,6 +336,16 @@ zb_ship_jobs_cancel(struct zb_ship *s)
         zb_ship_read_leave(j);
         if (j->read == NULL && !j->ending) {
             job_remove(j); /* nobody else would */
+        }
+    }
+}
+
+void
+zb_ship_jobs_limit(struct zb_ship *s)
+{
+    for (struct zb_ship_job *j = s->jobs; j != NULL; j = j->next) {
+        if (j->stream != NULL) {
+            zb_ship_limit_set(s, j->stream);
         }
     }
 }

@@ -101,6 +101,12 @@ static const struct zb_conf_key keys[] = {
      .expected = program_expected},
     {"notify-timeout", ZB_CONF_DURATION, AT(notify_timeout_ms), .min = 1000, .max = 600000,
      .fallback = "30s", .expected = "a time from 1s to 10m, such as \"30s\""},
+    {"send-limit", ZB_CONF_SIZE, AT(send_limit_bytes), .min = ZB_CONF_SEND_LIMIT_MIN,
+     .max = ZB_CONF_SEND_LIMIT_MAX,
+     .expected = "a size per second from 64K to 1T, such as \"50M\""},
+    {"send-limit-at", ZB_CONF_STRING, AT(send_limit_at), .valid = zb_conf_spans_valid,
+     .expected = "times of the day (UTC) with a size per second from 64K to 1T or none, such as "
+                 "\"08:00-18:00 5M, 22:00-06:00 none\""},
     {"log-level", ZB_CONF_WORD, AT(log_level), .words = level_words, .fallback = "info",
      .expected = "\"error\", \"warning\", \"info\" or \"debug\""},
     {"etcd", ZB_CONF_STRING, AT(etcd), .valid = endpoints_valid,
@@ -221,6 +227,15 @@ etcd_check(const struct zb_conf_node *c, const char *name, struct zb_err *err)
     return c->etcd[0] != '\0' ? times_check(c, name, err) : ZB_OK;
 }
 
+static enum zb_rc
+spans_check(struct zb_conf_node *conf, const char *name, struct zb_err *err)
+{
+    if (zb_conf_spans_parse(conf->send_limit_at, &conf->send_spans, err) != ZB_OK) {
+        return zb_err_wrap(err, "%s: send-limit-at", name);
+    }
+    return ZB_OK;
+}
+
 enum zb_rc
 zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out, struct zb_err *err)
 {
@@ -232,6 +247,9 @@ zb_conf_node_parse(const char *text, const char *name, struct zb_conf_node *out,
     enum zb_rc rc = zb_conf_parse(&grammar, text, name, &conf, NULL, err);
     if (rc == ZB_OK) {
         rc = fence_check(&conf, name, err);
+    }
+    if (rc == ZB_OK) {
+        rc = spans_check(&conf, name, err);
     }
     if (rc == ZB_OK) {
         rc = etcd_check(&conf, name, err);
@@ -253,6 +271,14 @@ zb_conf_node_load(const char *path, struct zb_conf_node *out, struct zb_err *err
     }
     free(text);
     return rc;
+}
+
+uint64_t
+zb_conf_node_send_limit(const struct zb_conf_node *conf, struct zb_wall now)
+{
+    const struct zb_conf_span *span = zb_conf_spans_find(&conf->send_spans, now);
+
+    return span != NULL ? span->bytes : conf->send_limit_bytes;
 }
 
 void

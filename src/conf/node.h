@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/types.h"
+#include "conf/send_limit.h"
 
 /* How a node that lost its session in etcd is kept from writing, so that others may take over. */
 enum zb_conf_fenced_by {
@@ -34,9 +35,12 @@ struct zb_conf_node {
     uint32_t fence_timeout_ms;        /* default 60 s */
     char notify[ZB_PATH_SIZE];        /* program that hears of events; "": none */
     uint32_t notify_timeout_ms;       /* default 30 s */
-    enum zb_log_level log_level;      /* default info */
-    char etcd[ZB_COMMAND_SIZE];       /* "http://10.77.0.1:2379 ...", at least one; "": no etcd */
-    char etcd_ca[ZB_PATH_SIZE];       /* PEM files; "": none */
+    uint64_t send_limit_bytes;        /* per second, of all streams out; 0: none */
+    char send_limit_at[ZB_COMMAND_SIZE]; /* other limits at times of the day; "": none */
+    struct zb_conf_spans send_spans;     /* the same */
+    enum zb_log_level log_level;         /* default info */
+    char etcd[ZB_COMMAND_SIZE]; /* "http://10.77.0.1:2379 ...", at least one; "": no etcd */
+    char etcd_ca[ZB_PATH_SIZE]; /* PEM files; "": none */
     char etcd_cert[ZB_PATH_SIZE];
     char etcd_key[ZB_PATH_SIZE];
     char etcd_user[ZB_NODE_NAME_SIZE]; /* "": no authentication by password */
@@ -61,6 +65,8 @@ enum zb_rc zb_conf_node_parse(const char *text, const char *name, struct zb_conf
  * write it; ZB_E_SYS too. */
 enum zb_rc zb_conf_node_load(const char *path, struct zb_conf_node *out,
                              struct zb_err *err) ZB_CHECKED;
+/* Bytes per second that may be sent at that time; 0: no limit. */
+uint64_t zb_conf_node_send_limit(const struct zb_conf_node *conf, struct zb_wall now);
 /* As configuration text that parses again to the same. Errors of the stream are ferror's. */
 void zb_conf_node_print(const struct zb_conf_node *conf, FILE *file);
 

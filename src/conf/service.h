@@ -82,7 +82,8 @@ struct zb_conf_service {
     uint32_t catch_up; /* newest sets that stay for a member that is away; 1 to 10000 */
     uint64_t
         foreign_grace_ms; /* copies of other tools' snapshots stay so long after they are gone */
-    uint64_t quota_bytes; /* 0: none */
+    uint64_t send_limit_bytes; /* per second, of all its streams from a node; 0: none */
+    uint64_t quota_bytes;      /* 0: none */
     enum zb_conf_runner runner;
     char start[ZB_COMMAND_SIZE]; /* COMMAND: program in commands-dir and arguments */
     char stop[ZB_COMMAND_SIZE];  /* COMMAND, may be "" */

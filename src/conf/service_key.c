@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "conf/send_limit.h"
+
 #define RUNS(r) (1u << (r))
 #define AT(f)                                                                                      \
     .offset = offsetof(struct zb_conf_service, f), .size = sizeof(((struct zb_conf_service *)0)->f)
@@ -94,6 +96,9 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = "a number from 1 to 10000", .fallback = "1000"},
     {"foreign-grace", ZB_CONF_DURATION, AT(foreign_grace_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
      .expected = "a time from 1s to 3650d, such as \"7d\"", .fallback = "7d"},
+    {"send-limit", ZB_CONF_SIZE, AT(send_limit_bytes), .min = ZB_CONF_SEND_LIMIT_MIN,
+     .max = ZB_CONF_SEND_LIMIT_MAX,
+     .expected = "a size per second from 64K to 1T, such as \"10M\""},
     {"quota", ZB_CONF_SIZE, AT(quota_bytes), .min = 1 << 20, .max = UINT64_C(1) << 60,
      .expected = "a size from 1M to 1024P, such as \"10G\""},
     {"runner", ZB_CONF_WORD, AT(runner), .words = runner_words, .fallback = "none",

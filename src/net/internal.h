@@ -10,6 +10,8 @@
  *   stream.c     streams as the caller sees them; stream_assign.c which connection they get
  *   stream_io.c  streams as a data connection sees them: frames, sinks
  *   pipe.c       the other end of a stream: its pipe; a source that several streams share
+ *   stream_io.c  streams as a data connection sees them: frames, pipes
+ *   limit.c      limits of what streams send: groups, the timer (shaper.c: whose turn it is)
  *   join.c       join requests as they come in (token.c, join_client.c: see join.h)
  *
  * Callbacks come only out of the loop: what an API function finds to do is marked on the
@@ -25,6 +27,7 @@
 
 #include "net/buf.h"
 #include "net/net.h"
+#include "net/shaper.h"
 #include "net/socket.h"
 #include "net/tls.h"
 
@@ -126,6 +129,7 @@ struct zb_stream {
     uint64_t bytes;
     uint64_t start_ms; /* got its connection */
     uint64_t held;     /* how much it held up the others of its source lately: pipe.c */
+    struct zb_turn turn;
 };
 
 struct zb_peer {
@@ -152,6 +156,8 @@ struct zb_refusal {
     uint64_t told_ms; /* 0: unused */
 };
 
+TAILQ_HEAD(zb_limit_group_list, zb_limit_group);
+
 struct zb_net {
     uv_loop_t *loop;
     char node[ZB_NODE_NAME_SIZE];
@@ -168,6 +174,9 @@ struct zb_net {
     uv_timer_t tick;
     uint64_t tick_ms;
     uv_idle_t idle;
+    struct zb_shaper shaper;
+    struct zb_limit_group_list limit_groups;
+    uv_timer_t limit_timer;
     bool streams_due; /* waiting streams want connections */
     bool closing;
     size_t handles; /* not closed yet; the last one frees a closing net */
@@ -255,6 +264,8 @@ void zb_stream_lost(struct zb_stream *stream, const char *reason);
 enum zb_rc zb_pipe_open(struct zb_stream *stream, int fd, struct zb_err *err) ZB_CHECKED;
 /* The stream gets what comes from now on as well; a source. */
 void zb_pipe_share(struct zb_pipe *pipe, struct zb_stream *stream);
+/* The connections of its streams are served in this turn of the loop. */
+void zb_pipe_wake(const struct zb_pipe *pipe);
 /* The stream leaves its pipe, if it has one; it is closed when it was the last. */
 void zb_pipe_leave(struct zb_stream *stream);
 /* Loop only. Source: to the buffers of its streams, as far as they take it. True: bytes or the end
@@ -289,6 +300,19 @@ size_t zb_stream_sink(struct zb_conn *conn, const uint8_t *bytes, size_t size);
 /* Polls the pipe for what is waited for. */
 void zb_stream_poll_update(struct zb_conn *conn);
 void zb_stream_tick(struct zb_conn *conn, uint64_t now_ms);
+
+/* --- limit.c --- */
+
+void zb_limits_open(struct zb_net *net);
+/* When the timer is closed and no stream is left. */
+void zb_limits_free(struct zb_net *net);
+/* How many bytes the source may be read for now; 0: the connection is woken when it is its turn. */
+size_t zb_limit_ask(struct zb_stream *stream);
+/* The source gives no more. */
+void zb_limit_leave(struct zb_stream *stream);
+/* True: it is held back by a limit alone, and the receiver hears from it, so that neither side
+ * takes it for stuck. */
+bool zb_limit_tick(struct zb_conn *conn, uint64_t now_ms, uint32_t watchdog_ms);
 
 /* --- join.c; loop only --- */
 

@@ -230,6 +230,7 @@ handles_start(struct zb_net *net)
     (void)uv_idle_init(net->loop, &net->idle);
     net->listener.data = net->tick.data = net->idle.data = net;
     net->handles = 3;
+    zb_limits_open(net);
     net->tick_ms = zb_net_now(net);
     (void)uv_poll_start(&net->listener, UV_READABLE, accept_ready);
     (void)uv_timer_start(&net->tick, tick, ZB_NET_TICK_MS, ZB_NET_TICK_MS);
@@ -302,6 +303,7 @@ zb_net_handle_closed(struct zb_net *net)
         TAILQ_REMOVE(&net->peers, peer, link);
         free(peer);
     }
+    zb_limits_free(net);
     zb_tls_close(&net->tls);
     free(net);
 }
@@ -336,6 +338,7 @@ zb_net_free(struct zb_net *net)
     close(net->listen_fd);
     uv_close((uv_handle_t *)&net->tick, own_handle_closed);
     uv_close((uv_handle_t *)&net->idle, own_handle_closed);
+    uv_close((uv_handle_t *)&net->limit_timer, own_handle_closed);
 }
 
 void

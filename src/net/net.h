@@ -151,7 +151,8 @@ void zb_net_join_refuse(struct zb_net *net, uint64_t join_id, const char *reason
 /*
  * --- Streams ---
  * header, DATA..., END, reply: the sender opens, the receiver replies. One stream at a time on a
- * data connection; connections stay open for the next stream of the same direction.
+ * data connection; connections stay open for the next stream of the same direction. An empty DATA
+ * frame says that a limit holds the sender back.
  *
  * Life of the handle: the sender's ends with on_reply or on_closed (gone when the callback
  * returns), the receiver's with zb_stream_reply or on_closed; both with zb_stream_abort. Exactly
@@ -183,6 +184,20 @@ enum zb_rc zb_stream_open(struct zb_net *net, const char *peer, json_t *header,
  * full, on_drain will come. ZB_E_USAGE after zb_stream_finish or beside a pump. */
 enum zb_rc zb_stream_write(struct zb_stream *stream, const void *data, size_t size,
                            struct zb_err *err) ZB_CHECKED;
+
+/* Bytes per second of all streams that are pumped out of here, to all peers together; 0: no limit.
+ * Streams under it take turns, so that each gets as much as any other. */
+void zb_net_limit_set(struct zb_net *net, uint64_t bytes_per_s);
+
+struct zb_stream_limit {
+    uint32_t group;       /* its streams are under one limit, together */
+    uint64_t bytes_per_s; /* of the group; 0: no limit */
+    bool first; /* waited for: not under the group's limit, before others under the net's */
+};
+
+/* A sender's pump is under a limit from now on; beside the net's. A stream that is held back is not
+ * stuck: the watchdogs of both sides know. */
+void zb_stream_limit_set(struct zb_stream *stream, const struct zb_stream_limit *limit);
 
 /* Sends what comes out of fd (the reading end of a pipe) until its end of file. Takes fd in any
  * case and closes it; makes it non-blocking. A read error closes the stream. */

@@ -32,8 +32,8 @@ is_shared(const struct zb_pipe *pipe)
     return TAILQ_NEXT(TAILQ_FIRST(&pipe->streams), pipe_link) != NULL;
 }
 
-static void
-wake_all(const struct zb_pipe *pipe)
+void
+zb_pipe_wake(const struct zb_pipe *pipe)
 {
     const struct zb_stream *stream;
 
@@ -80,13 +80,14 @@ zb_pipe_leave(struct zb_stream *stream)
     if (pipe == NULL) {
         return;
     }
+    zb_limit_leave(stream);
     stream->pipe = NULL;
     TAILQ_REMOVE(&pipe->streams, stream, pipe_link);
     if (TAILQ_EMPTY(&pipe->streams)) {
         uv_close((uv_handle_t *)&pipe->poll, pipe_closed);
         close(pipe->fd);
     } else {
-        wake_all(pipe); /* they may have waited for it */
+        zb_pipe_wake(pipe); /* they may have waited for it */
     }
 }
 
@@ -144,6 +145,28 @@ living_next(struct zb_stream *stream)
     return stream;
 }
 
+/* How much the limits of all its streams let through now; 0: it is woken when it is the turn of who
+ * waits for one. */
+static size_t
+allowed(const struct zb_pipe *pipe)
+{
+    struct zb_stream *stream = living_next(TAILQ_FIRST(&pipe->streams));
+    size_t most = ZB_STREAM_CHUNK_MAX;
+
+    for (; stream != NULL; stream = living_next(TAILQ_NEXT(stream, pipe_link))) {
+        size_t bytes = zb_limit_ask(stream);
+        most = bytes < most ? bytes : most;
+    }
+    return most;
+}
+
+static void
+account(struct zb_stream *stream, size_t size)
+{
+    stream->bytes += size;
+    zb_turn_sent(&stream->turn, (uint32_t)size);
+}
+
 /* size bytes of a frame are in first's buffer: to the others as well. */
 static void
 hand_out(struct zb_stream *first, const uint8_t *frame, size_t size)
@@ -152,7 +175,7 @@ hand_out(struct zb_stream *first, const uint8_t *frame, size_t size)
 
     for (; stream != NULL; stream = living_next(TAILQ_NEXT(stream, pipe_link))) {
         zb_buf_append(buffer(stream), frame, size);
-        stream->bytes += size - ZB_FRAME_HEADER_SIZE;
+        account(stream, size - ZB_FRAME_HEADER_SIZE);
     }
 }
 
@@ -161,7 +184,7 @@ source_ended(struct zb_pipe *pipe, int sys_errno)
 {
     struct zb_stream *stream;
 
-    wake_all(pipe);
+    zb_pipe_wake(pipe);
     do {
         stream = TAILQ_FIRST(&pipe->streams);
         bool last = TAILQ_NEXT(stream, pipe_link) == NULL;
@@ -176,20 +199,20 @@ source_ended(struct zb_pipe *pipe, int sys_errno)
 /* The source's next bytes as one DATA frame, read straight behind its header: how many, 0 at its
  * end, or -errno. */
 static ssize_t
-read_frame(struct zb_pipe *pipe)
+read_frame(struct zb_pipe *pipe, size_t most)
 {
     struct zb_stream *first = living_next(TAILQ_FIRST(&pipe->streams));
     struct zb_buf *out = buffer(first);
-    uint8_t *frame = zb_buf_reserve(out, ZB_FRAME_HEADER_SIZE + ZB_STREAM_CHUNK_MAX);
+    uint8_t *frame = zb_buf_reserve(out, ZB_FRAME_HEADER_SIZE + most);
     ssize_t got;
 
     do {
-        got = read(pipe->fd, frame + ZB_FRAME_HEADER_SIZE, ZB_STREAM_CHUNK_MAX);
+        got = read(pipe->fd, frame + ZB_FRAME_HEADER_SIZE, most);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         zb_frame_header_encode(ZB_FRAME_DATA, (uint32_t)got, frame);
         zb_buf_added(out, ZB_FRAME_HEADER_SIZE + (size_t)got);
-        first->bytes += (uint64_t)got;
+        account(first, (size_t)got);
         hand_out(first, frame, ZB_FRAME_HEADER_SIZE + (size_t)got);
     }
     return got < 0 ? -errno : got;
@@ -208,7 +231,7 @@ told(const struct zb_pipe *pipe)
         }
     }
     if (is_shared(pipe)) {
-        wake_all(pipe);
+        zb_pipe_wake(pipe);
     }
 }
 
@@ -217,9 +240,10 @@ zb_pipe_read(struct zb_pipe *pipe)
 {
     bool moved = false;
     ssize_t got = 1;
+    size_t most;
 
-    while (got > 0 && pipe->due && is_wanted(pipe)) {
-        got = read_frame(pipe);
+    while (got > 0 && pipe->due && is_wanted(pipe) && (most = allowed(pipe)) > 0) {
+        got = read_frame(pipe, most);
         moved = moved || got > 0;
     }
     if (moved) {
@@ -252,7 +276,7 @@ pipe_ready(uv_poll_t *poll, int status, int events)
     }
     pipe->events = 0; /* who is woken polls again */
     (void)uv_poll_stop(&pipe->poll);
-    wake_all(pipe);
+    zb_pipe_wake(pipe);
 }
 
 void
@@ -275,18 +299,21 @@ zb_pipe_poll_update(struct zb_pipe *pipe, bool source)
 
 /* --- who is behind --- */
 
+/* One of its streams has nothing to send, and no limit is the reason. */
 static bool
 is_starved(const struct zb_pipe *pipe)
 {
     struct zb_stream *stream;
+    bool starved = false;
 
     TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
     {
-        if (!is_dead(stream) && unsent(stream) == 0) {
-            return true;
+        if (stream->turn.waits) {
+            return false;
         }
+        starved = starved || (!is_dead(stream) && unsent(stream) == 0);
     }
-    return false;
+    return starved;
 }
 
 /* Goes on its own way: with its connection, or when the waiting ones are served next. */

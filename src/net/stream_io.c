@@ -208,7 +208,7 @@ zb_stream_tick(struct zb_conn *conn, uint64_t now_ms)
     uint32_t limit_ms = stream->callbacks.watchdog_ms != 0 ? stream->callbacks.watchdog_ms
                                                            : conn->net->timing.watchdog_ms;
     uint64_t since_ms = stream->start_ms > conn->io_ms ? stream->start_ms : conn->io_ms;
-    if (now_ms >= since_ms + limit_ms) {
+    if (!zb_limit_tick(conn, now_ms, limit_ms) && now_ms >= since_ms + limit_ms) {
         zb_conn_doom(conn, "no progress for %u s: %s", (limit_ms + 999) / 1000,
                      stuck_words(conn, stream));
     }

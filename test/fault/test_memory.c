@@ -240,6 +240,7 @@ static const char declaration[] =
     "\"mountpoint\":\"/srv/"
     "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
+    "\"send-limit\":\"10M\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s\",\"stop\":\"t\",\"check\":\"c\","
     "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"relocate\":\"no\",\"drill-timeout\":"

@@ -10,6 +10,7 @@ static const char full[] =
     "\"mountpoint\":\"/srv/"
     "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
+    "\"send-limit\":\"10M\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s \\\"a\\\\\\\" b\\\"\",\"stop\":\"t\",\"check\":\"c\","
     "\"start-timeout\":\"90s\",\"stop-timeout\":\"2m\",\"relocate\":\"no\",\"drill-timeout\":"

@@ -209,6 +209,24 @@ test_too_late_to_share(void **state)
     shared_close(&s);
 }
 
+/* What is read once is sent to each, and counts as often. */
+static void
+test_under_a_limit_each_counts(void **state)
+{
+    const size_t size = 2 * MIB;
+    struct shared s;
+    (void)state;
+    shared_open(&s, 2, size, flow_to_sink);
+    zb_net_limit_set(s.a.net, 2 * size);
+    uint64_t since_ms = world_now_ms();
+    WAIT(&s.w, s.f[0].replies == 1 && s.f[1].replies == 1);
+    assert_true(world_now_ms() - since_ms >= 1000 * 9 / 10);
+    pthread_join(s.source.thread, NULL);
+    assert_whole(&s, 0, size);
+    assert_whole(&s, 1, size);
+    shared_close(&s);
+}
+
 int
 main(void)
 {
@@ -220,6 +238,7 @@ main(void)
         cmocka_unit_test(test_without_others_nobody_is_behind),
         cmocka_unit_test(test_one_is_given_up),
         cmocka_unit_test(test_too_late_to_share),
+        cmocka_unit_test(test_under_a_limit_each_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
