@@ -2,6 +2,16 @@
 
 #include <string.h>
 
+/* Sets of the same interval are due at the same moment, and take the transaction groups of a few.
+ */
+static void
+due_set(struct step *x)
+{
+    int64_t interval_ms = x->s->conf.interval_ms;
+
+    x->s->set_due.ms = interval_ms > 0 ? (x->now.ms / interval_ms + 1) * interval_ms : x->now.ms;
+}
+
 void
 zb_core_lead_begin(struct step *x)
 {
@@ -14,7 +24,7 @@ zb_core_lead_begin(struct step *x)
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         zb_core_copy_forget(x, n);
     }
-    s->set_due.ms = x->now.ms + s->conf.interval_ms;
+    due_set(x);
     s->made_at.ms = 0;
     s->first_set_due = s->obs.newest.id.term != s->obs.established_term;
 }
@@ -148,7 +158,7 @@ zb_core_lead_settle(struct step *x)
             zb_core_op(x, ZB_ACT_OBSERVE);
             return;
         }
-        s->set_due.ms = x->now.ms + s->conf.interval_ms;
+        due_set(x);
         if (is_written(x)) {
             zb_core_snapshot(x, false);
             return;

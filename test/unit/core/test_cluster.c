@@ -66,6 +66,19 @@ vm1_has_a_set_of_all(struct world *w, unsigned unused)
     return w->nodes[0].disk.newest_content == w->nodes[0].disk.content;
 }
 
+/* Whenever its lead began: services of one interval have their sets together. */
+static void
+sets_are_due_at_multiples_of_the_interval(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        W.nodes[0].disk.content++;
+        assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 15000));
+        assert_in_range(W.now_ms % W.conf.interval_ms, 0, 1500);
+        world_run(&W, 1234);
+    }
+}
+
 static void
 little_that_was_written_waits(void **state)
 {
@@ -542,6 +555,7 @@ main(void)
         T(first_leader_takes_term_1),
         T(a_move_loses_nothing_and_everybody_follows),
         T(a_service_that_ended_is_started_again),
+        T(sets_are_due_at_multiples_of_the_interval),
         T(little_that_was_written_waits),
         T(after_a_restart_little_does_not_wait),
         T(twenty_moves_in_a_ring),
