@@ -18,8 +18,10 @@
  *   ship.ask        service ship term as manifest
  *   ship.inventory  service ship rc msg index count uuid rel newest token guids[]
  *   ship.fork       service term common manifest (without an id; null when nothing is in common)
- *   stream header   {"t":"ship.stream"} service ship term as uuid rel snap guid from_guid
- * token adopt stream end      rc stream reply    rc msg guid
+ *   stream header   {"t":"ship.stream"} service ship term as uuid rel snap guid from_guid token
+ *                   adopt
+ *   stream end      rc
+ *   stream reply    rc msg guid
  */
 #ifndef ZB_AGENT_SHIP_H
 #define ZB_AGENT_SHIP_H
