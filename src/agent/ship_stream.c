@@ -218,12 +218,13 @@ is_startable(const struct zb_ship *s, uint32_t chain)
            (c->after == ZB_CHAIN_NONE || s->chain_next[c->after] > 0);
 }
 
-/* The ship of another follower that will want this step when what it waits for is done. */
+/* The ship of another follower that will want this step when what it waits for is done. What one
+ * that still asks will want is not known: it may be the first of a chain. */
 static bool
-will_want(const struct zb_ship *s, const struct zb_ship_step *step, const char *uuid)
+will_want(const struct zb_ship *s, const struct zb_ship_step *step, const char *uuid, bool first)
 {
     if (s->state == ZB_SHIP_ASKING) {
-        return true;
+        return first;
     }
     for (uint32_t i = 0; s->state == ZB_SHIP_STREAMING && i < s->plan.chains_count; i++) {
         const struct zb_ship_chain *c = &s->plan.chains[i];
@@ -251,7 +252,7 @@ is_gathering(const struct zb_ship *s, uint32_t chain)
     }
     for (const struct zb_ship *t = s->a->ships->head; t != NULL; t = t->next) {
         if (t != s && t->service == s->service && !t->alone && zb_set_ref_equal(&t->set, &s->set) &&
-            will_want(t, &c->steps[s->chain_next[chain]], c->uuid)) {
+            will_want(t, &c->steps[s->chain_next[chain]], c->uuid, s->chain_next[chain] == 0)) {
             return true;
         }
     }
