@@ -152,7 +152,7 @@ def test_the_disk_of_the_leaders_pool_stands_still(run):
 def test_the_leader_is_paused(run, seconds):
     """It writes for a moment only when it goes on after it was taken over; all of that is kept, and nobody gets it."""
     cluster, old = run.cluster, run.old
-    beside = Recorder(cluster.lab, run.folder, port=PORT, name="beside", hosts=[old])
+    beside = Recorder(cluster.lab, run.folder, port=PORT, name=f"beside{seconds}", hosts=[old])
     try:
         beside.wait_more(10)
         with paused(old):
