@@ -297,7 +297,8 @@ job_admit(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
         return ZB_OK;
     }
     if (!op->ends_receives) {
-        return zb_err_set(err, ZB_E_BUSY, "another operation on %s is under way", s->name);
+        (void)zb_err_set(err, ZB_E_BUSY, "another operation on %s is under way", s->name);
+        return zb_err_hint(err, "it ends by itself: try again in a moment");
     }
     receives_cancel(k, s);
     s->drains++;

@@ -60,7 +60,8 @@ def sessions_open(cluster, judge=True):
 def service(cluster):
     """The service that is taken over by itself, for a `with`."""
     cluster.declare(NAME, failover="automatic", max_loss=f"{MAX_LOSS_S}s", interval="2s", start=f"redis {PORT}")
-    cluster.apply()
+    # One of that name may just have been withdrawn.
+    wait_until(lambda: cluster.apply(check=False).rc == 0, 60, f"{NAME} is declared")
     cluster.wait_current(NAME)
     try:
         yield
