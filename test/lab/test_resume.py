@@ -15,7 +15,7 @@ MIB = 32
 POWER_MIB = 80  # what is not in a transaction group yet is lost: 5 s, of which this makes little
 AWAY_S = 12  # the link: until each side knows
 RESENT = 0.10
-WIRE = 1.07  # TLS and TCP beside the stream
+WIRE = 1.03  # TLS and TCP beside the stream
 
 
 def link_lost(_, host):
