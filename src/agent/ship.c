@@ -8,6 +8,7 @@
 #include "agent/trouble.h"
 
 #define TIMER_MS 500
+#define ALONE_MS 600000 /* who could not keep up with the others is not waited for */
 
 const char *
 zb_ship_node(const struct zb_ship *s)
@@ -61,17 +62,22 @@ ship_unlink(struct zb_ships *ships, struct zb_ship *s)
         at = &(*at)->next;
     }
     *at = s->next;
+    at = &ships->of[s->service];
+    while (*at != s) {
+        at = &(*at)->of_next;
+    }
+    *at = s->of_next;
 }
 
+/* The oldest one. */
 static struct zb_ship *
 ship_of(const struct zb_ships *ships, uint16_t service, uint8_t node)
 {
-    for (struct zb_ship *s = ships->head; s != NULL; s = s->next) {
-        if (s->service == service && s->node == node) {
-            return s;
-        }
+    struct zb_ship *s = ships->of[service];
+    while (s != NULL && s->node != node) {
+        s = s->of_next;
     }
-    return NULL;
+    return s;
 }
 
 /* Answers the core; the next one to the same node begins. */
@@ -184,6 +190,7 @@ zb_ship_behind(struct zb_ship *s)
     }
     zb_log_info("%s to %s: cannot keep up with the others: goes on by itself", zb_ship_service(s),
                 zb_ship_node(s));
+    s->a->ships->alone_until_ms[s->node] = zb_mono_now().ms + ALONE_MS;
     s->alone = true;
     s->retry = true;
     s->state = ZB_SHIP_ENDING;
@@ -387,13 +394,19 @@ zb_ship_start(struct zb_agent *a, const struct zb_action *action)
                           .as = (action->flags & ZB_SHIP_FORWARD) != 0 ? ZB_SHIP_AS_FORWARD
                                 : (action->flags & ZB_SHIP_COPY) != 0  ? ZB_SHIP_AS_COPY
                                                                        : ZB_SHIP_AS_LEADER,
-                          .first = zb_ship_is_waited_for(a, action),
+                          .first = zb_ship_is_waited_for(action),
+                          .alone = zb_mono_now().ms < ships->alone_until_ms[action->node],
                           .state = ZB_SHIP_WAITING,
                           .peer_next = UINT32_MAX,
                           .started = zb_mono_now()};
     struct zb_ship **at = &ships->head;
     while (*at != NULL) {
         at = &(*at)->next;
+    }
+    *at = s;
+    at = &ships->of[s->service];
+    while (*at != NULL) {
+        at = &(*at)->of_next;
     }
     *at = s;
     if (!uv_is_active((uv_handle_t *)&ships->timer)) {

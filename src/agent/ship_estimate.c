@@ -3,6 +3,7 @@
 #include "agent/ship_internal.h"
 
 #define ASKED_AFTER_MS 1000 /* what is sent sooner, as in the steady state, costs no request */
+#define ASKED_MAX 4         /* at once, of all ships: the keeper has other things to do */
 
 static struct zb_ship *
 ship_of_id(const struct zb_agent *a, uint64_t id)
@@ -44,6 +45,9 @@ on_estimate(void *ctx, const struct zb_krep *rep)
     struct zb_ship *s = ship_of_id(ask.a, ask.id);
 
     free(ctx);
+    if (ask.a->ships != NULL) {
+        ask.a->ships->estimates_count--;
+    }
     if (s == NULL || !is_sent(s)) {
         return;
     }
@@ -74,6 +78,7 @@ chain_ask(struct zb_ship *s)
     zb_strcopy(req.service, sizeof req.service, zb_ship_service(s));
     zb_strcopy(req.rel, sizeof req.rel, c->rel);
     zb_strcopy(req.token, sizeof req.token, c->token);
+    s->a->ships->estimates_count++;
     (void)zb_keeper_client_call(s->a->keeper, &req,
                                 &(struct zb_keeper_call){.on_reply = on_estimate, .ctx = ask});
 }
@@ -94,7 +99,8 @@ zb_ship_estimate_step(struct zb_ship *s, struct zb_mono now)
         return;
     }
     zb_progress_note(&s->progress, now.ms, bytes_done(s));
-    if (!e->asked && s->state == ZB_SHIP_STREAMING && now.ms - e->planned.ms >= ASKED_AFTER_MS) {
+    if (!e->asked && s->jobs_count > 0 && s->state == ZB_SHIP_STREAMING &&
+        now.ms - e->planned.ms >= ASKED_AFTER_MS && s->a->ships->estimates_count < ASKED_MAX) {
         e->asked = true;
         chain_ask(s);
     }

@@ -55,6 +55,7 @@ struct zb_ship_estimate {
 struct zb_ship {
     struct zb_agent *a;
     struct zb_ship *next;
+    struct zb_ship *of_next; /* of the same service */
     uint64_t action_id;
     uint64_t id; /* on the wire; another one for a second try */
     uint16_t service;
@@ -79,7 +80,7 @@ struct zb_ship {
     struct zb_manifest fork;
     uint32_t *chain_next; /* per chain: steps done */
     bool *chain_busy;     /* ... whether one is under way ... */
-    int64_t *chain_ms;    /* ... and when the last one ended, or the plan was made: monotonic */
+    int64_t *chain_ms; /* ... and when its first one ended, or else the plan was made: monotonic */
     uint32_t steps_done;
     uint32_t jobs_count;
     struct zb_ship_job *jobs;
@@ -106,9 +107,12 @@ struct zb_ships {
     uv_timer_t timer; /* deadlines; runs while there are ships */
     uint64_t next_id;
     struct zb_ship *head;
+    struct zb_ship *of[ZB_SERVICES_MAX]; /* the same ones by service */
     struct zb_ship_read *reads;
     uint32_t jobs_count[ZB_NODES_MAX];
     uint32_t bulk_count[ZB_NODES_MAX];
+    uint32_t estimates_count;             /* asked for, and not answered */
+    int64_t alone_until_ms[ZB_NODES_MAX]; /* could not keep up with the others lately: monotonic */
     struct zb_ship_line lines[ZB_SERVICES_MAX];
     /* What the follower acknowledged since it came up, none {0} when that is not known. */
     struct zb_set_ref acked[ZB_SERVICES_MAX][ZB_NODES_MAX];

@@ -3,12 +3,9 @@
 #include "conf/node.h"
 
 bool
-zb_ship_is_waited_for(const struct zb_agent *a, const struct zb_action *action)
+zb_ship_is_waited_for(const struct zb_action *action)
 {
-    struct zb_core_view view;
-
-    zb_core_view(a->core, action->service, &view);
-    return view.role == ZB_ROLE_SEALING || (action->flags & ZB_SHIP_FORWARD) != 0;
+    return (action->flags & (ZB_SHIP_FIRST | ZB_SHIP_FORWARD)) != 0;
 }
 
 static uint64_t
@@ -23,16 +20,18 @@ node_limit(const struct zb_agent *a)
     return zb_conf_node_send_limit(a->conf, zb_wall_now());
 }
 
+bool
+zb_ship_is_limited(const struct zb_ship *s)
+{
+    return service_limit(s) > 0 || node_limit(s->a) > 0;
+}
+
 enum zb_ship_rank
 zb_ship_rank(const struct zb_ship *s)
 {
-    if (s->first) {
-        return ZB_SHIP_FIRST;
-    }
-    if (!s->fast) {
-        return ZB_SHIP_SLOW;
-    }
-    return service_limit(s) > 0 || node_limit(s->a) > 0 ? ZB_SHIP_STEADY_LIMITED : ZB_SHIP_STEADY;
+    return s->first                            ? ZB_SHIP_RANK_FIRST
+           : s->fast && !zb_ship_is_limited(s) ? ZB_SHIP_RANK_STEADY
+                                               : ZB_SHIP_RANK_BULK;
 }
 
 void

@@ -6,7 +6,7 @@
 
 #include "agent/keeper.h"
 #include "agent/must.h"
-#include "agent/ship_internal.h"
+#include "agent/ship_limit.h"
 
 struct zb_ship_read {
     struct zb_ships *ships;
@@ -17,6 +17,7 @@ struct zb_ship_read {
     uint64_t guid;
     uint64_t from_guid;
     bool open;                /* others may join: nothing was read yet */
+    bool first;               /* for ships that are waited for */
     struct zb_ship_job *jobs; /* at least one until the keeper has answered */
 };
 
@@ -97,14 +98,17 @@ on_sent(void *ctx, const struct zb_krep *rep)
     free(read);
 }
 
+/* What is waited for does not share with what a limit may hold back. */
 static struct zb_ship_read *
 read_find(const struct zb_ship_job *j)
 {
+    bool limited = zb_ship_is_limited(j->s);
     const struct zb_ship_chain *c = &j->s->plan.chains[j->chain];
     struct zb_ship_read *read = j->s->a->ships->reads;
 
     while (read != NULL &&
-           !(read->open && read->service == j->s->service && read->guid == j->step->guid &&
+           !(read->open && (read->first == j->s->first || !limited) &&
+             read->service == j->s->service && read->guid == j->step->guid &&
              read->from_guid == j->step->from_guid && strcmp(read->rel, c->rel) == 0)) {
         read = read->next;
     }
@@ -125,7 +129,8 @@ read_begin(const struct zb_ship_job *j)
                                   .service = s->service,
                                   .guid = req.guid,
                                   .from_guid = req.from_guid,
-                                  .open = !s->alone && !j->resumed};
+                                  .open = !s->alone && !j->resumed,
+                                  .first = s->first};
     s->a->ships->reads = read;
     zb_strcopy(read->rel, sizeof(read->rel), c->rel);
     zb_strcopy(req.service, sizeof(req.service), zb_ship_service(s));

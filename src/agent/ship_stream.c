@@ -29,8 +29,9 @@ job_remove(struct zb_ship_job *j)
     ships->jobs_count[s->node]--;
     ships->bulk_count[s->node] -= j->bulk;
     s->chain_busy[j->chain] = false;
-    s->chain_ms[j->chain] = zb_mono_now().ms;
     if (j->answered) {
+        s->chain_ms[j->chain] =
+            s->chain_next[j->chain] == 0 ? zb_mono_now().ms : s->chain_ms[j->chain];
         s->chain_next[j->chain]++;
         s->steps_done++;
     }
@@ -198,7 +199,7 @@ job_start(struct zb_ship *s, uint32_t chain)
                               .next = s->jobs,
                               .chain = chain,
                               .step = &c->steps[s->chain_next[chain]],
-                              .bulk = zb_ship_rank(s) >= ZB_SHIP_BULK};
+                              .bulk = zb_ship_rank(s) >= ZB_SHIP_RANK_BULK};
     s->jobs = j;
     s->jobs_count++;
     s->chain_busy[chain] = true;
@@ -218,41 +219,38 @@ is_startable(const struct zb_ship *s, uint32_t chain)
            (c->after == ZB_CHAIN_NONE || s->chain_next[c->after] > 0);
 }
 
-/* The ship of another follower that will want this step when what it waits for is done. What one
- * that still asks will want is not known: it may be the first of a chain. */
+/* The ship of another follower that may want this step when what it waits for is done. */
 static bool
-will_want(const struct zb_ship *s, const struct zb_ship_step *step, const char *uuid, bool first)
+will_want(const struct zb_ship *s, const struct zb_ship_step *step, const char *uuid)
 {
     if (s->state == ZB_SHIP_ASKING) {
-        return first;
+        return true;
     }
     for (uint32_t i = 0; s->state == ZB_SHIP_STREAMING && i < s->plan.chains_count; i++) {
         const struct zb_ship_chain *c = &s->plan.chains[i];
-        uint32_t next = s->chain_next[i] + (s->chain_busy[i] ? 1 : 0);
         if (strcmp(c->uuid, uuid) == 0) {
-            return next < c->steps_count && c->steps[next].guid == step->guid &&
-                   c->steps[next].from_guid == step->from_guid && !is_startable(s, i);
+            return !s->chain_busy[i] && s->chain_next[i] == 0 && c->steps[0].guid == step->guid &&
+                   c->steps[0].from_guid == step->from_guid && !is_startable(s, i);
         }
     }
     return false;
 }
 
-/* Others of the same set are about to want what the chain wants: they get it from one read. The
- * steady state does not wait: its ships begin together. */
+/* The first step of a chain, which may be large, waits for others of the same set that are about to
+ * want it: they get it from one read. Later ones do not, or the slowest would be waited for at each
+ * of them; nor does the steady state, whose ships begin together, nor what is waited for. */
 static bool
 is_gathering(const struct zb_ship *s, uint32_t chain)
 {
     const struct zb_ship_chain *c = &s->plan.chains[chain];
-    int64_t since_ms = s->chain_ms[chain];
-    if (c->after != ZB_CHAIN_NONE && s->chain_ms[c->after] > since_ms) {
-        since_ms = s->chain_ms[c->after];
-    }
-    if (s->fast || s->alone || zb_mono_now().ms >= since_ms + GATHER_MS) {
+    int64_t since_ms = c->after != ZB_CHAIN_NONE ? s->chain_ms[c->after] : s->chain_ms[chain];
+    if (s->fast || s->first || s->alone || s->chain_next[chain] > 0 || c->token[0] != '\0' ||
+        zb_mono_now().ms >= since_ms + GATHER_MS) {
         return false;
     }
-    for (const struct zb_ship *t = s->a->ships->head; t != NULL; t = t->next) {
-        if (t != s && t->service == s->service && !t->alone && zb_set_ref_equal(&t->set, &s->set) &&
-            will_want(t, &c->steps[s->chain_next[chain]], c->uuid, s->chain_next[chain] == 0)) {
+    for (const struct zb_ship *t = s->a->ships->of[s->service]; t != NULL; t = t->of_next) {
+        if (t != s && !t->alone && zb_set_ref_equal(&t->set, &s->set) &&
+            will_want(t, &c->steps[0], c->uuid)) {
             return true;
         }
     }
@@ -276,7 +274,7 @@ chain_startable(const struct zb_ship *s)
 static struct zb_ship *
 ship_next(struct zb_ships *ships, uint8_t node)
 {
-    unsigned best = ships->bulk_count[node] < ZB_SHIP_BULK_MAX ? ZB_SHIP_RANKS : ZB_SHIP_BULK;
+    unsigned best = ships->bulk_count[node] < ZB_SHIP_BULK_MAX ? ZB_SHIP_RANKS : ZB_SHIP_RANK_BULK;
     struct zb_ship *next = NULL;
     for (struct zb_ship *s = ships->head; s != NULL; s = s->next) {
         if (s->node == node && zb_ship_rank(s) < best && chain_startable(s) != ZB_CHAIN_NONE) {

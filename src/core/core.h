@@ -280,6 +280,7 @@ enum zb_rescue_flag {
 enum zb_ship_flag {
     ZB_SHIP_FORWARD = 1, /* not by the leader: to the candidate that this node granted term to */
     ZB_SHIP_COPY = 2,    /* for the leader of term: to a member that has none yet */
+    ZB_SHIP_FIRST = 4,   /* the final set, to the target of the move: the service is down for it */
 };
 
 enum zb_failover_step {

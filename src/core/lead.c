@@ -116,14 +116,15 @@ snapshot_wanted(const struct svc *s)
     return s->first_set_due || zb_set_id_is_none(s->obs.newest.id);
 }
 
-/* There is something to distribute, and not so little that it waits for more. How old what this
- * node did not distribute itself is, it does not know: that does not wait. */
+/* There is something to distribute, and not so little that it waits for more, as long as it is not
+ * too old by the next look. How old what this node did not distribute itself is, it does not know:
+ * that does not wait. */
 static bool
 is_written(const struct step *x)
 {
     const struct svc *s = x->s;
     bool idle = s->made_at.ms != 0 && s->obs.written_bytes < s->conf.idle_bytes &&
-                x->now.ms - s->made_at.ms < s->conf.idle_interval_ms;
+                x->now.ms + s->conf.interval_ms - s->made_at.ms <= s->conf.idle_interval_ms;
 
     return s->obs.foreign || (s->obs.written_bytes > 0 && !idle);
 }
@@ -197,6 +198,7 @@ zb_core_ship(struct step *x, uint8_t node, const struct zb_set_ref *set)
     a->node = node;
     a->set = *set;
     a->term = x->s->obs.established_term;
+    a->flags = x->s->role == ZB_ROLE_SEALING && node == x->s->move.target ? ZB_SHIP_FIRST : 0;
     p->ship_id = a->id;
     p->ship_set = *set;
 }

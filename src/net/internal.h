@@ -105,7 +105,9 @@ struct zb_pipe {
     bool due; /* may be ready: read or write before polling */
     struct zb_net *net;
     struct zb_stream_list streams; /* at least one until it is closed */
+    bool begun;                    /* a byte was read */
     uint64_t judged_ms;            /* shared: who is behind was looked at */
+    uint64_t held;                 /* ... and how much somebody held the others up lately */
 };
 
 struct zb_stream {
@@ -128,7 +130,6 @@ struct zb_stream {
     struct zb_buf end;   /* sender: the END frame, when zb_stream_finish came */
     uint64_t bytes;
     uint64_t start_ms; /* got its connection */
-    uint64_t held;     /* how much it held up the others of its source lately: pipe.c */
     struct zb_turn turn;
 };
 
@@ -268,6 +269,8 @@ void zb_pipe_share(struct zb_pipe *pipe, struct zb_stream *stream);
 void zb_pipe_wake(const struct zb_pipe *pipe);
 /* The stream leaves its pipe, if it has one; it is closed when it was the last. */
 void zb_pipe_leave(struct zb_stream *stream);
+/* A limit keeps one of its streams, and with it the others, waiting. */
+bool zb_pipe_is_limited(const struct zb_pipe *pipe);
 /* Loop only. Source: to the buffers of its streams, as far as they take it. True: bytes or the end
  * came. */
 bool zb_pipe_read(struct zb_pipe *pipe);

@@ -139,7 +139,8 @@ zb_limit_tick(struct zb_conn *conn, uint64_t now_ms, uint32_t watchdog_ms)
 {
     uint8_t header[ZB_FRAME_HEADER_SIZE];
 
-    if (!conn->stream->turn.waits || zb_buf_length(&conn->out) > 0) {
+    if (conn->stream->pipe == NULL || !zb_pipe_is_limited(conn->stream->pipe) ||
+        zb_buf_length(&conn->out) > 0) {
         return false;
     }
     if (now_ms >= conn->io_ms + watchdog_ms / SIGNS_OF_LIFE) {

@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 /*
- * Who makes the others of its source wait gains HELD_GAIN per millisecond, and loses HELD_LOSS in
- * each in which nobody waits for it: at HELD_MAX it is let go. So one that stands still holds the
- * others up for two seconds, and one that takes more than 3/5 of the time the others need never is.
+ * A source of which one stream has nothing to send because another one has too much gains HELD_GAIN
+ * per millisecond, and loses HELD_LOSS in each in which that is not so: at HELD_MAX who has most is
+ * let go. So one that stands still holds the others up for two seconds, and one that is faster than
+ * 2/5 of them may stay.
  */
 #define HELD_GAIN 2
 #define HELD_LOSS 3
@@ -190,6 +191,10 @@ source_ended(struct zb_pipe *pipe, int sys_errno)
         bool last = TAILQ_NEXT(stream, pipe_link) == NULL;
         if (sys_errno != 0 && stream->conn != NULL) {
             zb_conn_doom(stream->conn, "read the source: %s", strerror(sys_errno));
+        } else if (sys_errno != 0) { /* not yet on its way: begins again */
+            stream->behind = true;
+            stream->net->streams_due = true;
+            zb_net_work_start(stream->net);
         }
         zb_pipe_leave(stream);
         pipe = last ? NULL : pipe;
@@ -210,6 +215,7 @@ read_frame(struct zb_pipe *pipe, size_t most)
         got = read(pipe->fd, frame + ZB_FRAME_HEADER_SIZE, most);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
+        pipe->begun = true;
         zb_frame_header_encode(ZB_FRAME_DATA, (uint32_t)got, frame);
         zb_buf_added(out, ZB_FRAME_HEADER_SIZE + (size_t)got);
         account(first, (size_t)got);
@@ -299,21 +305,47 @@ zb_pipe_poll_update(struct zb_pipe *pipe, bool source)
 
 /* --- who is behind --- */
 
-/* One of its streams has nothing to send, and no limit is the reason. */
-static bool
-is_starved(const struct zb_pipe *pipe)
+bool
+zb_pipe_is_limited(const struct zb_pipe *pipe)
 {
-    struct zb_stream *stream;
-    bool starved = false;
+    const struct zb_stream *stream;
 
     TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
     {
         if (stream->turn.waits) {
-            return false;
+            return true;
         }
-        starved = starved || (!is_dead(stream) && unsent(stream) == 0);
     }
-    return starved;
+    return false;
+}
+
+static bool
+is_starved(const struct zb_pipe *pipe)
+{
+    struct zb_stream *stream;
+
+    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
+    {
+        if (!is_dead(stream) && unsent(stream) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who has most unsent, if that is too much to read on; NULL. */
+static struct zb_stream *
+slowest(const struct zb_pipe *pipe)
+{
+    struct zb_stream *stream, *most = NULL;
+
+    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
+    {
+        if (!is_dead(stream) && (most == NULL || unsent(stream) > unsent(most))) {
+            most = stream;
+        }
+    }
+    return most != NULL && unsent(most) >= ZB_STREAM_LAG_MAX ? most : NULL;
 }
 
 /* Goes on its own way: with its connection, or when the waiting ones are served next. */
@@ -334,24 +366,23 @@ void
 zb_pipe_judge(struct zb_pipe *pipe, uint64_t now_ms)
 {
     uint64_t gap_ms = now_ms - pipe->judged_ms;
-    struct zb_stream *stream, *next;
+    uint64_t loss;
 
     if (!is_shared(pipe) || gap_ms == 0) {
         return;
     }
     pipe->judged_ms = now_ms;
     gap_ms = gap_ms < GAP_MAX_MS ? gap_ms : 0;
-    bool starved = pipe->due && is_starved(pipe);
-    for (stream = TAILQ_FIRST(&pipe->streams); stream != NULL; stream = next) {
-        next = TAILQ_NEXT(stream, pipe_link);
-        if (starved && unsent(stream) >= ZB_STREAM_LAG_MAX) {
-            stream->held += HELD_GAIN * gap_ms;
-        } else {
-            uint64_t loss = HELD_LOSS * gap_ms;
-            stream->held -= loss < stream->held ? loss : stream->held;
-        }
-        if (stream->held >= HELD_MAX) {
-            let_go(stream);
-        }
+    loss = HELD_LOSS * gap_ms;
+    struct zb_stream *holds =
+        pipe->due && is_starved(pipe) && !zb_pipe_is_limited(pipe) ? slowest(pipe) : NULL;
+    if (holds == NULL) {
+        pipe->held -= loss < pipe->held ? loss : pipe->held;
+        return;
+    }
+    pipe->held += HELD_GAIN * gap_ms;
+    if (pipe->held >= HELD_MAX) {
+        pipe->held = 0;
+        let_go(holds);
     }
 }

@@ -151,7 +151,7 @@ zb_stream_pump_share(struct zb_stream *stream, struct zb_stream *with, struct zb
     if (!alive(stream)) {
         return gone(stream, err);
     }
-    if (stream->pipe != NULL || stream->ended || with->pipe == NULL || with->bytes > 0) {
+    if (stream->pipe != NULL || stream->ended || with->pipe == NULL || with->pipe->begun) {
         return zb_err_set(err, ZB_E_USAGE, "stream: no source that can still be shared");
     }
     zb_pipe_share(with->pipe, stream);

@@ -8,7 +8,8 @@
 static const char full[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/"
-    "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
+    "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"idle-interval\":\"5m\",\"idle-written\":"
+    "\"1M\",\"keep\":\"7\",\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
     "\"send-limit\":\"10M\","
     "\"quota\":\"10G\","

@@ -98,7 +98,7 @@ little_that_was_written_waits(void **state)
     W.nodes[0].disk.content += 4;
     world_run(&W, 40000);
     assert_false(vm1_has_a_set_of_all(&W, 0));
-    assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 30000));
+    assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 20000)); /* no longer than said */
     W.nodes[0].disk.content += 5;
     assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 15000));
 }

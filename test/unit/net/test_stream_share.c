@@ -11,12 +11,16 @@ struct shared {
     struct mover source;
 };
 
+static uint32_t watchdog_ms; /* of both sides; 0: as it is by default */
+
 /* count streams from a source of size bytes; how they are taken, `on_flow` says. */
 static void
 shared_open(struct shared *s, int count, size_t size, void (*on_flow)(struct host *, struct flow *))
 {
     struct zb_err err;
-    pair_open(&s->w, &s->a, &s->b);
+    pair_init(&s->w, &s->a, &s->b);
+    s->a.timing.watchdog_ms = s->b.timing.watchdog_ms = watchdog_ms;
+    pair_start(&s->w, &s->a, &s->b);
     s->b.on_flow = on_flow;
     s->count = count;
     sink_pause_us = 0;
@@ -107,6 +111,49 @@ test_who_stands_still_is_let_go(void **state)
     pthread_join(s.source.thread, NULL);
     assert_whole(&s, 0, 50 * MIB);
     assert_whole(&s, 2, 50 * MIB);
+    shared_close(&s);
+}
+
+static void
+first_alone_is_taken(struct host *h, struct flow *f)
+{
+    if (json_integer_value(json_object_get(f->header, "n")) == 0) {
+        flow_to_sink(h, f);
+    }
+}
+
+/* Each of them alone would not be behind all the time. */
+static void
+test_all_who_stand_still_are_let_go(void **state)
+{
+    struct shared s;
+    (void)state;
+    shared_open(&s, 3, 50 * MIB, first_alone_is_taken);
+    WAIT(&s.w, s.f[0].replies == 1 && s.f[1].closes == 1 && s.f[2].closes == 1);
+    assert_true(s.f[1].behind && s.f[2].behind);
+    pthread_join(s.source.thread, NULL);
+    assert_whole(&s, 0, 50 * MIB);
+    shared_close(&s);
+}
+
+/* Held back for many times the watchdog's time by the turn of another stream of its source. */
+static void
+test_a_limit_of_one_is_no_standstill_of_another(void **state)
+{
+    const struct zb_stream_limit limit = {.group = 1, .bytes_per_s = 2048};
+    struct shared s;
+    (void)state;
+    watchdog_ms = 400;
+    shared_open(&s, 2, 3 * 4096, flow_to_sink);
+    watchdog_ms = 0;
+    zb_stream_limit_set(s.f[1].stream, &limit);
+    WAIT(&s.w, zb_stream_bytes(s.f[0].stream) == 2 * 4096);
+    assert_int_equal(s.f[0].closes + s.f[1].closes + s.b.flows[0].closes + s.b.flows[1].closes, 0);
+    zb_stream_limit_set(s.f[1].stream, &(struct zb_stream_limit){.group = 1});
+    WAIT(&s.w, s.f[0].replies == 1 && s.f[1].replies == 1);
+    pthread_join(s.source.thread, NULL);
+    assert_whole(&s, 0, 3 * 4096);
+    assert_whole(&s, 1, 3 * 4096);
     shared_close(&s);
 }
 
@@ -234,6 +281,8 @@ main(void)
         cmocka_unit_test(test_everybody_gets_all),
         cmocka_unit_test(test_more_streams_than_connections),
         cmocka_unit_test(test_who_stands_still_is_let_go),
+        cmocka_unit_test(test_all_who_stand_still_are_let_go),
+        cmocka_unit_test(test_a_limit_of_one_is_no_standstill_of_another),
         cmocka_unit_test(test_who_waits_for_a_connection_is_let_go),
         cmocka_unit_test(test_without_others_nobody_is_behind),
         cmocka_unit_test(test_one_is_given_up),
