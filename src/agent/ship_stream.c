@@ -316,8 +316,8 @@ node_jobs_start(struct zb_ships *ships, uint8_t node)
 void
 zb_ship_jobs_start(struct zb_ships *ships)
 {
-    for (uint8_t node = 0; node < ships->a->nodes_count; node++) {
-        node_jobs_start(ships, node);
+    for (uint32_t node = 0; node < ships->a->nodes_count; node++) {
+        node_jobs_start(ships, (uint8_t)node);
     }
 }
 
