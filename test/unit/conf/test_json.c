@@ -8,7 +8,7 @@
 static const char full[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/"
-    "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
+    "web\",\"flavour\":\"plain\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s \\\"a\\\\\\\" b\\\"\",\"stop\":\"t\",\"check\":\"c\","
@@ -51,7 +51,8 @@ canonical(void **state)
     assert_int_equal(zb_conf_service_from_json(other, &service, &err), ZB_OK);
     assert_int_equal(zb_conf_service_to_json(&service, &text, &err), ZB_OK);
     assert_string_equal(text, START
-                        ",\"failover\":\"manual\",\"interval\":\"30s\",\"keep\":\"24\","
+                        ",\"flavour\":\"plain\",\"failover\":\"manual\","
+                        "\"interval\":\"30s\",\"keep\":\"24\","
                         "\"catch-up\":\"1000\",\"foreign-grace\":\"7d\",\"runner\":\"systemd\","
                         "\"unit\":\"web.service\",\"start-timeout\":\"1m\","
                         "\"stop-timeout\":\"1m\",\"relocate\":\"no\",\"drill-timeout\":\"10m\"}");
