@@ -66,7 +66,8 @@ modified_watch(struct step *x, uint8_t node, bool modified, uint64_t bytes, stru
     p->modified_noted = modified;
 }
 
-/* A member that could not lead for want of the key; backups need none. */
+/* A member that could not mount its tree (again, if it leads) for want of the key; backups need
+ * none. */
 static void
 key_watch(struct step *x, uint8_t node, enum zb_key_state key)
 {
@@ -74,7 +75,8 @@ key_watch(struct step *x, uint8_t node, enum zb_key_state key)
     char text[160];
 
     if (key != ZB_KEY_GOOD && key != p->key_noted && zb_core_is_voter(x->s, node)) {
-        (void)snprintf(text, sizeof(text), "it could not lead: %s", zb_core_key_lack(key));
+        (void)snprintf(text, sizeof(text), "its tree could not be mounted: %s",
+                       zb_core_key_lack(key));
         zb_core_note_about(x, node, "C-key", text);
     }
     p->key_noted = key;

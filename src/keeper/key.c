@@ -201,7 +201,7 @@ struct list {
 static enum zb_rc
 view_list(const struct zb_keeper_view *view, struct list *list, struct zb_err *err)
 {
-    *list = (struct list){.props = calloc(view->count + (size_t)1, sizeof(*list->props))};
+    *list = (struct list){.props = calloc(view->count + (size_t)1, sizeof(void *))};
     if (list->props == NULL) {
         return zb_err_set(err, ZB_E_NOMEM, "no memory for keys");
     }
@@ -216,7 +216,7 @@ view_list(const struct zb_keeper_view *view, struct list *list, struct zb_err *e
 static enum zb_rc
 tree_list(const struct zb_zfs_tree *tree, struct list *list, struct zb_err *err)
 {
-    *list = (struct list){.props = calloc(tree->count + 1, sizeof(*list->props))};
+    *list = (struct list){.props = calloc(tree->count + 1, sizeof(void *))};
     if (list->props == NULL) {
         return zb_err_set(err, ZB_E_NOMEM, "no memory for keys");
     }
@@ -512,7 +512,7 @@ key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root, const cha
     uint8_t text[ZB_KEEPER_KEY_TEXT_MAX + 2];
     struct zb_zfs_key_params params;
     uint8_t key[ZB_ZFS_KEY_SIZE];
-    struct stat st;
+    struct stat st = {0};
     struct zb_err err;
     size_t size = 0;
     enum zb_rc rc = file_read(key_file, text, &size, &st, &err);

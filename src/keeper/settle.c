@@ -140,8 +140,21 @@ replay_one(void *ctx, size_t i)
     r->rcs[i] = zb_os_replay(r->view->props[i]->name, &r->errs[i]);
 }
 
+/* A log that was never replayed shows in `written` (zfs.h). */
+static bool
+any_written(const struct zb_keeper_view *view)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->datasets[i].written_bytes != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Before anything receives into it or tells its position: what was fsync'ed is in the log alone.
- * That of an encrypted dataset wants its key. */
+ * That of an encrypted dataset wants its key; without it only a tree that cannot have one is let
+ * pass, so that who lost the key still follows and grants. */
 static enum zb_rc
 logs_replay(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
             struct zb_err *err)
@@ -149,6 +162,10 @@ logs_replay(struct zb_keeper *k, const char *service, const struct zb_keeper_vie
     struct replay r = {.view = view};
     enum zb_rc rc = zb_keeper_keys_begin(k, service, view, err);
 
+    if (rc != ZB_OK && !any_written(view)) {
+        zb_log_warning("%s: no intent log is replayed, and there is none: %s", service, err->msg);
+        return ZB_OK;
+    }
     if (rc != ZB_OK) {
         return zb_err_wrap(err, "replay the intent log");
     }

@@ -229,7 +229,8 @@ zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour fla
     enum zb_rc rc = ZB_OK;
 
     if (view->volume[0] != '\0') {
-        return zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume: no set holds it", view->volume);
+        (void)zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume: no set holds it", view->volume);
+        return zb_err_hint(err, "zfs rename it to a place outside the service's tree");
     }
     if (view->unfit[0] != '\0') {
         return zb_err_set(err, ZB_E_LIMIT,

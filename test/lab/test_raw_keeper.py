@@ -73,6 +73,14 @@ def test_the_lead_goes_back_and_forth(keepers, key_format, moves):
         assert set(values(target, "encryptionroot")) == {f"{target.root}/web"}, "children of the tree's root"
     assert set(values(source, "encryptionroot")) == {f"{source.root}/web"}
     assert target.observe()["key"] == 0 and source.observe()["key"] == 0
+    # Who led before, and has lost the key, follows all the same: nothing of it is to be replayed.
+    after = target.snapshot(moves + 1, 0, base_term=moves, base_seq=base["seq"]).good()["manifest"]
+    ship(target, source, after, base, term=moves + 1)["receive"].good()
+    host.run(f"mv {KEY} {KEY}.away")
+    source.restart()
+    assert source.observe()["key"] == 1
+    host.run(f"mv {KEY}.away {KEY}")
+    assert source.observe()["key"] == 0
     # A keeper that starts again goes on; one whose host was started again replays logs with the key.
     target.restart()
     assert target.observe()["mounted_here"] == 1
