@@ -192,6 +192,19 @@ zb_keeper_flavour_check(enum zb_conf_flavour flavour, const char *tree,
     return ZB_OK;
 }
 
+enum zb_rc
+zb_keeper_copy_check(enum zb_conf_flavour flavour, const struct zb_zfs_props *props,
+                     struct zb_err *err)
+{
+    if (flavour != ZB_CONF_FLAVOUR_RAW || props->encrypted) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_REFUSED,
+                     "%s is a copy in clear, and the service is of flavour \"raw\"", props->name);
+    return zb_err_hint(err, "zfs rename it to a place outside the service's tree: it is received "
+                            "anew");
+}
+
 /* Whose keys are meant. */
 struct list {
     const struct zb_zfs_props **props; /* for free() */

@@ -37,6 +37,10 @@ enum zb_rc zb_keeper_key_read(const char *path, const struct zb_zfs_key_params *
 enum zb_rc zb_keeper_flavour_check(enum zb_conf_flavour flavour, const char *tree,
                                    const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 
+/* Of a dataset that an increment is to go into, whosever copy it was: ZFS takes no raw one into
+ * clear ones. ZB_E_REFUSED. Pure. */
+enum zb_rc zb_keeper_copy_check(enum zb_conf_flavour flavour, const struct zb_zfs_props *props,
+                                struct zb_err *err) ZB_CHECKED;
 /* Before CREATE: the declared file holds the key of the tree that is there, or, without one, some
  * key as declared. Codes of zb_keeper_key_read, ZB_E_MISMATCH. */
 enum zb_rc zb_keeper_create_key_check(const struct zb_conf_service *conf,

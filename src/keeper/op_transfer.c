@@ -288,6 +288,11 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     if (d != NULL && view->props[d - view->datasets]->inconsistent) {
         d = NULL; /* the beginning of this very full stream */
     }
+    rc = d != NULL ? zb_keeper_copy_check(job->conf.flavour, view->props[d - view->datasets], err)
+                   : ZB_OK;
+    if (rc != ZB_OK) {
+        return rc;
+    }
     if (d != NULL && is_adoptable(&job->req, d, view->props[d - view->datasets])) {
         rc = copy_adopt(k, &job->req, view, d, err);
         d = rc == ZB_OK ? zb_keeper_view_find(view, job->req.rel) : NULL;

@@ -166,6 +166,14 @@ what_a_flavour_carries(void **state)
     assert_non_null(strstr(err.hint, "zfs change-key -o keyformat=FORMAT"));
     assert_int_equal(check(is_raw, "p/web/a", "p/web/a", &err), ZB_E_REFUSED);
     assert_string_equal(err.hint, "zfs change-key -i p/web/a");
+
+    const struct zb_zfs_props clear = {.name = "p/web", .encryption_root = ""};
+    const struct zb_zfs_props own = {
+        .name = "p/web/a", .encrypted = true, .encryption_root = "p/web/a"};
+    assert_int_equal(zb_keeper_copy_check(plain, &clear, &err), ZB_OK);
+    assert_int_equal(zb_keeper_copy_check(is_raw, &own, &err), ZB_OK); /* as it is received */
+    assert_int_equal(zb_keeper_copy_check(is_raw, &clear, &err), ZB_E_REFUSED);
+    assert_string_equal(err.msg, "p/web is a copy in clear, and the service is of flavour \"raw\"");
 }
 
 int
