@@ -9,7 +9,7 @@
 #ifndef ZB_KEEPER_KEY_H
 #define ZB_KEEPER_KEY_H
 
-#include <sys/types.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/types.h"
@@ -22,12 +22,18 @@ struct zb_keeper_new_props;
 
 #define ZB_KEEPER_KEY_TEXT_MAX 512 /* bytes of a key file: the longest passphrase of ZFS */
 
+/* ---- key.c ---- */
+
 /* The 32 bytes from what a key file holds, as zfs(8) makes them; a newline at its end is none of a
  * hexadecimal key or passphrase. ZB_E_FORMAT says what is wanted. Pure. */
 enum zb_rc zb_keeper_key_derive(const uint8_t *text, size_t size,
                                 const struct zb_zfs_key_params *params,
                                 uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err) ZB_CHECKED;
-/* The key of the file. ZB_E_NOTFOUND; ZB_E_REFUSED: no file that root alone can read. */
+/* Whether a key may be in the file; *st of it. ZB_E_NOTFOUND; ZB_E_REFUSED: no file that root alone
+ * can read. */
+enum zb_rc zb_keeper_key_file_check(const char *path, struct stat *st,
+                                    struct zb_err *err) ZB_CHECKED;
+/* The key of the file; codes of both. */
 enum zb_rc zb_keeper_key_read(const char *path, const struct zb_zfs_key_params *params,
                               uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err) ZB_CHECKED;
 
@@ -41,6 +47,8 @@ enum zb_rc zb_keeper_flavour_check(enum zb_conf_flavour flavour, const char *tre
  * clear ones. ZB_E_REFUSED. Pure. */
 enum zb_rc zb_keeper_copy_check(enum zb_conf_flavour flavour, const struct zb_zfs_props *props,
                                 struct zb_err *err) ZB_CHECKED;
+/* ---- keys.c ---- */
+
 /* Before CREATE: the declared file holds the key of the tree that is there, or, without one, some
  * key as declared. Codes of zb_keeper_key_read, ZB_E_MISMATCH. */
 enum zb_rc zb_keeper_create_key_check(const struct zb_conf_service *conf,
