@@ -465,11 +465,10 @@ enum zb_rc zb_keeper_rest_set_all(const struct zb_keeper_view *view, struct zb_e
 void zb_keeper_rest_plan(const struct zb_zfs_props *props, bool is_root, char *text, size_t size);
 
 struct zb_keeper_mark {
-    const char *service;
-    const char *node;
-    const char *uuid;
+    const char *service, *node, *uuid;
     const char *cluster; /* "" unknown: not set */
     uint64_t pool_guid;
+    bool raw; /* the service's flavour; plain is not marked */
 };
 #define ZB_KEEPER_NEW_PROPS_MAX 32
 /* Properties of a dataset that zbaton makes (create, full receive): values at rest and marks.

@@ -20,6 +20,8 @@ struct zb_keeper;
 struct zb_keeper_view;
 struct zb_keeper_new_props;
 
+/* Mark of every dataset of a service of the raw flavour. */
+#define ZB_KEEPER_FLAVOUR "zbaton:flavour"
 #define ZB_KEEPER_KEY_TEXT_MAX 512 /* bytes of a key file: the longest passphrase of ZFS */
 
 /* ---- key.c ---- */

@@ -95,7 +95,8 @@ newcomers_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_
                                       .node = k->conf->node,
                                       .uuid = uuid,
                                       .cluster = "",
-                                      .pool_guid = view->pool_guid};
+                                      .pool_guid = view->pool_guid,
+                                      .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
 
         if (!view->datasets[i].marked || view->datasets[i].uuid[0] == '\0') {
             zb_uuid_new(uuid);

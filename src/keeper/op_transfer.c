@@ -236,14 +236,16 @@ is_adoptable(const struct zb_kreq *req, const struct zb_kdataset *d,
 }
 
 static enum zb_rc
-copy_adopt(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keeper_view *view,
+copy_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
            const struct zb_kdataset *d, struct zb_err *err)
 {
+    const struct zb_kreq *req = &job->req;
     struct zb_keeper_mark mark = {.service = req->service,
                                   .node = k->conf->node,
                                   .uuid = req->uuid,
                                   .cluster = "",
-                                  .pool_guid = view->pool_guid};
+                                  .pool_guid = view->pool_guid,
+                                  .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
     enum zb_rc rc = zb_keeper_adopt(view->props[d - view->datasets], &mark, d->rel[0] == '\0', err);
 
     if (rc != ZB_OK) {
@@ -294,7 +296,7 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
         return rc;
     }
     if (d != NULL && is_adoptable(&job->req, d, view->props[d - view->datasets])) {
-        rc = copy_adopt(k, &job->req, view, d, err);
+        rc = copy_adopt(k, job, view, d, err);
         d = rc == ZB_OK ? zb_keeper_view_find(view, job->req.rel) : NULL;
         if (rc != ZB_OK) {
             return rc;
@@ -358,8 +360,11 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 {
     struct zb_keeper_view view = {0};
     struct zb_keeper_new_props props = {0};
-    struct zb_keeper_mark mark = {
-        .service = job->req.service, .node = k->conf->node, .uuid = job->req.uuid, .cluster = ""};
+    struct zb_keeper_mark mark = {.service = job->req.service,
+                                  .node = k->conf->node,
+                                  .uuid = job->req.uuid,
+                                  .cluster = "",
+                                  .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
     char dataset[ZB_DATASET_NAME_SIZE];
     char snap[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_receive receive = {.snap = snap, .resumable = true};

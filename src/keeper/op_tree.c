@@ -307,7 +307,8 @@ mark_fill(const struct zb_keeper *k, const struct zb_keeper_job *job, uint64_t p
                                     .node = k->conf->node,
                                     .uuid = uuid,
                                     .cluster = job->req.uuid,
-                                    .pool_guid = pool_guid};
+                                    .pool_guid = pool_guid,
+                                    .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
 }
 
 static enum zb_rc

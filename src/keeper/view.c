@@ -239,8 +239,9 @@ zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour fla
                           view->unfit);
     }
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
-        /* What was taken in under the plain flavour before goes on. */
-        if (flavour == ZB_CONF_FLAVOUR_RAW || !view->datasets[i].marked) {
+        /* What was taken in under the plain flavour, when it was not looked at, goes on. */
+        if (flavour == ZB_CONF_FLAVOUR_RAW || !view->datasets[i].marked ||
+            zb_zfs_props_local(view->props[i], ZB_KEEPER_FLAVOUR) != NULL) {
             rc = zb_keeper_flavour_check(flavour, view->dataset, view->props[i], err);
         }
     }

@@ -60,8 +60,7 @@ def test_the_lead_goes_back_and_forth(cluster, moves, tmp_path):
     cluster.zbaton(f"sync {name}")
     cluster.wait_current(name, last.name)
     # What every member holds is the same to read.
-    said = cluster.zbaton(f"verify --full {name}", host=last).out
-    assert "differ" not in said.replace("no name differs", ""), said
+    assert "is the same on" in cluster.zbaton(f"verify --full {name}", host=last, timeout=180).out
     assert_loaded_on(cluster, name, last)
     # And where it never led.
     cluster.move(name, "vm3")

@@ -209,3 +209,9 @@ def test_what_is_not_taken_in(keepers):
     a.ask("unadopt").good()
     host.run(f"zfs destroy -r {a.root}/web; zfs create {a.root}/web")
     a.ask("create").bad("refused", f"{a.root}/web is not encrypted")
+    # What is marked as raw is not taken in as plain, whatever other marks it has.
+    host.run(f"zfs destroy -r {a.root}/web")
+    a.ask("create").good()
+    assert set(values(a, "zbaton:flavour")) == {"raw"}
+    a.define().good()
+    a.ask("create").bad("refused", f"{a.root}/web is encrypted with a key of its own")
