@@ -8,7 +8,8 @@
 static const char full[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/"
-    "web\",\"flavour\":\"plain\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
+    "web\",\"flavour\":\"plain\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\","
+    "\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
     "\"quota\":\"10G\","
     "\"runner\":\"command\",\"start\":\"s \\\"a\\\\\\\" b\\\"\",\"stop\":\"t\",\"check\":\"c\","

@@ -247,8 +247,9 @@ flavour_stays(void **state)
     assert_string_equal(other.items[0].key_file, "/k/web");
     assert_int_equal(other.items[0].key_format, ZB_CONF_KEY_NONE);
     assert_int_equal(zb_conf_services_change_check(&plain, &other, &err), ZB_E_REFUSED);
-    assert_string_equal(err.msg, "service web: its flavour is \"plain\", and stays so for its life: "
-                                 "its copies take no streams of the other");
+    assert_string_equal(err.msg,
+                        "service web: its flavour is \"plain\", and stays so for its life: "
+                        "its copies take no streams of the other");
     assert_string_equal(err.hint,
                         "declare another service with the other flavour, and copy the files");
     assert_int_equal(zb_conf_services_change_check(&other, &plain, &err), ZB_E_REFUSED);
