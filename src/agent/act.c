@@ -86,6 +86,7 @@ zb_act_obs(const struct zb_agent *a, const struct zb_krep *observed, struct zb_c
     obs->mounted_here = observed->mounted_here != 0;
     obs->sealed = observed->sealed != 0;
     obs->running = observed->running != 0;
+    obs->key = (enum zb_key_state)observed->key;
     obs->granted_term = r->granted_term;
     obs->granted_to = zb_peer_names_find(&names, r->granted_to);
     obs->learned_term = r->learned_term;

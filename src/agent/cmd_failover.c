@@ -262,7 +262,8 @@ any_passed_over(const struct zb_loss *loss)
     bool any = false;
 
     for (uint32_t i = 0; i < loss->members_count; i++) {
-        any = any || loss->members[i].undrilled || loss->members[i].drained;
+        any = any || loss->members[i].undrilled || loss->members[i].drained ||
+              loss->members[i].keyless;
     }
     return any;
 }
@@ -282,7 +283,8 @@ candidate_find(const struct zb_request *r, const struct zb_loss *loss, struct zb
         zb_err_set(err, ZB_E_REFUSED, "no reachable member that could lead %s%s holds a set of it",
                    loss->service,
                    any_passed_over(loss)
-                       ? ", other than those that are drained or whose last drill failed,"
+                       ? ", other than those that are drained, have not its key, or whose last "
+                         "drill failed,"
                        : "");
         zb_err_hint(err, "zbaton status %s; --to names one anyway", loss->service);
     } else if (zb_agent_node_find(r->a, to) == ZB_NODE_NONE) {

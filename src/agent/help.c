@@ -17,6 +17,10 @@ static const struct {
      "change up",
      NULL},
     {"C-move-target-runs", "there: systemctl stop UNIT, or the service's own means", NULL},
+    {"C-move-target-key",
+     "there: zfs load-key -n -L file://KEY-FILE DATASET tries it; zbaton config show says which "
+     "file",
+     NULL},
     {"C-move-target-not-following", "zbaton explain", ""},
     {"C-move-target-without-copy", "zbaton explain", ""},
     {"C-move-frozen", "zbaton thaw", ""},
@@ -32,6 +36,10 @@ static const struct {
     {"C-failover-cannot-forward", "zbaton failover -n", " says who holds more; --to names it"},
     {"C-failover-diverged", "zbaton failover -n", " chooses another one"},
     {"C-failover-no-majority", "zbaton node list; zbaton status", ""},
+    {"C-failover-key",
+     "there: zfs load-key -n -L file://KEY-FILE DATASET tries it; zbaton config "
+     "show says which file",
+     NULL},
     {"C-failover-moved-on", "zbaton failover -n", " states the loss as it is now"},
     {"C-failover-superseded", "zbaton history", ""},
     {"A-drained", "zbaton undrain NODE", NULL},

@@ -79,6 +79,7 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
         m->leads = view->obs.mounted_rw;
         m->rests = !m->leads && rests(loss, node, view->role, view->obs.learned_term);
         m->modified = view->obs.modified;
+        m->keyless = view->obs.key != ZB_KEY_GOOD;
         m->forgot = m->led_last && view->obs.established_term < loss->term;
         m->set = view->obs.newest;
         m->written_bytes = (int64_t)view->obs.written_bytes;
@@ -90,6 +91,7 @@ zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view,
         m->leads = p->up && p->report.established_term != 0;
         m->rests = p->up && rests(loss, node, p->report.role, p->report.learned_term);
         m->modified = p->report.modified;
+        m->keyless = p->report.key != ZB_KEY_GOOD;
         m->set = p->report.set;
     }
     return view->peers[node].known;
@@ -119,8 +121,8 @@ zb_loss_choose(const struct zb_loss *loss)
 
     for (uint32_t i = 0; i < loss->members_count; i++) {
         const struct zb_loss_member *m = &loss->members[i];
-        if (m->backup || !m->reachable || m->leads || m->modified || m->undrilled || m->drained ||
-            !is_of_history(loss, m)) {
+        if (m->backup || !m->reachable || m->leads || m->modified || m->keyless || m->undrilled ||
+            m->drained || !is_of_history(loss, m)) {
             continue;
         }
         if (best == ZB_LOSS_NONE || zb_set_id_cmp(m->set.id, loss->members[best].set.id) > 0) {

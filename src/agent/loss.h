@@ -22,6 +22,7 @@ struct zb_loss_member {
     bool writer;    /* may have written: the last leader and whoever was granted a term since */
     bool led_last;  /* of the highest term: it made every set of it */
     bool modified;  /* its copy was changed by itself */
+    bool keyless;   /* it has not the key with which the tree is mounted */
     bool undrilled; /* its last drill failed */
     bool drained;   /* its node shall lead nothing */
     bool forgot;    /* it led the term that is known, and its own record does not say so any more */
@@ -71,7 +72,8 @@ void zb_loss_terms_look(struct zb_loss *loss, const struct zb_core_view *view);
 bool zb_loss_member_look(const struct zb_loss *loss, const struct zb_core_view *view, uint8_t self,
                          uint8_t node, struct zb_loss_member *m);
 /* The voting member that holds the newest set of the history, among those that are reachable, do
- * not lead, have not changed by themselves, and did not fail their last drill; the first of equals.
+ * not lead, have not changed by themselves, have the key, and did not fail their last drill; the
+ * first of equals.
  * ZB_LOSS_NONE: none holds any.
  */
 uint32_t zb_loss_choose(const struct zb_loss *loss);

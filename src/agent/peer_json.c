@@ -101,6 +101,7 @@ report_encode(const struct zb_core_msg *msg, json_t *o)
     zb_json_put(o, "written_bytes", zb_json_u64(msg->written_bytes));
     zb_json_put(o, "parted", zb_json_bool(msg->parted));
     zb_json_put(o, "exists", zb_json_bool(msg->exists));
+    zb_json_put(o, "key", zb_json_int(msg->key));
     zb_json_put(o, "start_ms", zb_json_int(msg->start_ms));
     zb_json_put(o, "bases", bases_json(msg));
     zb_json_put(o, "floor", id_json(msg->floor));
@@ -275,6 +276,7 @@ report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
     msg->written_bytes = zb_json_read_u64(r, "written_bytes");
     msg->parted = zb_json_read_bool(r, "parted");
     msg->exists = zb_json_read_bool(r, "exists");
+    msg->key = (enum zb_key_state)zb_json_read_int(r, "key", ZB_KEY_GOOD, ZB_KEY_STATE_LAST);
     msg->start_ms = (uint32_t)zb_json_read_int(r, "start_ms", 0, UINT32_MAX);
     bases_read(r, msg);
 }

@@ -63,6 +63,7 @@ copy_fill(const struct zb_agent *a, const struct zb_core_view *view, uint8_t nod
 
     m->set = self ? view->obs.newest.id : p->report.set.id;
     m->eligible = (self || (p->up && p->known)) && !zb_set_id_is_none(m->set) &&
+                  (self ? view->obs.key : p->report.key) == ZB_KEY_GOOD &&
                   !(self ? view->obs.modified || view->parted
                          : p->report.modified || p->report.parted || p->back);
     if (m->set.term == newest.id.term && m->set.seq + ON_ITS_WAY >= newest.id.seq) {

@@ -55,7 +55,7 @@ members_fill(const struct takeover *t, const struct zb_loss *loss,
         }
         zb_place_member_fill(a, t->service, node, c);
         c->set = m->set.id;
-        c->eligible = m->reachable && !m->modified && !m->diverged &&
+        c->eligible = m->reachable && !m->modified && !m->keyless && !m->diverged &&
                       !zb_set_id_is_none(m->set.id) && zb_heart_life(a, node) == ZB_LIFE_ALIVE;
         count++;
     }
@@ -149,8 +149,8 @@ decide(struct takeover *t, struct zb_loss *loss)
     if (zb_choose_first(members, count) == NULL) {
         (void)snprintf(text, sizeof text,
                        "%s is gone, and nobody can take over: no member that is reachable has a "
-                       "session and a copy of the history, is not drained and did not fail its "
-                       "last drill; zbaton failover %s",
+                       "session, a copy of the history and its key, is not drained and did not "
+                       "fail its last drill; zbaton failover %s",
                        a->nodes[loss->leader].name, conf->name);
         say(t, "A-takeover-nobody", text);
     }

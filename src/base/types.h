@@ -62,6 +62,15 @@ void zb_set_id_format(struct zb_set_id id, char *buf);
 bool zb_set_id_parse(const char *text, struct zb_set_id *id);
 bool zb_set_ref_equal(const struct zb_set_ref *a, const struct zb_set_ref *b);
 
+/* What a node has of the key with which a service's datasets are encrypted. */
+enum zb_key_state {
+    ZB_KEY_GOOD = 0, /* it, or none is wanted */
+    ZB_KEY_MISSING,  /* no file */
+    ZB_KEY_UNFIT,    /* a file that cannot be read or holds no key, or that others can read */
+    ZB_KEY_OTHER,    /* another key */
+    ZB_KEY_STATE_LAST = ZB_KEY_OTHER,
+};
+
 /* "zbaton-000012-00000345-20261122T064100Z" (design.md, On disk). buf of ZB_SNAP_NAME_SIZE. */
 void zb_set_name_format(struct zb_set_id id, struct zb_wall time, char *buf);
 /* False when the name is not exactly of that form. time may be NULL. */

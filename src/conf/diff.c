@@ -135,6 +135,21 @@ missing_count(const struct zb_conf_names *a, const struct zb_conf_names *b)
     return count;
 }
 
+/* Copies of one flavour take no increments of the other. */
+static enum zb_rc
+flavour_check(const struct zb_conf_service *before, const struct zb_conf_service *after,
+              struct zb_err *err)
+{
+    if (before->flavour == after->flavour) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_REFUSED,
+                     "service %s: its flavour is \"%s\", and stays so for its life: its copies "
+                     "take no streams of the other",
+                     after->name, before->flavour == ZB_CONF_FLAVOUR_RAW ? "raw" : "plain");
+    return zb_err_hint(err, "declare another service with the other flavour, and copy the files");
+}
+
 enum zb_rc
 zb_conf_services_change_check(const struct zb_conf_services *old,
                               const struct zb_conf_services *new, struct zb_err *err)
@@ -144,6 +159,10 @@ zb_conf_services_change_check(const struct zb_conf_services *old,
         const struct zb_conf_service *before = zb_conf_services_find(old, after->name);
         if (before == NULL) {
             continue;
+        }
+        enum zb_rc rc = flavour_check(before, after, err);
+        if (rc != ZB_OK) {
+            return rc;
         }
         uint32_t added = missing_count(&after->members, &before->members);
         uint32_t removed = missing_count(&before->members, &after->members);

@@ -35,6 +35,20 @@ enum zb_conf_witness {
     ZB_CONF_WITNESS_ETCD,     /* etcd has a vote (protocol.md, E9) */
 };
 
+/* How the datasets of a service travel; fixed for its life (zb_conf_services_change_check). */
+enum zb_conf_flavour {
+    ZB_CONF_FLAVOUR_PLAIN = 0,
+    ZB_CONF_FLAVOUR_RAW, /* encrypted, as they are stored: who follows needs no key */
+};
+
+/* As ZFS numbers them (keyformat of zfsprops(7)). */
+enum zb_conf_key_format {
+    ZB_CONF_KEY_NONE = 0, /* not declared */
+    ZB_CONF_KEY_RAW,      /* 32 bytes */
+    ZB_CONF_KEY_HEX,      /* 64 digits */
+    ZB_CONF_KEY_PASSPHRASE,
+};
+
 struct zb_conf_names {
     uint32_t count;
     char items[ZB_MEMBERS_MAX][ZB_NODE_NAME_SIZE];
@@ -66,6 +80,9 @@ struct zb_conf_service {
     struct zb_conf_names backups;   /* never lead */
     char leader[ZB_NODE_NAME_SIZE]; /* first leader of a new service; later it is not read */
     char mountpoint[ZB_PATH_SIZE];
+    enum zb_conf_flavour flavour;
+    char key_file[ZB_PATH_SIZE];        /* RAW: on every member, of the tree's encryption root */
+    enum zb_conf_key_format key_format; /* of a tree that is made; NONE: as RAW */
     enum zb_conf_witness witness;
     enum zb_conf_failover failover;
     struct zb_conf_names prefer;     /* members, best first, where nothing else decides */
@@ -140,9 +157,9 @@ void zb_conf_services_print(const struct zb_conf_services *services, FILE *file)
 enum zb_rc zb_conf_services_diff(const struct zb_conf_services *old,
                                  const struct zb_conf_services *new, struct zb_conf_lines *out,
                                  struct zb_err *err) ZB_CHECKED;
-/* ZB_E_REFUSED when a service kept by new has more than one voter added or removed (protocol.md
- * M11: voters change one at a time; moving a node between members and backups is a change of one
- * voter). A changed leader of an existing service is ignored. */
+/* ZB_E_REFUSED when a service kept by new has another flavour, or more than one voter added or
+ * removed (protocol.md M11: voters change one at a time; moving a node between members and backups
+ * is a change of one voter). A changed leader of an existing service is ignored. */
 enum zb_rc zb_conf_services_change_check(const struct zb_conf_services *old,
                                          const struct zb_conf_services *new,
                                          struct zb_err *err) ZB_CHECKED;

@@ -37,6 +37,19 @@ static const struct zb_conf_word relocate_words[] = {
     {NULL, 0},
 };
 
+static const struct zb_conf_word flavour_words[] = {
+    {"plain", ZB_CONF_FLAVOUR_PLAIN},
+    {"raw", ZB_CONF_FLAVOUR_RAW},
+    {NULL, 0},
+};
+
+static const struct zb_conf_word key_format_words[] = {
+    {"raw", ZB_CONF_KEY_RAW},
+    {"hex", ZB_CONF_KEY_HEX},
+    {"passphrase", ZB_CONF_KEY_PASSPHRASE},
+    {NULL, 0},
+};
+
 static const struct zb_conf_word witness_words[] = {
     {"etcd", ZB_CONF_WITNESS_ETCD},
     {NULL, 0},
@@ -56,6 +69,12 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"mountpoint", ZB_CONF_STRING, AT(mountpoint), .valid = zb_conf_path_valid, .required = true,
      .expected =
          "an absolute path other than \"/\", without \"..\" and without a slash at its end"},
+    {"flavour", ZB_CONF_WORD, AT(flavour), .words = flavour_words, .fallback = "plain",
+     .expected = "\"plain\" or \"raw\""},
+    {"key-file", ZB_CONF_STRING, AT(key_file), .valid = zb_conf_path_valid,
+     .expected = "the absolute path of a file, such as \"/etc/zbaton/keys/web\""},
+    {"key-format", ZB_CONF_WORD, AT(key_format), .words = key_format_words,
+     .expected = "\"raw\", \"hex\" or \"passphrase\""},
     {"witness", ZB_CONF_WORD, AT(witness), .words = witness_words, .expected = "\"etcd\""},
     {"failover", ZB_CONF_WORD, AT(failover), .words = failover_words, .fallback = "manual",
      .expected = "\"manual\" or \"automatic\""},
@@ -218,6 +237,21 @@ members_check(const struct zb_conf_service *s, const struct zb_conf_nodes *known
 }
 
 static enum zb_rc
+flavour_check(const struct zb_conf_service *s, struct zb_err *err)
+{
+    if (s->flavour == ZB_CONF_FLAVOUR_RAW && s->key_file[0] == '\0') {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "flavour \"raw\" wants key-file: where each member has the key of the "
+                          "service's datasets");
+    }
+    if (s->flavour == ZB_CONF_FLAVOUR_PLAIN &&
+        (s->key_file[0] != '\0' || s->key_format != ZB_CONF_KEY_NONE)) {
+        return zb_err_set(err, ZB_E_FORMAT, "key-file and key-format are only for flavour \"raw\"");
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
 failover_check(const struct zb_conf_service *s, struct zb_err *err)
 {
     for (uint32_t i = 0; i < s->prefer.count; i++) {
@@ -370,6 +404,7 @@ zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
     if (rc == ZB_OK) {
         rc = failover_check(service, err);
     }
+    rc = rc == ZB_OK ? flavour_check(service, err) : rc;
     rc = rc == ZB_OK ? relocate_check(service, err) : rc;
     rc = rc == ZB_OK ? idle_check(service, err) : rc;
     rc = rc == ZB_OK ? backup_every_check(service, err) : rc;

@@ -71,10 +71,11 @@ struct zb_core_obs {
     bool exists;  /* the service's dataset is there */
     bool mounted; /* any dataset of the tree, in any mode */
     bool mounted_rw;
-    bool mounted_here; /* read-write by this keeper's life, or continued (M12) */
-    bool sealed;       /* sealed by this keeper's life and not released */
-    bool running;      /* the runner sees the service */
-    bool modified;     /* not mounted, yet written != 0 on some dataset: a follower that changed */
+    bool mounted_here;     /* read-write by this keeper's life, or continued (M12) */
+    bool sealed;           /* sealed by this keeper's life and not released */
+    bool running;          /* the runner sees the service */
+    enum zb_key_state key; /* with which the tree could be mounted */
+    bool modified; /* not mounted, yet written != 0 on some dataset: a follower that changed */
     /* Not mounted, and some dataset of the newest set has snapshots or writes that came after it.
      */
     bool beyond;
@@ -152,6 +153,7 @@ struct zb_core_msg {
     bool modified;
     uint64_t written_bytes; /* modified: how much */
     bool parted;            /* its copy came away from the leader's history, as that one found */
+    enum zb_key_state key;  /* with which it could mount the tree */
     bool exists;
     uint32_t start_ms; /* leader: how long the last start took */
     /* leader: what no member may prune */

@@ -66,6 +66,22 @@ modified_watch(struct step *x, uint8_t node, bool modified, uint64_t bytes, stru
     p->modified_noted = modified;
 }
 
+/* A member that could not mount its tree (again, if it leads) for want of the key; backups need
+ * none. */
+static void
+key_watch(struct step *x, uint8_t node, enum zb_key_state key)
+{
+    struct peer *p = &x->s->peers[node];
+    char text[160];
+
+    if (key != ZB_KEY_GOOD && key != p->key_noted && zb_core_is_voter(x->s, node)) {
+        (void)snprintf(text, sizeof(text), "its tree could not be mounted: %s",
+                       zb_core_key_lack(key));
+        zb_core_note_about(x, node, "C-key", text);
+    }
+    p->key_noted = key;
+}
+
 static void
 follower_watch(struct step *x)
 {
@@ -87,6 +103,9 @@ zb_core_diverge_watch(struct step *x)
 {
     const struct svc *s = x->s;
 
+    if (s->obs_known && s->member) {
+        key_watch(x, x->core->opt.self, s->obs.key);
+    }
     if (s->obs_known && s->role == ZB_ROLE_FOLLOWER) {
         follower_watch(x);
     }
@@ -94,6 +113,7 @@ zb_core_diverge_watch(struct step *x)
         const struct zb_core_msg *m = &s->peers[n].report;
         if (s->peers[n].known && zb_core_is_member(s, n) && !zb_core_leads(m->role)) {
             modified_watch(x, n, m->modified, m->written_bytes, m->set.id);
+            key_watch(x, n, m->key);
             fork_watch(x, n, &s->obs.lineage, m->set.id, s->obs.newest.id);
         }
     }

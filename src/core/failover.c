@@ -192,6 +192,10 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     if (!zb_lineage_has(history_known(x), s->obs.newest.id)) {
         return diverged;
     }
+    *rule = "C-failover-key";
+    if (s->obs.key != ZB_KEY_GOOD) {
+        return zb_core_key_lack(s->obs.key);
+    }
     *rule = "C-failover-frozen";
     if (s->conf.frozen) {
         return "the service is frozen";

@@ -68,6 +68,7 @@ struct peer {
     struct zb_set_id fork_noted;
     uint64_t fork_term;
     bool modified_noted;
+    enum zb_key_state key_noted;
     bool back_noted;
 };
 
@@ -394,6 +395,8 @@ void zb_core_diverge_watch(struct step *x);
 void zb_core_diverge_looked(struct step *x, bool same);
 
 /* report.c */
+/* In words; NULL: it is good. */
+const char *zb_core_key_lack(enum zb_key_state key);
 void zb_core_report_settle(struct step *x);
 void zb_core_report_send(struct step *x, uint8_t node);
 void zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m);

@@ -60,6 +60,10 @@ preflight(const struct step *x, uint8_t target, const char **rule)
     if (p->report.running) {
         return "the service runs on the target, outside of zbaton: stop it there first";
     }
+    *rule = "C-move-target-key";
+    if (p->report.key != ZB_KEY_GOOD) {
+        return zb_core_key_lack(p->report.key);
+    }
     *rule = "C-move-target-not-following";
     if (!zb_core_follows(x, target)) {
         return "the target does not follow this leader yet: try again in a moment";
@@ -143,6 +147,9 @@ zb_core_move_presync(struct step *x)
     if (!zb_core_peer_up(x, m->target)) {
         zb_core_move_abort(x, "the target is not reachable any more");
     }
+    if (p->report.key != ZB_KEY_GOOD) {
+        zb_core_move_abort(x, zb_core_key_lack(p->report.key));
+    }
     if (m->aborted) {
         zb_core_go(x, ZB_STIM_ABORT);
         return;
@@ -205,6 +212,9 @@ zb_core_move_sealing(struct step *x)
 
     if (!m->aborted && x->now.ms >= m->deadline.ms) {
         zb_core_move_abort(x, "the target did not get the final set in time");
+    }
+    if (s->peers[m->target].report.key != ZB_KEY_GOOD) {
+        zb_core_move_abort(x, zb_core_key_lack(s->peers[m->target].report.key));
     }
     if (m->aborted) {
         zb_core_go(x, ZB_STIM_ABORT);

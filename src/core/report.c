@@ -24,12 +24,26 @@ fill(const struct step *x, struct zb_core_msg *m)
     m->modified = s->obs.modified;
     m->written_bytes = s->obs.modified ? s->obs.written_bytes : 0;
     m->exists = s->obs.exists;
+    m->key = s->obs.key;
     m->lineage = s->obs.lineage;
     m->sees_leader = zb_core_sees_leader(x);
     if (zb_core_leads(s->role)) {
         m->established_term = s->obs.established_term;
         m->start_ms = s->start_ms;
     }
+}
+
+const char *
+zb_core_key_lack(enum zb_key_state key)
+{
+    static const char *const lacks[] = {
+        [ZB_KEY_GOOD] = NULL,
+        [ZB_KEY_MISSING] = "the service's key is not there: no key-file",
+        [ZB_KEY_UNFIT] = "the service's key is not there: key-file holds none, or others than root "
+                         "can read it",
+        [ZB_KEY_OTHER] = "the service's key is not there: key-file holds another one",
+    };
+    return lacks[key];
 }
 
 void

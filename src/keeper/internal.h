@@ -14,21 +14,20 @@
 #include "conf/node.h"
 #include "conf/service.h"
 #include "keeper/deadline.h"
+#include "keeper/key.h"
 #include "keeper/rules.h"
 #include "os/mount.h"
 #include "os/spawn.h"
 #include "wire/kmsg.h"
 #include "zfs/zfs.h"
 
-/* of the workers; the rest is for all else */
-#define ZB_KEEPER_TRANSFERS_MAX (ZB_KEEPER_JOBS_MAX - 16)
+#define ZB_KEEPER_TRANSFERS_MAX (ZB_KEEPER_JOBS_MAX - 16) /* of the workers */
 #define ZB_KEEPER_FENCES_MAX 8     /* fence commands at once; another is ZB_E_BUSY */
 #define ZB_KEEPER_DRILLS_MAX 4     /* drills at once; another is ZB_E_BUSY */
 #define ZB_KEEPER_WAITING_MAX 4096 /* requests not finished; then the socket is not read */
 #define ZB_KEEPER_DRAIN_MS 5000    /* for receives to end before a grant; then ZB_E_BUSY */
-/* To stop a service that must not run, when nobody said how long. */
-#define ZB_KEEPER_STOP_MS 30000
-#define ZB_KEEPER_UMOUNT_MS 1000 /* for what just ended to let go of a mount */
+#define ZB_KEEPER_STOP_MS 30000    /* for a service that must not run, when nobody said how long */
+#define ZB_KEEPER_UMOUNT_MS 1000   /* for what just ended to let go of a mount */
 
 /* How an operation claims its service; which claims go together: dispatch.c. */
 enum zb_keeper_claim {
@@ -68,6 +67,7 @@ struct zb_keeper_service {
     uint32_t copies_from, copies_next; /* passed over in the question to the leader, and then */
     char copier[ZB_NODE_NAME_SIZE]; /* [lock] who sends its first copy (ZB_KF_COPY), or did, ... */
     uint64_t copier_term;           /* [lock] ... in this term; 0: nobody did */
+    struct zb_keeper_keys keys;     /* [key_lock] */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };
@@ -127,7 +127,7 @@ struct zb_keeper {
     int lock_fd;
     char boot_id[ZB_UUID_SIZE];
 
-    pthread_mutex_t lock;
+    pthread_mutex_t lock, key_lock; /* key_lock is taken first */
     pthread_cond_t work;
     bool ending;                                         /* [lock] workers end */
     uint32_t services_count;                             /* [lock] */
@@ -273,8 +273,10 @@ enum zb_rc zb_keeper_view_open(const struct zb_keeper *k, const char *service,
 void zb_keeper_view_close(struct zb_keeper_view *view);
 /* Carries the orphan's mark, or is below one of the tree that does; p is one of view->tree. */
 bool zb_keeper_is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p);
-/* The tree has what no set can hold (a volume, an unusual name): refuses by name. */
-enum zb_rc zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+/* The tree has what no set can hold: a volume, an unusual name, a dataset that the service's
+ * flavour does not carry (key.h). Refuses by name. */
+enum zb_rc zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour flavour,
+                                struct zb_err *err) ZB_CHECKED;
 /* Marked for this service, node and pool; or below such a root and never completed: zbaton alone
  * receives there. What a partial receive may be thrown away from. */
 bool zb_keeper_is_own(const struct zb_keeper_view *view, const struct zb_kdataset *d);
@@ -286,8 +288,9 @@ const struct zb_kdataset *zb_keeper_view_find(const struct zb_keeper_view *view,
  * to (rel alone; NULL: every one) the content is compared with its newest snapshot, and if they are
  * equal its written_bytes become 0. What cannot be compared stays as it looks. replay: intent logs
  * first, which whoever decides by the answer wants; it mounts the dataset for a moment, so the
- * caller claims it. 0 txg where nothing looks written to. */
-void zb_keeper_written_prove(struct zb_keeper_view *view, const char *rel, bool replay);
+ * caller claims it; keys are loaded for that. 0 txg where nothing looks written to. */
+void zb_keeper_written_prove(struct zb_keeper *k, struct zb_keeper_view *view, const char *rel,
+                             bool replay);
 /* The facts of rules.h about the job's service; view may be NULL. runs: whether to ask the runner
  * too, as the declaration says, or without one by the service's control group. */
 enum zb_rc zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
@@ -306,8 +309,7 @@ enum zb_rc zb_keeper_orphans_mark(struct zb_keeper *k, const struct zb_kreq *req
 /* Throws own partial receives away, and opens view anew if there were any. */
 enum zb_rc zb_keeper_partials_abort(struct zb_keeper *k, const char *service,
                                     struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
-/* The facts without datasets whose first receive never ended; kept: room for view->count of them.
- */
+/* The facts without datasets whose first receive never ended; kept: room for view->count. */
 void zb_keeper_complete_only(const struct zb_keeper_view *view, struct zb_kdataset *kept,
                              struct zb_keeper_facts *facts);
 
@@ -459,16 +461,14 @@ enum zb_rc zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root,
                               struct zb_err *err) ZB_CHECKED;
 /* As above for each dataset of the tree; a mounted one keeps readonly as it is. */
 enum zb_rc zb_keeper_rest_set_all(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
-/* How many values would change, for the plan of CREATE; appended to text (size bytes), one per
- * line. */
+/* What would change, for the plan of CREATE; appended to text (size bytes), one per line. */
 void zb_keeper_rest_plan(const struct zb_zfs_props *props, bool is_root, char *text, size_t size);
 
 struct zb_keeper_mark {
-    const char *service;
-    const char *node;
-    const char *uuid;
+    const char *service, *node, *uuid;
     const char *cluster; /* "" unknown: not set */
     uint64_t pool_guid;
+    bool raw; /* the service's flavour; plain is not marked */
 };
 #define ZB_KEEPER_NEW_PROPS_MAX 32
 /* Properties of a dataset that zbaton makes (create, full receive): values at rest and marks.
@@ -560,8 +560,7 @@ enum zb_rc zb_keeper_service_stop(const struct zb_keeper *k, const char *service
                                   const struct zb_conf_service *conf, uint32_t timeout_ms,
                                   struct zb_err *err) ZB_CHECKED;
 /* Whether a process is in the group of the service, or of its unit. */
-bool zb_keeper_service_has(const struct zb_keeper *k, const struct zb_conf_service *conf,
-                           pid_t pid);
+bool zb_keeper_service_has(const struct zb_keeper *k, const struct zb_conf_service *conf, pid_t p);
 enum zb_rc zb_keeper_service_alive(const struct zb_keeper *k, const char *service,
                                    const struct zb_conf_service *conf, bool *alive,
                                    struct zb_err *err) ZB_CHECKED;

@@ -46,7 +46,7 @@ release_prove(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
         rc = zb_keeper_view_open(k, job->req.service, view, err);
     }
     if (rc == ZB_OK) {
-        zb_keeper_written_prove(view, NULL, true);
+        zb_keeper_written_prove(k, view, NULL, true);
         rc = zb_keeper_facts(k, job, view, false, facts, err);
     }
     return rc == ZB_OK ? zb_rules_tree_equal(&job->req.manifest, facts, err) : rc;
@@ -72,6 +72,9 @@ zb_keeper_op_release(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         if (rc == ZB_OK) {
             rc = baton_record(k, job, &next, err);
         }
+    }
+    if (rc == ZB_OK) { /* not before: an aborted move mounts the tree again */
+        zb_keeper_keys_unload(k, job->req.service, &view);
     }
     zb_keeper_view_close(&view);
     if (rc == ZB_OK) {

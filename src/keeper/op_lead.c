@@ -21,7 +21,7 @@ promote_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
         return zb_err_set(err, ZB_E_NOMEM, "no memory to promote");
     }
     if (planned) {
-        zb_keeper_written_prove(view, NULL, true);
+        zb_keeper_written_prove(k, view, NULL, true);
     }
     rc = zb_keeper_facts(k, job, view, true, &facts, err);
     if (rc == ZB_OK) {
@@ -54,15 +54,32 @@ session_check(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_er
 /* After the record: S0 values, declared values, mounts, proof. Nothing stays mounted on an error.
  */
 static enum zb_rc
-promote_mount(const struct zb_keeper_view *view, const struct zb_kreq *req,
+promote_mount(struct zb_keeper *k, const struct zb_keeper_view *view, const struct zb_kreq *req,
               const struct zb_conf_service *conf, struct zb_err *err)
 {
     enum zb_rc rc = zb_keeper_rest_set_all(view, err);
 
+    zb_keeper_keys_inherit(k, req->service, view);
     if (rc == ZB_OK) {
         rc = zb_keeper_declared_set(view->dataset, conf, req->term, err);
     }
     return rc == ZB_OK ? zb_keeper_tree_mount(view, conf, err) : rc;
+}
+
+/* A term is not begun with a tree that cannot be mounted. What was mounted here before has its key
+ * loaded still, whatever became of the file. */
+static enum zb_rc
+keys_load(struct zb_keeper *k, const struct zb_keeper_job *job, const struct zb_keeper_view *view,
+          bool *begun, struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_keys_begin(k, job->req.service, view, err);
+
+    *begun = rc == ZB_OK;
+    if (rc != ZB_OK && (job->req.flags & ZB_KF_REMOUNT) != 0) {
+        zb_log_warning("%s: %s", job->req.service, err->msg);
+        rc = ZB_OK;
+    }
+    return rc;
 }
 
 enum zb_rc
@@ -72,11 +89,15 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     struct zb_keeper_view view = {0};
     struct zb_keeper_record next;
     bool remount = (job->req.flags & ZB_KF_REMOUNT) != 0;
+    bool keys = false;
     enum zb_rc rc = zb_keeper_view_open(k, job->req.service, &view, err);
 
     zb_keeper_record_copy(k, s, &next);
     if (rc == ZB_OK) {
         rc = session_check(k, job, err);
+    }
+    if (rc == ZB_OK) {
+        rc = keys_load(k, job, &view, &keys, err);
     }
     if (rc == ZB_OK) {
         rc = promote_check(k, job, &view, &next, err);
@@ -90,7 +111,7 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     }
     s->rested = false;
     zb_keeper_unproven_set(k, s, true);
-    rc = promote_mount(&view, &job->req, &job->conf, err);
+    rc = promote_mount(k, &view, &job->req, &job->conf, err);
     if (rc == ZB_OK) {
         zb_keeper_stage_set(k, s, ZB_STAGE_MOUNTED);
         zb_keeper_unproven_set(k, s, false); /* its stage says so */
@@ -103,6 +124,12 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         zb_keeper_stage_set(k, s, remount ? ZB_STAGE_UNMOUNTED : ZB_STAGE_REST);
     }
 out:
+    if (keys) {
+        zb_keeper_keys_end(k, job->req.service);
+    }
+    if (keys && rc != ZB_OK) {
+        zb_keeper_keys_unload(k, job->req.service, &view);
+    }
     zb_keeper_view_close(&view);
     return rc;
 }
@@ -136,7 +163,7 @@ seal_prove(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keepe
         rc = zb_keeper_view_open(k, job->req.service, &view, err);
     }
     if (rc == ZB_OK) {
-        zb_keeper_written_prove(&view, NULL, true);
+        zb_keeper_written_prove(k, &view, NULL, true);
         rc = zb_keeper_facts(k, job, &view, false, &facts, err);
     }
     if (rc == ZB_OK) {
@@ -166,7 +193,7 @@ zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
         rc = zb_rules_seal(&r, &job->req, &facts, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_keeper_view_whole(&view, err);
+        rc = zb_keeper_view_whole(&view, job->conf.flavour, err);
     }
     if (rc != ZB_OK) {
         goto out;

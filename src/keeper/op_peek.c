@@ -59,9 +59,9 @@ zb_keeper_op_peeks(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 
 /* Whatever of it is mounted, where ever, and all of it. */
 static enum zb_rc
-peek_end(const struct zb_keeper *k, const char *name, const struct zb_zfs_tree *tree,
-         struct zb_err *err)
+peek_end(struct zb_keeper *k, const char *name, const struct zb_zfs_tree *tree, struct zb_err *err)
 {
+    const char *service = zb_zfs_props_local(&tree->datasets[0], "zbaton:service");
     char path[ZB_PATH_SIZE];
     enum zb_rc rc = zb_keeper_side_path(k, &zb_keeper_peeks, name, path, err);
 
@@ -71,7 +71,11 @@ peek_end(const struct zb_keeper *k, const char *name, const struct zb_zfs_tree *
     if (rc == ZB_OK) {
         rc = zb_keeper_side_umount(tree, path, err);
     }
-    return rc == ZB_OK ? zb_keeper_side_drop(&zb_keeper_peeks, tree, err) : rc;
+    if (rc == ZB_OK) { /* clones are of their origins' encryption roots */
+        zb_keeper_side_keys_unload(k, service != NULL ? service : "", tree);
+        rc = zb_keeper_side_drop(&zb_keeper_peeks, tree, err);
+    }
+    return rc;
 }
 
 enum zb_rc
@@ -129,15 +133,20 @@ count_check(const struct zb_keeper *k, struct zb_err *err)
     return rc;
 }
 
+/* As it is now: that of a service of the raw flavour was loaded just before. */
 static enum zb_rc
-key_check(const struct zb_zfs_props *props, struct zb_err *err)
+key_check(const char *dataset, struct zb_err *err)
 {
-    if (props->key_available) {
-        return ZB_OK;
+    struct zb_zfs_props props = {0};
+    enum zb_rc rc = zb_zfs_props_get(dataset, &props, err);
+
+    if (rc == ZB_OK && !props.key_available) {
+        (void)zb_err_set(err, ZB_E_UNSUPPORTED,
+                         "%s cannot be read: its encryption key is not loaded", dataset);
+        rc = zb_err_hint(err, "zfs load-key %.240s", props.encryption_root);
     }
-    (void)zb_err_set(err, ZB_E_UNSUPPORTED, "%s cannot be read: its encryption key is not loaded",
-                     props->name);
-    return zb_err_hint(err, "zfs load-key %.240s", props->encryption_root);
+    zb_zfs_props_close(&props);
+    return rc;
 }
 
 /* One dataset of the set, at rest as every copy is, and with marks of its own. */
@@ -179,7 +188,7 @@ clones_make(const struct zb_kreq *req, const struct zb_keeper_view *view, const 
         const struct zb_manifest_entry *e = &req->manifest.entries[i];
         int64_t at = zb_rules_entry_dataset(e, &f);
 
-        rc = at >= 0 ? key_check(view->props[at], err)
+        rc = at >= 0 ? key_check(view->props[at]->name, err)
                      : zb_err_set(err, ZB_E_NOTFOUND, "dataset %s is not here", e->rel);
         if (rc == ZB_OK) {
             rc = clone_make(req, e, view->props[at], peek, err);
@@ -245,6 +254,19 @@ peek_make(struct zb_keeper *k, const struct zb_kreq *req, const struct zb_keeper
     return rc;
 }
 
+/* What is wrong with a key is told as of any dataset without its key. */
+static enum zb_rc
+keys_begin(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
+           struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_keys_begin(k, service, view, err);
+
+    if (rc == ZB_E_NOTFOUND || rc == ZB_E_MISMATCH || rc == ZB_E_FORMAT) {
+        err->rc = rc = ZB_E_UNSUPPORTED;
+    }
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_peek_make(struct zb_keeper *k, const struct zb_kreq *req, struct zb_peek *out,
                     struct zb_err *err)
@@ -268,7 +290,14 @@ zb_keeper_peek_make(struct zb_keeper *k, const struct zb_kreq *req, struct zb_pe
         rc = count_check(k, err);
     }
     if (rc == ZB_OK) {
+        rc = keys_begin(k, req->service, &view, err);
+    }
+    if (rc == ZB_OK) {
         rc = peek_make(k, req, &view, out, err);
+        zb_keeper_keys_end(k, req->service);
+        if (rc != ZB_OK) {
+            zb_keeper_keys_unload(k, req->service, &view);
+        }
     }
     zb_keeper_view_close(&view);
     zb_keeper_side_turn_give(k);

@@ -99,7 +99,7 @@ rescue_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_vi
     }
     rc = rule_ask(k, job, view, &facts, err);
     if (rc == ZB_OK) {
-        zb_keeper_written_prove(view, NULL, true);
+        zb_keeper_written_prove(k, view, NULL, true);
         zb_keeper_complete_only(view, kept, &facts);
         *needless = zb_rules_on_forks(&job->req.manifest, &facts);
         rc = keys_check(view, &job->req.manifest, err);

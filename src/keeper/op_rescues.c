@@ -97,6 +97,37 @@ rescue_open(const struct zb_keeper *k, const struct zb_kreq *req, struct zb_zfs_
 
 /* ---- RESCUE_MOUNT ---- */
 
+/* Its datasets are of the encryption root of what goes on, or of one of their own. */
+static enum zb_rc
+rescue_mount(struct zb_keeper *k, const struct zb_zfs_tree *tree, const char *path,
+             struct zb_err *err)
+{
+    const char *service = zb_zfs_props_local(&tree->datasets[0], "zbaton:service");
+    enum zb_rc rc = zb_keeper_side_keys_begin(k, service, tree, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_side_mount(tree, path, err);
+        zb_keeper_keys_end(k, service);
+        if (rc != ZB_OK) {
+            zb_keeper_side_keys_unload(k, service, tree);
+        }
+    }
+    return rc;
+}
+
+static enum zb_rc
+rescue_umount(struct zb_keeper *k, const struct zb_zfs_tree *tree, const char *path,
+              struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_side_umount(tree, path, err);
+
+    if (rc == ZB_OK) {
+        zb_keeper_side_keys_unload(k, zb_zfs_props_local(&tree->datasets[0], "zbaton:service"),
+                                   tree);
+    }
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_op_rescue_mount(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -117,7 +148,7 @@ zb_keeper_op_rescue_mount(struct zb_keeper *k, struct zb_keeper_job *job, struct
         rc = zb_keeper_side_path(k, &zb_keeper_rescues, job->req.text, path, err);
     }
     if (rc == ZB_OK) {
-        rc = (on ? zb_keeper_side_mount : zb_keeper_side_umount)(&tree, path, err);
+        rc = (on ? rescue_mount : rescue_umount)(k, &tree, path, err);
     }
     if (rc == ZB_OK) {
         job->rep.text = strdup(path);

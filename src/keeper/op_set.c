@@ -95,7 +95,8 @@ newcomers_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_
                                       .node = k->conf->node,
                                       .uuid = uuid,
                                       .cluster = "",
-                                      .pool_guid = view->pool_guid};
+                                      .pool_guid = view->pool_guid,
+                                      .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
 
         if (!view->datasets[i].marked || view->datasets[i].uuid[0] == '\0') {
             zb_uuid_new(uuid);
@@ -293,7 +294,7 @@ snapshot_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_k
         return zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", view->dataset);
     }
     zb_keeper_record_copy(k, s, &r);
-    rc = zb_keeper_view_whole(view, err);
+    rc = zb_keeper_view_whole(view, job->conf.flavour, err);
     if (rc == ZB_OK) {
         rc = zb_keeper_facts(k, job, view, false, facts, err);
     }

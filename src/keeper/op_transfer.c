@@ -115,8 +115,9 @@ base_find(const char *dataset, uint64_t guid, char *from, struct zb_err *err)
 
 /* A token may come from another host: it only says where to go on, never what is sent. */
 static enum zb_rc
-resume_fill(const struct zb_kreq *req, struct zb_zfs_send *send, struct zb_err *err)
+resume_fill(const struct zb_keeper_job *job, struct zb_zfs_send *send, struct zb_err *err)
 {
+    const struct zb_kreq *req = &job->req;
     struct zb_zfs_token token;
     enum zb_rc rc = zb_zfs_token_decode(req->token, &token, err);
 
@@ -126,8 +127,9 @@ resume_fill(const struct zb_kreq *req, struct zb_zfs_send *send, struct zb_err *
     if (token.toguid != req->guid || token.fromguid != req->from_guid) {
         return zb_err_set(err, ZB_E_MISMATCH, "the token belongs to another stream");
     }
-    if (token.raw) { /* only the plain flavour is sent */
-        return zb_err_set(err, ZB_E_UNSUPPORTED, "the token is of another stream flavour");
+    rc = zb_rules_flavour(job->conf.flavour, token.raw, "the token", err);
+    if (rc != ZB_OK) {
+        return rc;
     }
     send->resume_object = token.object;
     send->resume_offset = token.offset;
@@ -135,9 +137,10 @@ resume_fill(const struct zb_kreq *req, struct zb_zfs_send *send, struct zb_err *
 }
 
 static enum zb_rc
-send_prepare(struct zb_keeper *k, const struct zb_kreq *req, char *snap, char *from,
+send_prepare(struct zb_keeper *k, const struct zb_keeper_job *job, char *snap, char *from,
              struct zb_zfs_send *send, struct zb_err *err)
 {
+    const struct zb_kreq *req = &job->req;
     char dataset[ZB_DATASET_NAME_SIZE];
     const char *names[1] = {snap};
     uint64_t guid = 0;
@@ -159,9 +162,11 @@ send_prepare(struct zb_keeper *k, const struct zb_kreq *req, char *snap, char *f
     if (rc == ZB_OK && req->from_guid != 0 && !base_is_named(dataset, req, from)) {
         rc = base_find(dataset, req->from_guid, from, err);
     }
-    *send = (struct zb_zfs_send){.snap = snap, .from = req->from_guid != 0 ? from : NULL};
+    *send = (struct zb_zfs_send){.snap = snap,
+                                 .from = req->from_guid != 0 ? from : NULL,
+                                 .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
     if (rc == ZB_OK && req->token[0] != '\0') {
-        rc = resume_fill(req, send, err);
+        rc = resume_fill(job, send, err);
     }
     return rc;
 }
@@ -175,7 +180,7 @@ zb_keeper_op_send(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     enum zb_rc rc = zb_keeper_aside_check(k, job, zb_keeper_asides(k, job->service), err);
 
     if (rc == ZB_OK) {
-        rc = send_prepare(k, &job->req, snap, from, &send, err);
+        rc = send_prepare(k, job, snap, from, &send, err);
     }
     if (rc == ZB_OK) {
         rc = transfer_begin(k, job, err);
@@ -231,14 +236,16 @@ is_adoptable(const struct zb_kreq *req, const struct zb_kdataset *d,
 }
 
 static enum zb_rc
-copy_adopt(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keeper_view *view,
+copy_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
            const struct zb_kdataset *d, struct zb_err *err)
 {
+    const struct zb_kreq *req = &job->req;
     struct zb_keeper_mark mark = {.service = req->service,
                                   .node = k->conf->node,
                                   .uuid = req->uuid,
                                   .cluster = "",
-                                  .pool_guid = view->pool_guid};
+                                  .pool_guid = view->pool_guid,
+                                  .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
     enum zb_rc rc = zb_keeper_adopt(view->props[d - view->datasets], &mark, d->rel[0] == '\0', err);
 
     if (rc != ZB_OK) {
@@ -247,7 +254,7 @@ copy_adopt(struct zb_keeper *k, const struct zb_kreq *req, struct zb_keeper_view
     zb_keeper_view_close(view);
     rc = zb_keeper_view_open(k, req->service, view, err);
     if (rc == ZB_OK) {
-        zb_keeper_written_prove(view, req->rel, true);
+        zb_keeper_written_prove(k, view, req->rel, true);
     }
     return rc;
 }
@@ -278,13 +285,18 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     if (rc != ZB_OK) {
         return rc;
     }
-    zb_keeper_written_prove(view, job->req.rel, true);
+    zb_keeper_written_prove(k, view, job->req.rel, true);
     d = zb_keeper_view_find(view, job->req.rel);
     if (d != NULL && view->props[d - view->datasets]->inconsistent) {
         d = NULL; /* the beginning of this very full stream */
     }
+    rc = d != NULL ? zb_keeper_copy_check(job->conf.flavour, view->props[d - view->datasets], err)
+                   : ZB_OK;
+    if (rc != ZB_OK) {
+        return rc;
+    }
     if (d != NULL && is_adoptable(&job->req, d, view->props[d - view->datasets])) {
-        rc = copy_adopt(k, &job->req, view, d, err);
+        rc = copy_adopt(k, job, view, d, err);
         d = rc == ZB_OK ? zb_keeper_view_find(view, job->req.rel) : NULL;
         if (rc != ZB_OK) {
             return rc;
@@ -325,6 +337,10 @@ receive_run(struct zb_keeper_job *job, struct zb_zfs_receive *receive, struct zb
         rc = zb_rules_receive_begin(&job->req, parsed.toguid, parsed.fromguid, err);
     }
     if (rc == ZB_OK) {
+        rc = zb_rules_flavour(job->conf.flavour, parsed.raw, "the stream", err);
+        receive->raw = parsed.raw;
+    }
+    if (rc == ZB_OK) {
         receive->begin = begin;
         rc = zb_zfs_receive(receive, &job->rep.bytes, err);
         receive->begin = NULL;
@@ -344,8 +360,11 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 {
     struct zb_keeper_view view = {0};
     struct zb_keeper_new_props props = {0};
-    struct zb_keeper_mark mark = {
-        .service = job->req.service, .node = k->conf->node, .uuid = job->req.uuid, .cluster = ""};
+    struct zb_keeper_mark mark = {.service = job->req.service,
+                                  .node = k->conf->node,
+                                  .uuid = job->req.uuid,
+                                  .cluster = "",
+                                  .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
     char dataset[ZB_DATASET_NAME_SIZE];
     char snap[ZB_DATASET_NAME_SIZE];
     struct zb_zfs_receive receive = {.snap = snap, .resumable = true};

@@ -108,13 +108,14 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
         job->claim != ZB_CLAIM_READ || s->claims[ZB_CLAIM_RECEIVE] + s->claims[ZB_CLAIM_WRITE] == 0;
     (void)pthread_mutex_unlock(&k->lock);
     if (alone) { /* comparing owns the dataset for a moment, which a receive would find busy */
-        zb_keeper_written_prove(&view, NULL, false);
+        zb_keeper_written_prove(k, &view, NULL, false);
     }
     rc = zb_keeper_facts(k, job, &view, true, &facts, err);
     if (rc != ZB_OK) {
         goto out;
     }
     rep->pool_guid = view.pool_guid;
+    rep->key = zb_keeper_key_state(k, job->req.service, &view);
     rep->running = facts.running;
     rep->mounted_here =
         facts.stage == ZB_STAGE_MOUNTED && view.count > 0 && view.datasets[0].mount == ZB_MOUNT_RW;
@@ -230,9 +231,10 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
 /* ---- CREATE ---- */
 
 static enum zb_rc
-marks_check(const struct zb_keeper_view *view, const struct zb_kreq *req, struct zb_err *err)
+marks_check(const struct zb_keeper_view *view, const struct zb_kreq *req,
+            enum zb_conf_flavour flavour, struct zb_err *err)
 {
-    enum zb_rc rc = zb_keeper_view_whole(view, err);
+    enum zb_rc rc = zb_keeper_view_whole(view, flavour, err);
 
     if (rc != ZB_OK) {
         return rc;
@@ -275,7 +277,8 @@ create_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_kee
     if (rc == ZB_OK && facts.running) {
         rc = zb_err_set(err, ZB_E_REFUSED, "the service is running here");
     }
-    return rc == ZB_OK ? marks_check(view, &job->req, err) : rc;
+    rc = rc == ZB_OK ? marks_check(view, &job->req, job->conf.flavour, err) : rc;
+    return rc == ZB_OK ? zb_keeper_create_key_check(&job->conf, view, err) : rc;
 }
 
 static enum zb_rc
@@ -304,7 +307,8 @@ mark_fill(const struct zb_keeper *k, const struct zb_keeper_job *job, uint64_t p
                                     .node = k->conf->node,
                                     .uuid = uuid,
                                     .cluster = job->req.uuid,
-                                    .pool_guid = pool_guid};
+                                    .pool_guid = pool_guid,
+                                    .raw = job->conf.flavour == ZB_CONF_FLAVOUR_RAW};
 }
 
 static enum zb_rc
@@ -319,7 +323,9 @@ tree_make(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
     zb_uuid_new(uuid);
     mark_fill(k, job, view->pool_guid, uuid, &mark);
     zb_keeper_new_props_fill(&props, &mark, true);
-    rc = zb_zfs_create(view->dataset, props.props, props.count, err);
+    rc = job->conf.flavour == ZB_CONF_FLAVOUR_RAW
+             ? zb_keeper_tree_encrypt(view->dataset, &job->conf, &props, err)
+             : zb_zfs_create(view->dataset, props.props, props.count, err);
     if (rc == ZB_E_NOTFOUND) {
         (void)zb_err_hint(err, "zfs create -o canmount=off -o mountpoint=none %.150s",
                           k->conf->root);
@@ -354,7 +360,8 @@ tree_adopt(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keepe
 
 /* What CREATE would do, one command or sentence per line. */
 static enum zb_rc
-create_plan(const struct zb_keeper_view *view, char **text, struct zb_err *err)
+create_plan(const struct zb_keeper_view *view, const struct zb_conf_service *conf, char **text,
+            struct zb_err *err)
 {
     char *plan = calloc(1, TEXT_MAX);
     size_t used = 0;
@@ -363,7 +370,9 @@ create_plan(const struct zb_keeper_view *view, char **text, struct zb_err *err)
         return zb_err_sys(err, ENOMEM, "plan");
     }
     if (view->count == 0) {
-        (void)snprintf(plan, TEXT_MAX, "zfs create %s\n", view->dataset);
+        (void)snprintf(plan, TEXT_MAX, "zfs create %s%s\n",
+                       conf->flavour == ZB_CONF_FLAVOUR_RAW ? "-o encryption=on " : "",
+                       view->dataset);
     }
     for (size_t i = view->mounts.count; i-- > 0 && used < TEXT_MAX;) {
         used += (size_t)snprintf(plan + used, TEXT_MAX - used, "zfs unmount %s\n",
@@ -386,7 +395,7 @@ zb_keeper_op_create(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_er
         rc = create_check(k, job, &view, err);
     }
     if (rc == ZB_OK && (job->req.flags & ZB_KF_DRY_RUN) != 0) {
-        rc = create_plan(&view, &job->rep.text, err);
+        rc = create_plan(&view, &job->conf, &job->rep.text, err);
         goto out;
     }
     if (rc == ZB_OK) {

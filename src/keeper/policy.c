@@ -168,6 +168,9 @@ marks_fill(const struct zb_keeper_mark *mark, char pool_text[24], struct zb_zfs_
     out[n++] = (struct zb_zfs_setprop){.name = "zbaton:node", .text = mark->node};
     out[n++] = (struct zb_zfs_setprop){.name = "zbaton:pool", .text = pool_text};
     out[n++] = (struct zb_zfs_setprop){.name = "zbaton:uuid", .text = mark->uuid};
+    if (mark->raw) {
+        out[n++] = (struct zb_zfs_setprop){.name = ZB_KEEPER_FLAVOUR, .text = "raw"};
+    }
     if (mark->cluster[0] != '\0') {
         out[n++] = (struct zb_zfs_setprop){.name = "zbaton:cluster", .text = mark->cluster};
     }

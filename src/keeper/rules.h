@@ -48,6 +48,10 @@ enum zb_rc zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_k
                                     struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t fromguid,
                                   struct zb_err *err) ZB_CHECKED;
+/* what ("the stream") is of the service's flavour: copies of one take nothing of the other.
+ * ZB_E_MISMATCH. */
+enum zb_rc zb_rules_flavour(enum zb_conf_flavour flavour, bool raw, const char *what,
+                            struct zb_err *err) ZB_CHECKED;
 /* This node leads, by its record: before anything is mounted or started. */
 enum zb_rc zb_rules_leads(const struct zb_keeper_record *r, const char *self,
                           struct zb_err *err) ZB_CHECKED;

@@ -172,6 +172,17 @@ zb_rules_receive_dataset(const struct zb_kreq *req, const struct zb_kdataset *d,
 }
 
 enum zb_rc
+zb_rules_flavour(enum zb_conf_flavour flavour, bool raw, const char *what, struct zb_err *err)
+{
+    bool wants_raw = flavour == ZB_CONF_FLAVOUR_RAW;
+
+    return raw == wants_raw
+               ? ZB_OK
+               : zb_err_set(err, ZB_E_MISMATCH, "%s is of flavour \"%s\", the service of \"%s\"",
+                            what, raw ? "raw" : "plain", wants_raw ? "raw" : "plain");
+}
+
+enum zb_rc
 zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, uint64_t fromguid,
                        struct zb_err *err)
 {

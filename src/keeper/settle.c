@@ -49,6 +49,7 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
         if (!s->rested) {
             zb_log_warning("%s: properties at rest: %s", s->name, said.msg);
         }
+        zb_keeper_keys_unload(k, s->name, &view);
     }
     zb_keeper_view_close(&view);
     return rc;
@@ -139,13 +140,35 @@ replay_one(void *ctx, size_t i)
     r->rcs[i] = zb_os_replay(r->view->props[i]->name, &r->errs[i]);
 }
 
-/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone. */
+/* A log that was never replayed shows in `written` (zfs.h). */
+static bool
+any_written(const struct zb_keeper_view *view)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->datasets[i].written_bytes != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Before anything receives into it or tells its position: what was fsync'ed is in the log alone.
+ * That of an encrypted dataset wants its key; without it only a tree that cannot have one is let
+ * pass, so that who lost the key still follows and grants. */
 static enum zb_rc
-logs_replay(const struct zb_keeper_view *view, struct zb_err *err)
+logs_replay(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
+            struct zb_err *err)
 {
     struct replay r = {.view = view};
-    enum zb_rc rc = ZB_OK;
+    enum zb_rc rc = zb_keeper_keys_begin(k, service, view, err);
 
+    if (rc != ZB_OK && !any_written(view)) {
+        zb_log_warning("%s: no intent log is replayed, and there is none: %s", service, err->msg);
+        return ZB_OK;
+    }
+    if (rc != ZB_OK) {
+        return zb_err_wrap(err, "replay the intent log");
+    }
     r.rcs = calloc(view->count, sizeof(*r.rcs));
     r.errs = calloc(view->count, sizeof(*r.errs));
     if (r.rcs == NULL || r.errs == NULL) {
@@ -164,6 +187,8 @@ logs_replay(const struct zb_keeper_view *view, struct zb_err *err)
 out:
     free(r.rcs);
     free(r.errs);
+    zb_keeper_keys_end(k, service);
+    zb_keeper_keys_unload(k, service, view);
     return rc;
 }
 
@@ -192,7 +217,7 @@ zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err
     stage = s->stage;
     (void)pthread_mutex_unlock(&k->lock);
     if (stage == ZB_STAGE_REST && view.count > 0 && zb_rules_may_have_led(&r, view.led)) {
-        rc = logs_replay(&view, err);
+        rc = logs_replay(k, s->name, &view, err);
     }
     if (rc == ZB_OK && !s->rested && stage == ZB_STAGE_REST) {
         rc = zb_keeper_rest_set_all(&view, err);

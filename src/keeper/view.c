@@ -223,10 +223,14 @@ zb_keeper_view_find(const struct zb_keeper_view *view, const char *rel)
 }
 
 enum zb_rc
-zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err)
+zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour flavour,
+                     struct zb_err *err)
 {
+    enum zb_rc rc = ZB_OK;
+
     if (view->volume[0] != '\0') {
-        return zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume: no set holds it", view->volume);
+        (void)zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume: no set holds it", view->volume);
+        return zb_err_hint(err, "zfs rename it to a place outside the service's tree");
     }
     if (view->unfit[0] != '\0') {
         return zb_err_set(err, ZB_E_LIMIT,
@@ -234,7 +238,14 @@ zb_keeper_view_whole(const struct zb_keeper_view *view, struct zb_err *err)
                           "holds it",
                           view->unfit);
     }
-    return ZB_OK;
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
+        /* What was taken in under the plain flavour, when it was not looked at, goes on. */
+        if (flavour == ZB_CONF_FLAVOUR_RAW || !view->datasets[i].marked ||
+            zb_zfs_props_local(view->props[i], ZB_KEEPER_FLAVOUR) != NULL) {
+            rc = zb_keeper_flavour_check(flavour, view->dataset, view->props[i], err);
+        }
+    }
+    return rc;
 }
 
 bool
@@ -285,30 +296,62 @@ zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
     return rc;
 }
 
-void
-zb_keeper_written_prove(struct zb_keeper_view *view, const char *rel, bool replay)
+/* Unmounted, and looks written to. */
+static bool
+looks_written(const struct zb_keeper_view *view, uint32_t i, const char *rel)
 {
-    for (uint32_t i = 0; i < view->count; i++) {
-        struct zb_kdataset *d = &view->datasets[i];
-        const struct zb_zfs_props *p = view->props[i];
-        bool modified = true;
-        struct zb_err err;
-        enum zb_rc rc = ZB_OK;
+    const struct zb_kdataset *d = &view->datasets[i];
 
-        if (d->written_bytes == 0 || d->newest[0] == '\0' || d->mount != ZB_MOUNT_NONE ||
-            p->inconsistent || (rel != NULL && strcmp(d->rel, rel) != 0)) {
-            continue;
+    return d->written_bytes != 0 && d->newest[0] != '\0' && d->mount == ZB_MOUNT_NONE &&
+           !view->props[i]->inconsistent && (rel == NULL || strcmp(d->rel, rel) == 0);
+}
+
+static void
+written_prove(struct zb_keeper_view *view, uint32_t i, bool replay)
+{
+    const struct zb_zfs_props *p = view->props[i];
+    bool modified = true;
+    struct zb_err err;
+    enum zb_rc rc = ZB_OK;
+
+    if (replay) { /* what the log alone has is not compared */
+        rc = zb_os_replay(p->name, &err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_modified(p->name, &modified, &err);
+    }
+    if (rc != ZB_OK) {
+        zb_log_info("%s: taken as written to: %s", p->name, err.msg);
+    } else if (!modified) {
+        view->datasets[i].written_bytes = 0;
+    }
+}
+
+void
+zb_keeper_written_prove(struct zb_keeper *k, struct zb_keeper_view *view, const char *rel,
+                        bool replay)
+{
+    const char *service = view->dataset + strlen(k->conf->root) + 1;
+    bool any = false;
+    struct zb_err err;
+
+    for (uint32_t i = 0; i < view->count; i++) {
+        any = any || looks_written(view, i, rel);
+    }
+    if (!any) {
+        return;
+    }
+    bool keys = replay && zb_keeper_keys_begin(k, service, view, &err) == ZB_OK;
+    if (replay && !keys) { /* then none is replayed, and all stay as they look */
+        zb_log_warning("%s: %s", service, err.msg);
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (looks_written(view, i, rel)) {
+            written_prove(view, i, replay);
         }
-        if (replay) { /* what the log alone has is not compared */
-            rc = zb_os_replay(p->name, &err);
-        }
-        if (rc == ZB_OK) {
-            rc = zb_zfs_modified(p->name, &modified, &err);
-        }
-        if (rc != ZB_OK) {
-            zb_log_info("%s: taken as written to: %s", p->name, err.msg);
-        } else if (!modified) {
-            d->written_bytes = 0;
-        }
+    }
+    if (keys) {
+        zb_keeper_keys_end(k, service);
+        zb_keeper_keys_unload(k, service, view);
     }
 }

@@ -36,10 +36,9 @@ is_shared(const struct zb_pipe *pipe)
 void
 zb_pipe_wake(const struct zb_pipe *pipe)
 {
-    const struct zb_stream *stream;
+    const struct zb_stream *stream = TAILQ_FIRST(&pipe->streams);
 
-    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
-    {
+    for (; stream != NULL; stream = TAILQ_NEXT(stream, pipe_link)) {
         if (stream->conn != NULL) {
             zb_conn_wake(stream->conn);
         }
@@ -124,11 +123,10 @@ lag_max(const struct zb_pipe *pipe)
 static bool
 is_wanted(const struct zb_pipe *pipe)
 {
-    struct zb_stream *stream;
+    struct zb_stream *stream = TAILQ_FIRST(&pipe->streams);
     bool wanted = false;
 
-    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
-    {
+    for (; stream != NULL; stream = TAILQ_NEXT(stream, pipe_link)) {
         if (!is_dead(stream) && unsent(stream) >= lag_max(pipe)) {
             return false;
         }
@@ -228,10 +226,9 @@ read_frame(struct zb_pipe *pipe, size_t most)
 static void
 told(const struct zb_pipe *pipe)
 {
-    const struct zb_stream *stream;
+    const struct zb_stream *stream = TAILQ_FIRST(&pipe->streams);
 
-    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
-    {
+    for (; stream != NULL; stream = TAILQ_NEXT(stream, pipe_link)) {
         if (stream->conn != NULL) {
             stream->conn->io_ms = zb_net_now(pipe->net);
         }
@@ -308,10 +305,9 @@ zb_pipe_poll_update(struct zb_pipe *pipe, bool source)
 bool
 zb_pipe_is_limited(const struct zb_pipe *pipe)
 {
-    const struct zb_stream *stream;
+    const struct zb_stream *stream = TAILQ_FIRST(&pipe->streams);
 
-    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
-    {
+    for (; stream != NULL; stream = TAILQ_NEXT(stream, pipe_link)) {
         if (stream->turn.waits) {
             return true;
         }
@@ -322,10 +318,9 @@ zb_pipe_is_limited(const struct zb_pipe *pipe)
 static bool
 is_starved(const struct zb_pipe *pipe)
 {
-    struct zb_stream *stream;
+    struct zb_stream *stream = TAILQ_FIRST(&pipe->streams);
 
-    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
-    {
+    for (; stream != NULL; stream = TAILQ_NEXT(stream, pipe_link)) {
         if (!is_dead(stream) && unsent(stream) == 0) {
             return true;
         }
@@ -337,10 +332,9 @@ is_starved(const struct zb_pipe *pipe)
 static struct zb_stream *
 slowest(const struct zb_pipe *pipe)
 {
-    struct zb_stream *stream, *most = NULL;
+    struct zb_stream *stream = TAILQ_FIRST(&pipe->streams), *most = NULL;
 
-    TAILQ_FOREACH(stream, &pipe->streams, pipe_link)
-    {
+    for (; stream != NULL; stream = TAILQ_NEXT(stream, pipe_link)) {
         if (!is_dead(stream) && (most == NULL || unsent(stream) > unsent(most))) {
             most = stream;
         }

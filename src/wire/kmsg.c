@@ -128,6 +128,7 @@ static const struct zb_field krep_fields[] = {
     BOOL(zb_krep, mounted_here),
     BOOL(zb_krep, sealed),
     BOOL(zb_krep, foreign),
+    INT_UPTO(zb_krep, key, ZB_KEY_STATE_LAST),
     INT(zb_krep, count),
     INT(zb_krep, elapsed_ms),
     INT(zb_krep, bytes),

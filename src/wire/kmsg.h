@@ -83,14 +83,15 @@ enum zb_kop {
  *            dataset is 0 when its content equals the newest snapshot's, which is compared by owning it for a moment, only while no receive or
  *            change is under way; else it is ZFS's own number. Never changes anything, except that the
  *            first OBSERVE of a service after the keeper's start replays intent logs of a tree
- *            this node may have led, unless it is still mounted from before (M12).
+ *            this node may have led, unless it is still mounted from before (M12). key: of a service of the raw flavour, whether the
+ *            key in its file is that of the tree here; or, without a tree, whether there is one.
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
  *            createtxg order from that index on; count: how many there are in all. With ZB_KF_MARKS: the bookmarks that are of sets.
  * CREATE     service, uuid (the cluster's id, for the mark; may be empty), flags. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:
  *            zbaton:* properties, a uuid per dataset, S0 values. Values it changes are remembered
  *            (zbaton:prior:<property>) so that UNADOPT can put them back. Refuses when the dataset
- *            carries another cluster's or service's mark, and when somebody is known to have led and there is
+ *            carries another cluster's or service's mark or does not fit the declared flavour (keeper/key.h), and when somebody is known to have led and there is
  *            no marked tree here (it is received then); ZB_E_HELD when it is mounted (adoption
  *            of a mounted dataset first wants flags ZB_KF_UNMOUNT: syncfs, unmount without force).
  * UNADOPT    service. Undoes adoption: properties put back or inherited, record removed. Refuses
@@ -98,7 +99,7 @@ enum zb_kop {
  *            itself (canmount=on and a mountpoint) is mounted, as zfs mount does.
  * SNAPSHOT   service, term, seq, time, flags. One atomic recursive snapshot of the tree, named by
  *            zb_set_name_format; datasets that came in since get a uuid first,
- *            and are mounted read-write (tried again at each set). ZB_E_UNSUPPORTED names a volume below the tree,
+ *            and are mounted read-write (tried again at each set). ZB_E_REFUSED names a dataset that does not fit the flavour, ZB_E_UNSUPPORTED a volume below the tree,
  *            ZB_E_LIMIT a dataset with a name that does not fit (SEAL too). Refuses unless this
  *            node is the established leader of `term` (record), seq is higher than every set of
  *            that term here, and either the tree is mounted by this keeper's life or it is sealed.
@@ -109,7 +110,7 @@ enum zb_kop {
  * SEND       service, rel, snap (name), guid (of snap), from_guid (0: full stream), from_snap, token (resume).
  *            from_guid must be a snapshot or bookmark of the same dataset. from_snap is the name it may have: only where
  *            that one has another guid, or is gone, are all of them listed, which takes the longer the more there are. Re-reads the guid of snap
- *            before it sends. -> fd (to read from), then the end. Bytes are counted by who reads.
+ *            before it sends. Raw when the declared flavour is; ZB_E_MISMATCH: the token is of the other. -> fd (to read from), then the end. Bytes are counted by who reads.
  * ESTIMATE   service, rel, guid (of a snapshot), count, from_guid, token: the size of `count` streams one after the other, the last one of which
  *            makes that snapshot; the first goes on from from_guid (0: full stream), and, with a token, from where that one stopped. Asked for beside
  *            the SENDs, so that none waits for it. An estimate: nothing is read but the sizes that snapshots carry. ZB_E_UNSUPPORTED: from_guid is not
@@ -124,7 +125,7 @@ enum zb_kop {
  *            ZB_E_DIVERGED with what was seen); a full stream only where the dataset does not exist;
  *            no partial receive in the way (one of a dataset with this service's marks that is not gone on with
  *            is aborted; any other is refused by name). The begin record is
- *            checked against toguid/fromguid before the kernel sees it. Afterwards the guid is
+ *            checked against toguid/fromguid and the declared flavour before the kernel sees it. Afterwards the guid is
  *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
  * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE, DRILL or NOTIFY whose command shall. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
@@ -164,7 +165,8 @@ enum zb_kop {
  *            not released.
  *            Order: durable record -> declared properties (mountpoint, quotas), read back -> mount
  *            read-write parents first -> statvfs -> write probe (file, fsync, unlink, in each dataset).
- *            On a failure after the record everything is unmounted again. -> record.
+ *            On a failure after the record everything is unmounted again. -> record. The keys of a raw tree are loaded and proven before the
+ *            record (ZB_E_NOTFOUND, ZB_E_REFUSED, ZB_E_FORMAT, ZB_E_MISMATCH name file and dataset); RELEASE and DEMOTE unload them.
  * DEMOTE     service, timeout_ms: STOP, syncfs, unmount, verify. For a grant to somebody else. No record change.
  *            Refuses, naming it, when what is mounted carries no mark of the service: somebody's own dataset of
  *            that name; but not on the declared first leader while nobody has led, which adopts it.
@@ -369,6 +371,7 @@ struct zb_krep {
     uint32_t sealed;  /* 1: not mounted, the term kept by this keeper's life: sealed and not
                          released, or unmounted by somebody */
     uint32_t foreign;
+    uint32_t key; /* enum zb_key_state */
     uint32_t count;
     uint32_t elapsed_ms;
     uint64_t bytes;

@@ -20,6 +20,8 @@ enum {
 /* The low two bits of versioninfo say how the stream is put together (DMU_GET_STREAM_HDRTYPE). */
 #define HDRTYPE_MASK 3
 #define DMU_SUBSTREAM 1
+/* Features begin at bit 2; this one is DMU_BACKUP_FEATURE_RAW, 1 << 24 of them. */
+#define FEATURE_RAW (UINT64_C(1) << 26)
 
 static uint32_t
 u32_get(const uint8_t *p, bool little)
@@ -58,6 +60,7 @@ zb_stream_begin_parse(const uint8_t *buf, struct zb_stream_begin *out, struct zb
         .toguid = u64_get(buf + AT_TOGUID, little),
         .fromguid = u64_get(buf + AT_FROMGUID, little),
         .flags = u32_get(buf + AT_FLAGS, little),
+        .raw = (u64_get(buf + AT_VERSIONINFO, little) & FEATURE_RAW) != 0,
     };
     if (found.toguid == 0) {
         return zb_err_set(err, ZB_E_FORMAT, "begin record: no toguid");

@@ -238,6 +238,42 @@ enum zb_rc zb_zfs_guids(const char *const *names, size_t count, uint64_t *guids,
 enum zb_rc zb_zfs_create(const char *dataset, const struct zb_zfs_setprop *props, size_t count,
                          struct zb_err *err) ZB_CHECKED;
 
+/* ---- keys of encrypted datasets ---- */
+
+#define ZB_ZFS_KEY_SIZE 32
+/* keyformat of zfsprops(7), as the kernel numbers it. */
+#define ZB_ZFS_KEY_RAW 1u
+#define ZB_ZFS_KEY_HEX 2u
+#define ZB_ZFS_KEY_PASSPHRASE 3u
+
+/* How the 32 bytes come from what people keep. */
+struct zb_zfs_key_params {
+    unsigned format;
+    uint64_t salt, iterations; /* PASSPHRASE (PBKDF2, HMAC-SHA1, salt of little-endian bytes) */
+};
+
+/* Of an encryption root. False when it is none, or the kernel does not say all of it. */
+bool zb_zfs_key_params_find(const struct zb_zfs_props *root, struct zb_zfs_key_params *params);
+
+/* As zb_zfs_create, as an encryption root with this key, which is loaded then; keylocation is
+ * "prompt": nobody but zbaton loads it by itself. */
+enum zb_rc zb_zfs_create_encrypted(const char *dataset, const struct zb_zfs_setprop *props,
+                                   size_t count, const struct zb_zfs_key_params *params,
+                                   const uint8_t key[ZB_ZFS_KEY_SIZE],
+                                   struct zb_err *err) ZB_CHECKED;
+
+/* Loads the key of an encryption root; with only_try it is compared alone, loaded or not.
+ * ZB_E_MISMATCH: the root has another key. 0 txg. */
+enum zb_rc zb_zfs_key_load(const char *root, const uint8_t key[ZB_ZFS_KEY_SIZE], bool only_try,
+                           struct zb_err *err) ZB_CHECKED;
+/* Not loaded: OK. ZB_E_HELD while any dataset of the root is mounted or in use. 0 txg. */
+enum zb_rc zb_zfs_key_unload(const char *root, struct zb_err *err) ZB_CHECKED;
+/* An encryption root whose parent is encrypted is one no more: its data's key is wrapped with the
+ * parent's from now on. Both have to be loaded. 1 txg. */
+enum zb_rc zb_zfs_key_inherit(const char *root, struct zb_err *err) ZB_CHECKED;
+
+/* ---- snapshots ---- */
+
 /* Takes all the snapshots ("pool/a@s", "pool/a/b@s"; one pool, each dataset at most once) at one
  * instant, or none. newest (may be NULL): newest[i] becomes the part after '@' of the snapshot that
  * was the newest of snaps[i]'s dataset until then, "" for none; nothing comes between the two (one

@@ -238,7 +238,8 @@ node(void **state)
 static const char declaration[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/"
-    "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\",\"catch-up\":\"1000\","
+    "web\",\"flavour\":\"plain\",\"failover\":\"manual\",\"interval\":\"10s\",\"keep\":\"7\","
+    "\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
     "\"send-limit\":\"10M\","
     "\"quota\":\"10G\","

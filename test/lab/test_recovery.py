@@ -325,14 +325,16 @@ def test_the_leader_died(day):
 
 
 def vault_make(day):
-    """A second service, whose dataset is encrypted on its leader; nothing is left of an earlier one."""
+    """A second service, whose dataset is encrypted on its leader; nothing is left of an earlier one. It is of the
+    plain flavour, as nothing else was once, and has the marks of such a time: it would not be taken in any more."""
     one = day.cluster.hosts[0]
     for host in day.cluster.hosts:
         top = f"{host.pool}/services"
         host.run(f"for d in $(zfs list -H -o name {top}/vault; zfs list -H -o name -r {top}/.rescue | grep /vault-); do "
                  "zfs destroy -R $d; done 2>/dev/null", check=False)
     one.run("dd if=/dev/urandom of=/root/key bs=32 count=1 status=none; sync; "
-            "zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key pool1/services/vault")
+            "zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key -o zbaton:service=vault "
+            "-o zbaton:node=vm1 -o zbaton:pool=$(zpool get -Hp -o value guid pool1) pool1/services/vault")
     day.cluster.declare("vault", runner="none", interval="1h", keep=24)
     day.cluster.apply()
     day.cluster.wait_current("vault", "vm1")

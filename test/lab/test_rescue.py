@@ -458,7 +458,9 @@ def test_encrypted_without_its_key(keepers):
     for keeper in keepers:
         keeper.define().good()
     host.run(f"echo 12345678 >/root/key; zfs create -o encryption=on -o keyformat=passphrase -o pbkdf2iters=100000 "
-             f"-o keylocation=file:///root/key {a.root}/web && zfs create {a.root}/web/log")
+             f"-o keylocation=file:///root/key -o zbaton:service=web -o zbaton:node=va "
+             f"-o zbaton:pool=$(zpool get -Hp -o value guid {a.root.split('/')[0]}) {a.root}/web && "
+             f"zfs create {a.root}/web/log")  # its marks: taken in before that was refused
     a.ask("create").good()
     a.take(1).good()
     host.run("echo 1 >/srv/web/file; dd if=/dev/urandom of=/srv/web/log/synced bs=8k count=2 conv=fsync status=none")

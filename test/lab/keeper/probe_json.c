@@ -62,14 +62,16 @@ snaps_json(const struct zb_krep *rep)
 json_t *
 probe_reply(const struct zb_krep *rep)
 {
-    return json_pack(
-        "{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:o,s:o,s:o,s:o}",
-        "op", zb_kop_word(rep->op), "rc", zb_rc_word((enum zb_rc)rep->rc), "msg", rep->msg, "hint",
-        rep->hint, "flags", (int)rep->flags, "running", (int)rep->running, "mounted_here",
-        (int)rep->mounted_here, "sealed", (int)rep->sealed, "foreign", (int)rep->foreign, "count",
-        (int)rep->count, "keeper_ms", (int)rep->elapsed_ms, "bytes", (json_int_t)rep->bytes, "guid",
-        (json_int_t)rep->guid, "pool_guid", (json_int_t)rep->pool_guid, "nonce",
-        (json_int_t)rep->nonce, "node", rep->node, "root", rep->root, "text",
-        rep->text != NULL ? rep->text : "", "record", record_json(&rep->record), "manifest",
-        manifest_json(&rep->manifest), "datasets", datasets_json(rep), "snaps", snaps_json(rep));
+    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:I,s:I,s:I,s:I,s:s,s:s,s:s,"
+                     "s:o,s:o,s:o,s:o}",
+                     "op", zb_kop_word(rep->op), "rc", zb_rc_word((enum zb_rc)rep->rc), "msg",
+                     rep->msg, "hint", rep->hint, "flags", (int)rep->flags, "running",
+                     (int)rep->running, "mounted_here", (int)rep->mounted_here, "sealed",
+                     (int)rep->sealed, "foreign", (int)rep->foreign, "key", (int)rep->key, "count",
+                     (int)rep->count, "keeper_ms", (int)rep->elapsed_ms, "bytes",
+                     (json_int_t)rep->bytes, "guid", (json_int_t)rep->guid, "pool_guid",
+                     (json_int_t)rep->pool_guid, "nonce", (json_int_t)rep->nonce, "node", rep->node,
+                     "root", rep->root, "text", rep->text != NULL ? rep->text : "", "record",
+                     record_json(&rep->record), "manifest", manifest_json(&rep->manifest),
+                     "datasets", datasets_json(rep), "snaps", snaps_json(rep));
 }

@@ -43,6 +43,9 @@ the_newest_that_is_reachable_is_chosen(void **state)
     loss.members[2].undrilled = true; /* that it could lead is refuted */
     assert_int_equal(zb_loss_choose(&loss), 1);
     loss.members[2].undrilled = false;
+    loss.members[2].keyless = true; /* it cannot mount what it holds */
+    assert_int_equal(zb_loss_choose(&loss), 1);
+    loss.members[2].keyless = false;
     loss.members[1].set.id.seq = 6;
     assert_int_equal(zb_loss_choose(&loss), 1); /* the first of equals */
     loss.members[1].backup = true;

@@ -35,6 +35,7 @@ report(void)
                             .bases = {{.term = 12, .seq = 0}, {.term = 3, .seq = UINT64_MAX}},
                             .modified = true,
                             .parted = true,
+                            .key = ZB_KEY_OTHER,
                             .written_bytes = UINT64_C(1) << 40,
                             .seen = {.granted_term = 13,
                                      .granted_to = 2,
@@ -81,7 +82,7 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
     assert_int_equal(a->released_to, b->released_to);
     assert_int_equal(a->role, b->role);
     assert_true(a->running == b->running && a->modified == b->modified && a->parted == b->parted &&
-                a->exists == b->exists);
+                a->exists == b->exists && a->key == b->key);
     assert_int_equal(a->start_ms, b->start_ms);
     assert_true(a->written_bytes == b->written_bytes);
     assert_true(a->seen.granted_term == b->seen.granted_term &&
@@ -164,7 +165,7 @@ a_missing_key_refuses_all(void **state)
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "lineage",  "running",      "modified",
         "exists",           "start_ms", "bases",        "floor",
-        "floor_way",        "parted",
+        "floor_way",        "parted",   "key",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);
@@ -177,6 +178,9 @@ static void
 numbers_have_bounds(void **state)
 {
     (void)state;
+    assert_int_equal(changed("key", json_integer(ZB_KEY_GOOD)), ZB_OK);
+    assert_int_equal(changed("key", json_integer(ZB_KEY_STATE_LAST + 1)), ZB_E_FORMAT);
+    assert_int_equal(changed("key", json_integer(-1)), ZB_E_FORMAT);
     assert_int_equal(changed("term", json_integer(5)), ZB_OK);
     assert_int_equal(changed("term", json_integer(-1)), ZB_E_FORMAT);
     assert_int_equal(changed("term", json_string("18446744073709551615")), ZB_OK);

@@ -8,7 +8,8 @@
 static const char full[] =
     "{\"name\":\"web\",\"members\":[\"vm1\",\"vm2\"],\"backups\":[\"b1\"],\"leader\":\"vm1\","
     "\"mountpoint\":\"/srv/"
-    "web\",\"failover\":\"manual\",\"interval\":\"10s\",\"idle-interval\":\"5m\",\"idle-written\":"
+    "web\",\"flavour\":\"plain\",\"failover\":\"manual\",\"interval\":\"10s\",\"idle-interval\":"
+    "\"5m\",\"idle-written\":"
     "\"1M\",\"keep\":\"7\",\"catch-up\":\"1000\","
     "\"foreign-grace\":\"7d\","
     "\"send-limit\":\"10M\","
@@ -53,7 +54,8 @@ canonical(void **state)
     assert_int_equal(zb_conf_service_from_json(other, &service, &err), ZB_OK);
     assert_int_equal(zb_conf_service_to_json(&service, &text, &err), ZB_OK);
     assert_string_equal(text, START
-                        ",\"failover\":\"manual\",\"interval\":\"30s\",\"keep\":\"24\","
+                        ",\"flavour\":\"plain\",\"failover\":\"manual\","
+                        "\"interval\":\"30s\",\"keep\":\"24\","
                         "\"catch-up\":\"1000\",\"foreign-grace\":\"7d\",\"runner\":\"systemd\","
                         "\"unit\":\"web.service\",\"start-timeout\":\"1m\","
                         "\"stop-timeout\":\"1m\",\"relocate\":\"no\",\"drill-timeout\":\"10m\"}");

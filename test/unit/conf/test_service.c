@@ -233,6 +233,36 @@ voters_change_one_at_a_time(void **state)
     zb_conf_services_close(&one);
 }
 
+static void
+flavour_stays(void **state)
+{
+    (void)state;
+    struct zb_conf_services plain = {0};
+    struct zb_conf_services other = {0};
+    struct zb_err err;
+
+    parse(SERVICE("web", ""), &plain);
+    parse(SERVICE("web", "flavour = raw\nkey-file = \"/k/web\""), &other);
+    assert_int_equal(other.items[0].flavour, ZB_CONF_FLAVOUR_RAW);
+    assert_string_equal(other.items[0].key_file, "/k/web");
+    assert_int_equal(other.items[0].key_format, ZB_CONF_KEY_NONE);
+    assert_int_equal(zb_conf_services_change_check(&plain, &other, &err), ZB_E_REFUSED);
+    assert_string_equal(err.msg,
+                        "service web: its flavour is \"plain\", and stays so for its life: "
+                        "its copies take no streams of the other");
+    assert_string_equal(err.hint,
+                        "declare another service with the other flavour, and copy the files");
+    assert_int_equal(zb_conf_services_change_check(&other, &plain, &err), ZB_E_REFUSED);
+    assert_int_equal(zb_conf_services_change_check(&other, &other, &err), ZB_OK);
+    zb_conf_services_close(&plain);
+    zb_conf_services_close(&other);
+    parse(SERVICE("web", "flavour = raw\nkey-file = \"/k/web\""), &plain);
+    parse(SERVICE("web", "flavour = raw\nkey-file = \"/k/other\"\nkey-format = hex"), &other);
+    assert_int_equal(zb_conf_services_change_check(&plain, &other, &err), ZB_OK);
+    zb_conf_services_close(&plain);
+    zb_conf_services_close(&other);
+}
+
 int
 main(void)
 {
@@ -244,6 +274,7 @@ main(void)
         cmocka_unit_test(an_error_does_not_stay),
         cmocka_unit_test(differences),
         cmocka_unit_test(voters_change_one_at_a_time),
+        cmocka_unit_test(flavour_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,8 +65,8 @@ a_fork_is_told_on_both_sides_once(void **state)
 static void
 members_that_agree_are_not_told_of(void **state)
 {
-    static const char *const rules[] = {"C-fork", "C-modified", "C-term-back", "C-foreign",
-                                        "C-added"};
+    static const char *const rules[] = {"C-fork",    "C-modified", "C-term-back",
+                                        "C-foreign", "C-added",    "C-key"};
     (void)state;
     for (unsigned i = 0; i < 4; i++) {
         W.replies_count = 0;
@@ -84,6 +84,29 @@ members_that_agree_are_not_told_of(void **state)
             }
         }
     }
+}
+
+/* Who has not the key could not mount what it holds: nothing is stopped for it. */
+static void
+a_member_without_the_key_is_told_of_and_not_moved_to(void **state)
+{
+    (void)state;
+    W.nodes[2].disk.record.key = ZB_KEY_MISSING;
+    world_run(&W, W.conf.interval_ms + 1000);
+    assert_non_null(strstr(note_find(2, 2, "C-key")->text, "could not be mounted"));
+    assert_non_null(strstr(note_find(0, 2, "C-key")->text, "no key-file"));
+    W.replies_count = 0;
+    world_command(&W, 0, ZB_CMD_MOVE, 2, 1);
+    stories_reply(1, ZB_E_REFUSED, "C-move-target-key");
+    assert_true(W.nodes[0].running);
+    W.nodes[2].disk.record.key = ZB_KEY_OTHER;
+    world_run(&W, W.conf.interval_ms + 1000);
+    assert_int_equal(world_noted(&W, 0, 2, "C-key"), 2);
+    W.nodes[2].disk.record.key = ZB_KEY_GOOD;
+    world_run(&W, W.conf.interval_ms + 1000);
+    world_command(&W, 0, ZB_CMD_MOVE, 2, 2);
+    stories_reply(2, ZB_OK, "C-done");
+    assert_int_equal(world_noted(&W, 0, 2, "C-key"), 2);
 }
 
 /* Within one interval of the sets (10 s here), on both sides; and nothing is sent over it. */
@@ -338,6 +361,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(a_fork_is_told_on_both_sides_once),
         T(members_that_agree_are_not_told_of),
+        T(a_member_without_the_key_is_told_of_and_not_moved_to),
         T(a_copy_that_was_written_to_is_told_of_within_an_interval),
         T(a_dataset_that_was_made_in_a_copy_is_told_of),
         T(a_copy_from_before_what_is_remembered_is_not_pruned),

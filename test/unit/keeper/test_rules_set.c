@@ -213,6 +213,13 @@ test_receive_dataset(void **state)
     story_refused(&s, zb_rules_receive_begin(&s.req, 100, 0, &s.err), ZB_OK, "");
     story_refused(&s, zb_rules_receive_begin(&s.req, 101, 0, &s.err), ZB_E_MISMATCH, "announced");
     story_refused(&s, zb_rules_receive_begin(&s.req, 100, 5, &s.err), ZB_E_MISMATCH, "announced");
+    story_refused(&s, zb_rules_flavour(ZB_CONF_FLAVOUR_PLAIN, false, "the stream", &s.err), ZB_OK,
+                  "");
+    story_refused(&s, zb_rules_flavour(ZB_CONF_FLAVOUR_RAW, true, "the stream", &s.err), ZB_OK, "");
+    story_refused(&s, zb_rules_flavour(ZB_CONF_FLAVOUR_PLAIN, true, "the stream", &s.err),
+                  ZB_E_MISMATCH, "the stream is of flavour \"raw\", the service of \"plain\"");
+    story_refused(&s, zb_rules_flavour(ZB_CONF_FLAVOUR_RAW, false, "the token", &s.err),
+                  ZB_E_MISMATCH, "the token is of flavour \"plain\", the service of \"raw\"");
 }
 
 static const struct zb_wall now = {1795331000};

@@ -133,6 +133,7 @@ reply_fill(struct zb_krep *rep)
         .mounted_here = 1,
         .sealed = 1,
         .foreign = 1,
+        .key = ZB_KEY_OTHER,
         .count = 4000,
         .elapsed_ms = 1900,
         .bytes = 1ull << 40,

@@ -1,0 +1,401 @@
+/* Keys that are loaded, and for how long. */
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "keeper/internal.h"
+
+#define ITERATIONS 350000 /* pbkdf2iters, as zfs(8) has it */
+
+/* ---- which datasets ---- */
+
+/* Whose keys are meant. */
+struct list {
+    const struct zb_zfs_props **props; /* for free() */
+    size_t count;
+};
+
+static enum zb_rc
+view_list(const struct zb_keeper_view *view, struct list *list, struct zb_err *err)
+{
+    *list = (struct list){.props = calloc(view->count + (size_t)1, sizeof(void *))};
+    if (list->props == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory for keys");
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (view->datasets[i].marked) {
+            list->props[list->count++] = view->props[i];
+        }
+    }
+    return ZB_OK;
+}
+
+static enum zb_rc
+tree_list(const struct zb_zfs_tree *tree, struct list *list, struct zb_err *err)
+{
+    *list = (struct list){.props = calloc(tree->count + 1, sizeof(void *))};
+    if (list->props == NULL) {
+        return zb_err_set(err, ZB_E_NOMEM, "no memory for keys");
+    }
+    for (size_t i = 0; i < tree->count; i++) {
+        list->props[list->count++] = &tree->datasets[i];
+    }
+    return ZB_OK;
+}
+
+/* The first of the datasets that is of its encryption root, and is whole: a receive that never
+ * ended may have no key yet. */
+static bool
+is_first_of_root(const struct list *list, size_t i)
+{
+    const struct zb_zfs_props **props = list->props;
+
+    if (!props[i]->encrypted || props[i]->inconsistent) {
+        return false;
+    }
+    for (size_t j = 0; j < i; j++) {
+        if (!props[j]->inconsistent &&
+            strcmp(props[j]->encryption_root, props[i]->encryption_root) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- loading ---- */
+
+/* False: it is no service of the raw flavour. key_file of ZB_PATH_SIZE. */
+static bool
+service_find(struct zb_keeper *k, const char *name, struct zb_keeper_service **s, char *key_file,
+             bool *leads)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    *s = zb_keeper_service_find(k, name);
+    bool raw = *s != NULL && (*s)->defined && (*s)->conf.flavour == ZB_CONF_FLAVOUR_RAW;
+    if (raw) {
+        zb_strcopy(key_file, ZB_PATH_SIZE, (*s)->conf.key_file);
+        *leads = (*s)->stage != ZB_STAGE_REST;
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    return raw;
+}
+
+/* The roots of a tree mostly have one key, with one salt: it is derived once. */
+struct derived {
+    bool is;
+    struct zb_zfs_key_params params;
+    uint8_t key[ZB_ZFS_KEY_SIZE];
+};
+
+static enum zb_rc
+key_derive(struct derived *d, const char *key_file, const struct zb_zfs_props *root,
+           struct zb_err *err)
+{
+    struct zb_zfs_key_params params;
+    enum zb_rc rc;
+
+    if (!zb_zfs_key_params_find(root, &params)) {
+        return zb_err_set(err, ZB_E_UNSUPPORTED, "%s has no key that could be loaded", root->name);
+    }
+    if (d->is && d->params.format == params.format && d->params.salt == params.salt &&
+        d->params.iterations == params.iterations) {
+        return ZB_OK;
+    }
+    rc = zb_keeper_key_read(key_file, &params, d->key, err);
+    d->is = rc == ZB_OK;
+    d->params = params;
+    return rc == ZB_OK ? rc : zb_err_wrap(err, "the key of %s", root->name);
+}
+
+static enum zb_rc
+root_load(struct derived *d, const char *root, const char *key_file, bool only_try,
+          struct zb_err *err)
+{
+    struct zb_zfs_props props = {0};
+    enum zb_rc rc = zb_zfs_props_get(root, &props, err);
+
+    if (rc == ZB_OK) {
+        rc = key_derive(d, key_file, &props, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_key_load(root, d->key, only_try || props.key_available, err);
+    }
+    if (rc == ZB_E_MISMATCH) {
+        (void)zb_err_set(err, ZB_E_MISMATCH, "%.300s does not hold the key of %s", key_file, root);
+        (void)zb_err_hint(err, "zfs load-key -n -L file://%.80s %.120s tries it", key_file, root);
+    }
+    zb_zfs_props_close(&props);
+    return rc;
+}
+
+/* Caller holds key_lock, and nobody else is between a begin and its end. */
+static void
+roots_unload(const struct list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct zb_err err;
+        if (is_first_of_root(list, i) &&
+            zb_zfs_key_unload(list->props[i]->encryption_root, &err) != ZB_OK) {
+            zb_log_info("%s", err.msg); /* a peek, perhaps: unloaded when that ends */
+        }
+    }
+}
+
+static enum zb_rc
+list_begin(struct zb_keeper *k, const char *service, const struct list *list, struct zb_err *err)
+{
+    struct zb_keeper_service *s;
+    struct derived derived = {0};
+    char key_file[ZB_PATH_SIZE];
+    bool leads = false;
+    enum zb_rc rc = ZB_OK;
+
+    if (!service_find(k, service, &s, key_file, &leads)) {
+        return ZB_OK;
+    }
+    (void)pthread_mutex_lock(&k->key_lock);
+    for (size_t i = 0; i < list->count && rc == ZB_OK; i++) {
+        if (is_first_of_root(list, i)) {
+            rc = root_load(&derived, list->props[i]->encryption_root, key_file, false, err);
+        }
+    }
+    if (rc == ZB_OK) {
+        s->keys.users++;
+    } else if (!leads && s->keys.users == 0) {
+        roots_unload(list);
+    }
+    (void)pthread_mutex_unlock(&k->key_lock);
+    OPENSSL_cleanse(&derived, sizeof(derived));
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_keys_begin(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
+                     struct zb_err *err)
+{
+    struct list list;
+    enum zb_rc rc = view_list(view, &list, err);
+
+    rc = rc == ZB_OK ? list_begin(k, service, &list, err) : rc;
+    free(list.props);
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_side_keys_begin(struct zb_keeper *k, const char *service, const struct zb_zfs_tree *tree,
+                          struct zb_err *err)
+{
+    struct list list;
+    enum zb_rc rc = tree_list(tree, &list, err);
+
+    rc = rc == ZB_OK ? list_begin(k, service, &list, err) : rc;
+    free(list.props);
+    return rc;
+}
+
+void
+zb_keeper_keys_end(struct zb_keeper *k, const char *service)
+{
+    struct zb_keeper_service *s;
+    char key_file[ZB_PATH_SIZE];
+    bool leads = false;
+
+    if (service_find(k, service, &s, key_file, &leads)) {
+        (void)pthread_mutex_lock(&k->key_lock);
+        s->keys.users -= s->keys.users > 0 ? 1 : 0;
+        (void)pthread_mutex_unlock(&k->key_lock);
+    }
+}
+
+static void
+list_unload(struct zb_keeper *k, const char *service, const struct list *list)
+{
+    struct zb_keeper_service *s;
+    char key_file[ZB_PATH_SIZE];
+    bool leads = false;
+
+    if (!service_find(k, service, &s, key_file, &leads) || leads) {
+        return;
+    }
+    (void)pthread_mutex_lock(&k->key_lock);
+    if (s->keys.users == 0) {
+        roots_unload(list);
+    }
+    (void)pthread_mutex_unlock(&k->key_lock);
+}
+
+void
+zb_keeper_keys_unload(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
+{
+    struct list list;
+    struct zb_err ignored;
+
+    if (view_list(view, &list, &ignored) == ZB_OK) {
+        list_unload(k, service, &list);
+    }
+    free(list.props);
+}
+
+void
+zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service, const struct zb_zfs_tree *tree)
+{
+    struct list list;
+    struct zb_err ignored;
+
+    if (tree_list(tree, &list, &ignored) == ZB_OK) {
+        list_unload(k, service, &list);
+    }
+    free(list.props);
+}
+
+void
+zb_keeper_keys_inherit(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
+{
+    struct zb_keeper_service *s;
+    char key_file[ZB_PATH_SIZE];
+    bool leads = false;
+
+    if (!service_find(k, service, &s, key_file, &leads)) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct zb_zfs_props *p = view->props[i];
+        struct zb_err err;
+
+        if (view->datasets[i].rel[0] != '\0' && view->datasets[i].marked &&
+            strcmp(p->encryption_root, p->name) == 0 &&
+            zb_zfs_key_inherit(p->name, &err) != ZB_OK) {
+            zb_log_warning("%s", err.msg);
+        }
+    }
+}
+
+/* ---- making ---- */
+
+static struct zb_zfs_key_params
+declared_params(const struct zb_conf_service *conf, uint64_t iterations)
+{
+    unsigned format =
+        conf->key_format != ZB_CONF_KEY_NONE ? (unsigned)conf->key_format : ZB_ZFS_KEY_RAW;
+
+    return format == ZB_ZFS_KEY_PASSPHRASE
+               ? (struct zb_zfs_key_params){format, zb_random_u64(), iterations}
+               : (struct zb_zfs_key_params){.format = format};
+}
+
+enum zb_rc
+zb_keeper_create_key_check(const struct zb_conf_service *conf, const struct zb_keeper_view *view,
+                           struct zb_err *err)
+{
+    struct derived d = {.params = declared_params(conf, 1)}; /* whether it holds one at all */
+    enum zb_rc rc = ZB_OK;
+
+    if (conf->flavour == ZB_CONF_FLAVOUR_RAW) {
+        rc = view->count > 0 ? root_load(&d, view->dataset, conf->key_file, true, err)
+                             : zb_keeper_key_read(conf->key_file, &d.params, d.key, err);
+    }
+    OPENSSL_cleanse(&d, sizeof(d));
+    return rc;
+}
+
+enum zb_rc
+zb_keeper_tree_encrypt(const char *dataset, const struct zb_conf_service *conf,
+                       const struct zb_keeper_new_props *props, struct zb_err *err)
+{
+    const struct zb_zfs_key_params params = declared_params(conf, ITERATIONS);
+    uint8_t key[ZB_ZFS_KEY_SIZE];
+    struct zb_err ignored;
+    enum zb_rc rc = zb_keeper_key_read(conf->key_file, &params, key, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_zfs_create_encrypted(dataset, props->props, props->count, &params, key, err);
+    }
+    OPENSSL_cleanse(key, sizeof(key));
+    if (rc == ZB_OK && zb_zfs_key_unload(dataset, &ignored) != ZB_OK) {
+        zb_log_info("%s", ignored.msg);
+    }
+    return rc;
+}
+
+/* ---- could it be mounted? ---- */
+
+static enum zb_key_state
+state_of(enum zb_rc rc)
+{
+    switch (rc) {
+    case ZB_OK:
+        return ZB_KEY_GOOD;
+    case ZB_E_NOTFOUND:
+        return ZB_KEY_MISSING;
+    case ZB_E_MISMATCH:
+        return ZB_KEY_OTHER;
+    default:
+        return ZB_KEY_UNFIT;
+    }
+}
+
+/* Caller holds key_lock. */
+static bool
+is_known(const struct zb_keeper_keys *known, const struct stat *st, uint64_t salt)
+{
+    return known->salt == salt && known->dev == st->st_dev && known->ino == st->st_ino &&
+           known->changed.tv_sec == st->st_ctim.tv_sec &&
+           known->changed.tv_nsec == st->st_ctim.tv_nsec;
+}
+
+/* Caller holds key_lock. A passphrase is tried when file or salt have changed: the salt is another
+ * whenever the key is. */
+static enum zb_key_state
+key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root, const char *key_file)
+{
+    struct zb_zfs_key_params params;
+    uint8_t key[ZB_ZFS_KEY_SIZE];
+    struct stat st = {0};
+    struct zb_err err;
+    bool slow;
+    enum zb_rc rc = zb_keeper_key_file_check(key_file, &st, &err);
+
+    if (rc != ZB_OK || root == NULL || !zb_zfs_key_params_find(root, &params)) {
+        return state_of(rc);
+    }
+    slow = params.format == ZB_ZFS_KEY_PASSPHRASE;
+    if (slow && is_known(known, &st, params.salt)) {
+        return known->state;
+    }
+    rc = zb_keeper_key_read(key_file, &params, key, &err);
+    if (rc == ZB_OK) {
+        rc = zb_zfs_key_load(root->name, key, true, &err);
+    }
+    OPENSSL_cleanse(key, sizeof(key));
+    if (slow) {
+        known->dev = st.st_dev;
+        known->ino = st.st_ino;
+        known->changed = st.st_ctim;
+        known->salt = params.salt;
+        known->state = state_of(rc);
+    }
+    return state_of(rc);
+}
+
+enum zb_key_state
+zb_keeper_key_state(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
+{
+    struct zb_keeper_service *s;
+    char key_file[ZB_PATH_SIZE];
+    bool leads = false;
+    enum zb_key_state state;
+
+    if (!service_find(k, service, &s, key_file, &leads)) {
+        return ZB_KEY_GOOD;
+    }
+    const struct zb_zfs_props *root = view->count > 0 ? view->props[0] : NULL;
+    if (root != NULL && (root->inconsistent || strcmp(root->encryption_root, root->name) != 0)) {
+        root = NULL; /* none is known yet */
+    }
+    (void)pthread_mutex_lock(&k->key_lock);
+    state = key_try(&s->keys, root, key_file);
+    (void)pthread_mutex_unlock(&k->key_lock);
+    return state;
+}

@@ -1,0 +1,217 @@
+"""Services of the raw flavour on real OpenZFS: two keepers on one guest, as in test_keeper.py. Followers
+have no key loaded; who leads loads it, and lets go of it with the lead.
+"""
+
+import json
+
+import pytest
+from test_keeper import host, keepers, ship  # noqa: F401
+from test_rescue import in_s, peeks, rescue, rescues
+
+KEY = "/root/web.key"
+RAW = {"flavour": "raw", "key-file": KEY, "runner": "none", "start": None}
+FORMATS = {"raw": "head -c 32 /dev/urandom", "hex": "head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \\n'; echo",
+           "passphrase": "echo 'correct horse battery staple'"}
+
+
+def key_make(host, path=KEY, key_format="raw"):
+    host.run(f"umask 077; {{ {FORMATS[key_format]}; }} >{path}")
+
+
+def values(keeper, name, below=""):
+    """The value for every file system of the tree."""
+    return keeper.host.run(f"zfs get -Hrp -t filesystem -o value {name} {keeper.root}/web{below}").out.split()
+
+
+def assert_locked(keeper):
+    assert set(values(keeper, "keystatus")) == {"unavailable"}
+
+
+def led_raw(keepers, key_format="raw"):
+    """va leads `web` in term 1 with a child, set 1/0 is on both, and vb has no key loaded."""
+    a, b = keepers
+    key_make(a.host, key_format=key_format)
+    for keeper in keepers:
+        keeper.define(**RAW, **{"key-format": key_format}).good()
+    a.ask("create").good()
+    assert_locked(a)
+    a.take(1).good()
+    a.host.run(f"zfs create {a.root}/web/log && echo 1 >/srv/web/file")
+    manifest = a.snapshot(1, 0).good()["manifest"]
+    a.host.run("echo 2 >/srv/web/log/file")
+    b.ask("learn", term=1, node="va").good()
+    ship(a, b, manifest)["receive"].good()
+    assert_locked(b)
+    return a, b, manifest
+
+
+def pass_on(source, target, term, base):
+    """A planned move of the lead; base: the manifest that the target stands on. Returns the final one."""
+    second = dict(term=term, base_term=base["term"], base_seq=base["seq"])
+    final = source.snapshot(seq=base["seq"] + 1 if base["term"] == term else 0, flags=["sync"], **second).good()["manifest"]
+    source.ask("seal", term=term, manifest=final).good()
+    ship(source, target, final, base, term=term)["receive"].good()
+    source.ask("release", term=term + 1, node=target.node, manifest=final).good()
+    assert_locked(source)
+    assert_locked(target)
+    target.take(term + 1, manifest=final, flags=["planned"]).good()
+    source.ask("learn", term=term + 1, node=target.node).good()
+    return final
+
+
+@pytest.mark.parametrize("key_format,moves", [("hex", 6), ("passphrase", 2), pytest.param("raw", 20, marks=pytest.mark.long)])
+def test_the_lead_goes_back_and_forth(keepers, key_format, moves):
+    a, b, base = led_raw(keepers, key_format)
+    host = a.host
+    for i in range(moves):
+        source, target = (a, b) if i % 2 == 0 else (b, a)
+        host.run(f"echo {i} >/srv/web/file-{i}; dd if=/dev/urandom of=/srv/web/log/bulk-{i} bs=64k count=4 status=none")
+        sums = host.run("cd /srv/web && find . -type f | sort | xargs sha256sum").out
+        base = pass_on(source, target, i + 1, base)
+        assert host.run("cd /srv/web && find . -type f | sort | xargs sha256sum").out == sums, "nothing lost"
+        assert set(values(target, "keystatus")) == {"available"}
+        assert set(values(target, "encryptionroot")) == {f"{target.root}/web"}, "children of the tree's root"
+    assert set(values(source, "encryptionroot")) == {f"{source.root}/web"}
+    assert target.observe()["key"] == 0 and source.observe()["key"] == 0
+    # Who led before, and has lost the key, follows all the same: nothing of it is to be replayed.
+    after = target.snapshot(moves + 1, 0, base_term=moves, base_seq=base["seq"]).good()["manifest"]
+    ship(target, source, after, base, term=moves + 1)["receive"].good()
+    host.run(f"mv {KEY} {KEY}.away")
+    source.restart()
+    assert source.observe()["key"] == 1
+    host.run(f"mv {KEY}.away {KEY}")
+    assert source.observe()["key"] == 0
+    # A keeper that starts again goes on; one whose host was started again replays logs with the key.
+    target.restart()
+    assert target.observe()["mounted_here"] == 1
+    target.stop("KILL")
+    host.run("umount /srv/web/log /srv/web; zfs unload-key -a; true")
+    target.start()
+    assert target.observe()["mounted_here"] == 0
+    assert_locked(target)
+    target.take(moves + 2).good()
+    assert host.run("cd /srv/web && find . -type f | sort | xargs sha256sum").out == sums
+    target.ask("demote").good()
+    assert_locked(target)
+
+
+def test_without_the_key_nothing_is_led(keepers):
+    a, b, base = led_raw(keepers)
+    host = a.host
+    final = a.snapshot(1, 1, base_term=1, base_seq=0, flags=["sync"]).good()["manifest"]
+    ship(a, b, final, base)["receive"].good()
+    a.ask("demote").good()
+    assert b.observe()["key"] == 0
+    for keeper in (a, b):
+        keeper.ask("grant", term=2, node="vb", version=1, nonce=1).good()
+    host.run(f"mv {KEY} {KEY}.away")
+    before = host.run(f"cat {b.state}/keeper/web.record").out
+    promote = dict(term=2, manifest=final, flags=["planned"])
+    b.ask("promote", **promote).bad("not-found", f"there is no key file {KEY}")
+    assert b.observe()["key"] == 1
+    key_make(host)
+    b.ask("promote", **promote).bad("mismatch", f"{KEY} does not hold the key of {b.root}/web")
+    assert b.observe()["key"] == 3
+    host.run(f"cp {KEY}.away {KEY}; chmod 644 {KEY}")
+    b.ask("promote", **promote).bad("refused", f"others than root can read or write {KEY}")
+    assert b.observe()["key"] == 2
+    b.ask("drill", manifest=final).bad("refused", "others than root")
+    host.run(f"truncate -s 31 {KEY}; chmod 600 {KEY}")
+    b.ask("promote", **promote).bad("format", "it holds 31 bytes, not 32 bytes")
+    b.ask("drill", manifest=final).bad("unsupported", "it holds 31 bytes")
+    assert host.run(f"cat {b.state}/keeper/web.record").out == before, "no term was begun"
+    assert_locked(b)
+    host.run(f"mv {KEY}.away {KEY}")
+    assert b.observe()["key"] == 0
+    b.ask("promote", **promote).good()
+    assert host.run("cat /srv/web/log/file").out == "2\n"
+
+
+def test_a_copy_is_looked_into(keepers):
+    a, b, base = led_raw(keepers)
+    host = b.host
+    b.ask("drill", manifest=base).good()
+    assert peeks(b) == []
+    assert_locked(b)
+    one = json.loads(b.ask("peek", manifest=base, time_s=in_s(host, 600)).good()["text"])
+    assert host.run(f"cat {one['mounted']}/file").out == "1\n"
+    host.run("sleep 1.1")  # the names of peeks have seconds
+    b.ask("drill", manifest=base).good()
+    assert host.run(f"cat {one['mounted']}/file").out == "1\n", "the end of the drill took no key away"
+    second = a.snapshot(1, 1, base_term=1, base_seq=0).good()["manifest"]
+    ship(a, b, second, base)["receive"].good()
+    b.ask("peek-end", text=one["name"]).good()
+    assert_locked(b)
+    mine = json.loads(a.ask("peek", manifest=base, time_s=in_s(host, 600)).good()["text"])
+    a.ask("peek-end", text=mine["name"]).good()
+    host.run("echo on >/srv/web/file")
+
+
+def test_what_came_away_is_kept(keepers):
+    a, b, base = led_raw(keepers)
+    host = a.host
+    forks = a.snapshot(1, 1, base_term=1, base_seq=0).good()["manifest"]
+    ship(a, b, forks, base)["receive"].good()
+    host.run("echo tip >/srv/web/tip; echo tip >/srv/web/log/tip")
+    a.ask("demote").good()
+    b.take(2, manifest=forks, flags=["planned"]).good()
+    a.ask("learn", term=2, node="vb").good()
+    name = rescue(a, forks).good()["text"]
+    assert [r["name"] for r in rescues(a)] == [name]
+    assert_locked(a)
+    print("measured: encryption roots after a rescue: ",
+          host.run(f"zfs get -Hrp -t filesystem -o name,value encryptionroot {a.root}").out)
+    second = b.snapshot(2, 0, base_term=1, base_seq=1).good()["manifest"]
+    ship(b, a, second, forks, term=2)["receive"].good()
+    path = a.ask("rescue-mount", text=name, rel="on").good()["text"]
+    assert host.run(f"cat {path}/tip {path}/log/tip").out.split() == ["tip", "tip"]
+    a.ask("rescue-mount", text=name, rel="off").good()
+    assert_locked(a)
+    pass_on(b, a, 2, second)
+    host.run("echo later >/srv/web/log/later; test ! -e /srv/web/tip")
+    third = a.snapshot(3, 0, base_term=2, base_seq=1).good()["manifest"]
+    a.ask("rescue-drop", text=name).good()
+    assert [e["rel"] for e in third["entries"]] == ["", "log"]
+
+
+def test_what_is_not_taken_in(keepers):
+    a, b = keepers
+    host = a.host
+    key_make(host)
+    made = f"zfs create -o encryption=on -o keyformat=raw -o keylocation=file://{KEY}"
+    b.define().good()
+    a.define().good()
+    host.run(f"{made} {a.root}/web")
+    said = a.ask("create").bad("refused", f"{a.root}/web is encrypted with a key of its own")
+    assert 'flavour = "raw"' in said["hint"]
+    a.define(**RAW).good()
+    host.run(f"zfs create -o encryption=off {a.root}/web/clear")
+    a.ask("create").bad("refused", f"{a.root}/web/clear is not encrypted")
+    host.run(f"zfs destroy {a.root}/web/clear; {made} {a.root}/web/other")
+    said = a.ask("create").bad("refused", f"{a.root}/web/other is under the encryption root {a.root}/web/other")
+    host.run(said["hint"])
+    a.ask("create", flags=["unmount"]).good()
+    a.take(1).good()
+    # A child with a key of its own is named by each set, until it inherits.
+    host.run(f"{made} {a.root}/web/third")
+    said = a.snapshot(1, 0).bad("refused", f"{a.root}/web/third is under the encryption root")
+    host.run(said["hint"])
+    first = a.snapshot(1, 0).good()["manifest"]
+    # A volume is named too.
+    host.run(f"zfs create -V 8M {a.root}/web/vol")
+    a.snapshot(1, 1, base_term=1, base_seq=0).bad("unsupported", f"{a.root}/web/vol is a volume")
+    host.run(f"zfs destroy {a.root}/web/vol")
+    # vb knows the service as plain: the stream is refused before the kernel sees it.
+    b.ask("learn", term=1, node="va").good()
+    ship(a, b, first)["receive"].bad("mismatch", 'the stream is of flavour "raw", the service of "plain"')
+    assert host.run(f"zfs list {b.root}/web", check=False).rc != 0
+    a.ask("demote").good()
+    a.ask("unadopt").good()
+    host.run(f"zfs destroy -r {a.root}/web; zfs create {a.root}/web")
+    a.ask("create").bad("refused", f"{a.root}/web is not encrypted")
+    # What is marked as raw is not taken in as plain, whatever other marks it has.
+    host.run(f"zfs destroy -r {a.root}/web")
+    a.ask("create").good()
+    assert set(values(a, "zbaton:flavour")) == {"raw"}
+    a.define().good()
+    a.ask("create").bad("refused", f"{a.root}/web is encrypted with a key of its own")

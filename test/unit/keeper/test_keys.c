@@ -1,0 +1,278 @@
+/* Keys of a service that are loaded and unloaded again; the calls into ZFS are replaced. */
+#include "unit.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "keeper/internal.h"
+
+#define DIGITS "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+/* What ZFS has: the roots whose key is loaded, and the first byte of the key that is theirs. */
+static struct {
+    char loaded[4][ZB_DATASET_NAME_SIZE];
+    uint8_t first;
+    unsigned format;
+    uint64_t salt;
+    int loads, tries, inherits;
+} zfs;
+
+static int64_t
+loaded_find(const char *root)
+{
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(zfs.loaded[i], root) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+enum zb_rc __wrap_zb_zfs_props_get(const char *name, struct zb_zfs_props *props,
+                                   struct zb_err *err);
+bool __wrap_zb_zfs_key_params_find(const struct zb_zfs_props *root,
+                                   struct zb_zfs_key_params *params);
+enum zb_rc __wrap_zb_zfs_key_load(const char *root, const uint8_t key[ZB_ZFS_KEY_SIZE],
+                                  bool only_try, struct zb_err *err);
+enum zb_rc __wrap_zb_zfs_key_unload(const char *root, struct zb_err *err);
+enum zb_rc __wrap_zb_zfs_key_inherit(const char *root, struct zb_err *err);
+
+enum zb_rc
+__wrap_zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *err)
+{
+    (void)err;
+    *props = (struct zb_zfs_props){.encrypted = true, .key_available = loaded_find(name) >= 0};
+    zb_strcopy(props->name, sizeof(props->name), name);
+    return ZB_OK;
+}
+
+bool
+__wrap_zb_zfs_key_params_find(const struct zb_zfs_props *root, struct zb_zfs_key_params *params)
+{
+    (void)root;
+    *params = (struct zb_zfs_key_params){
+        .format = zfs.format, .salt = zfs.salt, .iterations = zfs.salt != 0 ? 1 : 0};
+    return true;
+}
+
+enum zb_rc
+__wrap_zb_zfs_key_load(const char *root, const uint8_t key[ZB_ZFS_KEY_SIZE], bool only_try,
+                       struct zb_err *err)
+{
+    int64_t free_at = loaded_find("");
+
+    zfs.tries += only_try ? 1 : 0;
+    zfs.loads += only_try ? 0 : 1;
+    if (key[1] != zfs.first) {
+        return zb_err_set(err, ZB_E_MISMATCH, "another");
+    }
+    if (!only_try && loaded_find(root) < 0) {
+        zb_strcopy(zfs.loaded[free_at], sizeof(zfs.loaded[0]), root);
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+__wrap_zb_zfs_key_unload(const char *root, struct zb_err *err)
+{
+    int64_t at = loaded_find(root);
+
+    (void)err;
+    if (at >= 0) {
+        zfs.loaded[at][0] = '\0';
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
+__wrap_zb_zfs_key_inherit(const char *root, struct zb_err *err)
+{
+    (void)root;
+    (void)err;
+    zfs.inherits++;
+    return ZB_OK;
+}
+
+/* A tree of three: the child is a root of its own, as it was received; of what carries no mark
+ * nothing is loaded. */
+struct fixture {
+    struct zb_keeper k;
+    struct zb_keeper_service s;
+    struct zb_keeper_view view;
+    struct zb_zfs_props tree[3];
+    const struct zb_zfs_props *props[3];
+    struct zb_kdataset datasets[3];
+    char path[32];
+};
+
+static int
+setup(void **state)
+{
+    static const char *const names[] = {"p/web", "p/web/log", "p/web/mine"};
+    struct fixture *f = calloc(1, sizeof(*f));
+    int fd;
+
+    assert_non_null(f);
+    memset(&zfs, 0, sizeof(zfs));
+    zfs.first = 1;
+    zfs.format = ZB_ZFS_KEY_HEX;
+    assert_int_equal(pthread_mutex_init(&f->k.lock, NULL), 0);
+    assert_int_equal(pthread_mutex_init(&f->k.key_lock, NULL), 0);
+    zb_strcopy(f->path, sizeof(f->path), "/tmp/zb-keys-XXXXXX");
+    fd = mkstemp(f->path);
+    assert_true(fd >= 0 && write(fd, DIGITS, sizeof(DIGITS) - 1) == sizeof(DIGITS) - 1);
+    (void)close(fd);
+    zb_strcopy(f->s.name, sizeof(f->s.name), "web");
+    f->s.defined = true;
+    f->s.conf.flavour = ZB_CONF_FLAVOUR_RAW;
+    zb_strcopy(f->s.conf.key_file, sizeof(f->s.conf.key_file), f->path);
+    f->k.services[0] = &f->s;
+    f->k.services_count = 1;
+    f->view.count = 3;
+    f->view.datasets = f->datasets;
+    f->view.props = f->props;
+    zb_strcopy(f->view.dataset, sizeof(f->view.dataset), names[0]);
+    for (int i = 0; i < 3; i++) {
+        f->tree[i].encrypted = true;
+        f->tree[i].encryption_root = names[i];
+        zb_strcopy(f->tree[i].name, sizeof(f->tree[i].name), names[i]);
+        f->props[i] = &f->tree[i];
+        zb_strcopy(f->datasets[i].rel, ZB_REL_SIZE, i > 0 ? names[i] + 6 : "");
+        f->datasets[i].marked = i < 2;
+    }
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    (void)unlink(f->path);
+    free(f);
+    return 0;
+}
+
+static void
+assert_loaded(bool wanted)
+{
+    assert_int_equal(loaded_find("p/web") >= 0, wanted);
+    assert_int_equal(loaded_find("p/web/log") >= 0, wanted);
+    assert_true(loaded_find("p/web/mine") < 0);
+}
+
+static void
+they_stay_as_long_as_somebody_is_about_to_mount(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_loaded(true);
+    assert_int_equal(zfs.loads, 2);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zfs.tries, 2); /* loaded already: compared alone */
+    zb_keeper_keys_end(&f->k, "web");
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_loaded(true);
+    zb_keeper_keys_end(&f->k, "web");
+    assert_loaded(true);
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_loaded(false);
+}
+
+static void
+a_leader_keeps_them(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    zb_keeper_keys_end(&f->k, "web");
+    f->s.stage = ZB_STAGE_SEALED; /* an aborted move mounts it again */
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_loaded(true);
+    zb_keeper_keys_inherit(&f->k, "web", &f->view);
+    assert_int_equal(zfs.inherits, 1); /* the child that carries a mark */
+    f->s.stage = ZB_STAGE_REST;
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_loaded(false);
+}
+
+static void
+another_key_leaves_nothing_loaded(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    zfs.first = 9;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_MISMATCH);
+    assert_non_null(strstr(err.msg, "does not hold the key of p/web"));
+    assert_loaded(false);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
+    assert_int_equal(chmod(f->path, 0644), 0);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_REFUSED);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT);
+    assert_int_equal(unlink(f->path), 0);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_NOTFOUND);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_MISSING);
+    assert_int_equal(f->s.keys.users, 0);
+}
+
+static void
+a_passphrase_is_tried_when_it_may_have_changed(void **state)
+{
+    struct fixture *f = *state;
+    const struct zb_zfs_key_params params = {ZB_ZFS_KEY_PASSPHRASE, 5, 1};
+    uint8_t key[ZB_ZFS_KEY_SIZE];
+    struct zb_err err;
+
+    zfs.format = ZB_ZFS_KEY_PASSPHRASE;
+    zfs.salt = 5;
+    assert_int_equal(zb_keeper_key_read(f->path, &params, key, &err), ZB_OK);
+    zfs.first = key[1];
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(zfs.tries, 1);
+    zfs.salt = 6; /* the leader's key was changed, and came with a set */
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
+    assert_int_equal(zfs.tries, 2);
+    assert_int_equal(chmod(f->path, 0400), 0);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
+    assert_int_equal(zfs.tries, 3);
+}
+
+static void
+plain_services_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    f->s.conf.flavour = ZB_CONF_FLAVOUR_PLAIN;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    zb_keeper_keys_end(&f->k, "web");
+    zb_keeper_keys_inherit(&f->k, "web", &f->view);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(zfs.loads + zfs.tries + zfs.inherits, 0);
+    zb_strcopy(zfs.loaded[0], sizeof(zfs.loaded[0]), "p/web"); /* by its administrator */
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_true(loaded_find("p/web") >= 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        T(they_stay_as_long_as_somebody_is_about_to_mount),
+        T(a_leader_keeps_them),
+        T(another_key_leaves_nothing_loaded),
+        T(a_passphrase_is_tried_when_it_may_have_changed),
+        T(plain_services_are_left_alone),
+    };
+    if (geteuid() != 0) { /* a key file has to be root's */
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
