@@ -33,7 +33,7 @@ def declare(cluster, name, **keys):
     cluster.declare(name, flavour="raw", key_file=f"{KEYS}/{name}", key_format="hex", **keys)
 
 
-@pytest.mark.parametrize("moves", (6, pytest.param(20, marks=pytest.mark.long)))
+@pytest.mark.parametrize("moves", (2, pytest.param(20, marks=pytest.mark.long)))
 def test_the_lead_goes_back_and_forth(cluster, moves, tmp_path):
     name, port = f"veil-{moves}", 6430 + moves
     key_give(cluster, name, cluster.hosts)

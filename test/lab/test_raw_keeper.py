@@ -8,6 +8,8 @@ import pytest
 from test_keeper import host, keepers, ship  # noqa: F401
 from test_rescue import in_s, peeks, rescue, rescues
 
+pytestmark = pytest.mark.long
+
 KEY = "/root/web.key"
 RAW = {"flavour": "raw", "key-file": KEY, "runner": "none", "start": None}
 FORMATS = {"raw": "head -c 32 /dev/urandom", "hex": "head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \\n'; echo",
@@ -59,7 +61,7 @@ def pass_on(source, target, term, base):
     return final
 
 
-@pytest.mark.parametrize("key_format,moves", [("hex", 6), ("passphrase", 2), pytest.param("raw", 20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("key_format,moves", [("hex", 6), ("passphrase", 2), ("raw", 20)])
 def test_the_lead_goes_back_and_forth(keepers, key_format, moves):
     a, b, base = led_raw(keepers, key_format)
     host = a.host
