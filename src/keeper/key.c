@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define PASSPHRASE_MIN 8
+#define ITERATIONS_MAX 10000000 /* a stream may say any number, and who waits holds others up */
 
 /* ---- from a file ---- */
 
@@ -48,7 +49,7 @@ passphrase_derive(const uint8_t *text, size_t size, const struct zb_zfs_key_para
         salt[i] = (uint8_t)(params->salt >> (8 * i));
     }
     return size >= PASSPHRASE_MIN && size <= ZB_KEEPER_KEY_TEXT_MAX && params->iterations > 0 &&
-           params->iterations <= INT32_MAX &&
+           params->iterations <= ITERATIONS_MAX &&
            PKCS5_PBKDF2_HMAC_SHA1((const char *)text, (int)size, salt, sizeof(salt),
                                   (int)params->iterations, ZB_ZFS_KEY_SIZE, key) == 1;
 }
@@ -95,27 +96,50 @@ file_check(int fd, const char *path, struct stat *st, struct zb_err *err)
     return ZB_OK;
 }
 
+/* A path that is no file is not opened: some devices take that for an order. */
+static int
+file_open(const char *path, struct stat *st, struct zb_err *err)
+{
+    char self[64];
+    int there = open(path, O_PATH | O_CLOEXEC);
+    int fd = -1;
+    enum zb_rc rc = ZB_OK;
+
+    if (there < 0 && errno == ENOENT) {
+        (void)zb_err_set(err, ZB_E_NOTFOUND, "there is no key file %.300s", path);
+        return -1;
+    }
+    if (there >= 0) {
+        rc = file_check(there, path, st, err);
+        (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", there);
+        fd = rc == ZB_OK ? open(self, O_RDONLY | O_CLOEXEC) : -1;
+    }
+    if (rc == ZB_OK && fd < 0) {
+        (void)zb_err_set(err, ZB_E_REFUSED, "key file %.300s: %s", path, strerror(errno));
+    }
+    if (there >= 0) {
+        (void)close(there);
+    }
+    return fd;
+}
+
 /* Reads all of it; text of ZB_KEEPER_KEY_TEXT_MAX + 2: a newline, and one more that is too many. */
 static enum zb_rc
 file_read(const char *path, uint8_t *text, size_t *size, struct stat *st, struct zb_err *err)
 {
     const size_t most = ZB_KEEPER_KEY_TEXT_MAX + 2;
     ssize_t got = 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    enum zb_rc rc;
+    int fd = file_open(path, st, err);
+    enum zb_rc rc = ZB_OK;
 
-    if (fd < 0 && errno == ENOENT) {
-        return zb_err_set(err, ZB_E_NOTFOUND, "there is no key file %.300s", path);
-    }
     if (fd < 0) {
-        return zb_err_set(err, ZB_E_REFUSED, "key file %.300s: %s", path, strerror(errno));
+        return err->rc;
     }
-    rc = file_check(fd, path, st, err);
-    for (*size = 0; rc == ZB_OK && got > 0 && *size < most;) {
+    for (*size = 0; got > 0 && *size < most;) {
         got = read(fd, text + *size, most - *size);
         *size += got > 0 ? (size_t)got : 0;
     }
-    if (rc == ZB_OK && got < 0) {
+    if (got < 0) {
         rc = zb_err_set(err, ZB_E_REFUSED, "read key file %.300s: %s", path, strerror(errno));
     }
     (void)close(fd);
@@ -202,7 +226,14 @@ enum zb_rc
 zb_keeper_copy_check(enum zb_conf_flavour flavour, const struct zb_zfs_props *props,
                      struct zb_err *err)
 {
-    if (flavour != ZB_CONF_FLAVOUR_RAW || props->encrypted) {
+    if (flavour == ZB_CONF_FLAVOUR_PLAIN) {
+        return zb_zfs_props_local(props, ZB_KEEPER_FLAVOUR) == NULL
+                   ? ZB_OK
+                   : zb_err_set(err, ZB_E_REFUSED,
+                                "%s is of flavour \"raw\", and the service is declared \"plain\"",
+                                props->name);
+    }
+    if (props->encrypted) {
         return ZB_OK;
     }
     (void)zb_err_set(err, ZB_E_REFUSED,

@@ -45,8 +45,9 @@ enum zb_rc zb_keeper_key_read(const char *path, const struct zb_zfs_key_params *
 enum zb_rc zb_keeper_flavour_check(enum zb_conf_flavour flavour, const char *tree,
                                    const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 
-/* Of a dataset that an increment is to go into, whosever copy it was: ZFS takes no raw one into
- * clear ones. ZB_E_REFUSED. Pure. */
+/* Of a dataset that is sent, led, or received into, whosever copy it was: what carries the mark of
+ * the raw flavour is never taken for plain, whatever the declaration says, and ZFS takes no raw
+ * increment into clear ones. ZB_E_REFUSED. Pure. */
 enum zb_rc zb_keeper_copy_check(enum zb_conf_flavour flavour, const struct zb_zfs_props *props,
                                 struct zb_err *err) ZB_CHECKED;
 /* ---- keys.c ---- */
@@ -85,6 +86,10 @@ void zb_keeper_keys_end(struct zb_keeper *k, const char *service);
  * them is mounted. */
 void zb_keeper_keys_unload(struct zb_keeper *k, const char *service,
                            const struct zb_keeper_view *view);
+/* The same, and if others keep it from that for long they stay loaded: a demotion has a deadline.
+ */
+void zb_keeper_keys_unload_soon(struct zb_keeper *k, const char *service,
+                                const struct zb_keeper_view *view);
 /* The same for what is beside the services' trees (side.c), marked or not. */
 enum zb_rc zb_keeper_side_keys_begin(struct zb_keeper *k, const char *service,
                                      const struct zb_zfs_tree *tree, struct zb_err *err) ZB_CHECKED;

@@ -8,6 +8,7 @@
 #include "keeper/internal.h"
 
 #define ITERATIONS 350000 /* pbkdf2iters, as zfs(8) has it */
+#define SOON_MS 200       /* how long who has to be quick waits for others with keys */
 
 /* ---- which datasets ---- */
 
@@ -130,13 +131,22 @@ root_load(struct derived *d, const char *root, const char *key_file, bool only_t
     return rc;
 }
 
+/* Of the node's root dataset or below: others are the administrator's. */
+static bool
+is_ours(const struct zb_keeper *k, const char *root)
+{
+    size_t length = strlen(k->conf->root);
+
+    return strncmp(root, k->conf->root, length) == 0 && root[length] == '/';
+}
+
 /* Caller holds key_lock, and nobody else is between a begin and its end. */
 static void
-roots_unload(const struct list *list)
+roots_unload(const struct zb_keeper *k, const struct list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         struct zb_err err;
-        if (is_first_of_root(list, i) &&
+        if (is_first_of_root(list, i) && is_ours(k, list->props[i]->encryption_root) &&
             zb_zfs_key_unload(list->props[i]->encryption_root, &err) != ZB_OK) {
             zb_log_info("%s", err.msg); /* a peek, perhaps: unloaded when that ends */
         }
@@ -164,7 +174,7 @@ list_begin(struct zb_keeper *k, const char *service, const struct list *list, st
     if (rc == ZB_OK) {
         s->keys.users++;
     } else if (!leads && s->keys.users == 0) {
-        roots_unload(list);
+        roots_unload(k, list);
     }
     (void)pthread_mutex_unlock(&k->key_lock);
     OPENSSL_cleanse(&derived, sizeof(derived));
@@ -209,8 +219,24 @@ zb_keeper_keys_end(struct zb_keeper *k, const char *service)
     }
 }
 
+/* Somebody may hold the lock for as long as a file system takes to answer. */
+static bool
+locked_soon(struct zb_keeper *k)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    int64_t end_ms = zb_mono_now().ms + SOON_MS;
+
+    while (pthread_mutex_trylock(&k->key_lock) != 0) {
+        if (zb_mono_now().ms >= end_ms) {
+            return false;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static void
-list_unload(struct zb_keeper *k, const char *service, const struct list *list)
+list_unload(struct zb_keeper *k, const char *service, const struct list *list, bool soon)
 {
     struct zb_keeper_service *s;
     char key_file[ZB_PATH_SIZE];
@@ -219,23 +245,42 @@ list_unload(struct zb_keeper *k, const char *service, const struct list *list)
     if (!service_find(k, service, &s, key_file, &leads) || leads) {
         return;
     }
-    (void)pthread_mutex_lock(&k->key_lock);
+    if (soon && !locked_soon(k)) {
+        zb_log_warning("%s: its keys stay loaded: others are being loaded", service);
+        return;
+    }
+    if (!soon) {
+        (void)pthread_mutex_lock(&k->key_lock);
+    }
     if (s->keys.users == 0) {
-        roots_unload(list);
+        roots_unload(k, list);
     }
     (void)pthread_mutex_unlock(&k->key_lock);
 }
 
-void
-zb_keeper_keys_unload(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
+static void
+view_unload(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view, bool soon)
 {
     struct list list;
     struct zb_err ignored;
 
     if (view_list(view, &list, &ignored) == ZB_OK) {
-        list_unload(k, service, &list);
+        list_unload(k, service, &list, soon);
     }
     free(list.props);
+}
+
+void
+zb_keeper_keys_unload(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
+{
+    view_unload(k, service, view, false);
+}
+
+void
+zb_keeper_keys_unload_soon(struct zb_keeper *k, const char *service,
+                           const struct zb_keeper_view *view)
+{
+    view_unload(k, service, view, true);
 }
 
 void
@@ -245,7 +290,7 @@ zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service, const struc
     struct zb_err ignored;
 
     if (tree_list(tree, &list, &ignored) == ZB_OK) {
-        list_unload(k, service, &list);
+        list_unload(k, service, &list, false);
     }
     free(list.props);
 }
@@ -369,7 +414,7 @@ key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root, const cha
         rc = zb_zfs_key_load(root->name, key, true, &err);
     }
     OPENSSL_cleanse(key, sizeof(key));
-    if (slow) {
+    if (slow && (rc == ZB_OK || rc == ZB_E_MISMATCH)) { /* others may pass */
         known->dev = st.st_dev;
         known->ino = st.st_ino;
         known->changed = st.st_ctim;

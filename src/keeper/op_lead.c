@@ -72,8 +72,16 @@ static enum zb_rc
 keys_load(struct zb_keeper *k, const struct zb_keeper_job *job, const struct zb_keeper_view *view,
           bool *begun, struct zb_err *err)
 {
-    enum zb_rc rc = zb_keeper_keys_begin(k, job->req.service, view, err);
+    enum zb_rc rc = ZB_OK;
 
+    for (uint32_t i = 0; rc == ZB_OK && i < view->count; i++) {
+        rc = view->datasets[i].marked ? zb_keeper_copy_check(job->conf.flavour, view->props[i], err)
+                                      : ZB_OK;
+    }
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    rc = zb_keeper_keys_begin(k, job->req.service, view, err);
     *begun = rc == ZB_OK;
     if (rc != ZB_OK && (job->req.flags & ZB_KF_REMOUNT) != 0) {
         zb_log_warning("%s: %s", job->req.service, err->msg);

@@ -136,6 +136,18 @@ resume_fill(const struct zb_keeper_job *job, struct zb_zfs_send *send, struct zb
     return ZB_OK;
 }
 
+/* What is of the raw flavour does not leave in clear, whatever the declaration says now. */
+static enum zb_rc
+flavour_prove(const char *dataset, enum zb_conf_flavour flavour, struct zb_err *err)
+{
+    struct zb_zfs_props props = {0};
+    enum zb_rc rc = zb_zfs_props_get(dataset, &props, err);
+
+    rc = rc == ZB_OK ? zb_keeper_copy_check(flavour, &props, err) : rc;
+    zb_zfs_props_close(&props);
+    return rc;
+}
+
 static enum zb_rc
 send_prepare(struct zb_keeper *k, const struct zb_keeper_job *job, char *snap, char *from,
              struct zb_zfs_send *send, struct zb_err *err)
@@ -146,6 +158,10 @@ send_prepare(struct zb_keeper *k, const struct zb_keeper_job *job, char *snap, c
     uint64_t guid = 0;
     enum zb_rc rc = zb_keeper_dataset_name(k, req->service, req->rel, dataset, err);
 
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    rc = flavour_prove(dataset, job->conf.flavour, err);
     if (rc != ZB_OK) {
         return rc;
     }

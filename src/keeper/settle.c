@@ -49,7 +49,7 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
         if (!s->rested) {
             zb_log_warning("%s: properties at rest: %s", s->name, said.msg);
         }
-        zb_keeper_keys_unload(k, s->name, &view);
+        zb_keeper_keys_unload_soon(k, s->name, &view);
     }
     zb_keeper_view_close(&view);
     return rc;

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <libnvpair.h>
+
 #include "keeper/key.h"
 
 static const struct zb_zfs_key_params raw = {.format = ZB_ZFS_KEY_RAW};
@@ -176,6 +178,40 @@ what_a_flavour_carries(void **state)
     assert_string_equal(err.msg, "p/web is a copy in clear, and the service is of flavour \"raw\"");
 }
 
+/* Whatever a declaration says: its streams would be in clear. */
+static void
+the_mark_of_the_raw_flavour_is_never_plain(void **state)
+{
+    struct zb_zfs_props props = {
+        .name = "p/web", .encrypted = true, .encryption_root = "p/web", .all = fnvlist_alloc()};
+    nvlist_t *mark = fnvlist_alloc();
+    struct zb_err err;
+
+    (void)state;
+    fnvlist_add_string(mark, "value", "raw");
+    fnvlist_add_string(mark, "source", "p/web");
+    fnvlist_add_nvlist(props.all, ZB_KEEPER_FLAVOUR, mark);
+    assert_int_equal(zb_keeper_copy_check(ZB_CONF_FLAVOUR_PLAIN, &props, &err), ZB_E_REFUSED);
+    assert_non_null(strstr(err.msg, "the service is declared \"plain\""));
+    assert_int_equal(zb_keeper_copy_check(ZB_CONF_FLAVOUR_RAW, &props, &err), ZB_OK);
+    fnvlist_free(mark);
+    fnvlist_free(props.all);
+}
+
+/* A device is not opened to find out that it is none. */
+static void
+what_is_no_file_is_refused(void **state)
+{
+    const struct zb_zfs_key_params params = {.format = ZB_ZFS_KEY_RAW};
+    uint8_t key[ZB_ZFS_KEY_SIZE];
+    struct zb_err err;
+
+    (void)state;
+    assert_int_equal(zb_keeper_key_read("/dev/zero", &params, key, &err), ZB_E_REFUSED);
+    assert_string_equal(err.msg, "/dev/zero is not a file");
+    assert_int_equal(zb_keeper_key_read("/tmp", &params, key, &err), ZB_E_REFUSED);
+}
+
 int
 main(void)
 {
@@ -184,6 +220,8 @@ main(void)
         cmocka_unit_test(passphrases),
         cmocka_unit_test(files),
         cmocka_unit_test(what_a_flavour_carries),
+        cmocka_unit_test(the_mark_of_the_raw_flavour_is_never_plain),
+        cmocka_unit_test(what_is_no_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

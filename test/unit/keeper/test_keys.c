@@ -116,6 +116,8 @@ setup(void **state)
     memset(&zfs, 0, sizeof(zfs));
     zfs.first = 1;
     zfs.format = ZB_ZFS_KEY_HEX;
+    static const struct zb_conf_node node = {.root = "p"};
+    f->k.conf = &node;
     assert_int_equal(pthread_mutex_init(&f->k.lock, NULL), 0);
     assert_int_equal(pthread_mutex_init(&f->k.key_lock, NULL), 0);
     zb_strcopy(f->path, sizeof(f->path), "/tmp/zb-keys-XXXXXX");
@@ -200,6 +202,37 @@ a_leader_keeps_them(void **state)
     assert_loaded(false);
 }
 
+/* A demotion does not wait for whoever is loading keys. */
+static void
+they_stay_where_others_take_too_long(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    zb_keeper_keys_end(&f->k, "web");
+    assert_int_equal(pthread_mutex_lock(&f->k.key_lock), 0);
+    zb_keeper_keys_unload_soon(&f->k, "web", &f->view);
+    assert_int_equal(pthread_mutex_unlock(&f->k.key_lock), 0);
+    assert_loaded(true);
+    zb_keeper_keys_unload_soon(&f->k, "web", &f->view);
+    assert_loaded(false);
+}
+
+static void
+what_is_not_below_the_root_dataset_stays_loaded(void **state)
+{
+    struct fixture *f = *state;
+    static const struct zb_conf_node node = {.root = "p/web"};
+
+    f->k.conf = &node;
+    zb_strcopy(zfs.loaded[0], sizeof(zfs.loaded[0]), "p/web");
+    zb_strcopy(zfs.loaded[1], sizeof(zfs.loaded[1]), "p/web/log");
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_true(loaded_find("p/web") >= 0);
+    assert_true(loaded_find("p/web/log") < 0);
+}
+
 static void
 another_key_leaves_nothing_loaded(void **state)
 {
@@ -267,6 +300,8 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(they_stay_as_long_as_somebody_is_about_to_mount),
         T(a_leader_keeps_them),
+        T(they_stay_where_others_take_too_long),
+        T(what_is_not_below_the_root_dataset_stays_loaded),
         T(another_key_leaves_nothing_loaded),
         T(a_passphrase_is_tried_when_it_may_have_changed),
         T(plain_services_are_left_alone),
