@@ -9,12 +9,12 @@
 /*
  * A source of which one stream has nothing to send because another one has too much gains HELD_GAIN
  * per millisecond, and loses HELD_LOSS in each in which that is not so: at HELD_MAX who has most is
- * let go. So one that stands still holds the others up for two seconds, and one that is faster than
- * 2/5 of them may stay.
+ * let go. So one that stands still holds the others up for five seconds, which a pool that syncs or
+ * a busy machine may take, and one that is faster than 2/5 of them may stay.
  */
 #define HELD_GAIN 2
 #define HELD_LOSS 3
-#define HELD_MAX 4000
+#define HELD_MAX 10000
 #define GAP_MAX_MS 1000 /* a longer one says that the loop was held up */
 
 static void

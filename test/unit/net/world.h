@@ -83,10 +83,10 @@ uint64_t world_now_ms(void);
 /* Runs the loop until the condition holds; fails after 20 s. */
 #define WAIT(w, condition)                                                                         \
     do {                                                                                           \
-        uint64_t wait_end_ms = world_now_ms() + 20000;                                             \
+        uint64_t wait_end_ms = world_now_ms() + 30000;                                             \
         while (!(condition)) {                                                                     \
             if (world_now_ms() > wait_end_ms) {                                                    \
-                fail_msg("waited 20 s for: %s", #condition);                                       \
+                fail_msg("waited 30 s for: %s", #condition);                                       \
             }                                                                                      \
             world_step(w);                                                                         \
         }                                                                                          \
