@@ -27,6 +27,8 @@
 #define ZB_WIRE_HELLO_MAX (16u << 10)  /* payload of a frame before the hello was accepted */
 #define ZB_KMSG_MAX (512u << 10)       /* a keeper message; a longer one ends the engine */
 #define ZB_CONTROL_LINE_MAX (4u << 20) /* a line on the control socket */
-#define ZB_KEEPER_JOBS_MAX 64          /* keeper operations under way at once; more wait in order */
+/* Keeper operations under way at once; more wait in order. What waits for a transaction group does
+ * so beside others, so that many services share one. */
+#define ZB_KEEPER_JOBS_MAX 256
 
 #endif

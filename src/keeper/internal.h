@@ -21,7 +21,7 @@
 #include "wire/kmsg.h"
 #include "zfs/zfs.h"
 
-#define ZB_KEEPER_TRANSFERS_MAX (ZB_KEEPER_JOBS_MAX - 16) /* of the workers */
+#define ZB_KEEPER_TRANSFERS_MAX 48 /* of the workers: each has buffers in the kernel */
 #define ZB_KEEPER_FENCES_MAX 8     /* fence commands at once; another is ZB_E_BUSY */
 #define ZB_KEEPER_DRILLS_MAX 4     /* drills at once; another is ZB_E_BUSY */
 #define ZB_KEEPER_WAITING_MAX 4096 /* requests not finished; then the socket is not read */
@@ -127,8 +127,9 @@ struct zb_keeper {
     int lock_fd;
     char boot_id[ZB_UUID_SIZE];
 
-    pthread_mutex_t lock, key_lock; /* key_lock is taken first */
-    pthread_cond_t work;
+    pthread_mutex_t lock, key_lock;                      /* key_lock is taken first */
+    pthread_cond_t work;                                 /* for a worker: something waits */
+    pthread_cond_t ended;                                /* a job, once workers end */
     bool ending;                                         /* [lock] workers end */
     uint32_t services_count;                             /* [lock] */
     struct zb_keeper_service *services[ZB_SERVICES_MAX]; /* [lock] entries are never removed */

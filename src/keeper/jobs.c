@@ -226,7 +226,9 @@ job_finish(struct zb_keeper *k, struct zb_keeper_job *job)
     k->transfers_count -= job->op->transfer ? 1 : 0;
     k->jobs_count--;
     zb_keeper_unclaim(job);
-    (void)pthread_cond_broadcast(&k->work); /* a transfer that waited for a place, or the end */
+    if (k->ending) {
+        (void)pthread_cond_signal(&k->ended);
+    }
     (void)pthread_mutex_unlock(&k->lock);
     /* After the claim is back: the engine may ask for the next operation at once. */
     zb_keeper_reply(k, job->generation, &job->rep, -1);
@@ -290,7 +292,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
         until.tv_nsec += 100000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&k->work, &k->lock, &until);
+        (void)pthread_cond_timedwait(&k->ended, &k->lock, &until);
     }
     ended = k->active.head == NULL && k->waiting.head == NULL;
     (void)pthread_mutex_unlock(&k->lock);

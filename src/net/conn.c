@@ -221,6 +221,7 @@ unlink_conn(struct zb_conn *conn)
 {
     unqueue(conn);
     TAILQ_REMOVE(&conn->net->conns, conn, link);
+    zb_net_tick_soon(conn->net); /* to dial again */
 }
 
 static void

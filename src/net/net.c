@@ -154,6 +154,42 @@ accept_ready(uv_poll_t *poll, int status, int events)
     }
 }
 
+/* Nothing has a deadline but connections that are open and say no more than pings. */
+static bool
+is_quiet(const struct zb_net *net)
+{
+    const struct zb_conn *conn = TAILQ_FIRST(&net->conns);
+    const struct zb_peer *peer = TAILQ_FIRST(&net->peers);
+
+    while (conn != NULL && conn->state == ZB_CONN_OPEN && conn->stream == NULL) {
+        conn = TAILQ_NEXT(conn, link);
+    }
+    while (peer != NULL && (peer->removed || peer->control != NULL)) {
+        peer = TAILQ_NEXT(peer, link);
+    }
+    return conn == NULL && peer == NULL;
+}
+
+/* An idle node does not wake up for each tick. */
+static void
+tick_again(struct zb_net *net)
+{
+    uint64_t quiet_ms = net->timing.ping_ms / 4;
+
+    uv_timer_set_repeat(&net->tick,
+                        is_quiet(net) && quiet_ms > ZB_NET_TICK_MS ? quiet_ms : ZB_NET_TICK_MS);
+}
+
+void
+zb_net_tick_soon(struct zb_net *net)
+{
+    /* Once only: who comes and goes all the time does not put the tick off. */
+    if (!net->closing && uv_timer_get_repeat(&net->tick) != ZB_NET_TICK_MS) {
+        uv_timer_set_repeat(&net->tick, ZB_NET_TICK_MS);
+        (void)uv_timer_again(&net->tick);
+    }
+}
+
 static void
 tick(uv_timer_t *timer)
 {
@@ -175,6 +211,7 @@ tick(uv_timer_t *timer)
         }
     }
     zb_control_redial(net, now);
+    tick_again(net);
 }
 
 /* --- new and free --- */
