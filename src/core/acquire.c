@@ -503,8 +503,7 @@ zb_core_msg_released(struct step *x, uint8_t node, const struct zb_core_msg *m)
         return;
     }
     if (!zb_set_ref_equal(&m->set, &s->obs.newest)) {
-        s->obs_at.ms =
-            x->now.ms - ZB_LOOK_MS; /* the set may be there already: look, it is asked again */
+        zb_core_look_now(x); /* the set may be there already: it is asked again */
         s->why = "a release waits, but this node does not hold the released set whole";
         s->why_rule = "R-release-without-set";
         return;

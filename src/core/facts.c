@@ -1,5 +1,7 @@
 #include "core/internal.h"
 
+#define LOOK_GRAINS 16 /* of the time between two looks */
+
 bool
 zb_core_is_member(const struct svc *s, uint8_t node)
 {
@@ -220,12 +222,23 @@ zb_core_leader(const struct step *x, uint64_t *term)
     return leader;
 }
 
-/* What is not as it should be shows within one interval of its sets. */
+/* What is not as it should be shows about one interval of its sets after the last look. Rounded up,
+ * so that a node wakes up for many services at once. */
 int64_t
-zb_core_look_ms(const struct svc *s)
+zb_core_look_due_ms(const struct svc *s)
 {
-    return s->conf.interval_ms > 0 && s->conf.interval_ms < ZB_LOOK_MS ? s->conf.interval_ms
-                                                                       : ZB_LOOK_MS;
+    int64_t every_ms = s->conf.interval_ms > 0 && s->conf.interval_ms < ZB_LOOK_MS
+                           ? s->conf.interval_ms
+                           : ZB_LOOK_MS;
+    int64_t grain_ms = every_ms < LOOK_GRAINS ? 1 : every_ms / LOOK_GRAINS;
+
+    return (s->obs_at.ms + every_ms + grain_ms - 1) / grain_ms * grain_ms;
+}
+
+void
+zb_core_look_now(struct step *x)
+{
+    x->s->obs_at.ms = x->now.ms - 2 * (int64_t)ZB_LOOK_MS;
 }
 
 const struct zb_set_ref *

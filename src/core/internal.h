@@ -271,7 +271,9 @@ bool zb_core_has_a_past(const struct step *x);
 uint8_t zb_core_leader(const struct step *x, uint64_t *term);
 bool zb_core_peer_up(const struct step *x, uint8_t node);
 uint64_t zb_core_granted_max(const struct step *x);
-int64_t zb_core_look_ms(const struct svc *s);
+/* When this node looks at its disk next, if nothing tells of it earlier. */
+int64_t zb_core_look_due_ms(const struct svc *s);
+void zb_core_look_now(struct step *x);
 /* How far this disk came: obs.reached, or a newer obs.newest. */
 const struct zb_set_ref *zb_core_reached(const struct svc *s);
 bool zb_core_follows(const struct step *x, uint8_t node);

@@ -171,11 +171,11 @@ zb_core_lead_settle(struct step *x)
     }
     /* A service that ended is not missed until a set is due. */
     if (s->conf.interval_ms > ZB_LOOK_MS) {
-        if (x->now.ms - s->obs_at.ms >= ZB_LOOK_MS) {
+        if (x->now.ms >= zb_core_look_due_ms(s)) {
             zb_core_op(x, ZB_ACT_OBSERVE);
             return;
         }
-        zb_core_wake_at(x, s->obs_at.ms + ZB_LOOK_MS);
+        zb_core_wake_at(x, zb_core_look_due_ms(s));
     }
     s->why = s->obs.running ? "leads"
              : is_held(s)   ? "leads, but the service failed again and again: not started any more"

@@ -48,11 +48,11 @@ follower_settle(struct step *x)
     if (zb_core_rejoin_settle(x) || zb_core_prune_settle(x)) {
         return;
     }
-    if (x->now.ms - s->obs_at.ms >= zb_core_look_ms(s)) {
+    if (x->now.ms >= zb_core_look_due_ms(s)) {
         zb_core_op(x, ZB_ACT_OBSERVE);
         return;
     }
-    zb_core_wake_at(x, s->obs_at.ms + zb_core_look_ms(s));
+    zb_core_wake_at(x, zb_core_look_due_ms(s));
 }
 
 static void
@@ -176,7 +176,7 @@ life_settle(struct step *x)
         zb_core_failover_end(x, ZB_E_STALE, x->core->opt.self, "C-failover-barred",
                              "this node's session in etcd ended meanwhile");
         zb_core_go(x, ZB_STIM_BARRED);
-        s->obs_at.ms = x->now.ms - ZB_LOOK_MS; /* what became of the mounts is looked at now */
+        zb_core_look_now(x); /* what became of the mounts */
     }
     s->life = x->core->opt.nonce;
 }

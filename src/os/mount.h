@@ -80,7 +80,8 @@ struct zb_os_mounts {
 };
 
 /* Mounts in this namespace of dataset and of what is below it ("web", "web/log", "web@snap";
- * never "website"). Octal escapes are undone. Reads only /proc; does not block. */
+ * never "website"). Octal escapes are undone. Reads only /proc; does not block. What the table says
+ * was read after the call; who calls at the same time shares a reading. */
 enum zb_rc zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts,
                              struct zb_err *err) ZB_CHECKED;
 void zb_os_mounts_close(struct zb_os_mounts *mounts);

@@ -297,7 +297,7 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
     put(h,
         pack(s->role, core->up,
              (uint64_t)s->obs_known | (s->obs_at.ms > s->role_at.ms) << 1 |
-                 (now_ms - s->obs_at.ms >= zb_core_look_ms(s)) << 2 |
+                 (now_ms >= zb_core_look_due_ms(s)) << 2 |
                  (s->retry_at.ms > now_ms) << 3 | (s->promote_at.ms > now_ms) << 4 |
                  (s->set_due.ms > now_ms) << 5 | (s->start_retry_at.ms > now_ms) << 6 |
                  (s->prune_at.ms > now_ms) << 7 | (s->ask.again_at.ms > now_ms) << 8 |

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -142,6 +144,62 @@ mounts_of_a_tree(void **state)
     ok(zb_os_umount("zta/t/website", "/zt/website", &err));
 }
 
+#define THREADS 6
+
+struct mounter {
+    pthread_t thread;
+    char dataset[32];
+    char dir[32];
+    uint32_t wrong;
+};
+
+static bool
+is_listed(const char *dataset)
+{
+    struct zb_err err;
+    struct zb_os_mounts m = {0};
+    if (zb_os_mounts_read(dataset, &m, &err) != ZB_OK) {
+        return false;
+    }
+    bool listed = zb_os_mounts_find(&m, dataset) != NULL;
+    zb_os_mounts_close(&m);
+    return listed;
+}
+
+static void *
+mount_often(void *arg)
+{
+    struct mounter *mine = arg;
+    struct zb_err err;
+    for (int i = 0; i < 30; i++) {
+        bool mounted = zb_os_mount(mine->dataset, mine->dir, ZB_OS_MOUNT_RW, &err) == ZB_OK;
+        mine->wrong += !mounted || !is_listed(mine->dataset);
+        mounted = zb_os_umount(mine->dataset, mine->dir, &err) != ZB_OK;
+        mine->wrong += mounted || is_listed(mine->dataset);
+    }
+    return NULL;
+}
+
+/* The table is read for all who ask at one time: each sees what it did just before. */
+static void
+mounts_of_many_at_once(void **state)
+{
+    (void)state;
+    struct mounter all[THREADS] = {0};
+    for (int i = 0; i < THREADS; i++) {
+        snprintf(all[i].dataset, sizeof all[i].dataset, "zta/t/many%d", i);
+        snprintf(all[i].dir, sizeof all[i].dir, "/zt/many%d", i);
+        make_copy(all[i].dataset);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&all[i].thread, NULL, mount_often, &all[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(all[i].thread, NULL), 0);
+        assert_int_equal(all[i].wrong, 0);
+    }
+}
+
 /* A store into a shared mapping is in the snapshot after syncfs, which snapshot alone would miss.
  */
 static void
@@ -225,5 +283,5 @@ replay_refuses_what_is_mounted(void **state)
 TESTS(mount, TEST(read_write_over_the_property), TEST(read_only_with_flags),
       TEST(directories_that_are_refused), TEST(probe_never_writes_beside_the_mount),
       TEST(another_mount_on_top_is_noticed), TEST(unmount_is_neither_lazy_nor_forced),
-      TEST(mounts_of_a_tree), TEST(syncfs_takes_mapped_pages_along), TEST(replay_of_the_intent_log),
-      TEST(replay_refuses_what_is_mounted));
+      TEST(mounts_of_a_tree), TEST(mounts_of_many_at_once), TEST(syncfs_takes_mapped_pages_along),
+      TEST(replay_of_the_intent_log), TEST(replay_refuses_what_is_mounted));
