@@ -82,8 +82,8 @@ sim_witness_send(struct sim *w, uint8_t from, uint8_t service, const struct zb_c
 }
 
 static void
-check(struct sim *w, const struct sim_item *item, const struct zb_witness_record *a,
-      const struct zb_witness_record *b)
+check(struct sim *w, const struct sim_item *item, const struct zb_core_msg *answer,
+      const struct zb_witness_record *a, const struct zb_witness_record *b)
 {
     struct zb_record record;
 
@@ -97,7 +97,8 @@ check(struct sim *w, const struct sim_item *item, const struct zb_witness_record
                  (unsigned long)a->granted_term, item->service, a->granted_to + 1,
                  b->granted_to + 1);
     }
-    if (b->granted_term > a->granted_term && item->u.msg.kind == ZB_MSG_GRANT_ASK &&
+    /* One that is refused may tell it what it granted before (M13). */
+    if (answer->kind == ZB_MSG_GRANT_ANSWER && answer->rc == ZB_OK &&
         item->u.msg.version < a->version) {
         sim_fail(w, "M11: the witness granted term %lu of service %u by an older list",
                  (unsigned long)b->granted_term, item->service);
@@ -124,7 +125,7 @@ sim_witness_run(struct sim *w, const struct sim_item *item)
     if (done && changed) {
         const struct zb_witness_record before = *r;
         *r = next;
-        check(w, item, &before, r);
+        check(w, item, &answer, &before, r);
     }
     sim_tell(w, item->node, "witness: kind %d term %lu rc %d granted %lu to n%u learned %lu%s",
              (int)item->u.msg.kind, (unsigned long)item->u.msg.term, (int)answer.rc,
