@@ -62,9 +62,9 @@ def daemon_start(cluster):
     """On vm1, where it has much to look at before it answers and leads."""
     host = cluster.hosts[0]
     cluster.daemon_start(host, wait=False)
-    wait_until(lambda: cluster.zbaton("status -j", check=False).rc == 0, 600, "zbatond answers")
+    wait_until(lambda: cluster.zbaton("status -j", check=False).rc == 0, 1800, "zbatond answers")
     for name in MANY:
-        wait_until(lambda n=name: cluster.leader(n) is host, 900, f"{name} is led")
+        wait_until(lambda n=name: cluster.leader(n) is host, 1800, f"{name} is led")
 
 
 def sets_make(cluster):
@@ -74,7 +74,7 @@ def sets_make(cluster):
                       for name in MANY for dataset in names(cluster, name)) for seq in range(FIRST, FIRST + SETS)]
     with host.pool_device() as device:
         subprocess.run([os.path.join(BUILD, "test/lab/many/pool_sets"), device, host.pool], check=True,
-                       input="".join(line + "\n" for line in lines).encode(), timeout=900)
+                       input="".join(line + "\n" for line in lines).encode(), timeout=1800)
 
 
 def snapshots(cluster, name):
@@ -95,9 +95,9 @@ def many():
         for name in MANY:
             host.run("xargs -n1 zfs create", input="\n".join(names(cluster, name)), timeout=600)
             cluster.declare(name, members=["vm1"], runner="none", interval="24h", keep=SETS + 50)
-        cluster.apply(timeout=900)
+        cluster.apply(timeout=1800)
         for name in MANY:
-            wait_until(lambda n=name: cluster.leader(n) is host, 900, f"{name} is led")
+            wait_until(lambda n=name: cluster.leader(n) is host, 1800, f"{name} is led")
         cluster.daemon_stop(host)
         host.run(f"grep ' zfs ' /proc/self/mounts | sort -rk2 | awk '{{print $2}}' | xargs -n1 umount; zpool export {host.pool}; sync",
                  timeout=300)

@@ -297,10 +297,10 @@ put_core(struct sim_hash *h, const struct zb_core *core, unsigned nodes, int64_t
     put(h,
         pack(s->role, core->up,
              (uint64_t)s->obs_known | (s->obs_at.ms > s->role_at.ms) << 1 |
-                 (now_ms >= zb_core_look_due_ms(s)) << 2 |
-                 (s->retry_at.ms > now_ms) << 3 | (s->promote_at.ms > now_ms) << 4 |
-                 (s->set_due.ms > now_ms) << 5 | (s->start_retry_at.ms > now_ms) << 6 |
-                 (s->prune_at.ms > now_ms) << 7 | (s->ask.again_at.ms > now_ms) << 8 |
+                 (now_ms >= zb_core_look_due_ms(s)) << 2 | (s->retry_at.ms > now_ms) << 3 |
+                 (s->promote_at.ms > now_ms) << 4 | (s->set_due.ms > now_ms) << 5 |
+                 (s->start_retry_at.ms > now_ms) << 6 | (s->prune_at.ms > now_ms) << 7 |
+                 (s->ask.again_at.ms > now_ms) << 8 |
                  (now_ms - s->reported_at.ms >= ZB_REPORT_MS) << 9 | (s->failures > 0) << 10 |
                  (s->look_failures > 0) << 11 | (s->promote_failures > 0) << 12 |
                  (s->start_failures > 0) << 13 | (s->unpruned > 0) << 14 | s->first_set_due << 15));
