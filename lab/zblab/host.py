@@ -16,6 +16,7 @@ from .util import CommandError, CommandTimeout, LabError, PidFile, Result
 POOL_NAMES = ("pool1", "tank", "zdata")
 NICS = ("data", "mgmt")
 PR_SET_PDEATHSIG = 1
+ANSWERS_S = 30  # a host that has not answered after this time, on a busy machine, does not hear
 
 # The cheapest that sshd of the guest offers on a processor that is emulated.
 SSH_OPTIONS = (
@@ -127,13 +128,26 @@ class Host:
         """Returns when ssh answers and the pool is up (without pool: is not); says why when it is
         not."""
         end = time.monotonic() + deadline_s
-        self._connect(end)
-        cmd = "while [ ! -e /run/zblab/ready ]; do sleep 0.2; done; cat /run/zblab/ready"
-        said = self.run(cmd, timeout=max(1.0, end - time.monotonic())).out.strip()
+        while True:
+            try:
+                said = self._ready(end)
+                break
+            except CommandTimeout:
+                if time.monotonic() >= end:
+                    raise
+                with self._lock:  # it reset itself: the connection will never hear of it
+                    self._disconnect()
         if (said == "ready") != pool:
             raise LabError(f"{self.name}: {said}")
+
+    def _ready(self, end):
+        """What it says once it is up, with its clock set. CommandTimeout: nothing for a while."""
+        self._connect(end)
+        cmd = "while [ ! -e /run/zblab/ready ]; do sleep 0.2; done; cat /run/zblab/ready"
+        said = self.run(cmd, timeout=min(ANSWERS_S, max(1.0, end - time.monotonic()))).out.strip()
         # The emulated clock chip is read to the second, and late.
-        self.run(f"date -s @{time.time():.2f}")
+        self.run(f"date -s @{time.time():.2f}", timeout=ANSWERS_S)
+        return said
 
     def alive(self):
         """Whether the host is switched on (a paused host is)."""

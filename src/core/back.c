@@ -118,6 +118,22 @@ zb_core_suspects(const struct svc *s)
 }
 
 void
+zb_core_back_learned(struct step *x, uint64_t term, uint8_t leader)
+{
+    if (leader != x->core->opt.self && term > x->s->superseded) {
+        x->s->superseded = term;
+    }
+}
+
+/* Heard in an earlier life, or before the service was declared to this core. */
+void
+zb_core_back_remembered(struct step *x, uint8_t node, const struct zb_core_seen *seen)
+{
+    (void)zb_core_seen_add(&x->s->peers[node].seen, seen);
+    zb_core_back_learned(x, seen->learned_term, seen->learned_leader);
+}
+
+void
 zb_core_back_heard(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     struct peer *p = &x->s->peers[node];
@@ -128,10 +144,7 @@ zb_core_back_heard(struct step *x, uint8_t node, const struct zb_core_msg *m)
     }
     if (m->kind == ZB_MSG_REPORT || m->kind == ZB_MSG_GRANT_ANSWER || m->kind == ZB_MSG_GRANT_ASK) {
         (void)zb_core_seen_add(&p->told, &m->seen);
-        if (m->seen.learned_leader != x->core->opt.self &&
-            m->seen.learned_term > x->s->superseded) {
-            x->s->superseded = m->seen.learned_term;
-        }
+        zb_core_back_learned(x, m->seen.learned_term, m->seen.learned_leader);
     }
 }
 

@@ -487,7 +487,7 @@ apply(struct step *x, const struct zb_event *ev)
         break;
     case ZB_EV_PEER_SEEN:
         if (ev->node < ZB_PEERS_MAX) {
-            (void)zb_core_seen_add(&x->s->peers[ev->node].seen, &ev->u.seen);
+            zb_core_back_remembered(x, ev->node, &ev->u.seen);
         }
         break;
     case ZB_EV_DIVERGED:

@@ -389,6 +389,10 @@ bool zb_core_lost(const struct svc *s, struct zb_core_seen *lost);
 /* Of this node's record, and those that it forgot (M3). */
 uint32_t zb_core_suspects(const struct svc *s);
 bool zb_core_back_settle(struct step *x);
+void zb_core_back_remembered(struct step *x, uint8_t node, const struct zb_core_seen *seen);
+/* A member knew this leader to be established: heard in time, that keeps the one before, which was
+ * taken over from, from asking for a term above it, and so from granting itself one (M2). */
+void zb_core_back_learned(struct step *x, uint64_t term, uint8_t leader);
 void zb_core_back_heard(struct step *x, uint8_t node, const struct zb_core_msg *m);
 void zb_core_back_watch(struct step *x);
 

@@ -114,10 +114,7 @@ zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
     struct svc *s = x->s;
     struct peer *p = &s->peers[node];
 
-    /* Heard in time, it keeps a leader that was taken over from asking for a term above that. */
-    if (m->learned_leader != x->core->opt.self && m->learned_term > s->superseded) {
-        s->superseded = m->learned_term;
-    }
+    zb_core_back_learned(x, m->learned_term, m->learned_leader);
     if (p->known &&
         (!zb_set_ref_equal(&p->report.set, &m->set) || p->report.modified != m->modified)) {
         p->ship_retry_at = x->now; /* it is somewhere else: what failed may go now */

@@ -44,6 +44,31 @@ a_failover_takes_what_the_followers_hold(void **state)
     assert_int_equal(W.nodes[1].disk.record.established_term, 2);
 }
 
+/* It heard of the later leader before the service was declared to it: it would grant itself a term
+ * above, and not follow any more. */
+static void
+who_remembers_a_later_leader_does_not_ask(void **state)
+{
+    const struct zb_core_seen seen = {.granted_term = 2,
+                                      .granted_to = 1,
+                                      .learned_term = 2,
+                                      .learned_leader = 1,
+                                      .suspects = 1u << 1};
+    (void)state;
+    vm2_is_ordered_to_lead(false);
+    stories_reply(20, ZB_OK, "C-done");
+    world_cut(&W, 0, 1, true);
+    world_cut(&W, 0, 2, true);
+    world_power_on(&W, 0);
+    world_seen(&W, 0, 1, &seen);
+    world_run(&W, 20000);
+    assert_int_equal(W.nodes[0].disk.record.granted_term, 1);
+    assert_int_equal(world_role(&W, 0), ZB_ROLE_FOLLOWER);
+    world_cut(&W, 0, 1, false);
+    world_cut(&W, 0, 2, false);
+    stories_current(1, 60000);
+}
+
 static bool
 vm3_is_ahead(struct world *w, unsigned node)
 {
@@ -406,6 +431,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, stories_setup, stories_teardown)
         T(who_suspects_a_node_without_a_name_does_not_grant),
         T(a_failover_takes_what_the_followers_hold),
+        T(who_remembers_a_later_leader_does_not_ask),
         T(a_copy_that_was_written_to_makes_way_for_what_is_ahead),
         T(a_majority_of_the_voters_there_are_then_takes),
         T(who_is_no_member_any_more_forwards_nothing),
