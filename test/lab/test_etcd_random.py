@@ -73,12 +73,6 @@ def plan(seed):
     return sorted(out, key=lambda fault: fault.begin_s)
 
 
-def seeds():
-    """Those that are asked for."""
-    first, _, last = os.environ.get("ZB_SEEDS", "1-3").partition("-")
-    return range(int(first), int(last or first) + 1)
-
-
 def is_done(seed):
     """It stands in the log."""
     try:
@@ -86,6 +80,13 @@ def is_done(seed):
             return any(line.startswith(f"seed {seed}: ") for line in file)
     except FileNotFoundError:
         return False
+
+
+def seeds():
+    """Those that are asked for."""
+    first, _, last = os.environ.get("ZB_SEEDS", "1-3").partition("-")
+    return [pytest.param(seed, marks=pytest.mark.skipif(is_done(seed), reason=f"stands in {LOG}"))
+            for seed in range(int(first), int(last or first) + 1)]
 
 
 def strike(run, etcd, fault, missed):  # noqa: F811
@@ -119,8 +120,6 @@ def assert_lost_no_more_than_promised(run, live):
 @pytest.mark.parametrize("seed", seeds())
 def test_random_faults(run, etcd, seed):  # noqa: F811
     """All is whole again by itself, never with two writers, and every record is somewhere."""
-    if is_done(seed):
-        pytest.skip(f"stands in {LOG}")
     cluster, planned, missed = run.cluster, plan(seed), []
     print(seed, *planned, sep="\n")
     threads = [threading.Thread(target=strike, args=(run, etcd, fault, missed)) for fault in planned]
