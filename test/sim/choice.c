@@ -335,13 +335,28 @@ claim_run(struct sim *w, uint8_t node, uint8_t peer)
     sim_message_send(w, node, 0, peer, &msg);
 }
 
+static void
+copy_record_run(struct sim *w, uint8_t node, uint8_t peer)
+{
+    (void)peer;
+    w->backup.taken = true;
+    w->backup.node = node;
+    w->backup.record = w->nodes[node].services[0].record;
+}
+
+static bool
+has_copy(const struct sim *w, uint8_t node)
+{
+    return w->backup.taken && w->backup.node == node;
+}
+
 static bool
 can_forget(const struct sim *w, uint8_t node, uint8_t peer)
 {
     const struct zb_record *r = &w->nodes[node].services[0].record.rec;
 
     (void)peer;
-    return !w->nodes[node].on && r->granted_term > r->learned_term;
+    return !w->nodes[node].on && (has_copy(w, node) || r->granted_term > r->learned_term);
 }
 
 static void
@@ -352,6 +367,10 @@ forget_run(struct sim *w, uint8_t node, uint8_t peer)
 
     (void)peer;
     s->before = *r;
+    if (has_copy(w, node)) {
+        *r = w->backup.record.rec;
+        return;
+    }
     r->granted_term = r->learned_term;
     zb_strcopy(r->granted_to, sizeof(r->granted_to), r->learned_leader);
     memset(r->suspects, 0, sizeof(r->suspects));
@@ -377,6 +396,7 @@ static const struct {
     [SIM_CHOOSE_FENCED] = {"fenced", true, can_fence, fenced_run},
     [SIM_CHOOSE_DECLARE] = {"declare", false, has_engine, declare_run},
     [SIM_CHOOSE_CLAIM] = {"claim", true, can_claim, claim_run},
+    [SIM_CHOOSE_COPY] = {"copy-record", false, has_keeper, copy_record_run},
     [SIM_CHOOSE_FORGET] = {"forget", false, can_forget, forget_run},
 };
 

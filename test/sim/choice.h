@@ -30,7 +30,9 @@ enum sim_what {
     SIM_CHOOSE_FENCED,   /* a true statement to the candidate that a node is off */
     SIM_CHOOSE_DECLARE,  /* a newer declaration, that reaches the nodes one by one */
     SIM_CHOOSE_CLAIM,  /* a confused engine tells another that it leads the term that one follows */
-    SIM_CHOOSE_FORGET, /* the record of a host that is off is put back to before its last grant */
+    SIM_CHOOSE_COPY,   /* of a node's record, for SIM_CHOOSE_FORGET */
+    SIM_CHOOSE_FORGET, /* the record of a host that is off is put back to that copy, or to before
+                        * its last grant */
     SIM_CHOOSE_COUNT
 };
 
