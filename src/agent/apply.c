@@ -19,6 +19,7 @@ struct zb_applied {
     struct zb_agent *a;
     uv_timer_t timer;
     bool failed[ZB_SERVICES_MAX]; /* to be given again */
+    bool loaded[ZB_SERVICES_MAX]; /* what the history remembers of the members is in the core */
     struct zb_set_ref positions[ZB_SERVICES_MAX][ZB_NODES_MAX];
     struct zb_core_seen seen[ZB_SERVICES_MAX][ZB_PEERS_MAX];
 };
@@ -260,7 +261,6 @@ struct define {
     struct zb_agent *a;
     uint16_t service;
     uint64_t version;
-    bool first; /* of this process */
 };
 
 static void
@@ -281,20 +281,21 @@ on_defined(void *ctx, const struct zb_krep *rep)
         return;
     }
     core_configure(a, d.service);
-    if (d.first) {
+    if (!a->applied->loaded[d.service]) {
+        a->applied->loaded[d.service] = true;
         positions_load(a, d.service);
         records_load(a, d.service);
     }
 }
 
 static void
-define(struct zb_agent *a, uint16_t service, bool first)
+define(struct zb_agent *a, uint16_t service)
 {
     const struct zb_agent_service *s = &a->services[service];
     struct define *d = zb_must_alloc(1, sizeof(*d));
     struct zb_kreq req = {.op = ZB_KOP_DEFINE, .version = s->version};
     struct zb_err err;
-    *d = (struct define){.a = a, .service = service, .version = s->version, .first = first};
+    *d = (struct define){.a = a, .service = service, .version = s->version};
     zb_strcopy(req.service, sizeof(req.service), s->conf.name);
     if (zb_conf_service_to_json(&s->conf, &req.text, &err) != ZB_OK) {
         zb_out_of_memory();
@@ -310,7 +311,7 @@ on_timer(uv_timer_t *timer)
     for (uint32_t i = 0; i < p->a->services_count; i++) {
         if (p->failed[i] && p->a->services[i].present) {
             p->failed[i] = false;
-            define(p->a, (uint16_t)i, true);
+            define(p->a, (uint16_t)i);
         }
     }
 }
@@ -321,7 +322,7 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
     struct zb_core_view view;
     zb_core_view(a->core, service, &view);
     a->services[service].present = false;
-    a->applied->failed[service] = false;
+    a->applied->failed[service] = a->applied->loaded[service] = false;
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_REMOVE, .service = service});
     zb_drive_commands_drop(a, service, ZB_E_NOTFOUND, "the service was withdrawn");
     for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
@@ -364,7 +365,6 @@ service_put(struct zb_agent *a, const struct zb_conf_service *conf, const struct
         return;
     }
     struct zb_agent_service *s = &a->services[n];
-    bool first = !s->present;
     if (s->present && s->version == version) {
         return;
     }
@@ -373,7 +373,7 @@ service_put(struct zb_agent *a, const struct zb_conf_service *conf, const struct
     s->version = version;
     s->conf = *conf;
     s->freeze = freeze != NULL ? *freeze : (struct zb_freeze){0};
-    define(a, n, first);
+    define(a, n);
 }
 
 void
@@ -441,7 +441,9 @@ zb_apply_record(struct zb_agent *a, uint16_t service, uint8_t node, const struct
                                       .learned_term = msg->learned_term,
                                       .learned_leader = msg->learned_leader,
                                       .suspects = msg->suspects};
-    if (!zb_core_seen_add(seen, &told)) {
+    /* Before the history was read, the little that is told would take the place of what stands
+     * there (M13); the core does not hear it yet either, and it is told again. */
+    if (!a->applied->loaded[service] || !zb_core_seen_add(seen, &told)) {
         return;
     }
     struct zb_history_record record = {.granted_term = seen->granted_term,

@@ -19,6 +19,7 @@
 #include "agent/promise.h"
 #include "agent/request.h"
 #include "agent/rescue.h"
+#include "agent/trouble.h"
 #include "agent/witness.h"
 
 #define SILENT_MS 30000 /* reports come every 10 s */
@@ -209,6 +210,22 @@ is_between_times(const struct look *l)
            zb_backup_is_between_times(l->a, l->service, l->node, l->set.id);
 }
 
+/* Why sets do not come in, where it is known here: at both ends. */
+static void
+trouble_note(struct look *l)
+{
+    const struct zb_trouble_at at = {
+        .service = l->service,
+        .kind = l->self ? ZB_TROUBLE_RECEIVE : ZB_TROUBLE_SHIP,
+        .node = l->self ? l->view->leader : l->node,
+    };
+    const struct zb_trouble *t = at.node != ZB_NODE_NONE ? zb_trouble_find(l->a, &at) : NULL;
+
+    if (t != NULL) {
+        (void)snprintf(l->note, sizeof l->note, "%s", t->text);
+    }
+}
+
 static const char *
 follower_state(struct look *l)
 {
@@ -245,6 +262,7 @@ follower_state(struct look *l)
         (void)snprintf(l->note, sizeof l->note, "gets sets at the times of backup-every");
         return "planned";
     }
+    trouble_note(l);
     return "behind";
 }
 

@@ -201,7 +201,8 @@ bool zb_net_peer_pinned(const struct zb_net_peer *peer, const char *fingerprint)
 void zb_net_handle_closed(struct zb_net *net);
 /* The loop will call the work of woken connections and waiting streams in this turn. */
 void zb_net_work_start(struct zb_net *net);
-/* Loop only. Something has a deadline again: within ZB_NET_TICK_MS, also on a quiet net. */
+/* Loop only. There is something to do at the next tick, which comes within ZB_NET_TICK_MS also on a
+ * quiet net. */
 void zb_net_tick_soon(struct zb_net *net);
 /* on_refused, unless it was just told. */
 void zb_net_refused(struct zb_net *net, const char *address, const char *reason);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 
 #define ACCEPTS_PER_TURN 16
+#define QUIET_TICK_MS 500
 #define TICK_LATE_MS                                                                               \
     1000 /* a tick so late says that the loop was held up, not that peers were silent */
 
@@ -170,24 +171,30 @@ is_quiet(const struct zb_net *net)
     return conn == NULL && peer == NULL;
 }
 
-/* An idle node does not wake up for each tick. */
-static void
-tick_again(struct zb_net *net)
-{
-    uint64_t quiet_ms = net->timing.ping_ms / 4;
+static void tick(uv_timer_t *timer);
 
-    uv_timer_set_repeat(&net->tick,
-                        is_quiet(net) && quiet_ms > ZB_NET_TICK_MS ? quiet_ms : ZB_NET_TICK_MS);
+/* A new time only: who comes and goes all the time does not put the tick off. */
+static void
+tick_every(struct zb_net *net, uint64_t ms)
+{
+    if (!net->closing && uv_timer_get_repeat(&net->tick) != ms) {
+        (void)uv_timer_start(&net->tick, tick, ms, ms);
+    }
 }
 
 void
 zb_net_tick_soon(struct zb_net *net)
 {
-    /* Once only: who comes and goes all the time does not put the tick off. */
-    if (!net->closing && uv_timer_get_repeat(&net->tick) != ZB_NET_TICK_MS) {
-        uv_timer_set_repeat(&net->tick, ZB_NET_TICK_MS);
-        (void)uv_timer_again(&net->tick);
-    }
+    tick_every(net, ZB_NET_TICK_MS);
+}
+
+/* An idle node wakes up less often; with ping_ms of tests it does not. */
+static void
+tick_again(struct zb_net *net)
+{
+    bool quiet = net->timing.ping_ms >= 4 * QUIET_TICK_MS && is_quiet(net);
+
+    tick_every(net, quiet ? QUIET_TICK_MS : ZB_NET_TICK_MS);
 }
 
 static void
