@@ -145,16 +145,13 @@ static bool
 leader_set(const struct look *l, struct zb_set_ref *set)
 {
     const struct zb_core_view *view = l->view;
+    bool self = view->leader == l->a->self;
 
-    if (view->leader == l->a->self) {
-        *set = view->obs.newest;
-        return true;
+    if (!self && (view->leader >= ZB_NODES_MAX || !view->peers[view->leader].known)) {
+        return false;
     }
-    if (view->leader < ZB_NODES_MAX && view->peers[view->leader].known) {
-        *set = view->peers[view->leader].report.set;
-        return true;
-    }
-    return false;
+    *set = self ? view->obs.newest : view->peers[view->leader].report.set;
+    return true;
 }
 
 /* What came away, and what becomes of it. */
@@ -214,15 +211,12 @@ is_between_times(const struct look *l)
 static void
 trouble_note(struct look *l)
 {
-    const struct zb_trouble_at at = {
-        .service = l->service,
-        .kind = l->self ? ZB_TROUBLE_RECEIVE : ZB_TROUBLE_SHIP,
-        .node = l->self ? l->view->leader : l->node,
-    };
-    const struct zb_trouble *t = at.node != ZB_NODE_NONE ? zb_trouble_find(l->a, &at) : NULL;
+    const struct zb_trouble_at of = {l->service, ZB_TROUBLE_SHIP, l->node};
+    const struct zb_trouble_at own = {l->service, ZB_TROUBLE_RECEIVE, l->view->leader};
+    const struct zb_trouble *t = zb_trouble_find(l->a, l->self ? &own : &of);
 
     if (t != NULL) {
-        (void)snprintf(l->note, sizeof l->note, "%s", t->text);
+        zb_strcopy(l->note, sizeof l->note, t->text);
     }
 }
 
