@@ -207,7 +207,7 @@ is_between_times(const struct look *l)
            zb_backup_is_between_times(l->a, l->service, l->node, l->set.id);
 }
 
-/* Why sets do not come in, where it is known here: at both ends. */
+/* Why sets do not come in, where it is known: at both ends. Who led before knows it no more. */
 static void
 trouble_note(struct look *l)
 {
@@ -215,7 +215,7 @@ trouble_note(struct look *l)
     const struct zb_trouble_at own = {l->service, ZB_TROUBLE_RECEIVE, l->view->leader};
     const struct zb_trouble *t = zb_trouble_find(l->a, l->self ? &own : &of);
 
-    if (t != NULL) {
+    if (t != NULL && (l->self || l->view->leader == l->a->self)) {
         zb_strcopy(l->note, sizeof l->note, t->text);
     }
 }

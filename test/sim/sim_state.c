@@ -1,5 +1,4 @@
 #include "sim_state.h"
-
 #include "core/internal.h"
 
 #include <stdlib.h>

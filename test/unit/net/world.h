@@ -80,7 +80,7 @@ void world_close(struct world *w); /* runs the loop empty; asserts that it gets 
 void world_step(struct world *w);
 uint64_t world_now_ms(void);
 
-/* Runs the loop until the condition holds; fails after 20 s. */
+/* Runs the loop until the condition holds; fails after 30 s. */
 #define WAIT(w, condition)                                                                         \
     do {                                                                                           \
         uint64_t wait_end_ms = world_now_ms() + 30000;                                             \
