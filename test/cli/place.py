@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Where services run: drains, relocation, failback; and what is sent between them. Engines of three nodes on this host over services in memory (model_keeper)."""
-import json
 import os
 import pathlib
 import signal
@@ -45,11 +44,6 @@ def wait_settled(*nodes, **want):
         wait_for(f"{want} for {n.name}", lambda: settled(n, want))
 
 
-def events(node, rule):
-    lines = node.zbaton("events", "-j", "-n", "1000").splitlines()
-    return [e for e in map(json.loads, lines) if e["rule"] == rule]
-
-
 def check_drain(a, b, c, base):
     apply(a, base, *(service(name) for name in ("web", "db", "mail", "old")))
     wait_settled(a, b, c, web="vm1", db="vm1", mail="vm1", old="vm1")
@@ -75,8 +69,8 @@ def check_drain(a, b, c, base):
         assert drained["node"] == "vm1" and drained["who"].startswith("root@"), drained
         assert "warning: vm1 is drained by root@" in n.zbaton("status")
     assert "self, drained" in a.zbaton("node", "list")
-    assert [e["service"] for e in events(b, "A-drain")] == ["db", "mail", "web"]
-    assert "moved to vm3, by load: leads 0, vm2 1" in events(b, "A-drain")[1]["text"]
+    assert [e["service"] for e in b.events("A-drain")] == ["db", "mail", "web"]
+    assert "moved to vm3, by load: leads 0, vm2 1" in b.events("A-drain")[1]["text"]
 
     # Nothing is moved to it; explain says so beforehand.
     out = b.zbaton("move", "db", "vm1", code=3)
@@ -118,7 +112,7 @@ def check_interrupted(a, b, _c, base):
     drain.send_signal(signal.SIGINT)
     _, err = drain.communicate(timeout=60)
     assert drain.returncode == 130 and "zbaton drain vm1 goes on, zbaton undrain vm1 takes the mark away" in err, err
-    wait_for("it is told", lambda: events(b, "A-drain-ended"))
+    wait_for("it is told", lambda: b.events("A-drain-ended"))
     left = [name for name, leader in leaders(b).items() if leader == "vm1"]
     assert "web" in left, left
     assert [d["node"] for d in b.json("status")["cluster"]["drained"]] == ["vm1"]
@@ -154,7 +148,7 @@ def check_relocation(a, b, c, base):
     assert mark["why"] == "the start program ended with exit status 1", mark
     assert "warning: web: failed on vm1 at " in b.zbaton("status")
     term = status(a)["web"]["term"]
-    [event] = events(a, "A-placing")
+    [event] = a.events("A-placing")
     assert event["text"] == "relocation: moved to vm3, by load: leads 0, vm2 1", event
     out = b.zbaton("history", "web")
     assert "zbatond@vm1: relocation, vm3, by load: leads 0, vm2 1" in out, out
@@ -167,12 +161,12 @@ def check_relocation(a, b, c, base):
     fails(b, "web", True)
     fails(c, "web", True)
     wait_for("it failed everywhere", lambda: len(failed(a, "web")) == 3)
-    wait_for("it goes nowhere", lambda: events(b, "A-placing-nowhere"))
+    wait_for("it goes nowhere", lambda: b.events("A-placing-nowhere"))
     now = status(a)["web"]
     assert now["leader"] == "vm2" and now["term"] == term + 1 and now["state"] == "stopped", now
     assert failed(a, "web")["vm2"]["held"]
     assert "vm1 failed it lately; vm3 failed it lately; it stays stopped: zbaton start web" in \
-        events(b, "A-placing-nowhere")[0]["text"]
+        b.events("A-placing-nowhere")[0]["text"]
     out = c.zbaton("status", "web")
     assert "and stays stopped: the start program ended" in out and "(zbaton start web)" in out, out
     assert "zbaton start web" in c.zbaton("explain", "web"), c.zbaton("explain", "web")
@@ -200,7 +194,7 @@ def check_sick(a, b, c, base):
     wait_settled(a, b, c, web="vm1")
     (a.dir / "run" / "web.sick").touch()
     wait_settled(a, b, c, web="vm2")
-    assert "its check failed 3 times in a row" in events(a, "A-check-failed")[0]["text"]
+    assert "its check failed 3 times in a row" in a.events("A-check-failed")[0]["text"]
     assert list(failed(c, "web")) == ["vm1"]
 
 
@@ -213,8 +207,8 @@ def check_stays(a, b, c, base):
         fails(a, name, True)
     for name in ("web", "db"):
         wait_for("it has failed", lambda: failed(b, name))
-        wait_for("it is told", lambda: [e for e in events(a, "A-service-failed") if e["service"] == name])
-    [event] = [e for e in events(a, "A-service-failed") if e["service"] == "web"]
+        wait_for("it is told", lambda: [e for e in a.events("A-service-failed") if e["service"] == name])
+    [event] = [e for e in a.events("A-service-failed") if e["service"] == "web"]
     assert "it stays stopped: zbaton start web" in event["text"] and event["level"] == "error", event
     assert leaders(c) == {"web": "vm1", "db": "vm1"}
     a.zbaton("thaw", "db")
@@ -228,7 +222,7 @@ def check_failback(a, b, c, base):
     apply(a, base, service("web", leader="vm2", more='prefer = {vm1, vm3}\n failback = "3s"'),
           service("db", leader="vm2", more="prefer = {vm1}"))
     wait_settled(a, b, c, web="vm1", db="vm2")
-    [event] = events(b, "A-placing")
+    [event] = b.events("A-placing")
     assert event["text"] == "failback: moved to vm1, by preference: before vm2 in prefer", event
     assert "zbatond@vm2: failback, vm1, by preference" in a.zbaton("history", "web")
     a.zbaton("drain", "vm1")
@@ -264,7 +258,7 @@ def check_transfers(a, b, c, base):
         assert (one["service"], one["from"], one["to"], one["set"]) == ("web", "vm1", "vm2", {"term": 1, "seq": 0}), one
         assert one["bytes_total"] == 20000 and 3000 < one["bytes"] < 4000 and one["elapsed_ms"] >= 1000, one
     assert c.json("transfers")["silent"] == []
-    [line] = c.zbaton("transfers", "-Hp", "-o", "service,from,to,set,of,part,left").splitlines()
+    [line] = c.zbaton("transfers", "-Hp", "-o", "service,from,to,set,of,part,left", "web").splitlines()
     assert line == "web\tvm1\tvm2\t1/0\t20000\t15\t-", line
     [member] = [m for m in status(a)["web"]["members"] if m["node"] == "vm2"]
     assert member["state"] == "receiving" and member["note"].startswith("15%"), member
@@ -274,8 +268,8 @@ def check_transfers(a, b, c, base):
     a.zbaton("transfers", "-o", "nothere", code=2)
     b.stop()
     wait_for("vm2 is gone", lambda: a.nodes_up() == 2)
-    wait_for("nothing is sent to it", lambda: a.json("transfers")["transfers"] == [])
-    out = a.zbaton("transfers")
+    wait_for("nothing is sent to it", lambda: a.json("transfers", "web")["transfers"] == [])
+    out = a.zbaton("transfers", "web")
     assert out.startswith("nothing is being sent\nwarning: what vm2 sends is not known: "), out
     [silent] = a.json("transfers")["silent"]
     assert silent["node"] == "vm2", silent
