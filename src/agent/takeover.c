@@ -21,7 +21,7 @@ struct takeover {
     uint16_t service;
     uint64_t term;             /* that ended: what follows is about this end */
     struct zb_mono since;      /* it was seen; 0: nothing is due */
-    uint64_t granted_term;     /* to another one, since it ended ... */
+    uint64_t granted_term;     /* to another one, since it ended, or above the one led here ... */
     struct zb_mono granted_at; /* ... as was seen then */
     bool running;
     struct zb_mono again_at;
@@ -193,6 +193,25 @@ is_orphaned(const struct zb_agent *a, const struct zb_core_view *view, const str
            loss->leader != a->self && zb_heart_life(a, loss->leader) == ZB_LIFE_DEAD;
 }
 
+/* Who was granted that term may be on its way to lead, by the time that has passed. */
+static bool
+was_granted_lately(struct takeover *t, uint64_t term)
+{
+    if (t->granted_term != term) {
+        t->granted_term = term;
+        t->granted_at = zb_mono_now();
+    }
+    return zb_mono_now().ms - t->granted_at.ms < TAKES_MS;
+}
+
+static bool
+is_candidate(const struct zb_core_peer_view *p)
+{
+    return p->up && p->known &&
+           (p->report.role == ZB_ROLE_ASKING || p->report.role == ZB_ROLE_FORWARDING ||
+            p->report.role == ZB_ROLE_PROMOTING);
+}
+
 /* This node granted a later term to another one, which may be on its way to lead: who asks for a
  * term above that follows nobody who leads the one below. */
 static bool
@@ -205,15 +224,50 @@ another_takes(struct takeover *t, const struct zb_core_view *view)
         zb_heart_life(a, view->obs.granted_to) != ZB_LIFE_ALIVE) {
         return false;
     }
-    const struct zb_core_peer_view *p = &view->peers[view->obs.granted_to];
-    if (t->granted_term != view->obs.granted_term) {
-        t->granted_term = view->obs.granted_term;
-        t->granted_at = zb_mono_now();
+    return was_granted_lately(t, view->obs.granted_term) ||
+           is_candidate(&view->peers[view->obs.granted_to]);
+}
+
+/* Members granted a term above the one led here, and nobody comes to lead it: they follow this node
+ * no more (M2), and what is written here is nowhere else until it leads a term above that. */
+static bool
+is_outbid(struct takeover *t, const struct zb_core_view *view)
+{
+    const struct zb_agent *a = t->all->a;
+    uint64_t highest = view->obs.established_term;
+
+    if (view->leader != a->self || view->role != ZB_ROLE_LEADING) {
+        return false;
     }
-    return zb_mono_now().ms - t->granted_at.ms < TAKES_MS ||
-           (p->up && p->known &&
-            (p->report.role == ZB_ROLE_ASKING || p->report.role == ZB_ROLE_FORWARDING ||
-             p->report.role == ZB_ROLE_PROMOTING));
+    for (uint8_t n = 0; n < a->nodes_count; n++) {
+        const struct zb_core_peer_view *p = &view->peers[n];
+        if (is_candidate(p)) {
+            return false;
+        }
+        if (p->up && p->known && p->report.granted_term > highest) {
+            highest = p->report.granted_term;
+        }
+    }
+    return highest > view->obs.established_term && !was_granted_lately(t, highest);
+}
+
+static void
+renew(struct takeover *t, const struct zb_core_view *view)
+{
+    struct zb_agent *a = t->all->a;
+    struct zb_loss loss = {0};
+
+    zb_loss_gather(a, t->service, view, &loss);
+    loss.to = zb_loss_member_find(&loss, a->nodes[a->self].name);
+    if (loss.to != ZB_LOSS_NONE) {
+        zb_loss_find(&loss);
+        zb_agent_event(a, ZB_LOG_WARNING, a->services[t->service].conf.name, "A-takeover-back",
+                       "term %" PRIu64 " was granted and is not led: members follow %s no more in "
+                       "term %" PRIu64 ", and it takes a new one",
+                       t->granted_term, a->nodes[a->self].name, view->obs.established_term);
+        order(t, &loss, "its own service again");
+    }
+    zb_loss_close(&loss);
 }
 
 static void
@@ -225,9 +279,14 @@ look(struct takeover *t)
     struct zb_loss loss = {0};
 
     zb_core_view(a->core, t->service, &view);
-    if (view.leader != ZB_NODE_NONE || t->running || s->freeze.reason[0] != '\0' ||
-        zb_mono_now().ms < t->again_at.ms) {
-        t->since.ms = view.leader != ZB_NODE_NONE ? 0 : t->since.ms;
+    t->since.ms = view.leader != ZB_NODE_NONE ? 0 : t->since.ms;
+    if (t->running || s->freeze.reason[0] != '\0' || zb_mono_now().ms < t->again_at.ms) {
+        return;
+    }
+    if (view.leader != ZB_NODE_NONE) {
+        if (is_outbid(t, &view)) {
+            renew(t, &view);
+        }
         return;
     }
     zb_loss_gather(a, t->service, &view, &loss);

@@ -117,6 +117,24 @@ zb_core_suspects(const struct svc *s)
     return s->obs.suspects | lost.suspects;
 }
 
+bool
+zb_core_waits_for_anybody(const struct step *x)
+{
+    const struct svc *s = x->s;
+    uint32_t wanted = zb_core_suspects(s);
+
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
+        if (n != x->core->opt.self && zb_core_is_granter(s, n)) {
+            wanted |= s->peers[n].seen.suspects;
+            if (s->peers[n].seen.granted_term > s->obs.established_term &&
+                s->peers[n].seen.granted_to < ZB_NODES_MAX) {
+                wanted |= 1u << s->peers[n].seen.granted_to;
+            }
+        }
+    }
+    return s->obs.suspects_unknown || (wanted & ~(x->core->up | 1u << x->core->opt.self)) != 0;
+}
+
 void
 zb_core_back_learned(struct step *x, uint64_t term, uint8_t leader)
 {

@@ -148,9 +148,11 @@ history_known(const struct step *x)
 
 /* Why this node cannot begin, or NULL. */
 static const char *
-preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, const char **rule)
+preflight(const struct step *x, const struct zb_event *ev, uint8_t *node, enum zb_rc *rc,
+          const char **rule)
 {
     const struct svc *s = x->s;
+    bool allow_loss = ev->u.command.allow_loss && !ev->u.command.automatic;
     struct zb_core_seen lost;
 
     *rc = ZB_E_REFUSED;
@@ -166,6 +168,10 @@ preflight(const struct step *x, bool allow_loss, uint8_t *node, enum zb_rc *rc, 
     *rule = "C-failover-leads";
     if (zb_core_leads(s->role) && !needs_new_term(x)) {
         return "it leads here already";
+    }
+    *rule = "C-failover-suspect"; /* nobody is asked to fence it, and the service runs as yet */
+    if (zb_core_leads(s->role) && ev->u.command.automatic && zb_core_waits_for_anybody(x)) {
+        return "a node that may still be writable, or was granted a later term, does not answer";
     }
     *rule = "C-failover-busy";
     if (s->failover.command_id != 0 || (s->role != ZB_ROLE_FOLLOWER && s->role != ZB_ROLE_ASKING &&
@@ -251,8 +257,7 @@ zb_core_failover_command(struct step *x, const struct zb_event *ev)
     const char *rule;
     enum zb_rc rc;
     uint8_t node;
-    bool past_leader = ev->u.command.allow_loss && !ev->u.command.automatic;
-    const char *no = preflight(x, past_leader, &node, &rc, &rule);
+    const char *no = preflight(x, ev, &node, &rc, &rule);
     struct zb_action *a;
 
     if (no != NULL || ev->u.command.dry_run) {

@@ -388,6 +388,9 @@ uint64_t zb_core_peer_granted(const struct svc *s, uint8_t node);
 bool zb_core_lost(const struct svc *s, struct zb_core_seen *lost);
 /* Of this node's record, and those that it forgot (M3). */
 uint32_t zb_core_suspects(const struct svc *s);
+/* A node that may be writable, or was granted a later term, and cannot grant now: nobody would lead
+ * until it is back, if this leader asked for a new term. */
+bool zb_core_waits_for_anybody(const struct step *x);
 bool zb_core_back_settle(struct step *x);
 void zb_core_back_remembered(struct step *x, uint8_t node, const struct zb_core_seen *seen);
 /* A member knew this leader to be established: heard in time, that keeps the one before, which was

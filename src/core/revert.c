@@ -5,26 +5,6 @@
  */
 #include "core/internal.h"
 
-/* A node that may be writable, or was granted a later term, and cannot grant now: nobody would lead
- * until it is back. */
-static bool
-waits_for_anybody(const struct step *x)
-{
-    const struct svc *s = x->s;
-    uint32_t wanted = zb_core_suspects(s);
-
-    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
-        if (n != x->core->opt.self && zb_core_is_granter(s, n)) {
-            wanted |= s->peers[n].seen.suspects;
-            if (s->peers[n].seen.granted_term > s->obs.established_term &&
-                s->peers[n].seen.granted_to < ZB_NODES_MAX) {
-                wanted |= 1u << s->peers[n].seen.granted_to;
-            }
-        }
-    }
-    return s->obs.suspects_unknown || (wanted & ~(x->core->up | 1u << x->core->opt.self)) != 0;
-}
-
 /* Why this node cannot begin, or NULL. */
 static const char *
 preflight(const struct step *x, const struct zb_set_ref *set, enum zb_rc *rc, const char **rule)
@@ -57,7 +37,7 @@ preflight(const struct step *x, const struct zb_set_ref *set, enum zb_rc *rc, co
         return "no majority of the voters can be reached";
     }
     *rule = "C-revert-suspect";
-    if (waits_for_anybody(x)) {
+    if (zb_core_waits_for_anybody(x)) {
         return "a node that may still be writable, or was granted a later term, does not answer: "
                "bring it back first";
     }

@@ -9,6 +9,7 @@ from faults import (cut_from, cut_off, daemon_killed, deaf, engine_killed, engin
 from zblab import wait_until
 from zblab.cluster import Recorder
 
+TAKES_S = 60  # that who was granted a term has to begin it
 POOL_STUCK_S = 30 + 5 + 2  # of src/keeper/deadline.c, a transaction group, a heartbeat
 
 
@@ -91,6 +92,18 @@ def test_the_leader_is_cut_off_from_its_followers(run):
     with cut_from(run.old, run.left):
         time.sleep(TTL_S + 10)  # what must not happen would happen by now
     run.end(run.old, stays=True)
+
+
+@pytest.mark.long
+def test_a_leader_that_others_follow_no_more_takes_a_new_term(run):
+    """An order behind its back, which could not be carried out: by itself it takes a term above what was granted."""
+    with cut_from(run.old, run.left):
+        refused = run.cluster.failover(NAME, run.left[0].name, flags="-y --allow-data-loss", check=False)
+        assert refused.rc == 3, refused
+        run.recorder.wait_more(20)
+    run.struck = time.time() + TAKES_S
+    wait_until(lambda: run.cluster.service(NAME)["term"] > run.term + 1, TAKES_S + START_S, "it leads a term above")
+    run.end(run.old)
 
 
 # --- etcd -------------------------------------------------------------------------------------

@@ -424,6 +424,39 @@ a_leader_does_not_go_on_from_less_than_who_is_away_holds(void **state)
     assert_int_equal(W.term.reason, ZB_TERM_FAILOVER);
 }
 
+/* vm2 and vm3, which did not see vm1, granted term 2, and vm2 gave up: they do not follow in term 1.
+ * vm1 takes term 3 by itself, unless that waits for vm2: the service runs meanwhile. */
+static void
+a_leader_takes_a_term_above_what_was_granted_in_vain(void **state)
+{
+    const struct zb_set_ref newest = W.nodes[0].disk.newest;
+    (void)state;
+    world_cut(&W, 0, 1, true);
+    world_cut(&W, 0, 2, true);
+    world_run(&W, 1000);
+    world_failover(&W, 1, true, 20);
+    stories_reply(20, ZB_E_REFUSED, "C-failover-suspect");
+    world_cut(&W, 0, 1, false);
+    world_cut(&W, 0, 2, false);
+    world_run(&W, 20000);
+    assert_true(world_leads(&W, 0));
+    assert_int_equal(W.nodes[2].disk.record.granted_term, 2);
+    W.nodes[0].disk.content++;
+    world_run(&W, 60000);
+    assert_true(zb_set_id_cmp(W.nodes[0].disk.newest.id, W.nodes[2].disk.newest.id) > 0);
+    world_power_off(&W, 1);
+    world_run(&W, 1000);
+    world_takeover(&W, 0, &newest, 21);
+    stories_reply(21, ZB_E_REFUSED, "C-failover-suspect");
+    assert_true(world_leads(&W, 0));
+    world_power_on(&W, 1);
+    world_run(&W, 1000);
+    world_takeover(&W, 0, &newest, 22);
+    stories_reply(22, ZB_OK, "C-done");
+    assert_int_equal(W.nodes[0].disk.record.established_term, 3);
+    stories_current(0, 60000);
+}
+
 int
 main(void)
 {
@@ -447,6 +480,7 @@ main(void)
         T(a_term_that_was_recorded_is_told_though_its_mount_failed),
         T(the_last_leader_restarts_after_an_order_that_gave_up),
         T(a_leader_does_not_go_on_from_less_than_who_is_away_holds),
+        T(a_leader_takes_a_term_above_what_was_granted_in_vain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
