@@ -13,7 +13,6 @@ zb_core_init(void *mem, const struct zb_core_options *options)
 {
     struct zb_core *core = mem;
 
-    memset(mem, 0, zb_core_size(options->services_max));
     core->opt = *options;
     core->next_id = 1;
     core->random = options->seed | 1;
@@ -517,7 +516,7 @@ each_service(struct step *x, const struct zb_event *ev)
 {
     bool all = ev->kind != ZB_EV_TICK;
 
-    for (uint16_t i = 0; i < x->core->opt.services_max; i++) {
+    for (uint16_t i = 0; i < x->core->services_count; i++) {
         x->service = i;
         x->s = &x->core->services[i];
         if (!x->s->declared || (!all && (x->s->wake.ms == 0 || x->s->wake.ms > x->now.ms))) {
@@ -553,13 +552,16 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
     if (every) {
         each_service(&x, ev);
     } else if (ev->service < core->opt.services_max) {
+        if (ev->service >= core->services_count) {
+            core->services_count = (uint16_t)(ev->service + 1);
+        }
         x.service = ev->service;
         x.s = &core->services[ev->service];
         apply(&x, ev);
         zb_core_settle(&x);
     }
     plan->wake.ms = ev->now.ms + ZB_LOOK_MS;
-    for (uint16_t i = 0; i < core->opt.services_max; i++) {
+    for (uint16_t i = 0; i < core->services_count; i++) {
         const struct svc *s = &core->services[i];
         if (s->declared && s->wake.ms != 0 && s->wake.ms < plan->wake.ms) {
             plan->wake = s->wake;

@@ -225,6 +225,7 @@ struct zb_core {
     uint32_t up; /* node bits */
     bool barred; /* the keeper makes nothing writable */
     struct svc *services;
+    uint16_t services_count; /* above all that had an event */
 };
 
 /* One step under way: what every function here needs. */

@@ -205,7 +205,7 @@ claim_take(struct zb_keeper *k, struct zb_keeper_job *job)
     job->service->claims[job->claim]++;
     job->conf = job->service->conf;
     zb_keeper_list_add(&k->waiting, job);
-    (void)pthread_cond_signal(&k->work); /* who ends another job looks for the next one anyway */
+    zb_keeper_worker_wake(k); /* who ends another job looks for the next one anyway */
 }
 
 void

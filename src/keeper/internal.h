@@ -120,6 +120,13 @@ struct zb_keeper_list {
     struct zb_keeper_job *head, *tail;
 };
 
+/* A worker that waits for a job, on its own stack. */
+struct zb_keeper_idler {
+    struct zb_keeper_idler *next;
+    pthread_cond_t woken;
+    bool is_woken;
+};
+
 struct zb_keeper {
     const struct zb_conf_node *conf;
     const char *self_exe;
@@ -128,7 +135,7 @@ struct zb_keeper {
     char boot_id[ZB_UUID_SIZE];
 
     pthread_mutex_t lock, key_lock;                      /* key_lock is taken first */
-    pthread_cond_t work;                                 /* for a worker: something waits */
+    struct zb_keeper_idler *idlers;                      /* [lock] */
     pthread_cond_t ended;                                /* a job, once workers end */
     bool ending;                                         /* [lock] workers end */
     uint32_t services_count;                             /* [lock] */
@@ -196,6 +203,8 @@ void zb_keeper_stage_set(struct zb_keeper *k, struct zb_keeper_service *s,
 /* Runs a job's operation and fills the reply's outcome; then finishes it. Called on a worker. */
 void zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job);
 enum zb_rc zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
+/* Something waits: wakes a worker, if one is idle. Caller holds lock. */
+void zb_keeper_worker_wake(struct zb_keeper *k);
 /* Waits until workers ended or the deadline; false: some are stuck in the kernel. */
 bool zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline);
 struct zb_keeper_job *zb_keeper_job_new(void);

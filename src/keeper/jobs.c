@@ -235,6 +235,31 @@ job_finish(struct zb_keeper *k, struct zb_keeper_job *job)
     zb_keeper_job_free(job);
 }
 
+/* Who was busy last is woken first: a few jobs at a time use the stacks of a few workers alone. */
+void
+zb_keeper_worker_wake(struct zb_keeper *k)
+{
+    struct zb_keeper_idler *idler = k->idlers;
+
+    if (idler != NULL) {
+        k->idlers = idler->next;
+        idler->is_woken = true;
+        (void)pthread_cond_signal(&idler->woken);
+    }
+}
+
+/* Caller holds lock. */
+static void
+idle(struct zb_keeper *k)
+{
+    struct zb_keeper_idler self = {.next = k->idlers, .woken = PTHREAD_COND_INITIALIZER};
+
+    k->idlers = &self;
+    while (!self.is_woken) {
+        (void)pthread_cond_wait(&self.woken, &k->lock);
+    }
+}
+
 static void *
 worker(void *arg)
 {
@@ -245,7 +270,7 @@ worker(void *arg)
 
         (void)pthread_mutex_lock(&k->lock);
         while ((job = job_take(k)) == NULL && !k->ending) {
-            (void)pthread_cond_wait(&k->work, &k->lock);
+            idle(k);
         }
         (void)pthread_mutex_unlock(&k->lock);
         if (job == NULL) {
@@ -280,7 +305,9 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
 
     (void)pthread_mutex_lock(&k->lock);
     k->ending = true;
-    (void)pthread_cond_broadcast(&k->work);
+    while (k->idlers != NULL) {
+        zb_keeper_worker_wake(k);
+    }
     for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {
         if (zb_keeper_job_cancelable(j)) {
             zb_keeper_job_cancel(j);

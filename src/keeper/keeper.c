@@ -335,7 +335,6 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe, struct zb_e
                             .engine_fd = -1,
                             .lock = PTHREAD_MUTEX_INITIALIZER,
                             .key_lock = PTHREAD_MUTEX_INITIALIZER,
-                            .work = PTHREAD_COND_INITIALIZER,
                             .ended = PTHREAD_COND_INITIALIZER,
                             .nobody = {.settled = true},
                             .deadline = {.lapsed = PTHREAD_COND_INITIALIZER, .watchdog_fd = -1},

@@ -77,6 +77,7 @@ sim_engine_start(struct sim *w, uint8_t node)
     n->nonce = (uint64_t)n->engine_life * 100 + node + 1;
     opt.nonce = n->nonce;
     opt.seed = w->opt.seed * 1000003 + n->nonce;
+    memset(w->cores[node], 0, zb_core_size(opt.services_max));
     w->cores[node] = zb_core_init(w->cores[node], &opt);
     memset(w->told[node], 0, sizeof(w->told[node]));
     n->wake_ms = sim_local_ms(w, node) + 1000;
