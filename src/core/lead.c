@@ -588,7 +588,8 @@ zb_core_prune_settle(struct step *x)
         return false;
     }
     prune_fill(x, &bases, zb_core_op(x, ZB_ACT_PRUNE));
-    s->op_behind = zb_set_id_cmp(bases.floor, s->obs.newest.id) < 0;
+    s->op_behind = !zb_set_id_is_none(bases.floor) && /* else nobody needs anything */
+                   zb_set_id_cmp(bases.floor, s->obs.newest.id) < 0;
     s->prune_at.ms = x->now.ms + ZB_PRUNE_MS;
     return true;
 }
