@@ -22,14 +22,21 @@ static const char lua_children[] = "local args = ...\n"
                                    "if zfs.exists(args['name']) then walk(args['name']) end\n"
                                    "return out\n";
 
-static const char lua_unfinished[] = "local args = ...\n"
-                                     "local out = {}\n"
-                                     "for i, name in ipairs(args['names']) do\n"
-                                     "    if zfs.exists(name) then out[i] = (zfs.get_prop(name, "
-                                     "'inconsistent') or 0) .. ' 1 ' .. name\n"
-                                     "    else out[i] = '0 0 ' .. name end\n"
-                                     "end\n"
-                                     "return out\n";
+/* Each with its newest own snapshot, and the guid of that; where there is none, whether it is
+ * unfinished, for that question opens the dataset. */
+static const char lua_tree[] =
+    "local args = ...\n"
+    "local out, n = {}, 0\n"
+    "local function walk(ds)\n"
+    "    local snap = zfs.get_prop(ds, 'prevsnap') or ''\n"
+    "    n = n + 1\n"
+    "    if string.sub(snap, 1, #ds + 1) == ds .. '@' then\n"
+    "        out[n] = zfs.get_prop(snap, 'guid') .. ' 0 ' .. snap\n"
+    "    else out[n] = '0 ' .. (zfs.get_prop(ds, 'inconsistent') or 0) .. ' ' .. ds end\n"
+    "    for child in zfs.list.children(ds) do walk(child) end\n"
+    "end\n"
+    "if zfs.exists(args['name']) then walk(args['name']) end\n"
+    "return out\n";
 
 static const char lua_snapshots[] = "local args = ...\n"
                                     "local out, n = {}, 0\n"
@@ -328,107 +335,86 @@ zb_zfs_guids(const char *const *names, size_t count, uint64_t *guids, struct zb_
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "read guid of %s", names[0]);
 }
 
-/* Snapshots to ask for their guids and datasets to ask whether they are unfinished: the latter only
- * where there is no snapshot, because each question opens the dataset. */
-struct questions {
-    char (*text)[2 * ZB_DATASET_NAME_SIZE];
-    const char **names;
-    uint64_t *values;
-    size_t *which; /* index of the dataset */
-    size_t count;
-};
-
-static bool
-questions_init(struct questions *q, size_t room)
+/* Where the dataset's name ends. */
+static size_t
+dataset_length(const struct row *row)
 {
-    q->text = calloc(room, sizeof *q->text);
-    q->names = calloc(room, sizeof *q->names);
-    q->values = calloc(room, sizeof *q->values);
-    q->which = calloc(room, sizeof *q->which);
-    return q->text != NULL && q->names != NULL && q->values != NULL && q->which != NULL;
+    return strcspn(row->name, "@");
 }
 
-static void
-questions_close(struct questions *q)
+static int
+compare_rows(const void *a, const void *b)
 {
-    free(q->text);
-    free(q->names);
-    free(q->values);
-    free(q->which);
+    const struct row *x = a;
+    const struct row *y = b;
+    char left[ZB_DATASET_NAME_SIZE], right[ZB_DATASET_NAME_SIZE];
+
+    snprintf(left, sizeof left, "%.*s", (int)dataset_length(x), x->name);
+    snprintf(right, sizeof right, "%.*s", (int)dataset_length(y), y->name);
+    return name_order(left, right);
 }
 
-static void
-questions_add(struct questions *q, size_t which, const struct zb_zfs_props *props)
-{
-    const char *at = props->newest[0] != '\0' ? "@" : "";
-    snprintf(q->text[q->count], sizeof q->text[0], "%s%s%s", props->name, at, props->newest);
-    q->names[q->count] = q->text[q->count];
-    q->which[q->count] = which;
-    q->count++;
-}
-
-/* newest_guid and inconsistent of every dataset. */
 static enum zb_rc
-fill_observed(struct zb_zfs_tree *tree, struct zb_err *err)
+row_observe(const struct row *row, struct zb_zfs_props *props, struct zb_err *err)
 {
-    struct questions guids = {0};
-    struct questions states = {0};
-    enum zb_rc rc = ZB_OK;
+    char dataset[ZB_DATASET_NAME_SIZE];
+    char snap[2 * ZB_DATASET_NAME_SIZE];
+    const char *const snaps[] = {snap};
+    size_t length = dataset_length(row);
 
-    if (!questions_init(&guids, tree->count + 1) || !questions_init(&states, tree->count + 1)) {
-        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
-        goto out;
+    snprintf(dataset, sizeof dataset, "%.*s", (int)length, row->name);
+    enum zb_rc rc = zb_zfs_props_get(dataset, props, err);
+    if (rc != ZB_OK) {
+        return rc;
     }
-    for (size_t i = 0; i < tree->count; i++) {
-        bool any = tree->datasets[i].newest[0] != '\0';
-        questions_add(any ? &guids : &states, i, &tree->datasets[i]);
+    props->newest_guid = row->first;
+    props->inconsistent = row->second != 0;
+    snprintf(snap, sizeof snap, "%s@%s", dataset, props->newest);
+    if (props->newest[0] == '\0' && row->first != 0) {
+        rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist any more", row->name);
+    } else if (props->newest[0] != '\0' && strcmp(snap, row->name) != 0) { /* made meanwhile */
+        props->inconsistent = false;
+        rc = zb_zfs_guids(snaps, 1, &props->newest_guid, err);
     }
-    if (guids.count > 0) {
-        rc = ask_each(guids.names, guids.count, lua_guids, guids.values, err);
+    if (rc != ZB_OK) {
+        zb_zfs_props_close(props);
     }
-    if (rc == ZB_OK && states.count > 0) {
-        rc = ask_each(states.names, states.count, lua_unfinished, states.values, err);
-    }
-    for (size_t i = 0; rc == ZB_OK && i < guids.count; i++) {
-        tree->datasets[guids.which[i]].newest_guid = guids.values[i];
-    }
-    for (size_t i = 0; rc == ZB_OK && i < states.count; i++) {
-        tree->datasets[states.which[i]].inconsistent = states.values[i] != 0;
-    }
-out:
-    questions_close(&guids);
-    questions_close(&states);
     return rc;
 }
 
 static enum zb_rc
 observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
 {
-    struct zb_zfs_names names = {0};
     struct zb_zfs_tree out = {0};
+    nvlist_t *table = NULL;
+    struct row *rows = NULL;
+    size_t count = 0;
 
-    enum zb_rc rc = zb_zfs_children_list(root, &names, err);
-    if (rc == ZB_OK && names.count > ZB_DATASETS_MAX) {
-        rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, names.count,
-                        ZB_DATASETS_MAX);
-    }
-    if (rc == ZB_OK && (out.datasets = calloc(names.count + 1, sizeof *out.datasets)) == NULL) {
-        (void)zb_err_set(err, ZB_E_NOMEM, "no memory");
-        rc = ZB_E_NOMEM;
-    }
-    for (size_t i = 0; rc == ZB_OK && i < names.count; i++) {
-        rc = zb_zfs_props_get(names.names[i], &out.datasets[i], err);
-        out.count += rc == ZB_OK;
-    }
+    enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
     if (rc == ZB_OK) {
-        rc = fill_observed(&out, err);
+        rc = run_rows(root, lua_tree, &table, &rows, &count, err);
+    }
+    if (rc == ZB_OK && count == 0) {
+        rc = zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", root);
+    } else if (rc == ZB_OK && count > ZB_DATASETS_MAX) {
+        rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, count,
+                        ZB_DATASETS_MAX);
+    } else if (rc == ZB_OK && (out.datasets = calloc(count, sizeof *out.datasets)) == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+    } else if (rc == ZB_OK) {
+        qsort(rows, count, sizeof *rows, compare_rows);
+    }
+    for (size_t i = 0; rc == ZB_OK && i < count; i++) {
+        rc = row_observe(&rows[i], &out.datasets[i], err);
+        out.count += rc == ZB_OK;
     }
     if (rc == ZB_OK) {
         *tree = out;
     } else {
         zb_zfs_tree_close(&out);
     }
-    zb_zfs_names_close(&names);
+    free(rows);
+    fnvlist_free(table);
     return rc;
 }
 
@@ -436,7 +422,7 @@ enum zb_rc
 zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
 {
     enum zb_rc rc = ZB_OK;
-    /* A dataset or snapshot that went away between two looks: look again. */
+    /* A dataset or snapshot that came or went between two looks: look again. */
     for (int tries = 3; tries > 0; tries--) {
         rc = observe_once(root, tree, err);
         if (rc != ZB_E_NOTFOUND) {

@@ -183,10 +183,9 @@ struct zb_zfs_tree {
 };
 
 /* Every file system and zvol from root downwards (hidden ones as "%recv" not), each with its
- * properties, newest_guid and inconsistent. One channel program for the names, one ioctl per
- * dataset, one program for all guids (and one for datasets without a snapshot): 3 calls for a tree
- * of one, 0 txg. newest and newest_guid of one dataset belong together; different datasets may be
- * seen a moment apart. ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
+ * properties, newest_guid and inconsistent. One channel program and one ioctl per dataset, 0 txg.
+ * newest and newest_guid of one dataset belong together; different datasets may be seen a moment
+ * apart. ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
 enum zb_rc zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree,
                                struct zb_err *err) ZB_CHECKED;
 void zb_zfs_tree_close(struct zb_zfs_tree *tree);
