@@ -10,8 +10,10 @@
 #include "base/be.h"
 #include "base/log.h"
 #include "keeper/internal.h"
+#include "os/memory.h"
 
 #define STACK_BYTES (1u << 20)
+#define OUT_BYTES (16u << 10) /* of most replies */
 
 struct zb_keeper_job *
 zb_keeper_job_new(void)
@@ -72,11 +74,11 @@ zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err)
     }
 }
 
-/* The message behind its length; NULL without memory. */
+/* The message behind its length, in room for so much of it. */
 static struct zb_keeper_out *
-out_new(const struct zb_krep *rep, struct zb_err *err)
+out_encode(const struct zb_krep *rep, size_t room, struct zb_err *err)
 {
-    struct zb_keeper_out *out = malloc(sizeof(*out) + 4 + ZB_KMSG_MAX);
+    struct zb_keeper_out *out = malloc(sizeof(*out) + 4 + room);
     struct zb_keeper_out *fitted;
     size_t used = 0;
 
@@ -84,7 +86,7 @@ out_new(const struct zb_krep *rep, struct zb_err *err)
         (void)zb_err_sys(err, ENOMEM, "reply");
         return NULL;
     }
-    if (zb_krep_encode(rep, out->bytes + 4, ZB_KMSG_MAX, &used, err) != ZB_OK) {
+    if (zb_krep_encode(rep, out->bytes + 4, room, &used, err) != ZB_OK) {
         free(out);
         return NULL;
     }
@@ -96,6 +98,14 @@ out_new(const struct zb_krep *rep, struct zb_err *err)
     out->size = 4 + used;
     // cppcheck-suppress memleak ; fitted is out
     return out;
+}
+
+static struct zb_keeper_out *
+out_new(const struct zb_krep *rep, struct zb_err *err)
+{
+    struct zb_keeper_out *out = out_encode(rep, OUT_BYTES, err);
+
+    return out != NULL ? out : out_encode(rep, ZB_KMSG_MAX, err);
 }
 
 void
@@ -287,6 +297,7 @@ zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err)
     pthread_attr_t attr;
     int e = pthread_attr_init(&attr);
 
+    zb_os_memory_share();
     if (e == 0) {
         e = pthread_attr_setstacksize(&attr, STACK_BYTES);
     }
