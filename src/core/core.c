@@ -367,8 +367,7 @@ op_done(struct step *x, enum zb_act_kind kind, const struct zb_core_result *r)
             x->s->prune_at.ms = x->now.ms + ZB_PRUNE_MORE_MS;
         } else if (r->rc == ZB_OK && !x->s->op_behind) {
             x->s->unpruned = 0;
-        } else { /* more may go when all have caught up, or there is room; no receive now and then
-                  */
+        } else { /* more may go when all have caught up, or there is room */
             int64_t wait_ms = x->s->conf.backup_every_ms / 16;
             x->s->prune_at.ms = x->now.ms + (wait_ms > ZB_LOOK_MS ? wait_ms : ZB_LOOK_MS);
         }
@@ -552,10 +551,9 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
     if (every) {
         each_service(&x, ev);
     } else if (ev->service < core->opt.services_max) {
-        if (ev->service >= core->services_count) {
-            core->services_count = (uint16_t)(ev->service + 1);
-        }
         x.service = ev->service;
+        core->services_count +=
+            x.service < core->services_count ? 0 : x.service + 1 - core->services_count;
         x.s = &core->services[ev->service];
         apply(&x, ev);
         zb_core_settle(&x);

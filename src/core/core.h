@@ -383,8 +383,8 @@ struct zb_core_view {
 
 /* Bytes zb_core_init needs; aligned as malloc aligns. */
 size_t zb_core_size(uint16_t services_max);
-/* mem of zb_core_size zeroed bytes, owned by the caller for the life of the core; what is of services
- * that never had an event is not touched. */
+/* mem of zb_core_size zeroed bytes, owned by the caller for the life of the core; what is of
+ * services that never had an event is not touched. */
 struct zb_core *zb_core_init(void *mem, const struct zb_core_options *options);
 /* Never fails: what cannot be done is a reply or a note in the plan. plan is overwritten. */
 void zb_core_step(struct zb_core *core, const struct zb_event *event, struct zb_plan *plan);

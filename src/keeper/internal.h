@@ -120,13 +120,6 @@ struct zb_keeper_list {
     struct zb_keeper_job *head, *tail;
 };
 
-/* A worker that waits for a job, on its own stack. */
-struct zb_keeper_idler {
-    struct zb_keeper_idler *next;
-    pthread_cond_t woken;
-    bool is_woken;
-};
-
 struct zb_keeper {
     const struct zb_conf_node *conf;
     const char *self_exe;
@@ -135,7 +128,7 @@ struct zb_keeper {
     char boot_id[ZB_UUID_SIZE];
 
     pthread_mutex_t lock, key_lock;                      /* key_lock is taken first */
-    struct zb_keeper_idler *idlers;                      /* [lock] */
+    struct zb_keeper_worker *idlers;                     /* [lock] jobs.c */
     pthread_cond_t ended;                                /* a job, once workers end */
     bool ending;                                         /* [lock] workers end */
     uint32_t services_count;                             /* [lock] */
@@ -158,8 +151,8 @@ struct zb_keeper {
     bool stopping;             /* no engine is started any more; the loop's alone */
     struct zb_session session; /* [lock] */
     struct zb_keeper_deadline deadline;
-    pthread_t threads[ZB_KEEPER_JOBS_MAX];
-    uint32_t threads_count;
+    struct zb_keeper_worker *workers; /* room for ZB_KEEPER_JOBS_MAX */
+    uint32_t workers_count;
     bool stuck; /* workers did not end: nothing is freed */
 
     /* engine.c; the loop's alone but for generation [lock] */
@@ -203,8 +196,7 @@ void zb_keeper_stage_set(struct zb_keeper *k, struct zb_keeper_service *s,
 /* Runs a job's operation and fills the reply's outcome; then finishes it. Called on a worker. */
 void zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job);
 enum zb_rc zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-/* Something waits: wakes a worker, if one is idle. Caller holds lock. */
-void zb_keeper_worker_wake(struct zb_keeper *k);
+void zb_keeper_worker_wake(struct zb_keeper *k); /* one that is idle. Caller holds lock. */
 /* Waits until workers ended or the deadline; false: some are stuck in the kernel. */
 bool zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline);
 struct zb_keeper_job *zb_keeper_job_new(void);
@@ -213,7 +205,6 @@ void zb_keeper_list_add(struct zb_keeper_list *list, struct zb_keeper_job *job);
 void zb_keeper_list_remove(struct zb_keeper_list *list, struct zb_keeper_job *job);
 /* Queues a reply for the loop; takes fd. generation: whom it is for. */
 void zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_krep *rep, int fd);
-/* Fills rc, sys_errno, msg and hint. */
 void zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err);
 /* Ends a transfer's kernel call or a program, now or as soon as it begins. Caller holds lock. */
 void zb_keeper_job_cancel(struct zb_keeper_job *job);
@@ -223,8 +214,8 @@ zb_keeper_job_cancelable(const struct zb_keeper_job *job)
     return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL ||
            job->op->op == ZB_KOP_NOTIFY || job->op->op == ZB_KOP_VERIFY;
 }
-/* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
- * ZB_E_CANCELED: it was before. */
+/* *fd, for who runs a program, is readable once the job is canceled. ZB_E_CANCELED: it was before.
+ */
 enum zb_rc zb_keeper_job_cancel_open(struct zb_keeper *k, struct zb_keeper_job *job, int *fd,
                                      struct zb_err *err) ZB_CHECKED;
 void zb_keeper_job_cancel_close(struct zb_keeper *k, struct zb_keeper_job *job, int fd);
@@ -243,7 +234,7 @@ void zb_keeper_unclaim(struct zb_keeper_job *job);
 enum zb_rc zb_keeper_engine_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
 /* Kills it, drops what was meant for it, cancels its jobs, plans the next start. */
 void zb_keeper_engine_end(struct zb_keeper *k, const char *why);
-/* Reads requests; sends replies. False: the engine is to be ended, *why says it. */
+/* Reads requests; sends replies. False: end the engine, *why says it. */
 bool zb_keeper_engine_read(struct zb_keeper *k, const char **why);
 bool zb_keeper_engine_write(struct zb_keeper *k, const char **why);
 /* Takes finished replies from the workers into the queue for the socket. */

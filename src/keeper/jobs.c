@@ -15,6 +15,14 @@
 #define STACK_BYTES (1u << 20)
 #define OUT_BYTES (16u << 10) /* of most replies */
 
+struct zb_keeper_worker {
+    struct zb_keeper *k;
+    pthread_t thread;
+    pthread_cond_t woken;
+    bool is_woken;                 /* [lock] */
+    struct zb_keeper_worker *next; /* [lock] of those that are idle */
+};
+
 struct zb_keeper_job *
 zb_keeper_job_new(void)
 {
@@ -249,38 +257,39 @@ job_finish(struct zb_keeper *k, struct zb_keeper_job *job)
 void
 zb_keeper_worker_wake(struct zb_keeper *k)
 {
-    struct zb_keeper_idler *idler = k->idlers;
+    struct zb_keeper_worker *w = k->idlers;
 
-    if (idler != NULL) {
-        k->idlers = idler->next;
-        idler->is_woken = true;
-        (void)pthread_cond_signal(&idler->woken);
+    if (w != NULL) {
+        k->idlers = w->next;
+        w->is_woken = true;
+        (void)pthread_cond_signal(&w->woken);
     }
 }
 
 /* Caller holds lock. */
 static void
-idle(struct zb_keeper *k)
+idle(struct zb_keeper_worker *w)
 {
-    struct zb_keeper_idler self = {.next = k->idlers, .woken = PTHREAD_COND_INITIALIZER};
-
-    k->idlers = &self;
-    while (!self.is_woken) {
-        (void)pthread_cond_wait(&self.woken, &k->lock);
+    w->is_woken = false;
+    w->next = w->k->idlers;
+    w->k->idlers = w;
+    while (!w->is_woken) {
+        (void)pthread_cond_wait(&w->woken, &w->k->lock);
     }
 }
 
 static void *
 worker(void *arg)
 {
-    struct zb_keeper *k = arg;
+    struct zb_keeper_worker *w = arg;
+    struct zb_keeper *k = w->k;
 
     for (;;) {
         struct zb_keeper_job *job;
 
         (void)pthread_mutex_lock(&k->lock);
         while ((job = job_take(k)) == NULL && !k->ending) {
-            idle(k);
+            idle(w);
         }
         (void)pthread_mutex_unlock(&k->lock);
         if (job == NULL) {
@@ -298,12 +307,15 @@ zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err)
     int e = pthread_attr_init(&attr);
 
     zb_os_memory_share();
+    k->workers = calloc(ZB_KEEPER_JOBS_MAX, sizeof(*k->workers));
     if (e == 0) {
-        e = pthread_attr_setstacksize(&attr, STACK_BYTES);
+        e = k->workers == NULL ? ENOMEM : pthread_attr_setstacksize(&attr, STACK_BYTES);
     }
-    while (e == 0 && k->threads_count < ZB_KEEPER_JOBS_MAX) {
-        e = pthread_create(&k->threads[k->threads_count], &attr, worker, k);
-        k->threads_count += e == 0 ? 1 : 0;
+    while (e == 0 && k->workers_count < ZB_KEEPER_JOBS_MAX) {
+        struct zb_keeper_worker *w = &k->workers[k->workers_count];
+        *w = (struct zb_keeper_worker){.k = k, .woken = PTHREAD_COND_INITIALIZER};
+        e = pthread_create(&w->thread, &attr, worker, w);
+        k->workers_count += e == 0 ? 1 : 0;
     }
     (void)pthread_attr_destroy(&attr);
     return e == 0 ? ZB_OK : zb_err_sys(err, e, "start workers");
@@ -334,8 +346,8 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
     }
     ended = k->active.head == NULL && k->waiting.head == NULL;
     (void)pthread_mutex_unlock(&k->lock);
-    for (uint32_t i = 0; ended && i < k->threads_count; i++) {
-        (void)pthread_join(k->threads[i], NULL);
+    for (uint32_t i = 0; ended && i < k->workers_count; i++) {
+        (void)pthread_join(k->workers[i].thread, NULL);
     }
     return ended;
 }

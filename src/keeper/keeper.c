@@ -111,6 +111,7 @@ keeper_close(struct zb_keeper *k)
         }
     }
     zb_keeper_services_close(k);
+    free(k->workers);
     free(k->in);
 }
 

@@ -397,10 +397,12 @@ observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
     if (rc == ZB_OK && count == 0) {
         rc = zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", root);
     } else if (rc == ZB_OK && count > ZB_DATASETS_MAX) {
-        rc = zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, count,
-                        ZB_DATASETS_MAX);
+        (void)zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, count,
+                         ZB_DATASETS_MAX);
+        rc = ZB_E_LIMIT;
     } else if (rc == ZB_OK && (out.datasets = calloc(count, sizeof *out.datasets)) == NULL) {
-        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+        (void)zb_err_set(err, ZB_E_NOMEM, "no memory");
+        rc = ZB_E_NOMEM;
     } else if (rc == ZB_OK) {
         qsort(rows, count, sizeof *rows, compare_rows);
     }

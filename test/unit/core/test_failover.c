@@ -424,8 +424,8 @@ a_leader_does_not_go_on_from_less_than_who_is_away_holds(void **state)
     assert_int_equal(W.term.reason, ZB_TERM_FAILOVER);
 }
 
-/* vm2 and vm3, which did not see vm1, granted term 2, and vm2 gave up: they do not follow in term 1.
- * vm1 takes term 3 by itself, unless that waits for vm2: the service runs meanwhile. */
+/* vm2 and vm3, which did not see vm1, granted term 2, and vm2 gave up: they do not follow in
+ * term 1. vm1 takes term 3 by itself, unless that waits for vm2: the service runs meanwhile. */
 static void
 a_leader_takes_a_term_above_what_was_granted_in_vain(void **state)
 {
