@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from etcd_auto import NAME, PAUSED_S, PORT, QUIET_S, TTL_S, auto, etcd, run  # noqa: F401  (fixtures)
+from etcd_auto import NAME, PAUSED_S, PORT, QUIET_S, START_S, TTL_S, auto, etcd, run  # noqa: F401  (fixtures)
 from faults import (cut_from, cut_off, daemon_killed, deaf, engine_killed, engine_stopped, etcd_disk_frozen, etcd_gone,
                     etcd_stopped, mute, paused, pool_frozen, pool_lost, power_lost)
 from zblab import wait_until
@@ -98,6 +98,8 @@ def test_the_leader_is_cut_off_from_its_followers(run):
 def test_a_leader_that_others_follow_no_more_takes_a_new_term(run):
     """An order behind its back, which could not be carried out: by itself it takes a term above what was granted."""
     with cut_from(run.old, run.left):
+        for host in run.left:
+            run.cluster.wait_up(2, host)
         refused = run.cluster.failover(NAME, run.left[0].name, flags="-y --allow-data-loss", check=False)
         assert refused.rc == 3, refused
         run.recorder.wait_more(20)

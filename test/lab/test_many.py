@@ -62,9 +62,9 @@ def daemon_start(cluster):
     """On vm1, where it has much to look at before it answers and leads."""
     host = cluster.hosts[0]
     cluster.daemon_start(host, wait=False)
-    wait_until(lambda: cluster.zbaton("status -j", check=False).rc == 0, 1800, "zbatond answers")
+    wait_until(lambda: cluster.zbaton("status -j", check=False).rc == 0, 1800, "zbatond answers", interval_s=10)
     for name in MANY:
-        wait_until(lambda n=name: cluster.leader(n) is host, 1800, f"{name} is led")
+        wait_until(lambda n=name: cluster.leader(n) is host, 1800, f"{name} is led", interval_s=10)
 
 
 def sets_make(cluster):
@@ -97,7 +97,7 @@ def many():
             cluster.declare(name, members=["vm1"], runner="none", interval="24h", keep=SETS + 50)
         cluster.apply(timeout=1800)
         for name in MANY:
-            wait_until(lambda n=name: cluster.leader(n) is host, 1800, f"{name} is led")
+            wait_until(lambda n=name: cluster.leader(n) is host, 1800, f"{name} is led", interval_s=10)
         cluster.daemon_stop(host)
         host.run(f"grep ' zfs ' /proc/self/mounts | sort -rk2 | awk '{{print $2}}' | xargs -n1 umount; zpool export {host.pool}; sync",
                  timeout=300)
