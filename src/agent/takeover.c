@@ -12,7 +12,7 @@
 #include "agent/request.h"
 
 #define RANK_MS 2000      /* that each place in the order waits for the one before it */
-#define TAKES_MS 60000    /* that another one which was granted a term has, if it says nothing */
+#define TAKES_MS 60000    /* that who was granted a term has to begin it, if it says nothing */
 #define AGAIN_MIN_MS 5000 /* after an order that failed; doubled each time up to ... */
 #define AGAIN_MAX_MS 60000
 
@@ -103,13 +103,13 @@ on_result(void *ctx, const json_t *result)
 }
 
 static void
-order(struct takeover *t, const struct zb_loss *loss, const char *why)
+order(struct takeover *t, const char *why)
 {
     struct zb_agent *a = t->all->a;
     json_t *args = zb_must(json_object());
     char who[ZB_CHOOSE_WHO_SIZE], self[ZB_NODE_NAME_SIZE + 16];
 
-    zb_json_put(args, "service", zb_json_text(loss->service));
+    zb_json_put(args, "service", zb_json_text(a->services[t->service].conf.name));
     zb_json_put(args, "to", zb_json_text(a->nodes[a->self].name));
     zb_json_put(args, "chosen", zb_json_bool(true));
     zb_json_put(args, "allow_loss",
@@ -180,7 +180,7 @@ decide(struct takeover *t, struct zb_loss *loss)
                    a->nodes[loss->leader].name, (dead_ms + timeout_ms) / 1000,
                    a->nodes[a->self].name, rank + 1, count, why, loss->base.id.term,
                    loss->base.id.seq);
-    order(t, loss, why);
+    order(t, why);
 }
 
 /* --- when --- */
@@ -254,20 +254,13 @@ is_outbid(struct takeover *t, const struct zb_core_view *view)
 static void
 renew(struct takeover *t, const struct zb_core_view *view)
 {
-    struct zb_agent *a = t->all->a;
-    struct zb_loss loss = {0};
+    const struct zb_agent *a = t->all->a;
 
-    zb_loss_gather(a, t->service, view, &loss);
-    loss.to = zb_loss_member_find(&loss, a->nodes[a->self].name);
-    if (loss.to != ZB_LOSS_NONE) {
-        zb_loss_find(&loss);
-        zb_agent_event(a, ZB_LOG_WARNING, a->services[t->service].conf.name, "A-takeover-back",
-                       "term %" PRIu64 " was granted and is not led: members follow %s no more in "
-                       "term %" PRIu64 ", and it takes a new one",
-                       t->granted_term, a->nodes[a->self].name, view->obs.established_term);
-        order(t, &loss, "its own service again");
-    }
-    zb_loss_close(&loss);
+    zb_agent_event(t->all->a, ZB_LOG_WARNING, a->services[t->service].conf.name, "A-takeover-back",
+                   "term %" PRIu64 " was granted and is not led: members follow %s no more in "
+                   "term %" PRIu64 ", and it takes a new one",
+                   t->granted_term, a->nodes[a->self].name, view->obs.established_term);
+    order(t, "its own service again");
 }
 
 static void

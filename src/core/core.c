@@ -552,8 +552,8 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
         each_service(&x, ev);
     } else if (ev->service < core->opt.services_max) {
         x.service = ev->service;
-        core->services_count +=
-            x.service < core->services_count ? 0 : x.service + 1 - core->services_count;
+        core->services_count =
+            x.service < core->services_count ? core->services_count : (uint16_t)(x.service + 1);
         x.s = &core->services[ev->service];
         apply(&x, ev);
         zb_core_settle(&x);

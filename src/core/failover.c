@@ -169,7 +169,7 @@ preflight(const struct step *x, const struct zb_event *ev, uint8_t *node, enum z
     if (zb_core_leads(s->role) && !needs_new_term(x)) {
         return "it leads here already";
     }
-    *rule = "C-failover-suspect"; /* nobody is asked to fence it, and the service runs as yet */
+    *rule = "C-failover-suspect"; /* nobody is there to fence it, and the service still runs */
     if (zb_core_leads(s->role) && ev->u.command.automatic && zb_core_waits_for_anybody(x)) {
         return "a node that may still be writable, or was granted a later term, does not answer";
     }

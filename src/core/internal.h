@@ -225,7 +225,8 @@ struct zb_core {
     uint32_t up; /* node bits */
     bool barred; /* the keeper makes nothing writable */
     struct svc *services;
-    uint16_t services_count; /* above all that had an event */
+    uint16_t
+        services_count; /* one above the highest that had an event: what is beyond is not touched */
 };
 
 /* One step under way: what every function here needs. */

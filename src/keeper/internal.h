@@ -16,7 +16,7 @@
 #include "keeper/deadline.h"
 #include "keeper/key.h"
 #include "keeper/rules.h"
-#include "os/mount.h"
+#include "keeper/view.h"
 #include "os/spawn.h"
 #include "wire/kmsg.h"
 #include "zfs/zfs.h"
@@ -128,7 +128,7 @@ struct zb_keeper {
     char boot_id[ZB_UUID_SIZE];
 
     pthread_mutex_t lock, key_lock;                      /* key_lock is taken first */
-    struct zb_keeper_worker *idlers;                     /* [lock] jobs.c */
+    struct zb_keeper_worker *idle_workers;               /* [lock] who was busy last comes first */
     pthread_cond_t ended;                                /* a job, once workers end */
     bool ending;                                         /* [lock] workers end */
     uint32_t services_count;                             /* [lock] */
@@ -196,7 +196,8 @@ void zb_keeper_stage_set(struct zb_keeper *k, struct zb_keeper_service *s,
 /* Runs a job's operation and fills the reply's outcome; then finishes it. Called on a worker. */
 void zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job);
 enum zb_rc zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
-void zb_keeper_worker_wake(struct zb_keeper *k); /* one that is idle. Caller holds lock. */
+/* Something waits: wakes a worker, if one is idle. Caller holds lock. */
+void zb_keeper_worker_wake(struct zb_keeper *k);
 /* Waits until workers ended or the deadline; false: some are stuck in the kernel. */
 bool zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline);
 struct zb_keeper_job *zb_keeper_job_new(void);
@@ -205,6 +206,7 @@ void zb_keeper_list_add(struct zb_keeper_list *list, struct zb_keeper_job *job);
 void zb_keeper_list_remove(struct zb_keeper_list *list, struct zb_keeper_job *job);
 /* Queues a reply for the loop; takes fd. generation: whom it is for. */
 void zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_krep *rep, int fd);
+/* Fills rc, and of a failure sys_errno, msg and hint. */
 void zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err);
 /* Ends a transfer's kernel call or a program, now or as soon as it begins. Caller holds lock. */
 void zb_keeper_job_cancel(struct zb_keeper_job *job);
@@ -214,8 +216,8 @@ zb_keeper_job_cancelable(const struct zb_keeper_job *job)
     return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL ||
            job->op->op == ZB_KOP_NOTIFY || job->op->op == ZB_KOP_VERIFY;
 }
-/* *fd, for who runs a program, is readable once the job is canceled. ZB_E_CANCELED: it was before.
- */
+/* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
+ * ZB_E_CANCELED: it was before. */
 enum zb_rc zb_keeper_job_cancel_open(struct zb_keeper *k, struct zb_keeper_job *job, int *fd,
                                      struct zb_err *err) ZB_CHECKED;
 void zb_keeper_job_cancel_close(struct zb_keeper *k, struct zb_keeper_job *job, int fd);
@@ -234,7 +236,7 @@ void zb_keeper_unclaim(struct zb_keeper_job *job);
 enum zb_rc zb_keeper_engine_start(struct zb_keeper *k, struct zb_err *err) ZB_CHECKED;
 /* Kills it, drops what was meant for it, cancels its jobs, plans the next start. */
 void zb_keeper_engine_end(struct zb_keeper *k, const char *why);
-/* Reads requests; sends replies. False: end the engine, *why says it. */
+/* Reads requests; sends replies. False: the engine is to be ended, *why says it. */
 bool zb_keeper_engine_read(struct zb_keeper *k, const char **why);
 bool zb_keeper_engine_write(struct zb_keeper *k, const char **why);
 /* Takes finished replies from the workers into the queue for the socket. */
@@ -244,59 +246,6 @@ void zb_keeper_engine_collect(struct zb_keeper *k);
 
 /* One datagram to $NOTIFY_SOCKET, if there is one; failures do not matter. */
 void zb_keeper_notify(const char *text);
-
-/* ---- view.c: a tree as it is now ---- */
-
-struct zb_keeper_view {
-    char dataset[ZB_DATASET_NAME_SIZE]; /* root/service */
-    uint64_t pool_guid;
-    bool led;                /* the mark zbaton:led with this node's marks */
-    struct zb_zfs_tree tree; /* everything; orphans, volumes and unfit ones are not in datasets */
-    struct zb_os_mounts mounts;
-    uint32_t count;                    /* 0: the tree does not exist */
-    struct zb_kdataset *datasets;      /* sorted by rel */
-    const struct zb_zfs_props **props; /* of datasets[i]; in tree */
-    char volume[ZB_DATASET_NAME_SIZE]; /* a zvol of the tree, or "" */
-    char unfit[ZB_DATASET_NAME_SIZE];  /* a dataset with a name that no set can carry, or "" */
-};
-
-/* On a dataset below a tree that is none of its sets': left alone, with all below it, and hidden
- * from every view (kmsg.h, PROMOTE). The value is the term. */
-#define ZB_KEEPER_ORPHAN "zbaton:orphan"
-
-/* Full name of a dataset of a service: always conf.root/service[/rel], checked. buf of
- * ZB_DATASET_NAME_SIZE. */
-enum zb_rc zb_keeper_dataset_name(const struct zb_keeper *k, const char *service, const char *rel,
-                                  char *buf, struct zb_err *err) ZB_CHECKED;
-/* ZB_E_SUSPENDED or ZB_E_NOTFOUND when the pool cannot be asked; a missing tree is count 0. */
-enum zb_rc zb_keeper_view_open(const struct zb_keeper *k, const char *service,
-                               struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
-void zb_keeper_view_close(struct zb_keeper_view *view);
-/* Carries the orphan's mark, or is below one of the tree that does; p is one of view->tree. */
-bool zb_keeper_is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p);
-/* The tree has what no set can hold: a volume, an unusual name, a dataset that the service's
- * flavour does not carry (key.h). Refuses by name. */
-enum zb_rc zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour flavour,
-                                struct zb_err *err) ZB_CHECKED;
-/* Marked for this service, node and pool; or below such a root and never completed: zbaton alone
- * receives there. What a partial receive may be thrown away from. */
-bool zb_keeper_is_own(const struct zb_keeper_view *view, const struct zb_kdataset *d);
-/* A tree that carries this service's mark somewhere, of whatever node. */
-bool zb_keeper_view_is_managed(const struct zb_keeper_view *view, const char *service);
-/* The dataset of this rel, or NULL. */
-const struct zb_kdataset *zb_keeper_view_find(const struct zb_keeper_view *view, const char *rel);
-/* `written` may stay above 0 after a rollback (zfs.h): of each unmounted dataset that looks written
- * to (rel alone; NULL: every one) the content is compared with its newest snapshot, and if they are
- * equal its written_bytes become 0. What cannot be compared stays as it looks. replay: intent logs
- * first, which whoever decides by the answer wants; it mounts the dataset for a moment, so the
- * caller claims it; keys are loaded for that. 0 txg where nothing looks written to. */
-void zb_keeper_written_prove(struct zb_keeper *k, struct zb_keeper_view *view, const char *rel,
-                             bool replay);
-/* The facts of rules.h about the job's service; view may be NULL. runs: whether to ask the runner
- * too, as the declaration says, or without one by the service's control group. */
-enum zb_rc zb_keeper_facts(struct zb_keeper *k, const struct zb_keeper_job *job,
-                           const struct zb_keeper_view *view, bool runs,
-                           struct zb_keeper_facts *facts, struct zb_err *err) ZB_CHECKED;
 
 /* ---- orphan.c: what the set of a planned PROMOTE does not have; each opens view anew after a
  * change ---- */

@@ -257,10 +257,10 @@ job_finish(struct zb_keeper *k, struct zb_keeper_job *job)
 void
 zb_keeper_worker_wake(struct zb_keeper *k)
 {
-    struct zb_keeper_worker *w = k->idlers;
+    struct zb_keeper_worker *w = k->idle_workers;
 
     if (w != NULL) {
-        k->idlers = w->next;
+        k->idle_workers = w->next;
         w->is_woken = true;
         (void)pthread_cond_signal(&w->woken);
     }
@@ -271,8 +271,8 @@ static void
 idle(struct zb_keeper_worker *w)
 {
     w->is_woken = false;
-    w->next = w->k->idlers;
-    w->k->idlers = w;
+    w->next = w->k->idle_workers;
+    w->k->idle_workers = w;
     while (!w->is_woken) {
         (void)pthread_cond_wait(&w->woken, &w->k->lock);
     }
@@ -328,7 +328,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
 
     (void)pthread_mutex_lock(&k->lock);
     k->ending = true;
-    while (k->idlers != NULL) {
+    while (k->idle_workers != NULL) {
         zb_keeper_worker_wake(k);
     }
     for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {

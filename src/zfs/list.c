@@ -22,8 +22,9 @@ static const char lua_children[] = "local args = ...\n"
                                    "if zfs.exists(args['name']) then walk(args['name']) end\n"
                                    "return out\n";
 
-/* Each with its newest own snapshot, and the guid of that; where there is none, whether it is
- * unfinished, for that question opens the dataset. */
+/* Each dataset with its newest snapshot and the guid of that: not one of its origin's, which
+ * prevsnap of a clone may be. Where there is none, whether it is unfinished: that question opens
+ * the dataset. */
 static const char lua_tree[] =
     "local args = ...\n"
     "local out, n = {}, 0\n"
@@ -121,15 +122,20 @@ run_rows(const char *name, const char *lua, nvlist_t **result, struct row **rows
     return ZB_OK;
 }
 
-/* Order of names in which a parent comes before its children and children directly after it. */
+static int
+name_rank(char c)
+{
+    return c == '\0' || c == '@' ? 0 : c == '/' ? 1 : 1 + (unsigned char)c;
+}
+
+/* Order of datasets, each with or without a snapshot, in which a parent comes before its children
+ * and children directly after it. */
 static int
 name_order(const char *a, const char *b)
 {
-    for (; *a != '\0' && *a == *b; a++, b++) {
+    for (; name_rank(*a) != 0 && *a == *b; a++, b++) {
     }
-    int ca = *a == '\0' ? 0 : *a == '/' ? 1 : 1 + (unsigned char)*a;
-    int cb = *b == '\0' ? 0 : *b == '/' ? 1 : 1 + (unsigned char)*b;
-    return ca - cb;
+    return name_rank(*a) - name_rank(*b);
 }
 
 static int
@@ -335,23 +341,12 @@ zb_zfs_guids(const char *const *names, size_t count, uint64_t *guids, struct zb_
     return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "read guid of %s", names[0]);
 }
 
-/* Where the dataset's name ends. */
-static size_t
-dataset_length(const struct row *row)
-{
-    return strcspn(row->name, "@");
-}
-
 static int
 compare_rows(const void *a, const void *b)
 {
     const struct row *x = a;
     const struct row *y = b;
-    char left[ZB_DATASET_NAME_SIZE], right[ZB_DATASET_NAME_SIZE];
-
-    snprintf(left, sizeof left, "%.*s", (int)dataset_length(x), x->name);
-    snprintf(right, sizeof right, "%.*s", (int)dataset_length(y), y->name);
-    return name_order(left, right);
+    return name_order(x->name, y->name);
 }
 
 static enum zb_rc
@@ -360,7 +355,7 @@ row_observe(const struct row *row, struct zb_zfs_props *props, struct zb_err *er
     char dataset[ZB_DATASET_NAME_SIZE];
     char snap[2 * ZB_DATASET_NAME_SIZE];
     const char *const snaps[] = {snap};
-    size_t length = dataset_length(row);
+    size_t length = strcspn(row->name, "@");
 
     snprintf(dataset, sizeof dataset, "%.*s", (int)length, row->name);
     enum zb_rc rc = zb_zfs_props_get(dataset, props, err);

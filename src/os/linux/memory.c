@@ -2,13 +2,13 @@
 
 #include <malloc.h>
 
-#define HEAPS 2
-#define LARGE_BYTES (128 << 10)
+#define ARENAS_MAX 2
+#define MMAP_THRESHOLD_BYTES (128 << 10)
 
 void
 zb_os_memory_share(void)
 {
-    /* What fails leaves the default, which works too. */
-    (void)mallopt(M_ARENA_MAX, HEAPS);
-    (void)mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    (void)mallopt(M_ARENA_MAX, ARENAS_MAX);
+    /* The default, but once it is set glibc does not raise it when something large is freed. */
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
 }
