@@ -24,6 +24,7 @@ struct takeover {
     uint64_t granted_term;     /* to another one, since it ended, or above the one led here ... */
     struct zb_mono granted_at; /* ... as was seen then */
     bool running;
+    bool renews; /* ... for a term of its own above one that was granted in vain */
     struct zb_mono again_at;
     int64_t again_ms;
     const char *said; /* static: why it does not happen, as was told once */
@@ -91,15 +92,33 @@ on_result(void *ctx, const json_t *result)
         }
         return;
     }
-    if (rc != ZB_OK) {
-        t->again_ms = t->again_ms == 0                 ? AGAIN_MIN_MS
-                      : t->again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS
-                                                       : t->again_ms * 2;
-        t->again_at.ms = zb_mono_now().ms + t->again_ms;
-        zb_agent_event(all->a, ZB_LOG_WARNING, all->a->services[t->service].conf.name,
-                       "A-takeover-failed", "not taken over, tried again in %d s: %s",
-                       (int)(t->again_ms / 1000), error != NULL ? error : "");
+    const char *name = all->a->services[t->service].conf.name;
+    char text[400];
+    if (rc == ZB_OK) {
+        t->again_ms = 0;
+        if (t->renews) {
+            zb_agent_event(all->a, ZB_LOG_WARNING, name, "A-takeover-back",
+                           "members followed no more, for term %" PRIu64
+                           " was granted in vain: %s leads a term above it",
+                           t->granted_term, all->a->nodes[all->a->self].name);
+        }
+        return;
     }
+    t->again_ms = t->again_ms == 0                 ? AGAIN_MIN_MS
+                  : t->again_ms * 2 > AGAIN_MAX_MS ? AGAIN_MAX_MS
+                                                   : t->again_ms * 2;
+    t->again_at.ms = zb_mono_now().ms + t->again_ms;
+    if (t->renews) {
+        (void)snprintf(text, sizeof text,
+                       "members follow no more, for term %" PRIu64
+                       " was granted in vain, and no term above it is taken yet: %.250s",
+                       t->granted_term, error != NULL ? error : "");
+        say(t, "A-takeover-back", text);
+        return;
+    }
+    zb_agent_event(all->a, ZB_LOG_WARNING, name, "A-takeover-failed",
+                   "not taken over, tried again in %d s: %s", (int)(t->again_ms / 1000),
+                   error != NULL ? error : "");
 }
 
 static void
@@ -234,13 +253,20 @@ static bool
 is_outbid(struct takeover *t, const struct zb_core_view *view)
 {
     const struct zb_agent *a = t->all->a;
+    const struct zb_conf_service *conf = &a->services[t->service].conf;
+    const struct zb_failed *failed =
+        zb_faileds_find(&a->failed, conf->name, a->nodes[a->self].name);
     uint64_t highest = view->obs.established_term;
 
-    if (view->leader != a->self || view->role != ZB_ROLE_LEADING) {
+    if (view->leader != a->self || view->role != ZB_ROLE_LEADING ||
+        (failed != NULL && failed->term == view->term)) { /* a new term would start it again */
         return false;
     }
     for (uint8_t n = 0; n < a->nodes_count; n++) {
         const struct zb_core_peer_view *p = &view->peers[n];
+        if (!zb_conf_names_contain(&conf->members, a->nodes[n].name)) {
+            continue;
+        }
         if (is_candidate(p)) {
             return false;
         }
@@ -249,18 +275,6 @@ is_outbid(struct takeover *t, const struct zb_core_view *view)
         }
     }
     return highest > view->obs.established_term && !was_granted_lately(t, highest);
-}
-
-static void
-renew(struct takeover *t, const struct zb_core_view *view)
-{
-    const struct zb_agent *a = t->all->a;
-
-    zb_agent_event(t->all->a, ZB_LOG_WARNING, a->services[t->service].conf.name, "A-takeover-back",
-                   "term %" PRIu64 " was granted and is not led: members follow %s no more in "
-                   "term %" PRIu64 ", and it takes a new one",
-                   t->granted_term, a->nodes[a->self].name, view->obs.established_term);
-    order(t, "its own service again");
 }
 
 static void
@@ -273,12 +287,15 @@ look(struct takeover *t)
 
     zb_core_view(a->core, t->service, &view);
     t->since.ms = view.leader != ZB_NODE_NONE ? 0 : t->since.ms;
-    if (t->running || s->freeze.reason[0] != '\0' || zb_mono_now().ms < t->again_at.ms) {
+    if (t->running || s->freeze.reason[0] != '\0') {
         return;
     }
     if (view.leader != ZB_NODE_NONE) {
-        if (is_outbid(t, &view)) {
-            renew(t, &view);
+        t->renews = is_outbid(t, &view);
+        if (!t->renews) {
+            t->said = NULL;
+        } else if (zb_mono_now().ms >= t->again_at.ms) {
+            order(t, "its own service again");
         }
         return;
     }
@@ -288,9 +305,12 @@ look(struct takeover *t)
             t->term = loss.term;
             t->since = zb_mono_now();
             t->again_ms = 0;
+            t->again_at.ms = 0;
             t->said = NULL;
         }
-        if (!zb_heart_fences(a, loss.leader)) {
+        t->renews = false;
+        bool waits = zb_mono_now().ms < t->again_at.ms;
+        if (!waits && !zb_heart_fences(a, loss.leader)) {
             char text[300];
             (void)snprintf(
                 text, sizeof text,
@@ -298,7 +318,7 @@ look(struct takeover *t)
                 "session is in another etcd): power it off, then zbaton failover %s",
                 a->nodes[loss.leader].name, s->conf.name);
             say(t, "A-takeover-unfenced", text);
-        } else if (!another_takes(t, &view)) {
+        } else if (!waits && !another_takes(t, &view)) {
             decide(t, &loss);
         }
     } else {

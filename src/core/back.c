@@ -117,11 +117,22 @@ zb_core_suspects(const struct svc *s)
     return s->obs.suspects | lost.suspects;
 }
 
+/* As far as it told. */
+static bool
+can_grant(const struct step *x, uint8_t node)
+{
+    const struct peer *p = &x->s->peers[node];
+
+    return zb_core_peer_up(x, node) && p->known && p->report.version == x->s->conf.version &&
+           (p->report.role == ZB_ROLE_FOLLOWER || p->report.role == ZB_ROLE_RELEASED);
+}
+
 bool
 zb_core_waits_for_anybody(const struct step *x)
 {
     const struct svc *s = x->s;
     uint32_t wanted = zb_core_suspects(s);
+    bool waits = s->obs.suspects_unknown;
 
     for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         if (n != x->core->opt.self && zb_core_is_granter(s, n)) {
@@ -132,7 +143,10 @@ zb_core_waits_for_anybody(const struct step *x)
             }
         }
     }
-    return s->obs.suspects_unknown || (wanted & ~(x->core->up | 1u << x->core->opt.self)) != 0;
+    for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
+        waits = waits || (n != x->core->opt.self && (wanted & 1u << n) != 0 && !can_grant(x, n));
+    }
+    return waits;
 }
 
 void

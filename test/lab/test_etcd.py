@@ -105,7 +105,7 @@ def test_a_leader_that_others_follow_no_more_takes_a_new_term(run):
         run.recorder.wait_more(20)
     run.struck = time.time() + TAKES_S
     wait_until(lambda: run.cluster.service(NAME)["term"] > run.term + 1, TAKES_S + START_S, "it leads a term above")
-    run.end(run.old)
+    assert run.end(run.old) == [], "nothing is set aside"
 
 
 # --- etcd -------------------------------------------------------------------------------------

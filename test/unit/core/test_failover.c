@@ -451,10 +451,34 @@ a_leader_takes_a_term_above_what_was_granted_in_vain(void **state)
     assert_true(world_leads(&W, 0));
     world_power_on(&W, 1);
     world_run(&W, 1000);
+    uint64_t written = ++W.nodes[0].disk.content;
     world_takeover(&W, 0, &newest, 22);
     stories_reply(22, ZB_OK, "C-done");
     assert_int_equal(W.nodes[0].disk.record.established_term, 3);
+    assert_int_equal(W.term.reason, ZB_TERM_RESTART);
     stories_current(0, 60000);
+    assert_true(W.nodes[0].disk.content >= written);
+    assert_int_equal(W.rescues, 0);
+}
+
+/* Who was granted the term is there, and does not grant: it has not heard of the declaration yet.
+ */
+static void
+a_leader_does_not_take_a_term_that_waits(void **state)
+{
+    const struct zb_set_ref newest = W.nodes[0].disk.newest;
+    struct zb_core_conf conf = W.conf;
+    (void)state;
+    world_seen(&W, 0, 2, &(struct zb_core_seen){.granted_term = 2, .granted_to = 1});
+    conf.version++;
+    world_declare(&W, 0, &conf);
+    world_takeover(&W, 0, &newest, 20);
+    stories_reply(20, ZB_E_REFUSED, "C-failover-suspect");
+    assert_true(world_leads(&W, 0));
+    world_declare(&W, 1, &conf);
+    world_run(&W, 10000);
+    world_takeover(&W, 0, &newest, 21);
+    stories_reply(21, ZB_OK, "C-done");
 }
 
 int
@@ -481,6 +505,7 @@ main(void)
         T(the_last_leader_restarts_after_an_order_that_gave_up),
         T(a_leader_does_not_go_on_from_less_than_who_is_away_holds),
         T(a_leader_takes_a_term_above_what_was_granted_in_vain),
+        T(a_leader_does_not_take_a_term_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
