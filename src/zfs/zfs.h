@@ -185,8 +185,9 @@ struct zb_zfs_tree {
 /* Every file system and zvol from root downwards (hidden ones as "%recv" not), each with its
  * properties, newest_guid and inconsistent. One channel program, one ioctl per dataset, and one
  * program more for each that got a newer snapshot in between; 0 txg.
- * newest and newest_guid of one dataset belong together, unless a snapshot of that name is destroyed
- * and made anew meanwhile; different datasets may be seen a moment apart. ZB_E_LIMIT above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
+ * newest and newest_guid of one dataset belong together, unless a snapshot of that name is
+ * destroyed and made anew meanwhile; different datasets may be seen a moment apart. ZB_E_LIMIT
+ * above ZB_DATASETS_MAX. Close with zb_zfs_tree_close. */
 enum zb_rc zb_zfs_tree_observe(const char *root, struct zb_zfs_tree *tree,
                                struct zb_err *err) ZB_CHECKED;
 void zb_zfs_tree_close(struct zb_zfs_tree *tree);
