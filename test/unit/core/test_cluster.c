@@ -503,22 +503,6 @@ what_is_left_to_prune_goes_soon(void **state)
     assert_int_equal(W.prunes, before + 10);
 }
 
-/* Nobody is behind a leader without other members: it does not prune again and again. */
-static void
-a_leader_without_members_prunes_once(void **state)
-{
-    struct zb_core_conf conf = W.conf;
-    (void)state;
-    conf.version++;
-    conf.members_count = 1;
-    world_declare(&W, 0, &conf);
-    world_run(&W, 60000);
-    unsigned before = W.prunes;
-    world_command(&W, 0, ZB_CMD_PRUNE, 0, 1);
-    world_run(&W, 600000);
-    assert_int_equal(W.prunes, before + 1);
-}
-
 /* Whether the leader last let sets go though vm3, which stands on at, is on its way from there. */
 static bool
 way_is_kept(struct zb_set_id at)
@@ -595,7 +579,6 @@ main(void)
         T(sync_answers_when_the_followers_have_it),
         T(sync_waits_for_the_set_and_not_for_its_number),
         T(what_is_left_to_prune_goes_soon),
-        T(a_leader_without_members_prunes_once),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
     };

@@ -131,6 +131,22 @@ no_bookmark_goes_while_a_member_holds_no_set_whole(void **state)
     assert_false(is_a_base(nobody_knows));
 }
 
+/* Nobody is behind a leader without other members: it does not prune again and again. */
+static void
+a_leader_without_members_prunes_once(void **state)
+{
+    struct zb_core_conf conf = W.conf;
+    (void)state;
+    conf.version++;
+    conf.members_count = 1;
+    world_declare(&W, 0, &conf);
+    world_run(&W, 60000);
+    unsigned before = W.prunes;
+    world_command(&W, 0, ZB_CMD_PRUNE, 0, 1);
+    world_run(&W, 600000);
+    assert_int_equal(W.prunes, before + 1);
+}
+
 int
 main(void)
 {
@@ -141,6 +157,7 @@ main(void)
         T(a_target_with_a_newer_declaration_is_not_released_to),
         T(where_a_transfer_ended_is_where_a_member_stands),
         T(no_bookmark_goes_while_a_member_holds_no_set_whole),
+        T(a_leader_without_members_prunes_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
