@@ -4,8 +4,9 @@ PREFIX ?= /usr
 
 .PHONY: all stage demo test test-long bench lint install clean
 
+# What is installed; the tests build what they need besides.
 all: $(BUILD)/build.ninja
-	ninja -C $(BUILD)
+	ninja -C $(BUILD) src/cmd/zbaton src/cmd/zbaton-setup src/cmd/zbatond src/cmd/zbatond-engine
 
 $(BUILD)/build.ninja:
 	tools/setup build
@@ -32,13 +33,14 @@ test-long:
 bench:
 	tools/setup all
 	$(MAKE) --no-print-directory stage
+	ninja -C $(BUILD) test/lab/floor/floor
 	lab/bench
 
 lint:
 	tools/lint $(BUILD)
 
 install: all
-	meson install -C $(BUILD)
+	meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf $(BUILD) build-asan build-fuzz

@@ -33,8 +33,6 @@ json_t *zb_json_text(const char *s);
 json_t *zb_json_set(const struct zb_set_ref *set);
 /* {"term","seq"} with numbers, as the control socket has them; null for none. */
 json_t *zb_json_set_id(struct zb_set_id id);
-/* {"term","seq","time","entries":[[uuid, rel, guid], ...]} */
-json_t *zb_json_manifest(const struct zb_manifest *m);
 
 struct zb_json_reader {
     const json_t *object;
@@ -57,6 +55,11 @@ void zb_json_read_text(struct zb_json_reader *r, const char *key, char *buf, siz
 void zb_json_read_name(struct zb_json_reader *r, const char *key, char *buf, size_t size,
                        bool (*valid)(const char *s));
 void zb_json_read_set(struct zb_json_reader *r, const char *key, struct zb_set_ref *set);
+
+/* --- manifest_json.c --- */
+
+/* {"term","seq","time","entries":[[uuid, rel, guid], ...]} */
+json_t *zb_json_manifest(const struct zb_manifest *m);
 /* *m must be zeroed; the caller closes it. Only manifests that are zb_manifest_valid. */
 void zb_json_read_manifest(struct zb_json_reader *r, const char *key, struct zb_manifest *m);
 

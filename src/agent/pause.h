@@ -1,6 +1,6 @@
 /*
  * Pause points: the engine stops after an action that tells of a step, so that a test can do harm
- * exactly there. Only the program zbatond-paused, which is not installed, has them;
+ * exactly there. Only the program zbatond-engine-paused, which is not installed, has them;
  * tools/check-pause proves it.
  */
 #ifndef ZB_AGENT_PAUSE_H

@@ -75,6 +75,7 @@ struct zb_cli_command {
 };
 
 struct zb_cli {
+    char **argv; /* of the program */
     const struct zb_cli_command *command;
     const char *conf_path;
     bool conf_given;                      /* -f: the file must be there */
@@ -135,7 +136,7 @@ bool zb_cli_steps_print(const struct zb_cli_steps *s, json_t *data);
 /* The exit code of a command that was carried out. */
 int zb_cli_steps_exit(const json_t *data);
 
-/* --- the commands --- */
+/* --- the commands; init, join, cert renew and pki etcd by zbaton-setup (run_elsewhere.c) --- */
 
 int zb_run_status(struct zb_cli *cli);
 int zb_run_transfers(struct zb_cli *cli);

@@ -1,5 +1,6 @@
 /*
- * zbaton(8): talks to the zbatond of this host. Two tables, one loop; usage comes from the tables.
+ * zbaton(8), and zbaton-setup: talks to the zbatond of this host. Two tables, one loop; usage comes
+ * from the tables.
  */
 #include <getopt.h>
 #include <unistd.h>
@@ -313,7 +314,7 @@ operands_parse(struct zb_cli *cli, int argc, char **argv, int *exit_code)
 int
 main(int argc, char **argv)
 {
-    struct zb_cli cli = {.conf_path = ZB_CONF_PATH};
+    struct zb_cli cli = {.argv = argv, .conf_path = ZB_CONF_PATH};
     int c, words = 0, exit_code = 0;
 
     zb_log_init("zbaton", ZB_LOG_WARNING);

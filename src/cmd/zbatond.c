@@ -1,14 +1,14 @@
 /*
- * zbatond(8): the keeper, or, started by it with --engine FD, the engine.
+ * zbatond(8): the keeper. The engine is a program of its own (zbatond_engine.c): what runs as root
+ * loads no library that talks to others.
  */
-#include <signal.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
 #include "base/log.h"
 #include "cmd/cli.h"
 #include "conf/node.h"
 #include "keeper/keeper.h"
+#include "os/beside.h"
 
 static int
 usage(void)
@@ -24,32 +24,18 @@ fail(const struct zb_err *err)
     return zb_rc_exit(err->rc);
 }
 
-/* "--engine FD" at the end: as the keeper starts it. -1: not there, -2: malformed. */
-static int
-engine_fd(int argc, char **argv)
-{
-    char *end;
-
-    if (argc < 3 || strcmp(argv[argc - 2], "--engine") != 0) {
-        return -1;
-    }
-    long fd = strtol(argv[argc - 1], &end, 10);
-    return *end == '\0' && end != argv[argc - 1] && fd > 2 && fd < 1024 ? (int)fd : -2;
-}
-
 int
 main(int argc, char **argv)
 {
     const char *path = ZB_CONF_PATH;
     bool check = false, verbose = false;
-    int fd = engine_fd(argc, argv);
     struct zb_conf_node conf;
     struct zb_err err;
-    char self[ZB_PATH_SIZE];
+    char engine[ZB_OS_BESIDE_SIZE];
     int c;
 
-    zb_log_init(fd >= 0 ? "zbatond: engine" : "zbatond: keeper", ZB_LOG_INFO);
-    while ((c = getopt(fd >= 0 ? argc - 2 : argc, argv, "+f:nv")) != -1) {
+    zb_log_init("zbatond: keeper", ZB_LOG_INFO);
+    while ((c = getopt(argc, argv, "+f:nv")) != -1) {
         switch (c) {
         case 'f':
             path = optarg;
@@ -64,27 +50,19 @@ main(int argc, char **argv)
             return usage();
         }
     }
-    if (fd == -2 || optind < (fd >= 0 ? argc - 2 : argc)) {
+    if (optind < argc) {
         return usage();
     }
     if (zb_conf_node_load(path, &conf, &err) != ZB_OK) {
         return fail(&err);
     }
-    zb_log_init(fd >= 0 ? "zbatond: engine" : "zbatond: keeper",
-                verbose ? ZB_LOG_DEBUG : conf.log_level);
+    zb_log_init("zbatond: keeper", verbose ? ZB_LOG_DEBUG : conf.log_level);
     if (check) {
         zb_conf_node_print(&conf, stdout);
         return 0;
     }
-    if (fd >= 0) {
-        struct zb_agent_options options = {.conf = &conf, .keeper_fd = fd};
-        return zb_agent_run(&options, &err) == ZB_OK ? 0 : fail(&err);
-    }
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length <= 0) {
-        zb_err_set(&err, ZB_E_SYS, "/proc/self/exe cannot be read: is /proc mounted?");
+    if (zb_os_beside("zbatond-engine", engine, &err) != ZB_OK) {
         return fail(&err);
     }
-    self[length] = '\0';
-    return zb_keeper_run(&conf, self, &err) == ZB_OK ? 0 : fail(&err);
+    return zb_keeper_run(&conf, engine, &err) == ZB_OK ? 0 : fail(&err);
 }

@@ -52,7 +52,7 @@ zb_keeper_engine_start(struct zb_keeper *k, struct zb_err *err)
     char *argv[ARGUMENTS_MAX];
     char *text = NULL;
     int pair[2] = {-1, -1};
-    struct zb_os_spawn_spec spec = {.path = k->self_exe, .argv = argv, .own_output = true};
+    struct zb_os_spawn_spec spec = {.path = k->engine_path, .argv = argv, .own_output = true};
     enum zb_rc rc;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {

@@ -122,7 +122,7 @@ struct zb_keeper_list {
 
 struct zb_keeper {
     const struct zb_conf_node *conf;
-    const char *self_exe;
+    const char *engine_path;
     int dir_fd; /* <state-dir>/keeper */
     int lock_fd;
     char boot_id[ZB_UUID_SIZE];

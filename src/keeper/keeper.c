@@ -319,7 +319,7 @@ run(struct zb_keeper *k, struct zb_err *err)
 }
 
 enum zb_rc
-zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe, struct zb_err *err)
+zb_keeper_run(const struct zb_conf_node *conf, const char *engine_path, struct zb_err *err)
 {
     struct zb_keeper *k = calloc(1, sizeof(*k));
     struct zb_zfs_version version;
@@ -329,7 +329,7 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe, struct zb_e
         return zb_err_sys(err, ENOMEM, "keeper");
     }
     *k = (struct zb_keeper){.conf = conf,
-                            .self_exe = self_exe,
+                            .engine_path = engine_path,
                             .dir_fd = -1,
                             .lock_fd = -1,
                             .wake_fd = -1,

@@ -12,10 +12,10 @@
 /*
  * Runs until SIGTERM or SIGINT, then ends the engine and returns ZB_OK; services go on and stay
  * mounted (M12). Before the engine is started, every tree under conf->root that is mounted
- * read-write without the right to it was stopped and unmounted. The engine is this process's own
- * command line with "--engine 3" behind it (program self_exe); its socketpair is descriptor 3; it
- * is started again when it ends (after 100 ms .. 5 s). Tells systemd READY=1 when the engine runs
- * for the first time, STOPPING=1 at the end ($NOTIFY_SOCKET).
+ * read-write without the right to it was stopped and unmounted. The engine is the program
+ * engine_path with this process's own options and "--engine 3" behind them; its socketpair is
+ * descriptor 3; it is started again when it ends (after 100 ms .. 5 s). Tells systemd READY=1 when
+ * the engine runs for the first time, STOPPING=1 at the end ($NOTIFY_SOCKET).
  *
  * Call it with one thread and nothing to lose: it blocks signals, starts threads, and owns the
  * process until it returns. A service's processes are in groups outside the daemon's own
@@ -23,10 +23,10 @@
  * and nothing else is touched, and must not use a private mount namespace (PrivateTmp,
  * ProtectSystem ...): what is mounted here must be mounted for all.
  *
- * conf and self_exe are borrowed. Errors (nothing was started): ZB_E_BUSY another keeper has this
- * state directory; ZB_E_UNSUPPORTED no ZFS; ZB_E_SYS; ZB_E_USAGE not root.
+ * conf and engine_path are borrowed. Errors (nothing was started): ZB_E_BUSY another keeper has
+ * this state directory; ZB_E_UNSUPPORTED no ZFS; ZB_E_SYS; ZB_E_USAGE not root.
  */
-enum zb_rc zb_keeper_run(const struct zb_conf_node *conf, const char *self_exe,
+enum zb_rc zb_keeper_run(const struct zb_conf_node *conf, const char *engine_path,
                          struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -82,7 +82,7 @@ class Node:
 
     def start(self, **env):
         with open(self.dir / "log", "ab") as log:
-            self.process = subprocess.Popen([self.fake_keeper, self.programs / "zbatond", self.conf],
+            self.process = subprocess.Popen([self.fake_keeper, self.programs / "zbatond-engine", self.conf],
                                             stdout=log, stderr=log, env={**os.environ, **env})
         wait_for(f"{self.name} answers", self.answers)
 

@@ -3,7 +3,7 @@
  * its requests. No service ever exists here; what would make one is refused. For tests of
  * everything that is between engines: joining, the configuration, commands.
  *
- *   fake_keeper ZBATOND CONF
+ *   fake_keeper ENGINE CONF
  *
  * With FAKE_KEEPER_POOL in the environment its pool is another one.
  */
@@ -98,7 +98,7 @@ main(int argc, char **argv)
     zb_log_init("fake keeper", ZB_LOG_INFO);
     if (argc != 3 || zb_conf_node_load(argv[2], &conf, &err) != ZB_OK ||
         socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) {
-        fprintf(stderr, "usage: fake_keeper ZBATOND CONF (%s)\n", argc == 3 ? err.msg : "");
+        fprintf(stderr, "usage: fake_keeper ENGINE CONF (%s)\n", argc == 3 ? err.msg : "");
         return 2;
     }
     pid_t pid = fork();

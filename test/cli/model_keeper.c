@@ -4,7 +4,7 @@
  * clusters on one host. What was made is gone with the process; the engine is started again when it
  * ends, over the same services.
  *
- *   model_keeper ZBATOND CONF
+ *   model_keeper ENGINE CONF
  *
  * Files in the node's run-dir say what goes wrong: SERVICE.fails (it cannot be started, and does
  * not stay); SERVICE.slow (its declaration takes a while to be stored, and what is asked of it
@@ -221,7 +221,7 @@ main(int argc, char **argv)
 
     zb_log_init("model keeper", ZB_LOG_INFO);
     if (argc != 3 || zb_conf_node_load(argv[2], &k.conf, &err) != ZB_OK) {
-        fprintf(stderr, "usage: model_keeper ZBATOND CONF (%s)\n", argc == 3 ? err.msg : "");
+        fprintf(stderr, "usage: model_keeper ENGINE CONF (%s)\n", argc == 3 ? err.msg : "");
         return 2;
     }
     k.program = argv[1];

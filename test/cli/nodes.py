@@ -23,6 +23,19 @@ def all_up(*nodes):
     wait_for("all are up", lambda: all(n.nodes_up() == len(nodes) for n in nodes))
 
 
+def check_setup_missing(base, programs):
+    """What zbaton-setup carries out is refused by name where it does not stand beside zbaton."""
+    alone = base / "alone"
+    alone.mkdir()
+    shutil.copy(programs / "zbaton", alone)
+    done = subprocess.run([alone / "zbaton", "pki", "etcd", "--out", base / "pki", "e1=10.0.0.1"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 1, done
+    assert f"there is no program {alone}/zbaton-setup" in done.stdout, done
+    assert f"hint: it belongs beside {alone}/zbaton" in done.stdout, done
+    assert not (base / "pki").exists()
+
+
 def check_remove_refused(a, b, c, base):
     """vm2 has made the cluster; vm1 and vm3 have joined."""
     assert "no node 'vm9'" in a.zbaton("node", "remove", "-y", "vm9", code=1)
@@ -210,7 +223,7 @@ def check_renewal(a, b, c):
     for name, text in expired.items():
         (b.dir / "state" / name).write_bytes(text)
     with open(b.dir / "log", "ab") as log:
-        done = subprocess.run([b.fake_keeper, b.programs / "zbatond", b.conf], stdout=log, stderr=log, timeout=60)
+        done = subprocess.run([b.fake_keeper, b.programs / "zbatond-engine", b.conf], stdout=log, stderr=log, timeout=60)
     assert done.returncode != 0
     assert "node.crt: certificate has expired" in b.log() and "zbaton cert renew --token TOKEN" in b.log(), b.log()
     wait_for("vm3 is seen down", lambda: a.nodes_up() == 2)
@@ -246,6 +259,7 @@ def run(base, programs, fake_keeper):
     nodes = [Node(base, name, programs, fake_keeper) for name in ("vm2", "vm3", "vm1")]
     a, b, c = nodes
     try:
+        check_setup_missing(base, programs)
         a.zbaton("init", "--cluster", "test", *a.setup_options())
         a.start()
         check_join(a, b)

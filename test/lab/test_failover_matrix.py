@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from test_matrix import ENGINE_DIR, Fault, assert_same_sets, install_daemon, points_clear
+from test_matrix import ENGINE_DIR, Fault, assert_same_sets, install_engine, points_clear
 from zblab import wait_until
 from zblab.cluster import Recorder, stage
 from zblab.watch import Watch
@@ -140,14 +140,14 @@ class Struck:
 def struck_session(cluster_session):
     """The service under watch, on daemons with pause points."""
     cluster = cluster_session
-    install_daemon(cluster, os.path.join(os.path.dirname(stage()), "src/cmd/zbatond-paused"))
+    install_engine(cluster, os.path.join(os.path.dirname(stage()), "src/cmd/zbatond-engine-paused"))
     cluster.declare(NAME, start=f"redis {PORT}", keep=60)
     cluster.apply()
     cluster.wait_current(NAME)
     watch = Watch(cluster, NAME).start()
     yield Struck(cluster, watch)
     watch.stop()
-    install_daemon(cluster, os.path.join(stage(), "usr/sbin/zbatond"))
+    install_engine(cluster, os.path.join(stage(), "usr/sbin/zbatond-engine"))
 
 
 @pytest.fixture

@@ -84,13 +84,13 @@ def cases_all():
 # --- the cluster, with daemons that can be held ------------------------------------------------
 
 
-def install_daemon(cluster, path):
-    """Puts a zbatond in place of the installed one; services go on."""
+def install_engine(cluster, path):
+    """Puts an engine in place of the installed one; services go on."""
     def change(host):
         if not host.alive():
             host.boot()
         cluster.daemon_stop(host)
-        host.put(path, "/usr/sbin/zbatond", 0o755)
+        host.put(path, "/usr/sbin/zbatond-engine", 0o755)
         host.run("sync")
         cluster.daemon_start(host)
     cluster.lab.each(change)
@@ -106,14 +106,14 @@ def watch(cluster_session):
     """The service under watch, on daemons with pause points."""
     cluster = cluster_session
     build = os.path.dirname(stage())
-    install_daemon(cluster, os.path.join(build, "src/cmd/zbatond-paused"))
+    install_engine(cluster, os.path.join(build, "src/cmd/zbatond-engine-paused"))
     cluster.declare(NAME, start=f"redis {PORT}", keep=2 * SAME_SETS)
     cluster.apply()
     cluster.wait_current(NAME)
     watch = Watch(cluster, NAME).start()
     yield watch
     watch.stop()
-    install_daemon(cluster, os.path.join(stage(), "usr/sbin/zbatond"))
+    install_engine(cluster, os.path.join(stage(), "usr/sbin/zbatond-engine"))
 
 
 # --- faults ------------------------------------------------------------------------------------
