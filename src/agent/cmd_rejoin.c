@@ -204,7 +204,7 @@ static void
 on_made(void *ctx, const struct zb_krep *rep)
 {
     struct rejoin *j = ctx;
-    struct zb_kreq req = {.op = ZB_KOP_RESCUE_DROP};
+    struct zb_kreq req = {.op = ZB_KOP_RESCUE_DROP, .flags = ZB_KF_EXACT};
 
     j->waiting = false;
     if (rep->rc != ZB_OK) {

@@ -8,6 +8,7 @@
 #include "agent/json.h"
 #include "agent/must.h"
 #include "agent/peer.h"
+#include "agent/voters.h"
 #include "base/log.h"
 
 #define META_TOKENS "tokens"
@@ -355,6 +356,26 @@ doc_with_node(const struct zb_agent *a, const struct zb_join_request *request,
     return ZB_OK;
 }
 
+/* A new host of a name grants in the place of the old one, which then nobody fences (M3). */
+static enum zb_rc
+writer_check(const struct zb_agent *a, uint8_t node, struct zb_err *err)
+{
+    for (uint32_t i = 0; i < a->services_count; i++) {
+        const struct zb_agent_service *s = &a->services[i];
+        struct zb_core_view view;
+
+        zb_core_view(a->core, (uint16_t)i, &view);
+        if (s->present && zb_voter_out(&view, a->self, 0, node) != ZB_VOTER_OUT_MAY) {
+            (void)zb_err_set(err, ZB_E_REFUSED,
+                             "the host that was %s may be writing to %s still: first zbaton "
+                             "failover %s there, or, if it is off for good, zbaton join --lost",
+                             a->nodes[node].name, s->conf.name, s->conf.name);
+            return err->rc;
+        }
+    }
+    return ZB_OK;
+}
+
 /* Everything that can be refused before the token is spent. */
 static enum zb_rc
 join_check(struct zb_agent *a, const struct zb_join_request *request, int *index,
@@ -378,7 +399,7 @@ join_check(struct zb_agent *a, const struct zb_join_request *request, int *index
     if (known != ZB_NODE_NONE && a->nodes[known].up) {
         return zb_err_set(err, ZB_E_REFUSED, "a node %s is in the cluster and up", request->node);
     }
-    return ZB_OK;
+    return known == ZB_NODE_NONE || request->lost ? ZB_OK : writer_check(a, known, err);
 }
 
 /* Spends the token, then signs. */

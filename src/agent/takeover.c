@@ -19,7 +19,8 @@
 struct takeover {
     struct zb_takeovers *all;
     uint16_t service;
-    uint64_t term;             /* that ended: what follows is about this end */
+    uint64_t term;             /* that ended: what follows is about this end ... */
+    uint8_t gone;              /* ... of this node */
     struct zb_mono since;      /* it was seen; 0: nothing is due */
     uint64_t granted_term;     /* to another one, since it ended, or above the one led here ... */
     struct zb_mono granted_at; /* ... as was seen then */
@@ -170,21 +171,21 @@ decide(struct takeover *t, struct zb_loss *loss)
                        "%s is gone, and nobody can take over: no member that is reachable has a "
                        "session, a copy of the history and its key, is not drained and did not "
                        "fail its last drill; zbaton failover %s",
-                       a->nodes[loss->leader].name, conf->name);
+                       a->nodes[t->gone].name, conf->name);
         say(t, "A-takeover-nobody", text);
     }
     if (rank == count || now.ms - t->since.ms < (int64_t)rank * RANK_MS) {
         return;
     }
-    int64_t dead_ms = zb_heart_dead_ms(a, loss->leader);
-    uint32_t timeout_ms = zb_heart_timeout_ms(a, loss->leader);
+    int64_t dead_ms = zb_heart_dead_ms(a, t->gone);
+    uint32_t timeout_ms = zb_heart_timeout_ms(a, t->gone);
     int64_t lost_s = zb_choose_loss_s(loss->now_s, loss->base_time_s, dead_ms, timeout_ms);
     if (lost_s < 0 || lost_s * 1000 > conf->max_loss_ms) {
         (void)snprintf(
             text, sizeof text,
             "%s is gone, and nobody takes over: more than max-loss may be lost (%.200s); "
             "zbaton failover %s decides",
-            a->nodes[loss->leader].name, loss->lost, conf->name);
+            a->nodes[t->gone].name, loss->lost, conf->name);
         say(t, "A-takeover-asks", text);
         return;
     }
@@ -196,7 +197,7 @@ decide(struct takeover *t, struct zb_loss *loss)
     zb_agent_event(a, ZB_LOG_WARNING, conf->name, "A-takeover",
                    "%s is gone since %" PRId64 " s: %s takes over (place %u of %u; %s), from set "
                    "%" PRIu64 "/%" PRIu64,
-                   a->nodes[loss->leader].name, (dead_ms + timeout_ms) / 1000,
+                   a->nodes[t->gone].name, (dead_ms + timeout_ms) / 1000,
                    a->nodes[a->self].name, rank + 1, count, why, loss->base.id.term,
                    loss->base.id.seq);
     order(t, why);
@@ -204,12 +205,32 @@ decide(struct takeover *t, struct zb_loss *loss)
 
 /* --- when --- */
 
-/* Its last leader's end is certified, and nobody leads it. */
-static bool
-is_orphaned(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss)
+/* Who leads, or would: the last leader, or to whom that one released the baton, as far as it is
+ * known here, and who has not told yet that it leads. */
+static uint8_t
+holder(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss)
 {
-    return view->leader == ZB_NODE_NONE && loss->term != 0 && loss->leader < a->nodes_count &&
-           loss->leader != a->self && zb_heart_life(a, loss->leader) == ZB_LIFE_DEAD;
+    uint64_t term = view->obs.released_term;
+    uint8_t to = view->obs.released_to;
+
+    if (loss->leader != a->self) {
+        const struct zb_core_peer_view *p = &view->peers[loss->leader];
+        term = p->known ? p->report.released_term : 0;
+        to = p->report.released_to;
+    }
+    return term > loss->term && to < a->nodes_count ? to : loss->leader;
+}
+
+/* Nobody leads it, and the end of who leads or would is certified. */
+static bool
+is_orphaned(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss,
+            uint8_t *gone)
+{
+    if (view->leader != ZB_NODE_NONE || loss->term == 0 || loss->leader >= a->nodes_count) {
+        return false;
+    }
+    *gone = holder(a, view, loss);
+    return *gone != a->self && zb_heart_life(a, *gone) == ZB_LIFE_DEAD;
 }
 
 /* Who was granted that term may be on its way to lead, by the time that has passed. */
@@ -284,6 +305,7 @@ look(struct takeover *t)
     const struct zb_agent_service *s = &a->services[t->service];
     struct zb_core_view view;
     struct zb_loss loss = {0};
+    uint8_t gone;
 
     zb_core_view(a->core, t->service, &view);
     t->since.ms = view.leader != ZB_NODE_NONE ? 0 : t->since.ms;
@@ -300,9 +322,10 @@ look(struct takeover *t)
         return;
     }
     zb_loss_gather(a, t->service, &view, &loss);
-    if (is_orphaned(a, &view, &loss)) {
-        if (t->since.ms == 0 || t->term != loss.term) {
+    if (is_orphaned(a, &view, &loss, &gone)) {
+        if (t->since.ms == 0 || t->term != loss.term || t->gone != gone) {
             t->term = loss.term;
+            t->gone = gone;
             t->since = zb_mono_now();
             t->again_ms = 0;
             t->again_at.ms = 0;
@@ -310,13 +333,13 @@ look(struct takeover *t)
         }
         t->renews = false;
         bool waits = zb_mono_now().ms < t->again_at.ms;
-        if (!waits && !zb_heart_fences(a, loss.leader)) {
+        if (!waits && !zb_heart_fences(a, gone)) {
             char text[300];
             (void)snprintf(
                 text, sizeof text,
                 "%s is gone, and may still write (fenced-by is \"nothing\" there, or its "
                 "session is in another etcd): power it off, then zbaton failover %s",
-                a->nodes[loss.leader].name, s->conf.name);
+                a->nodes[gone].name, s->conf.name);
             say(t, "A-takeover-unfenced", text);
         } else if (!waits && !another_takes(t, &view)) {
             decide(t, &loss);

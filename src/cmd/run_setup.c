@@ -236,8 +236,8 @@ joined_store(struct zb_setup *s, struct pki *pki, const struct zb_join_result *r
 }
 
 static enum zb_rc
-join_make(struct zb_setup *s, const struct zb_token *token, struct zb_join_result *result,
-          struct zb_err *err)
+join_make(struct zb_setup *s, const struct zb_token *token, bool lost,
+          struct zb_join_result *result, struct zb_err *err)
 {
     struct pki pki = {0};
     enum zb_rc rc = zb_pki_key_create(&pki.node_key, err);
@@ -249,6 +249,7 @@ join_make(struct zb_setup *s, const struct zb_token *token, struct zb_join_resul
         struct zb_join_ask ask = {.token = token,
                                   .node = s->conf.node,
                                   .address = s->address,
+                                  .lost = lost,
                                   .key = {"new key", pki.node_key}};
         rc = zb_join_ask(&ask, result, err);
     }
@@ -272,7 +273,7 @@ zb_run_join(struct zb_cli *cli)
         rc = zb_setup_begin(cli, &setup, &err);
     }
     if (rc == ZB_OK) {
-        rc = join_make(&setup, &token, &result, &err);
+        rc = join_make(&setup, &token, zb_cli_has(cli, ZB_OPT_LOST), &result, &err);
         if (rc != ZB_OK) {
             zb_setup_undo(&setup);
         }

@@ -73,8 +73,8 @@ static const struct zb_cli_command commands[] = {
      SETUP | BIT(CLUSTER) | BIT(ADDRESS) | BIT(RECOVER) | BIT(WITHOUT_STATE) | BIT(FENCED) |
          BIT(DRY_RUN) | BIT(YES),
      SETUP | BIT(CLUSTER), 0, 0, zb_run_init},
-    {"join", "TOKEN", "make this host a node of an existing cluster", SETUP | BIT(ADDRESS), SETUP,
-     1, 1, zb_run_join},
+    {"join", "TOKEN", "make this host a node of an existing cluster",
+     SETUP | BIT(ADDRESS) | BIT(LOST), SETUP, 1, 1, zb_run_join},
     {"token create", "", "new token with which one host can join",
      BIT(SCRIPTED) | BIT(JSON) | BIT(LIFETIME), 0, 0, 0, zb_run_token_create},
     {"token list", "", "tokens and who used them", TABLE, 0, 0, 0, zb_run_token_list},

@@ -77,6 +77,29 @@ ask_voters(struct step *x)
     s->ask.again_at.ms = x->now.ms + ZB_ASK_MS;
 }
 
+/* Leaders of later terms than any granter knows of, as somebody told, a member or not: when the list
+ * of members has changed more than once since, a majority of them may know nothing of it (M11). */
+static uint32_t
+led_later(const struct svc *s)
+{
+    uint32_t nodes = 0;
+
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
+        const struct zb_core_seen *seen = &s->peers[n].seen;
+        if (seen->learned_term > s->ask.lineage_term && seen->learned_term < s->ask.term &&
+            seen->learned_leader < ZB_NODES_MAX) {
+            nodes |= seen->suspects | 1u << seen->learned_leader;
+        }
+    }
+    return nodes;
+}
+
+uint32_t
+zb_core_ask_suspects(const struct svc *s)
+{
+    return (s->ask.suspects | led_later(s)) & ~s->ask.granted;
+}
+
 static bool
 ask_complete(const struct step *x)
 {
@@ -84,7 +107,7 @@ ask_complete(const struct step *x)
     uint32_t self = 1u << x->core->opt.self;
 
     return (s->ask.granted & self) != 0 && zb_core_majority(s, s->ask.granted) &&
-           (s->ask.suspects & ~s->ask.granted & ~s->ask.fenced) == 0 && !s->obs.suspects_unknown;
+           (zb_core_ask_suspects(s) & ~s->ask.fenced) == 0 && !s->obs.suspects_unknown;
 }
 
 void

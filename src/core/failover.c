@@ -214,21 +214,18 @@ preflight(const struct step *x, const struct zb_event *ev, uint8_t *node, enum z
     return NULL;
 }
 
-/* The highest term that this node or another member, beside those of `without`, knows to be led.
- * *node: who; this node where nobody knows more. */
+/* The highest term that this node or another member knows to be led. */
 static uint64_t
-highest_told(const struct step *x, uint32_t without, uint8_t *node)
+highest_told(const struct step *x)
 {
     const struct svc *s = x->s;
     uint64_t highest = s->obs.learned_term;
 
-    *node = x->core->opt.self;
     for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (n != x->core->opt.self && (without & 1u << n) == 0 && zb_core_is_granter(s, n) &&
-            p->known && p->report.learned_term > highest) {
+        if (n != x->core->opt.self && zb_core_is_granter(s, n) && p->known &&
+            p->report.learned_term > highest) {
             highest = p->report.learned_term;
-            *node = n;
         }
     }
     return highest;
@@ -238,12 +235,11 @@ void
 zb_core_failover_begin(struct step *x, const struct zb_event *ev)
 {
     struct failover *f = &x->s->failover;
-    uint8_t node;
 
     memset(f, 0, sizeof(*f));
     f->command_id = ev->u.command.id;
     f->up = x->core->up;
-    f->stated_term = highest_told(x, 0, &node);
+    f->stated_term = highest_told(x);
     f->wait_ms = ev->u.command.wait_ms;
     f->begun_at = x->now;
     f->from = ZB_NODE_NONE;
@@ -296,7 +292,8 @@ zb_core_fenced_command(struct step *x, const struct zb_event *ev)
                       "no failover is under way here: order one");
         return;
     }
-    if (node >= ZB_NODES_MAX || node == x->core->opt.self || zb_core_peer_up(x, node)) {
+    if (node >= ZB_NODES_MAX || node == x->core->opt.self ||
+        (zb_core_peer_up(x, node) && !ev->u.command.automatic)) {
         zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-fenced-up",
                       "that node is connected: it is not off");
         return;
@@ -391,15 +388,21 @@ collected(const struct step *x)
     return true;
 }
 
-/* A member that did not grant, and told of a term that no granter knows of. */
+/* Who did not grant, and told of a term that no granter knows of: one that is no member any more,
+ * too. */
 static uint8_t
 knows_later_term(const struct step *x)
 {
     const struct svc *s = x->s;
-    uint8_t node;
-    uint64_t told = highest_told(x, s->ask.granted, &node);
 
-    return told > s->ask.lineage_term && told < s->ask.term ? node : ZB_NODE_NONE;
+    for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
+        uint64_t told = s->peers[n].seen.learned_term;
+        if (n != x->core->opt.self && (s->ask.granted & 1u << n) == 0 &&
+            told > s->ask.lineage_term && told < s->ask.term) {
+            return n;
+        }
+    }
+    return ZB_NODE_NONE;
 }
 
 /* The tree is taken as it is, or what is ahead comes first, or it ends here. */
@@ -507,7 +510,7 @@ zb_core_failover_choose(struct step *x)
          * written or not yet in a set, is the service's. Who is only fenced may have led. */
         s->ask.exact = false;
         s->ask.set = *zb_core_reached(s);
-        if ((s->ask.suspects & ~s->ask.granted) == 0) {
+        if (zb_core_ask_suspects(s) == 0) {
             s->ask.reason = ZB_TERM_RESTART;
         }
         zb_core_go(x, ZB_STIM_GRANTED);

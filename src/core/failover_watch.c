@@ -7,7 +7,7 @@ watch_suspects(struct step *x)
 {
     struct svc *s = x->s;
     struct failover *f = &s->failover;
-    uint32_t left = s->ask.suspects & ~s->ask.granted & ~s->ask.fenced;
+    uint32_t left = zb_core_ask_suspects(s) & ~s->ask.fenced;
 
     if (left == 0 && !s->obs.suspects_unknown) {
         return;

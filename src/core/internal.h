@@ -291,6 +291,8 @@ bool zb_core_all_follow(const struct step *x, uint64_t term);
 /* released: the set of the release that is being taken, with its term; NULL: a new term of our own
  */
 void zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *released);
+/* Node bits of who may write and did not grant the term that is asked for, fenced or not. */
+uint32_t zb_core_ask_suspects(const struct svc *s);
 void zb_core_ask_begin_failover(struct step *x);
 void zb_core_ask_settle(struct step *x);
 bool zb_core_voter_settle(struct step *x);

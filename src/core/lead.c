@@ -525,7 +525,8 @@ bases_now(const struct step *x, struct zb_core_msg *m)
     }
     if (s->obs.learned_leader >= ZB_NODES_MAX || s->obs.learned_leader == x->core->opt.self ||
         s->obs.granted_term > s->obs.learned_term || s->rejoin.wanted || !goes_on(s) ||
-        !zb_lineage_has(&s->obs.lineage, zb_core_reached(s)->id) || ships_any(s)) {
+        !zb_lineage_has(&s->obs.lineage, zb_core_reached(s)->id) || ships_any(s) ||
+        (s->obs.exists && zb_set_id_is_none(zb_core_reached(s)->id))) {
         return false; /* what there is may be wanted by whoever leads next, or have come away */
     }
     p = &s->peers[s->obs.learned_leader];

@@ -160,6 +160,22 @@ zb_keeper_op_rescue_mount(struct zb_keeper *k, struct zb_keeper_job *job, struct
 
 /* ---- RESCUE_DROP ---- */
 
+/* Who agreed to the service's tree did not see what was kept beside it. */
+static enum zb_rc
+orphans_check(const struct zb_zfs_tree *tree, struct zb_err *err)
+{
+    struct zb_zfs_value mark;
+
+    for (size_t i = 0; i < tree->count; i++) {
+        if (zb_zfs_props_find(&tree->datasets[i], ZB_KEEPER_ORPHAN, &mark)) {
+            (void)zb_err_set(err, ZB_E_REFUSED, "%s in it was kept beside the service's tree",
+                             tree->datasets[i].name);
+            return zb_err_hint(err, "zbaton rescue list, rescue show, and rescue drop");
+        }
+    }
+    return ZB_OK;
+}
+
 enum zb_rc
 zb_keeper_op_rescue_drop(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -170,6 +186,9 @@ zb_keeper_op_rescue_drop(struct zb_keeper *k, struct zb_keeper_job *job, struct 
         return rc;
     }
     rc = rescue_open(k, &job->req, &tree, err);
+    if (rc == ZB_OK && (job->req.flags & ZB_KF_EXACT) != 0) {
+        rc = orphans_check(&tree, err);
+    }
     if (rc == ZB_OK) {
         rc = zb_keeper_side_drop(&zb_keeper_rescues, &tree, err);
     }

@@ -137,6 +137,24 @@ parent_check(const struct zb_keeper_job *job, const struct zb_keeper_view *view,
     return rc;
 }
 
+/* Its place is free, and it is mounted nowhere: what is mapped elsewhere goes to the disk with that
+ * mount, which has to be writable for it. */
+static enum zb_rc
+newcomer_fetch(const struct zb_keeper_job *job, const struct zb_keeper_view *view, uint32_t i,
+               const char *dir, struct zb_err *err)
+{
+    const char *name = view->props[i]->name;
+    struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
+    enum zb_rc rc = parent_check(job, view, i, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_os_mount_dir_free(dir, err);
+    }
+    return rc == ZB_OK && zb_os_mounts_find(&view->mounts, name) != NULL
+               ? zb_keeper_tree_umount(name, deadline, err)
+               : rc;
+}
+
 /* Values at rest, and mounted read-write in its place. Where it is mounted already it is turned
  * read-write whoever uses it; from elsewhere it is only taken when its place is free. */
 static enum zb_rc
@@ -145,12 +163,14 @@ newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *vie
 {
     const char *name = view->props[i]->name;
     const struct zb_os_mount_entry *e = zb_os_mounts_find(&view->mounts, name);
-    struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
     char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
     enum zb_rc rc = ZB_OK;
 
     (void)snprintf(dir, sizeof(dir), "%s/%s", job->conf.mountpoint, view->datasets[i].rel);
-    if (e != NULL && !e->readonly) { /* readonly=on acts on it at once */
+    bool in_place = e != NULL && strcmp(e->dir, dir) == 0;
+    if (!in_place) {
+        rc = newcomer_fetch(job, view, i, dir, err);
+    } else if (!e->readonly) { /* readonly=on acts on it at once */
         rc = zb_os_syncfs(name, e->dir, err);
     }
     if (rc == ZB_OK) {
@@ -159,17 +179,8 @@ newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *vie
     if (rc != ZB_OK) {
         return rc;
     }
-    if (e != NULL && strcmp(e->dir, dir) == 0) {
-        return zb_os_remount_rw(name, dir, err);
-    }
-    rc = parent_check(job, view, i, err);
-    if (rc == ZB_OK) {
-        rc = zb_os_mount_dir_free(dir, err);
-    }
-    if (rc == ZB_OK && e != NULL) {
-        rc = zb_keeper_tree_umount(name, deadline, err);
-    }
-    return rc == ZB_OK ? zb_os_mount(name, dir, ZB_OS_MOUNT_RW, err) : rc;
+    return in_place ? zb_os_remount_rw(name, dir, err)
+                    : zb_os_mount(name, dir, ZB_OS_MOUNT_RW, err);
 }
 
 void

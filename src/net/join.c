@@ -24,14 +24,14 @@ field_copy(char *to, size_t size, const char *from)
 static const char *
 request_parse(json_t *json, struct zb_join_request *request)
 {
-    int version, renew = 0;
+    int version, renew = 0, lost = 0;
     const char *id, *node, *address, *proof;
     uint8_t id_bytes[(ZB_TOKEN_ID_SIZE - 1) / 2];
     struct zb_err err;
 
-    if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:s, s:s, s?b !}", "join", &version, "id", &id,
-                    "node", &node, "address", &address, "csr", &request->csr_pem, "proof", &proof,
-                    "renew", &renew) != 0) {
+    if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:s, s:s, s?b, s?b !}", "join", &version, "id",
+                    &id, "node", &node, "address", &address, "csr", &request->csr_pem, "proof",
+                    &proof, "renew", &renew, "lost", &lost) != 0) {
         return "without a certificate only a join request is accepted";
     }
     if (version != 1) {
@@ -42,6 +42,7 @@ request_parse(json_t *json, struct zb_join_request *request)
         return "join request: bad id or proof";
     }
     request->renew = renew != 0;
+    request->lost = lost != 0;
     if (!zb_node_name_valid(node) ||
         (!(request->renew && address[0] == '\0') && !zb_socket_address_valid(address))) {
         return "join request: bad node name or address";

@@ -71,6 +71,7 @@ struct zb_join_request {
     char token_id[ZB_TOKEN_ID_SIZE];
     char node[ZB_NODE_NAME_SIZE];
     bool renew;                    /* a new certificate for who is a node already */
+    bool lost;                     /* the host that had the name is off for good */
     char address[ZB_ADDRESS_SIZE]; /* where the new node will listen; "": as known (renew) */
     const char *csr_pem;           /* borrowed: valid during the callback */
     uint8_t binding[ZB_JOIN_BINDING_SIZE]; /* TLS exporter of the connection */
@@ -110,6 +111,7 @@ struct zb_join_ask {
     const char *node;
     const char *address; /* where this node will listen; "": as known (renew) */
     bool renew;          /* it is a node already, and stays that */
+    bool lost;           /* the host that had the name is off for good */
     struct zb_pem key;   /* stays here */
     uint32_t timeout_ms; /* for all of it; 0 is ZB_JOIN_TIMEOUT_MS */
 };

@@ -119,7 +119,8 @@ request_frame(struct joiner *j, struct zb_buf *frame, struct zb_err *err)
     json_t *json =
         json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "join", 1, "id", request.token_id, "node",
                   request.node, "address", request.address, "csr", j->csr_pem, "proof", proof);
-    if (json == NULL || (request.renew && json_object_set_new(json, "renew", json_true()) != 0)) {
+    if (json == NULL || (request.renew && json_object_set_new(json, "renew", json_true()) != 0) ||
+        (j->ask->lost && json_object_set_new(json, "lost", json_true()) != 0)) {
         zb_out_of_memory();
     }
     enum zb_rc rc = zb_buf_json(frame, ZB_FRAME_JSON, json, ZB_WIRE_HELLO_MAX, err);

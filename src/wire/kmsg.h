@@ -215,7 +215,8 @@ enum zb_kop {
  * RESCUE_MOUNT  service (may be empty), text: name of a rescue, rel: "on" or "off": mounts its datasets read-only (nodev, nosuid,
  *            noexec) below <run-dir>/rescue/<name>, which root alone can enter; one that has no place below its parent (a directory that
  *            was never made, or that is not empty) beside it as <name>+<rel with + for />. On again, or off when it is not mounted: OK. -> text: the path.
- * RESCUE_DROP   service (may be empty), text: name of a rescue. Destroys its datasets and snapshots, never others. Refuses while it is mounted, held, or
+ * RESCUE_DROP   service (may be empty), text: name of a rescue. Destroys its datasets and snapshots, never others. With ZB_KF_EXACT not
+ *            what was beside the service's tree (an orphan), which nobody was shown with that: ZB_E_REFUSED. Refuses while it is mounted, held, or
  *            cloned (ZB_E_HELD) or has a dataset that is not zbaton's (ZB_E_REFUSED), by name and with the command that helps;
  *            all of this is looked for first. Dropped half way (a crash), it is still listed, and dropped the next time.
  *            MOUNT and DROP: ZB_E_BUSY while other rescues or peeks are being mounted or dropped, for 5 s.
@@ -272,7 +273,8 @@ enum zb_kop {
 
 #define ZB_KF_UNMOUNT 0x01u   /* CREATE: may unmount a dataset that is mounted */
 #define ZB_KF_SYNC 0x02u      /* SNAPSHOT: syncfs first */
-#define ZB_KF_EXACT 0x04u     /* PROMOTE: the tree must equal the manifest */
+#define ZB_KF_EXACT                                                                                \
+    0x04u                     /* PROMOTE: the tree must equal the manifest; RESCUE_DROP: no orphans */
 #define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back; UNADOPT: mount afterwards */
 #define ZB_KF_REMOUNTED 0x10u /* reply of SEAL */
 #define ZB_KF_ADOPT                                                                                \

@@ -282,6 +282,21 @@ def restart_engine(node):
     wait_for("the engine is gone", lambda: not pathlib.Path(f"/proc/{engine}").exists())
 
 
+def check_new_host_of_a_name(a, b, c, base):
+    """Who led may be writing where nobody sees it: a new host does not take its name, and its grant, without a word."""
+    apply(a, base, service("web", leader="vm2"))
+    wait_settled(a, b, c, web="vm2")
+    b.stop()
+    wait_for("vm2 is seen down", lambda: a.nodes_up() == 2)
+    anew = base / "anew"
+    anew.mkdir(mode=0o755)
+    new = Node(anew, "vm2", b.programs, b.fake_keeper)
+    token = a.zbaton("token", "create", "-H").strip()
+    out = new.zbaton("join", token, *new.setup_options(), code=3)
+    assert "the host that was vm2 may be writing to web still" in out and "zbaton join --lost" in out, out
+    assert "vm2 is a node of cluster test" in new.zbaton("join", "--lost", token, *new.setup_options())
+
+
 def make(base, programs, keeper):
     nodes = [Node(base, name, programs, keeper) for name in NAMES]
     a, b, c = nodes
@@ -293,7 +308,7 @@ def make(base, programs, keeper):
     return nodes
 
 
-CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback, check_unseen, check_transfers)
+CHECKS = (check_drain, check_interrupted, check_relocation, check_sick, check_stays, check_failback, check_unseen, check_transfers, check_new_host_of_a_name)
 
 
 def run(base, programs, fake_keeper):

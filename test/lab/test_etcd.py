@@ -1,13 +1,15 @@
 """Failover that nobody orders: faults of hosts, pools, networks and etcd, each under a continuous writer."""
 
+import os
 import time
 
 import pytest
-from etcd_auto import NAME, PAUSED_S, PORT, QUIET_S, START_S, TTL_S, auto, etcd, run  # noqa: F401  (fixtures)
+from etcd_auto import NAME, PAUSED_S, PORT, QUIET_S, START_S, TTL_S, auto, etcd, run, sessions_open  # noqa: F401
 from faults import (cut_from, cut_off, daemon_killed, deaf, engine_killed, engine_stopped, etcd_disk_frozen, etcd_gone,
-                    etcd_stopped, mute, paused, pool_frozen, pool_lost, power_lost)
+                    etcd_stopped, mute, paused, pool_frozen, pool_lost, power_lost, revive)
+from test_matrix import ENGINE_DIR, install_engine
 from zblab import wait_until
-from zblab.cluster import Recorder
+from zblab.cluster import Recorder, stage
 
 TAKES_S = 60  # that who was granted a term has to begin it
 POOL_STUCK_S = 30 + 5 + 2  # of src/keeper/deadline.c, a transaction group, a heartbeat
@@ -159,6 +161,19 @@ def test_the_disk_of_the_leaders_pool_stands_still(run):
     run.end(new)
 
 
+@pytest.mark.long
+def test_the_last_leader_comes_back_without_its_pool(run):
+    """It is up and asks for nothing: another host takes over all the same."""
+    run.old.power_cut()
+    run.old.boot()
+    run.old.run(f"zpool export {run.old.pool}")
+    run.cluster.daemon_start(run.old, wait=False)
+    new = run.moves_on()
+    run.old.power_cut()
+    revive(run.cluster, run.old)
+    run.end(new)
+
+
 # --- a host that stands still -----------------------------------------------------------------
 
 
@@ -189,6 +204,30 @@ def test_the_leader_is_paused(run, seconds):
             run.said += f", {len(late)} late ones, up to {max(late.values(), default=0):.1f} s"
     finally:
         beside.stop()
+
+
+# --- a move -----------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_the_target_of_a_move_dies_with_the_baton(run):
+    """The last leader is well, and has given it away: it is taken over from whom it was given to."""
+    cluster, (target, _) = run.cluster, run.left
+    install_engine(cluster, os.path.join(os.path.dirname(stage()), "src/cmd/zbatond-engine-paused"), [target])
+    wait_until(lambda: sessions_open(cluster), 90, "every node has a session")
+    cluster.wait_current(NAME)
+    target.run(f"touch {ENGINE_DIR}/pause-R-take")
+    cluster.zbaton(f"move -y --no-wait {NAME} {target.name}", host=run.old)
+    wait_until(lambda: target.run(f"test -e {ENGINE_DIR}/held-R-take", check=False).rc == 0, 90, "it takes the release")
+    run.struck = time.time()
+    target.power_cut()
+    new = wait_until(lambda: cluster.leader(NAME, run.old), TTL_S + 5 + START_S, f"{NAME} runs on another host")
+    assert new is not target
+    run.recorder.wait_more(20)
+    target.boot()
+    target.run(f"rm -f {ENGINE_DIR}/held-R-take")
+    install_engine(cluster, os.path.join(stage(), "usr/sbin/zbatond-engine"), [target])
+    run.end(new)
 
 
 # --- no fault ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from zblab import wait_until
 from zblab.cluster import Recorder, stage
+from zblab.lab import for_each
 from zblab.watch import Watch
 
 NAME = "matrix"
@@ -84,8 +85,8 @@ def cases_all():
 # --- the cluster, with daemons that can be held ------------------------------------------------
 
 
-def install_engine(cluster, path):
-    """Puts an engine in place of the installed one; services go on."""
+def install_engine(cluster, path, hosts=None):
+    """Puts an engine in place of the installed one, on all hosts or some; services go on."""
     def change(host):
         if not host.alive():
             host.boot()
@@ -93,7 +94,7 @@ def install_engine(cluster, path):
         host.put(path, "/usr/sbin/zbatond-engine", 0o755)
         host.run("sync")
         cluster.daemon_start(host)
-    cluster.lab.each(change)
+    for_each(hosts or cluster.hosts, change)
 
 
 def points_clear(host):

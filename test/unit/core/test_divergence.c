@@ -192,6 +192,24 @@ it_is_pruned_once_it_goes_on_from_there(void **state)
     assert_int_equal(zb_set_id_cmp(W.pruned.floor_way, W.nodes[0].disk.newest.id), 0);
 }
 
+/* S4: the history is lost, and with it which of the sets on the disk are whole, and of which history. */
+static void
+a_copy_of_which_no_set_is_known_is_not_pruned(void **state)
+{
+    (void)state;
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 1);
+    stories_reply(1, ZB_OK, "C-done");
+    stories_current(1, 60000);
+    world_power_off(&W, 0);
+    W.nodes[0].disk.newest = (struct zb_set_ref){0};
+    W.ship_ms = 60000; /* the leader's look at both copies */
+    W.pruned = (struct zb_action){0};
+    world_power_on(&W, 0);
+    world_run(&W, 50000);
+    assert_int_equal(W.nodes[0].disk.record.learned_leader, 1);
+    assert_int_equal(W.pruned.kind, 0);
+}
+
 /* ---- records ---- */
 
 /* vm3 granted term 2 to vm2, which gave up; its state directory is put back to a copy of before,
@@ -366,6 +384,7 @@ main(void)
         T(a_dataset_that_was_made_in_a_copy_is_told_of),
         T(a_copy_from_before_what_is_remembered_is_not_pruned),
         T(it_is_pruned_once_it_goes_on_from_there),
+        T(a_copy_of_which_no_set_is_known_is_not_pruned),
         T(who_forgot_a_grant_is_told_and_takes_it_back),
         T(a_term_is_not_granted_twice_by_who_forgot_it),
         T(a_forgotten_suspect_is_asked_all_the_same),

@@ -147,6 +147,26 @@ a_leader_without_members_prunes_once(void **state)
     assert_int_equal(W.prunes, before + 1);
 }
 
+/* M11: vm4 was one when vm5 came to lead term 2, and both ceased to be: no list since then shares a
+ * majority with theirs. */
+static void
+who_led_by_an_older_list_is_suspected(void **state)
+{
+    const struct zb_core_seen seen = {
+        .granted_term = 2, .granted_to = 4, .learned_term = 2, .learned_leader = 4};
+    (void)state;
+    world_seen(&W, 1, 3, &seen);
+    world_power_off(&W, 0);
+    world_run(&W, 1000);
+    world_failover(&W, 1, true, 20);
+    world_run(&W, 1000);
+    world_fenced(&W, 1, 0, W.nodes[1].disk.record.granted_term, 21);
+    stories_reply(21, ZB_OK, "C-done");
+    stories_reply(20, ZB_E_REFUSED, "C-failover-suspect");
+    assert_int_equal(W.replies[W.replies_count - 1].action.node, 4);
+    assert_false(world_leads(&W, 1));
+}
+
 int
 main(void)
 {
@@ -158,6 +178,7 @@ main(void)
         T(where_a_transfer_ended_is_where_a_member_stands),
         T(no_bookmark_goes_while_a_member_holds_no_set_whole),
         T(a_leader_without_members_prunes_once),
+        T(who_led_by_an_older_list_is_suspected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
