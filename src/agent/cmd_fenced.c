@@ -64,7 +64,6 @@ statement_start(struct zb_agent *a, const struct zb_fenced *fenced, struct zb_re
                                        .service = fenced->service,
                                        .node = fenced->node,
                                        .term = fenced->term,
-                                       .automatic = fenced->by == ZB_FENCED_BY_SESSION,
                                        .who = fenced->who,
                                        .on_reply = on_reply,
                                        .ctx = s};

@@ -7,8 +7,6 @@
 #include "agent/request.h"
 #include "agent/steps.h"
 
-#define GRANTS_MS 3000 /* that who is connected has for its grant; then its session's end counts */
-
 static const char *
 node_name(const struct zb_failover_fence *f, uint8_t node)
 {
@@ -184,9 +182,9 @@ on_read(void *ctx)
                                    .term = f->term,
                                    .by = ZB_FENCED_BY_SESSION,
                                    .who = f->r->who};
-        /* One that is connected grants by itself, unless its pool is gone. */
-        bool waits = f->a->nodes[n].up && zb_mono_now().ms < f->asked_at.ms + GRANTS_MS;
-        if ((f->asked & UINT32_C(1) << n) != 0 && !waits &&
+        /* One that is connected answers by itself, and is said to be off when it is not any more.
+         */
+        if ((f->asked & UINT32_C(1) << n) != 0 && !f->a->nodes[n].up &&
             zb_heart_is_fenced(f->a, (uint8_t)n, f->asked_at)) {
             f->asked &= ~(UINT32_C(1) << n);
             zb_fenced_tell(f->a, &fenced);

@@ -399,7 +399,8 @@ join_check(struct zb_agent *a, const struct zb_join_request *request, int *index
     if (known != ZB_NODE_NONE && a->nodes[known].up) {
         return zb_err_set(err, ZB_E_REFUSED, "a node %s is in the cluster and up", request->node);
     }
-    return known == ZB_NODE_NONE || request->lost ? ZB_OK : writer_check(a, known, err);
+    return known == ZB_NODE_NONE || request->renew || request->lost ? ZB_OK
+                                                                    : writer_check(a, known, err);
 }
 
 /* Spends the token, then signs. */

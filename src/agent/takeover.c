@@ -205,31 +205,32 @@ decide(struct takeover *t, struct zb_loss *loss)
 
 /* --- when --- */
 
-/* Who leads, or would: the last leader, or to whom that one released the baton, as far as it is
- * known here, and who has not told yet that it leads. */
+/* To whom the last leader released the baton, as far as it is known here, and who has not told yet
+ * that it leads: that leader, well or not, does nothing more. ZB_NODE_NONE: to nobody. */
 static uint8_t
-holder(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss)
+released_to(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss)
 {
-    uint64_t term = view->obs.released_term;
-    uint8_t to = view->obs.released_to;
+    const struct zb_core_msg *m = &view->peers[loss->leader].report;
+    bool self = loss->leader == a->self;
+    uint64_t term = self ? view->obs.released_term : m->released_term;
+    uint64_t granted = self ? view->obs.granted_term : m->granted_term;
+    uint8_t to = self ? view->obs.released_to : m->released_to;
 
-    if (loss->leader != a->self) {
-        const struct zb_core_peer_view *p = &view->peers[loss->leader];
-        term = p->known ? p->report.released_term : 0;
-        to = p->report.released_to;
-    }
-    return term > loss->term && to < a->nodes_count ? to : loss->leader;
+    return term > loss->term && term == granted && to < a->nodes_count ? to : ZB_NODE_NONE;
 }
 
-/* Nobody leads it, and the end of who leads or would is certified. */
+/* Nobody leads it, and the end of its last leader is certified, or of who was to lead next. */
 static bool
 is_orphaned(const struct zb_agent *a, const struct zb_core_view *view, const struct zb_loss *loss,
             uint8_t *gone)
 {
+    uint8_t to;
+
     if (view->leader != ZB_NODE_NONE || loss->term == 0 || loss->leader >= a->nodes_count) {
         return false;
     }
-    *gone = holder(a, view, loss);
+    to = released_to(a, view, loss);
+    *gone = to != ZB_NODE_NONE && zb_heart_life(a, to) == ZB_LIFE_DEAD ? to : loss->leader;
     return *gone != a->self && zb_heart_life(a, *gone) == ZB_LIFE_DEAD;
 }
 

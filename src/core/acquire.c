@@ -18,6 +18,7 @@ zb_core_ask_begin(struct step *x, uint64_t term, const struct zb_set_ref *releas
                                                    : ZB_TERM_FIRST;
     s->ask.exact = s->ask.planned;
     s->ask.suspects = zb_core_suspects(s);
+    s->ask.lineage_term = s->obs.learned_term;
     s->ask.again_at = x->now;
 }
 
@@ -31,7 +32,6 @@ zb_core_ask_begin_failover(struct step *x)
     s->ask.exact = true;
     s->ask.reason = s->failover.revert ? ZB_TERM_REVERT : ZB_TERM_FAILOVER;
     s->ask.set = s->obs.newest;
-    s->ask.lineage_term = s->obs.learned_term;
     s->ask.lineage_leader = s->obs.learned_leader;
     s->ask.lineage = s->obs.lineage;
 }
@@ -77,8 +77,9 @@ ask_voters(struct step *x)
     s->ask.again_at.ms = x->now.ms + ZB_ASK_MS;
 }
 
-/* Leaders of later terms than any granter knows of, as somebody told, a member or not: when the list
- * of members has changed more than once since, a majority of them may know nothing of it (M11). */
+/* Leaders of later terms than this node, and for a failover any granter, knows of, as somebody told,
+ * a member or not: when the list of members has changed more than once since, a majority of them may
+ * know nothing of it (M11). */
 static uint32_t
 led_later(const struct svc *s)
 {

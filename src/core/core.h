@@ -228,9 +228,7 @@ struct zb_event {
             uint8_t node;
             bool dry_run;
             bool allow_loss;
-            /* FAILOVER by nobody's word: from no set below `set`, past no leader. FENCED by the end of
-             * its session, which holds for a node that is connected, too. */
-            bool automatic;
+            bool automatic; /* FAILOVER by nobody's word: from no set below `set`, past no leader */
             uint64_t term;
             int64_t wait_ms; /* FAILOVER, FENCE_WAIT, REVERT: for suspects to grant or be fenced */
             struct zb_set_ref set; /* REVERT, FAILOVER with automatic */

@@ -292,8 +292,7 @@ zb_core_fenced_command(struct step *x, const struct zb_event *ev)
                       "no failover is under way here: order one");
         return;
     }
-    if (node >= ZB_NODES_MAX || node == x->core->opt.self ||
-        (zb_core_peer_up(x, node) && !ev->u.command.automatic)) {
+    if (node >= ZB_NODES_MAX || node == x->core->opt.self || zb_core_peer_up(x, node)) {
         zb_core_reply(x, ev->u.command.id, ZB_E_REFUSED, "C-fenced-up",
                       "that node is connected: it is not off");
         return;

@@ -403,15 +403,16 @@ zb_keeper_op_beat(struct zb_keeper *k, const struct zb_kreq *req, struct zb_krep
 {
     uint64_t nonce = zb_random_u64();
     struct zb_mono now = zb_mono_now();
-    enum zb_rc rc;
+    enum zb_rc rc = ZB_OK;
 
     if (k->conf->etcd[0] == '\0') {
         return zb_err_set(err, ZB_E_UNSUPPORTED, "this node is configured without etcd");
     }
     (void)pthread_mutex_lock(&k->lock);
     tick(k, now);
-    /* What is at rest, too: nobody takes over from a last leader that is alive. */
-    rc = zb_zfs_pool_check(k->conf->root, POOL_STUCK_MS, err);
+    if (any_writable(k)) {
+        rc = zb_zfs_pool_check(k->conf->root, POOL_STUCK_MS, err);
+    }
     if (rc == ZB_OK && (req->flags & ZB_KF_NEW) != 0) {
         rc = session_new(k, now, req, err);
     }
@@ -556,7 +557,7 @@ zb_keeper_deadline_end(struct zb_keeper *k)
     }
     (void)pthread_mutex_lock(&k->lock);
     k->deadline.ending = true;
-    if (k->session.stage == ZB_SESSION_OPEN && is_at_rest(k)) {
+    if (k->session.stage == ZB_SESSION_OPEN && !any_writable(k)) {
         /* Etcd could not be told. What the next start finds is not late for what was not there. */
         zb_session_lapse(&k->session, k->session.id);
         k->session.demoted = true;

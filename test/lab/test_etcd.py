@@ -6,7 +6,7 @@ import time
 import pytest
 from etcd_auto import NAME, PAUSED_S, PORT, QUIET_S, START_S, TTL_S, auto, etcd, run, sessions_open  # noqa: F401
 from faults import (cut_from, cut_off, daemon_killed, deaf, engine_killed, engine_stopped, etcd_disk_frozen, etcd_gone,
-                    etcd_stopped, mute, paused, pool_frozen, pool_lost, power_lost, revive)
+                    etcd_stopped, mute, paused, pool_frozen, pool_lost, power_lost)
 from test_matrix import ENGINE_DIR, install_engine
 from zblab import wait_until
 from zblab.cluster import Recorder, stage
@@ -158,19 +158,6 @@ def test_the_disk_of_the_leaders_pool_stands_still(run):
         new = run.moves_on(POOL_STUCK_S)
         wait_until(lambda: not run.old.alive(), 60, "its host is reset")
     run.cluster.make_whole()
-    run.end(new)
-
-
-@pytest.mark.long
-def test_the_last_leader_comes_back_without_its_pool(run):
-    """It is up and asks for nothing: another host takes over all the same."""
-    run.old.power_cut()
-    run.old.boot()
-    run.old.run(f"zpool export {run.old.pool}")
-    run.cluster.daemon_start(run.old, wait=False)
-    new = run.moves_on()
-    run.old.power_cut()
-    revive(run.cluster, run.old)
     run.end(new)
 
 

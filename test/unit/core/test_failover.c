@@ -243,6 +243,25 @@ a_copy_older_than_the_history_is_taken_by_order_only(void **state)
     assert_true(world_run_until(&W, world_leads, 1, 30000));
 }
 
+/* Who led before the last leader is over: nobody waits for it. */
+static void
+the_old_leader_is_not_missed_by_the_next_ones(void **state)
+{
+    (void)state;
+    vm2_is_ordered_to_lead(false);
+    assert_true(world_run_until(&W, world_leads, 1, 30000));
+    world_run(&W, 20000);
+    world_command(&W, 1, ZB_CMD_MOVE, 2, 22);
+    assert_true(world_run_until(&W, world_leads, 2, 30000));
+    world_power_off(&W, 2);
+    world_run(&W, 1000);
+    world_power_on(&W, 2);
+    world_seen(&W, 2, 0,
+               &(struct zb_core_seen){
+                   .granted_term = 1, .granted_to = 0, .learned_term = 1, .learned_leader = 0});
+    assert_true(world_run_until(&W, world_leads, 2, 30000));
+}
+
 /* Its own grant of a still higher term would keep it from following for ever. */
 static void
 who_was_taken_over_hears_of_it_before_it_asks(void **state)
@@ -497,6 +516,7 @@ main(void)
         T(a_failover_ends_when_there_is_nothing_to_set_aside_and_yet_more),
         T(a_copy_that_follows_again_is_not_set_aside),
         T(a_copy_older_than_the_history_is_taken_by_order_only),
+        T(the_old_leader_is_not_missed_by_the_next_ones),
         T(who_was_taken_over_hears_of_it_before_it_asks),
         T(an_order_that_finds_it_asking_is_a_failover),
         T(what_was_counted_on_is_not_lost_without_a_word),
