@@ -204,7 +204,8 @@ def test_the_target_of_a_move_dies_with_the_baton(run):
     wait_until(lambda: sessions_open(cluster), 90, "every node has a session")
     cluster.wait_current(NAME)
     target.run(f"touch {ENGINE_DIR}/pause-R-take")
-    cluster.zbaton(f"move -y --no-wait {NAME} {target.name}", host=run.old)
+    begun = cluster.zbaton(f"move -y --no-wait {NAME} {target.name}", host=run.old, check=False)
+    assert begun.rc == 5, begun
     wait_until(lambda: target.run(f"test -e {ENGINE_DIR}/held-R-take", check=False).rc == 0, 90, "it takes the release")
     run.struck = time.time()
     target.power_cut()
