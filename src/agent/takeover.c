@@ -197,9 +197,8 @@ decide(struct takeover *t, struct zb_loss *loss)
     zb_agent_event(a, ZB_LOG_WARNING, conf->name, "A-takeover",
                    "%s is gone since %" PRId64 " s: %s takes over (place %u of %u; %s), from set "
                    "%" PRIu64 "/%" PRIu64,
-                   a->nodes[t->gone].name, (dead_ms + timeout_ms) / 1000,
-                   a->nodes[a->self].name, rank + 1, count, why, loss->base.id.term,
-                   loss->base.id.seq);
+                   a->nodes[t->gone].name, (dead_ms + timeout_ms) / 1000, a->nodes[a->self].name,
+                   rank + 1, count, why, loss->base.id.term, loss->base.id.seq);
     order(t, why);
 }
 

@@ -1,7 +1,7 @@
 /*
- * init, join, cert renew and pki etcd make keys and certificates, and read pools and histories. What
- * they need for that takes longer to load than other commands take to run, so zbaton-setup, the
- * same program with all of it, stands beside this one and carries them out.
+ * init, join, cert renew and pki etcd make keys and certificates, and read pools and histories.
+ * What they need for that takes longer to load than other commands take to run, so zbaton-setup,
+ * the same program with all of it, stands beside this one and carries them out.
  */
 #include <errno.h>
 #include <unistd.h>

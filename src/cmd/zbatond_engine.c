@@ -1,6 +1,6 @@
 /*
- * The engine of zbatond(8), as the keeper starts it: with the keeper's own options and "--engine FD"
- * behind them.
+ * The engine of zbatond(8), as the keeper starts it: with the keeper's own options and "--engine
+ * FD" behind them.
  */
 #include <unistd.h>
 

@@ -77,9 +77,9 @@ ask_voters(struct step *x)
     s->ask.again_at.ms = x->now.ms + ZB_ASK_MS;
 }
 
-/* Leaders of later terms than this node, and for a failover any granter, knows of, as somebody told,
- * a member or not: when the list of members has changed more than once since, a majority of them may
- * know nothing of it (M11). */
+/* Leaders of later terms than this node, and for a failover any granter, knows of, as somebody
+ * told, a member or not: when the list of members has changed more than once since, a majority of
+ * them may know nothing of it (M11). */
 static uint32_t
 led_later(const struct svc *s)
 {

@@ -29,9 +29,9 @@ request_parse(json_t *json, struct zb_join_request *request)
     uint8_t id_bytes[(ZB_TOKEN_ID_SIZE - 1) / 2];
     struct zb_err err;
 
-    if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:s, s:s, s?b, s?b !}", "join", &version, "id",
-                    &id, "node", &node, "address", &address, "csr", &request->csr_pem, "proof",
-                    &proof, "renew", &renew, "lost", &lost) != 0) {
+    if (json_unpack(json, "{s:i, s:s, s:s, s:s, s:s, s:s, s?b, s?b !}", "join", &version, "id", &id,
+                    "node", &node, "address", &address, "csr", &request->csr_pem, "proof", &proof,
+                    "renew", &renew, "lost", &lost) != 0) {
         return "without a certificate only a join request is accepted";
     }
     if (version != 1) {

@@ -271,11 +271,10 @@ enum zb_kop {
  */
 /* clang-format on */
 
-#define ZB_KF_UNMOUNT 0x01u   /* CREATE: may unmount a dataset that is mounted */
-#define ZB_KF_SYNC 0x02u      /* SNAPSHOT: syncfs first */
-#define ZB_KF_EXACT                                                                                \
-    0x04u                     /* PROMOTE: the tree must equal the manifest; RESCUE_DROP: no orphans */
-#define ZB_KF_REMOUNT 0x08u   /* PROMOTE: put an aborted move back; UNADOPT: mount afterwards */
+#define ZB_KF_UNMOUNT 0x01u /* CREATE: may unmount a dataset that is mounted */
+#define ZB_KF_SYNC 0x02u    /* SNAPSHOT: syncfs first */
+#define ZB_KF_EXACT 0x04u   /* PROMOTE: the tree must equal the manifest; RESCUE_DROP: no orphans */
+#define ZB_KF_REMOUNT 0x08u /* PROMOTE: put an aborted move back; UNADOPT: mount afterwards */
 #define ZB_KF_REMOUNTED 0x10u /* reply of SEAL */
 #define ZB_KF_ADOPT                                                                                \
     0x40u /* RECEIVE: a dataset without any mark, unmodified and with from_guid as its             \

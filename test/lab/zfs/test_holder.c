@@ -147,7 +147,8 @@ nested_mounts_and_loop_devices(void **state)
     assert_contains(text, "uses a file in zta/t/web");
     /* While udev still looks at the device, the kernel lets the file go only after that. */
     sh("umount /zt/web/sub && udevadm settle && losetup -d $(losetup -nO NAME -j /zt/web/disk) &&"
-       " timeout 30 sh -c 'while losetup -nO NAME -j /zt/web/disk | grep -q .; do sleep 0.1; done'");
+       " timeout 30 sh -c 'while losetup -nO NAME -j /zt/web/disk | grep -q .; do sleep 0.1; "
+       "done'");
     ok(zb_os_umount("zta/t/web", "/zt/web", &err));
 }
 

@@ -192,7 +192,8 @@ it_is_pruned_once_it_goes_on_from_there(void **state)
     assert_int_equal(zb_set_id_cmp(W.pruned.floor_way, W.nodes[0].disk.newest.id), 0);
 }
 
-/* S4: the history is lost, and with it which of the sets on the disk are whole, and of which history. */
+/* S4: the history is lost, and with it which of the sets on the disk are whole, and of which
+ * history. */
 static void
 a_copy_of_which_no_set_is_known_is_not_pruned(void **state)
 {
