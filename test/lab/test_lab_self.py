@@ -85,7 +85,7 @@ def test_power_cut_keeps_what_was_synced_and_mounts_nothing(lab3):
 
 def test_link_down_cuts_data_but_not_management(lab3):
     one, two = lab3["vm1"], lab3["vm2"]
-    assert ping(one, two)
+    wait_until(lambda: ping(one, two), 30, "vm1 reaches vm2")
     two.link(False)
     wait_until(lambda: two.run("cat /sys/class/net/eth0/operstate").out == "down\n", 10, "carrier")
     assert not ping(one, two)
@@ -97,7 +97,7 @@ def test_partition_separates_groups_only(lab3):
     one, two, three = lab3.hosts
     lab3.partition([["vm1"], ["vm2", "vm3"]])
     assert not ping(one, two) and not ping(three, one)
-    assert ping(two, three)
+    wait_until(lambda: ping(two, three), 30, "vm2 reaches vm3")
     lab3.heal()
     wait_until(lambda: ping(one, two) and ping(three, one), 30, "healed")
 
