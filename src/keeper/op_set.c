@@ -155,32 +155,45 @@ newcomer_fetch(const struct zb_keeper_job *job, const struct zb_keeper_view *vie
                : rc;
 }
 
+/* S0: nothing else mounts it read-write. e: its mount, NULL where there is none. */
+static enum zb_rc
+newcomer_rest(const struct zb_zfs_props *p, const struct zb_os_mount_entry *e, struct zb_err *err)
+{
+    enum zb_rc rc = ZB_OK;
+
+    if (e != NULL && !e->readonly) { /* readonly=on acts on it at once */
+        rc = zb_os_syncfs(p->name, e->dir, err);
+    }
+    return rc == ZB_OK ? zb_keeper_rest_set(p, false, err) : rc;
+}
+
 /* Values at rest, and mounted read-write in its place. Where it is mounted already it is turned
- * read-write whoever uses it; from elsewhere it is only taken when its place is free. */
+ * read-write whoever uses it; from elsewhere it is only taken when its place is free, and has the
+ * values at rest all the same when it is not. */
 static enum zb_rc
 newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view, uint32_t i,
                struct zb_err *err)
 {
-    const char *name = view->props[i]->name;
-    const struct zb_os_mount_entry *e = zb_os_mounts_find(&view->mounts, name);
+    const struct zb_zfs_props *p = view->props[i];
+    const struct zb_os_mount_entry *e = zb_os_mounts_find(&view->mounts, p->name);
     char dir[ZB_PATH_SIZE + ZB_REL_SIZE];
-    enum zb_rc rc = ZB_OK;
+    struct zb_err other;
+    enum zb_rc rc;
 
     (void)snprintf(dir, sizeof(dir), "%s/%s", job->conf.mountpoint, view->datasets[i].rel);
-    bool in_place = e != NULL && strcmp(e->dir, dir) == 0;
-    if (!in_place) {
-        rc = newcomer_fetch(job, view, i, dir, err);
-    } else if (!e->readonly) { /* readonly=on acts on it at once */
-        rc = zb_os_syncfs(name, e->dir, err);
+    if (e != NULL && strcmp(e->dir, dir) == 0) {
+        rc = newcomer_rest(p, e, err);
+        return rc == ZB_OK ? zb_os_remount_rw(p->name, dir, err) : rc;
     }
-    if (rc == ZB_OK) {
-        rc = zb_keeper_rest_set(view->props[i], false, err);
-    }
+    rc = newcomer_fetch(job, view, i, dir, err);
     if (rc != ZB_OK) {
+        if (newcomer_rest(p, e, &other) != ZB_OK) {
+            zb_log_warning("%s: %s", p->name, other.msg);
+        }
         return rc;
     }
-    return in_place ? zb_os_remount_rw(name, dir, err)
-                    : zb_os_mount(name, dir, ZB_OS_MOUNT_RW, err);
+    rc = newcomer_rest(p, NULL, err);
+    return rc == ZB_OK ? zb_os_mount(p->name, dir, ZB_OS_MOUNT_RW, err) : rc;
 }
 
 void
