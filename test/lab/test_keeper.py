@@ -726,6 +726,25 @@ def test_new_child_with_foreign_snapshot_of_a_tool(led):
     assert second["foreign"] == 1
 
 
+def test_a_child_that_was_made_elsewhere_comes_in(led):
+    """To its place when that is free; and nothing else mounts it read-write in any case (S0)."""
+    a, _, _ = led
+    host = a.host
+    host.run("mkdir /srv/web/busy && touch /srv/web/busy/in-the-way")
+    for child in ("free", "busy"):
+        host.run(f"zfs create -o readonly=off -o mountpoint=/srv/made-{child} {a.root}/web/{child} && "
+                 f"echo {child} >/srv/made-{child}/file")
+    a.snapshot(1, 1).good()
+
+    def mount(child):
+        return host.run(f"awk '$1 == \"{a.root}/web/{child}\" {{print $2, substr($4, 1, 2)}}' /proc/self/mounts").out.strip()
+    assert mount("free") == "/srv/web/free rw" and host.run("cat /srv/web/free/file").out == "free\n"
+    assert mount("busy") == "/srv/made-busy ro"
+    # Of what is mounted read-write against its value, zfs tells the mount's.
+    for child, value in (("free", ["off", "temporary"]), ("busy", ["on", "local"])):
+        assert host.run(f"zfs get -Hp -o value,source readonly {a.root}/web/{child}").out.split() == value
+
+
 def test_a_copy_that_was_rolled_back_is_not_taken_as_written_to(led):
     """`written` stays above 0 after a rollback to a set taken while the intent log was in use."""
     a, b, _ = led
