@@ -21,6 +21,8 @@ struct op {
     struct zb_mono begun;
     struct zb_core_result result; /* of the operation, while the disk is looked at after it */
     struct zb_core_obs obs;
+    uint64_t look; /* the keeper's number of it, and what was known of sets then */
+    uint32_t generation;
 };
 
 /* What fills the request beyond service, term, node and time; the manifest it needs. */
@@ -136,6 +138,7 @@ on_position(void *ctx, const struct zb_position *position)
         op->result.obs.reached = position->reached;
         op->result.obs.beyond = position->beyond;
         zb_promise_observed(op->a, op->service, &op->result.obs, op->begun.ms);
+        zb_position_looked(op->a, op->service, op->look, op->generation);
     } else if (op->kind == ZB_ACT_OBSERVE) {
         op->result.rc = ZB_E_FAILED;
         (void)snprintf(op->result.text, sizeof(op->result.text),
@@ -155,7 +158,22 @@ on_looked(void *ctx, const struct zb_krep *rep)
     }
     zb_pool_own(op->a, rep->pool_guid);
     zb_act_obs(op->a, rep, &op->obs);
+    op->look = op->kind == ZB_ACT_OBSERVE ? rep->nonce : 0;
+    op->generation = zb_position_generation(op->a, op->service);
     zb_position_find(op->a, op->service, rep, on_position, op);
+}
+
+/* What the core knows is what is there. */
+static void
+on_same(struct op *op)
+{
+    struct zb_core_view view;
+
+    zb_core_view(op->a->core, op->service, &view);
+    op->result.obs_valid = true;
+    op->result.obs = view.obs;
+    zb_promise_observed(op->a, op->service, &view.obs, op->begun.ms);
+    op_end(op);
 }
 
 static void
@@ -219,6 +237,8 @@ on_reply(void *ctx, const struct zb_krep *rep)
     }
     if (op->kind == ZB_ACT_SNAPSHOT) {
         snapshot_done(op, rep);
+    } else if (op->kind == ZB_ACT_OBSERVE && (rep->flags & ZB_KF_SAME) != 0) {
+        on_same(op);
     } else if (op->kind == ZB_ACT_OBSERVE ||
                (ops[op->kind].looks && rep->rc == ZB_OK && rep->pool_guid != 0)) {
         on_looked(op, rep); /* the keeper looked already */
@@ -272,7 +292,9 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
     if (action->node < a->nodes_count) {
         zb_strcopy(req->node, sizeof(req->node), a->nodes[action->node].name);
     }
-    if (action->kind == ZB_ACT_SNAPSHOT) {
+    if (action->kind == ZB_ACT_OBSERVE) {
+        req->nonce = zb_position_look(a, action->service);
+    } else if (action->kind == ZB_ACT_SNAPSHOT) {
         request_snapshot(a, action, req);
     } else if (action->kind == ZB_ACT_PRUNE) {
         zb_act_protect(action, req);

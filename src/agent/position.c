@@ -21,6 +21,7 @@ struct zb_position_service {
     bool searched;
     uint64_t searched_key; /* what the last search on disk was about, and its result */
     struct zb_position searched_result;
+    uint64_t look; /* the keeper's number of the look that the last position is of; 0: none */
 };
 
 struct zb_positions {
@@ -44,6 +45,14 @@ zb_positions_free(struct zb_positions *p)
         zb_manifest_close(&s->other);
     }
     free(p);
+}
+
+/* What was found on disk may be found to be something else now. */
+static void
+known_changed(struct zb_position_service *s)
+{
+    s->generation++;
+    s->look = 0;
 }
 
 static const char *
@@ -74,7 +83,7 @@ known_insert(struct zb_position_service *s, struct zb_manifest *m)
     }
     s->known[at].m = *m;
     zb_manifest_ref(m, &s->known[at].ref);
-    s->generation++;
+    known_changed(s);
 }
 
 static void
@@ -464,7 +473,27 @@ zb_position_look_anew(struct zb_agent *a, uint16_t service)
 {
     struct zb_position_service *s = state_of(a, service);
     s->searched = false;
-    s->generation++;
+    known_changed(s);
+}
+
+uint64_t
+zb_position_look(struct zb_agent *a, uint16_t service)
+{
+    return state_of(a, service)->look;
+}
+
+uint32_t
+zb_position_generation(struct zb_agent *a, uint16_t service)
+{
+    return state_of(a, service)->generation;
+}
+
+void
+zb_position_looked(struct zb_agent *a, uint16_t service, uint64_t look, uint32_t generation)
+{
+    struct zb_position_service *s = state_of(a, service);
+
+    s->look = s->generation == generation ? look : 0;
 }
 
 void

@@ -43,6 +43,13 @@ struct zb_position {
 void zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
                       void (*cb)(void *ctx, const struct zb_position *position), void *ctx);
 
+/* The keeper's number of the look (OBSERVE of kmsg.h) that the core knows the disk by, while
+ * nothing was learned of sets since that could make another position of it; 0: none. */
+uint64_t zb_position_look(struct zb_agent *a, uint16_t service);
+/* The core is told of that look; generation: of what was known when its position was looked for. */
+void zb_position_looked(struct zb_agent *a, uint16_t service, uint64_t look, uint32_t generation);
+uint32_t zb_position_generation(struct zb_agent *a, uint16_t service);
+
 /* Every dataset with all its snapshots, by OBSERVE and SNAPS. cb gets ZB_OK and the inventory,
  * which it may take (leaving zeros behind), or the code and sentence of what failed; from the loop.
  */

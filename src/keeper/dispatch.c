@@ -199,10 +199,18 @@ claim_free(const struct zb_keeper *k, const struct zb_keeper_job *job)
     return true;
 }
 
+/* What was seen of the service is of before. Caller holds lock. */
+static void
+changes_count(struct zb_keeper_service *s, enum zb_keeper_claim claim)
+{
+    s->changes += claim != ZB_CLAIM_READ ? 1 : 0;
+}
+
 static void
 claim_take(struct zb_keeper *k, struct zb_keeper_job *job)
 {
     job->service->claims[job->claim]++;
+    changes_count(job->service, job->claim);
     job->conf = job->service->conf;
     zb_keeper_list_add(&k->waiting, job);
     zb_keeper_worker_wake(k); /* who ends another job looks for the next one anyway */
@@ -212,6 +220,7 @@ void
 zb_keeper_unclaim(struct zb_keeper_job *job)
 {
     job->service->claims[job->claim]--;
+    changes_count(job->service, job->claim);
 }
 
 bool
@@ -223,6 +232,7 @@ zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s)
         return false;
     }
     s->claims[ZB_CLAIM_WRITE]++;
+    changes_count(s, ZB_CLAIM_WRITE);
     return true;
 }
 
@@ -230,6 +240,7 @@ void
 zb_keeper_unclaim_write(struct zb_keeper_service *s)
 {
     s->claims[ZB_CLAIM_WRITE]--;
+    changes_count(s, ZB_CLAIM_WRITE);
 }
 
 static void

@@ -40,6 +40,17 @@ enum zb_keeper_claim {
     ZB_CLAIM_COUNT
 };
 
+/* A look at a service's tree that an engine was told of. */
+struct zb_keeper_look {
+    uint64_t nonce;        /* that the engine names it by; 0: none */
+    struct zb_mono at;     /* begun then */
+    struct zb_zfs_txg txg; /* ... when this was the last one on the pool's disks ... */
+    uint64_t mounts;       /* ... after so many changes of mounts, ... */
+    uint64_t changes;      /* ... and so many of the service */
+    bool alone;            /* nothing else than other looks was under way */
+    bool running;
+};
+
 struct zb_keeper_service {
     char name[ZB_SERVICE_NAME_SIZE];
     unsigned claims[ZB_CLAIM_COUNT]; /* [lock] */
@@ -68,6 +79,8 @@ struct zb_keeper_service {
     char copier[ZB_NODE_NAME_SIZE]; /* [lock] who sends its first copy (ZB_KF_COPY), or did, ... */
     uint64_t copier_term;           /* [lock] ... in this term; 0: nobody did */
     struct zb_keeper_keys keys;     /* [key_lock] */
+    uint64_t changes; /* [lock] whenever an operation that may change something begins or ends */
+    struct zb_keeper_look look; /* [lock] the last one */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
 };
@@ -526,7 +539,7 @@ void zb_keeper_notice_settle(const struct zb_keeper *k);
  * more must not power anything off. */
 void zb_keeper_fences_settle(struct zb_keeper *k);
 
-/* ---- op_tree.c ---- */
+/* ---- op_look.c ---- */
 
 /* Fills record, datasets, running, mounted_here, sealed and the pool's numbers of the reply. */
 enum zb_rc zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job,

@@ -85,6 +85,9 @@ struct zb_os_mounts {
 enum zb_rc zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts,
                              struct zb_err *err) ZB_CHECKED;
 void zb_os_mounts_close(struct zb_os_mounts *mounts);
+/* Another number than before when anything may have been mounted, unmounted or remounted in this
+ * namespace since. Does not block. */
+uint64_t zb_os_mounts_changes(void);
 /* The first mount of exactly this dataset, not of a subtree; or NULL. */
 const struct zb_os_mount_entry *zb_os_mounts_find(const struct zb_os_mounts *mounts,
                                                   const char *dataset);

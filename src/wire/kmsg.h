@@ -78,13 +78,14 @@ enum zb_kop {
  * DEFINE     service, flags, version, text: the service's declaration as canonical JSON
  *            (conf/service.h); empty text removes a definition (refused while mounted or running;
  *            record and data stay). Stored durably; refuses a lower version than the stored one.
- * OBSERVE    service -> record, datasets, running, mounted_here, sealed, pool_guid. CREATE, SEAL,
+ * OBSERVE    service, nonce (of the last look that the engine took, or 0) -> record, datasets, running, mounted_here, sealed, pool_guid. CREATE, SEAL,
  *            RELEASE, GRANT, LEARN (of something new), PROMOTE and DEMOTE fill the same when they succeed. written_bytes of an unmounted
  *            dataset is 0 when its content equals the newest snapshot's, which is compared by owning it for a moment, only while no receive or
  *            change is under way; else it is ZFS's own number. Never changes anything, except that the
  *            first OBSERVE of a service after the keeper's start replays intent logs of a tree
  *            this node may have led, unless it is still mounted from before (M12). key: of a service of the raw flavour, whether the
- *            key in its file is that of the tree here; or, without a tree, whether there is one.
+ *            key in its file is that of the tree here; or, without a tree, whether there is one. nonce: of this look, 0: it has none. A
+ *            request with the nonce of the last look, where nothing has changed since: -> flags ZB_KF_SAME and that nonce, nothing else.
  * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
  *            createtxg order from that index on; count: how many there are in all. With ZB_KF_MARKS: the bookmarks that are of sets.
  * CREATE     service, uuid (the cluster's id, for the mark; may be empty), flags. Leader-to-be: makes the dataset tree root where it does not exist yet (with
@@ -289,6 +290,7 @@ enum zb_kop {
 #define ZB_KF_MARKS 0x200u  /* SNAPS: of the bookmarks */
 #define ZB_KF_LIST 0x400u   /* VERIFY: names instead of sums */
 #define ZB_KF_NEW 0x800u    /* BEAT: of a new session */
+#define ZB_KF_SAME 0x2000u  /* reply of OBSERVE */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */

@@ -133,8 +133,8 @@ zb_zfs_close(void)
     pthread_mutex_unlock(&g.lock);
 }
 
-static void
-kstat_path(const char *pool, const char *file, char *path, size_t size)
+void
+zb_zfs_kstat_path(const char *pool, const char *file, char *path, size_t size)
 {
     snprintf(path, size, "/proc/spl/kstat/zfs/%.*s/%s", (int)strcspn(pool, "/@#"), pool, file);
 }
@@ -153,7 +153,7 @@ zb_zfs_pool_state(const char *pool)
     char path[ZB_DATASET_NAME_SIZE + 64];
     char text[64];
 
-    kstat_path(pool, "state", path, sizeof path);
+    zb_zfs_kstat_path(pool, "state", path, sizeof path);
     if (!read_line(path, text, sizeof text)) {
         return ZB_ZFS_POOL_ABSENT;
     }
@@ -183,47 +183,6 @@ zb_zfs_pool_state_word(enum zb_zfs_pool_state state)
     return "unusable";
 }
 
-int64_t
-zb_zfs_txg_sync_ms(const char *line, int64_t now_ns)
-{
-    /* txg birth state ndirty nread nwritten reads writes otime qtime wtime stime */
-    int64_t birth_ns, open_ns, quiesce_ns, wait_ns;
-    char state;
-
-    // NOLINTNEXTLINE(cert-err34-c): of the kernel's making; what is no number is no such line
-    if (sscanf(line, "%*u %" SCNd64 " %c %*u %*u %*u %*u %*u %" SCNd64 " %" SCNd64 " %" SCNd64,
-               &birth_ns, &state, &open_ns, &quiesce_ns, &wait_ns) != 5 ||
-        state != 'S') {
-        return 0;
-    }
-    return (now_ns - birth_ns - open_ns - quiesce_ns - wait_ns) / 1000000;
-}
-
-/* The longest that a group is on its way to the disks now. */
-static int64_t
-sync_ms(const char *pool)
-{
-    char path[ZB_DATASET_NAME_SIZE + 64];
-    char line[512];
-    struct timespec now;
-    int64_t longest_ms = 0;
-    FILE *f;
-
-    kstat_path(pool, "txgs", path, sizeof path);
-    f = fopen(path, "re");
-    if (f == NULL) {
-        return 0;
-    }
-    /* The clock of gethrtime() in the kernel. */
-    (void)clock_gettime(CLOCK_MONOTONIC_RAW, &now);
-    while (fgets(line, sizeof line, f) != NULL) {
-        int64_t ms = zb_zfs_txg_sync_ms(line, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
-        longest_ms = ms > longest_ms ? ms : longest_ms;
-    }
-    fclose(f);
-    return longest_ms;
-}
-
 enum zb_rc
 zb_zfs_pool_check(const char *pool, int64_t stuck_ms, struct zb_err *err)
 {
@@ -234,7 +193,7 @@ zb_zfs_pool_check(const char *pool, int64_t stuck_ms, struct zb_err *err)
         return zb_err_set(err, ZB_E_SUSPENDED, "the pool of %s is %s", pool,
                           zb_zfs_pool_state_word(state));
     }
-    ms = sync_ms(pool);
+    ms = zb_zfs_txgs_sync_ms(pool);
     if (ms > stuck_ms) {
         return zb_err_set(err, ZB_E_SUSPENDED,
                           "the pool of %s has written nothing for %" PRId64 " s: its disks do not "
@@ -251,7 +210,7 @@ zb_zfs_pool_guid(const char *pool, uint64_t *guid, struct zb_err *err)
     char text[64];
     char *end;
 
-    kstat_path(pool, "guid", path, sizeof path);
+    zb_zfs_kstat_path(pool, "guid", path, sizeof path);
     if (!read_line(path, text, sizeof text)) {
         return zb_err_set(err, ZB_E_NOTFOUND, "the pool of %s is not imported", pool);
     }

@@ -38,6 +38,11 @@ enum zb_rc zb_zfs_names_check(const char *const *names, size_t count, char kind,
 /* The pool's name; pool of ZB_DATASET_NAME_SIZE. */
 void zb_zfs_pool_of(const char *name, char *pool);
 
+/* Where ZFS tells of a pool: its "state", "txgs", ... pool as for zb_zfs_pool_state. */
+void zb_zfs_kstat_path(const char *pool, const char *file, char *path, size_t size);
+/* The longest that a transaction group is on its way to the disks now. */
+int64_t zb_zfs_txgs_sync_ms(const char *pool);
+
 /* The properties as the kernel wants them: uint64 or string. The caller frees it. NULL for none. */
 nvlist_t *zb_zfs_setprops_nvlist(const struct zb_zfs_setprop *props, size_t count);
 /* Name of the first property with an error in what the kernel answered, and its errno; NULL if

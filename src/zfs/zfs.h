@@ -70,6 +70,27 @@ enum zb_rc zb_zfs_pool_check(const char *pool, int64_t stuck_ms, struct zb_err *
  * now_ns of CLOCK_MONOTONIC_RAW; 0 when it is not. */
 int64_t zb_zfs_txg_sync_ms(const char *line, int64_t now_ns);
 
+/* A transaction group: its number, and when it began, so that a group of another life of the pool
+ * is another one. 0: none. */
+struct zb_zfs_txg {
+    uint64_t txg;
+    uint64_t birth_ns; /* since the boot */
+};
+
+/* Whether nothing at all was written to the pool by the groups after `since`, so that whoever
+ * looked at it when that was the last one on its disks would see the same again: no data, property,
+ * snapshot, hold or dataset has changed. *last: the last one that is on its disks now; none where
+ * ZFS keeps no history of them, and nothing is known to be quiet then. From kstat, NEVER BLOCKS.
+ * pool as above. */
+bool zb_zfs_is_quiet(const char *pool, const struct zb_zfs_txg *since, struct zb_zfs_txg *last);
+/* For the test: the lines of the kstat one after the other, in any order; quiet when `since` was
+ * found and nothing was written. */
+struct zb_zfs_quiet {
+    struct zb_zfs_txg since, last;
+    bool found, written;
+};
+void zb_zfs_quiet_line(struct zb_zfs_quiet *q, const char *line);
+
 /* The pool's guid (identity of the disks, for the marks on datasets). pool as above. */
 enum zb_rc zb_zfs_pool_guid(const char *pool, uint64_t *guid, struct zb_err *err) ZB_CHECKED;
 

@@ -18,7 +18,7 @@ BUILD = os.path.join(HERE, "..", "..", os.environ.get("ZB_BUILD", "build"))
 PROBE = "/opt/keeper_probe"
 PROBE_ENV = os.environ.get("ZB_PROBE_ENV", "")  # "ASAN_OPTIONS=log_path=/var/tmp/asan"
 FLAGS = {"unmount": 1, "sync": 2, "planned": 4, "remount": 8, "remounted": 16, "dry_run": 32,
-         "adopt": 64, "forward": 128, "whole": 256, "marks": 512}
+         "adopt": 64, "forward": 128, "whole": 256, "marks": 512, "same": 0x2000}
 MOUNT_RW = 2
 MASK = (1 << 64) - 1
 

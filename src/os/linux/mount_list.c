@@ -1,6 +1,8 @@
 #include "os/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +232,26 @@ zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts, struct zb_er
         table_free(t);
     }
     return rc;
+}
+
+uint64_t
+zb_os_mounts_changes(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static int fd = -1; /* poll(2) of it tells of each change once: proc(5) */
+    static uint64_t count;
+    uint64_t now;
+
+    (void)pthread_mutex_lock(&lock);
+    if (fd < 0) {
+        fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        count++;
+    }
+    struct pollfd change = {.fd = fd, .events = POLLPRI};
+    count += fd < 0 || poll(&change, 1, 0) != 0 ? 1 : 0;
+    now = count;
+    (void)pthread_mutex_unlock(&lock);
+    return now;
 }
 
 void

@@ -89,6 +89,61 @@ group_on_its_way(void **state)
     assert_int_equal(zb_zfs_txg_sync_ms("", now_ns), 0);
 }
 
+#define OPEN "13 43489345310 O 0 0 0 0 0 0 0 0 0\n"
+#define IDLE_12 "12 38369381152 C 0 0 0 0 0 5119964158 33601 60738 466614\n"
+#define IDLE_11 "11 33249351703 C 0 0 0 0 0 5120029449 45603 68750 988556\n"
+#define SET_11 "11 33249351703 C 0 0 262144 0 46 1751927731 18903 38848 38237268\n"
+#define FILE_11 "11 33249351703 C 20480 0 98304 0 24 5120029449 45603 68750 988556\n"
+#define SYNCING_12 "12 38369381152 S 0 0 0 0 0 5119964158 33601 60738 0\n"
+#define BASE_10 "10 28128837141 C 4096 0 8192 0 9 5120514562 35923 62265 986165\n"
+
+static struct zb_zfs_quiet
+read_all(const char *lines, struct zb_zfs_txg since)
+{
+    struct zb_zfs_quiet q = {.since = since};
+    char line[256];
+    for (size_t n; *lines != '\0'; lines += n) {
+        n = strcspn(lines, "\n") + 1;
+        memcpy(line, lines, n);
+        line[n] = '\0';
+        zb_zfs_quiet_line(&q, line);
+    }
+    return q;
+}
+
+/* Quiet after the last look, as far as the groups since then are known. */
+static void
+groups_that_wrote_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lines;
+        bool quiet;
+        uint64_t last;
+    } of[] = {
+        {BASE_10, true, 10}, /* what the look saw itself does not count */
+        {BASE_10 OPEN, true, 10},
+        {BASE_10 IDLE_11 IDLE_12 OPEN, true, 12},
+        {BASE_10 SET_11 IDLE_12 OPEN, false, 12}, /* a snapshot, a property */
+        {BASE_10 FILE_11 OPEN, false, 11},
+        {BASE_10 IDLE_11 SYNCING_12 OPEN, false, 11},
+        {IDLE_11 IDLE_12 OPEN, false, 12}, /* the history does not go back so far */
+        {"10 99 C 0 0 0 0 0 1 1 1 1\n" IDLE_11 OPEN, false, 11}, /* the pool was imported anew */
+        {OPEN, false, 0},
+        {"16 1 0x01 13 3536 7686484691 45535563360\ntxg birth state ndirty\n", false, 0},
+        {"", false, 0},
+    };
+    const struct zb_zfs_txg since = {10, UINT64_C(28128837141)};
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        struct zb_zfs_quiet q = read_all(of[i].lines, since);
+        assert_int_equal(q.found && !q.written, of[i].quiet);
+        assert_int_equal(q.last.txg, of[i].last);
+    }
+    struct zb_zfs_txg last;
+    assert_false(zb_zfs_is_quiet("no-such-pool", &since, &last));
+    assert_int_equal(last.txg, 0);
+}
+
 static void
 zero_states_close(void **state)
 {
@@ -107,6 +162,7 @@ main(void)
         cmocka_unit_test(without_the_module),
         cmocka_unit_test(names),
         cmocka_unit_test(group_on_its_way),
+        cmocka_unit_test(groups_that_wrote_nothing),
         cmocka_unit_test(zero_states_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
