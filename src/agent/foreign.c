@@ -140,7 +140,7 @@ line_take(const char *line, const struct zb_inventory *own,
             *mine = &own->datasets[i];
         }
     }
-    bool whole = *mine != NULL && (*mine)->guid != 0 && (*mine)->snaps_count < ZB_STEPS_MAX;
+    bool whole = *mine != NULL && (*mine)->guid != 0 && (*mine)->snaps_count < ZB_SNAPS_MAX;
     return whole ? line + 1 + length + 1 : NULL;
 }
 

@@ -170,7 +170,7 @@ name_of_set(const struct zb_inventory_dataset *d, struct zb_set_id id)
 static bool
 has_as_old(const struct zb_inventory_dataset *d, struct zb_set_id id)
 {
-    if (d->snaps_count >= ZB_STEPS_MAX) { /* not all of them are seen */
+    if (d->snaps_count >= ZB_SNAPS_MAX) { /* not all of them are seen */
         return true;
     }
     for (uint32_t i = 0; i < d->snaps_count; i++) {

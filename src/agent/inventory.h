@@ -21,7 +21,7 @@ struct zb_inventory_dataset {
     uint64_t guid;                    /* of the dataset itself; 0 for another node's */
     char newest[ZB_SNAP_NAME_SIZE];   /* newest snapshot of any tool, or "" */
     char token[1024];                 /* receive_resume_token or "" */
-    uint32_t snaps_count;             /* at most ZB_STEPS_MAX, the newest ones */
+    uint32_t snaps_count;             /* at most ZB_SNAPS_MAX, the newest ones */
     uint64_t *guids;                  /* oldest first; owned */
     char (*names)[ZB_SNAP_NAME_SIZE]; /* of the same; owned; NULL for another node's */
     uint32_t marks_count;             /* where they were asked for */

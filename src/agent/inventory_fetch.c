@@ -88,13 +88,13 @@ on_snaps(void *ctx, const struct zb_krep *rep)
         return;
     }
     struct zb_inventory_dataset *d = &f->inv.datasets[f->dataset];
-    if (rep->count > ZB_STEPS_MAX && !f->cut) {
+    if (rep->count > ZB_SNAPS_MAX && !f->cut) {
         f->cut = true; /* again, the newest ones only */
-        f->start = rep->count - ZB_STEPS_MAX;
+        f->start = rep->count - ZB_SNAPS_MAX;
         fetch_next(f);
         return;
     }
-    if (d->snaps_count + rep->snaps_count > 2 * ZB_STEPS_MAX) {
+    if (d->snaps_count + rep->snaps_count > 2 * ZB_SNAPS_MAX) {
         fetch_end(f, ZB_E_LIMIT, "snapshots are made faster than they can be listed");
         return;
     }

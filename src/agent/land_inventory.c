@@ -68,6 +68,10 @@ message_send(struct zb_land_inventory *q, json_t *msg)
     return rc == ZB_OK;
 }
 
+/* Each guid as a string of at most 20 digits, with a comma; names and a token besides. */
+_Static_assert(ZB_SNAPS_MAX *(20 + 3) + (64u << 10) < ZB_WIRE_FRAME_MAX,
+               "the snapshots of a dataset fit in a message");
+
 static bool
 dataset_send(struct zb_land_inventory *q)
 {

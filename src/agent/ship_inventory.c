@@ -78,7 +78,7 @@ guids_read(struct zb_json_reader *r, struct zb_inventory_dataset *d)
 {
     const json_t *list = json_object_get(r->object, "guids");
     size_t count = json_array_size(list);
-    if (!json_is_array(list) || count > ZB_STEPS_MAX) {
+    if (!json_is_array(list) || count > ZB_SNAPS_MAX) {
         zb_json_read_fail(r, "guids");
         return;
     }

@@ -21,7 +21,7 @@
 #define ZB_COMMAND_SIZE 1024          /* command line of a service with NUL */
 #define ZB_UNIT_SIZE 256              /* name of a systemd unit with NUL */
 #define ZB_CONF_TEXT_MAX (512u << 10) /* bytes of a configuration file */
-#define ZB_STEPS_MAX 4096             /* snapshots sent one after the other to catch up */
+#define ZB_SNAPS_MAX 16384            /* snapshots of a dataset that are listed: the newest ones */
 
 #define ZB_WIRE_FRAME_MAX (1u << 20)   /* payload of a peer frame; a longer one closes the peer */
 #define ZB_WIRE_HELLO_MAX (16u << 10)  /* payload of a frame before the hello was accepted */

@@ -64,6 +64,7 @@ enum zb_conf_bucket {
 };
 #define ZB_CONF_BUCKETS 5
 #define ZB_CONF_KEEP_MAX 1000 /* of one period */
+#define ZB_CONF_KEEP_LAST_MAX 10000
 
 /* What is kept: a set that any of it wants (conf/retention.h). */
 struct zb_conf_keep {

@@ -11,9 +11,11 @@
 #define BUCKET(f)                                                                                  \
     ZB_CONF_COUNT, AT(f), .min = 1, .max = ZB_CONF_KEEP_MAX, .expected = "a number from 1 to 1000"
 #define MAX_LOSS_MAX_MS (UINT64_C(30) * 86400000)
-#define BACKUP_SETS_MAX                                                                            \
-    (ZB_STEPS_MAX / 2) /* between two times of backups: foreign ones come too                      \
-                        */
+#define BACKUP_SETS_MAX (ZB_SNAPS_MAX / 8) /* between two times of backups */
+/* All that numbers can ask for, and foreign ones: bases among them are found (keep-for has no such
+ * bound; then what is older has its bookmarks). */
+_Static_assert(ZB_CONF_KEEP_LAST_MAX + ZB_CONF_BUCKETS * ZB_CONF_KEEP_MAX <= ZB_SNAPS_MAX,
+               "what is kept is listed");
 #define FAILBACK_MAX_MS (UINT64_C(7) * 86400000)
 #define RESTARTS_MAX 1000
 #define KEEP_FOR_MAX_MS (UINT64_C(3650) * 86400000)
@@ -93,7 +95,7 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = "a time from 1s to 30d, such as \"5m\""},
     {"max-loss-members", ZB_CONF_COUNT, AT(max_loss_members), .min = 1, .max = ZB_MEMBERS_MAX - 1,
      .expected = "a number from 1 to 8"},
-    {"keep", ZB_CONF_COUNT, AT(keep.last), .min = 2, .max = 10000,
+    {"keep", ZB_CONF_COUNT, AT(keep.last), .min = 2, .max = ZB_CONF_KEEP_LAST_MAX,
      .expected = "a number from 2 to 10000", .fallback = "24"},
     {"keep-for", ZB_CONF_DURATION, AT(keep.for_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
      .expected = keep_for_expected},
@@ -102,7 +104,7 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"weekly", BUCKET(keep.buckets[ZB_CONF_WEEKLY])},
     {"monthly", BUCKET(keep.buckets[ZB_CONF_MONTHLY])},
     {"yearly", BUCKET(keep.buckets[ZB_CONF_YEARLY])},
-    {"backup-keep", ZB_CONF_COUNT, AT(backup_keep.last), .min = 2, .max = 10000,
+    {"backup-keep", ZB_CONF_COUNT, AT(backup_keep.last), .min = 2, .max = ZB_CONF_KEEP_LAST_MAX,
      .expected = "a number from 2 to 10000"},
     {"backup-keep-for", ZB_CONF_DURATION, AT(backup_keep.for_ms), .min = 1000,
      .max = KEEP_FOR_MAX_MS, .expected = keep_for_expected},
@@ -111,7 +113,7 @@ const struct zb_conf_key zb_conf_service_keys[] = {
     {"backup-weekly", BUCKET(backup_keep.buckets[ZB_CONF_WEEKLY])},
     {"backup-monthly", BUCKET(backup_keep.buckets[ZB_CONF_MONTHLY])},
     {"backup-yearly", BUCKET(backup_keep.buckets[ZB_CONF_YEARLY])},
-    {"catch-up", ZB_CONF_COUNT, AT(catch_up), .min = 1, .max = 10000,
+    {"catch-up", ZB_CONF_COUNT, AT(catch_up), .min = 1, .max = ZB_CONF_KEEP_LAST_MAX,
      .expected = "a number from 1 to 10000", .fallback = "1000"},
     {"foreign-grace", ZB_CONF_DURATION, AT(foreign_grace_ms), .min = 1000, .max = KEEP_FOR_MAX_MS,
      .expected = "a time from 1s to 3650d, such as \"7d\"", .fallback = "7d"},

@@ -261,6 +261,7 @@ lapse_tell(struct zb_keeper *k, const char *why)
                  why);
     k->session.rested = is_at_rest(k);
     (void)pthread_cond_broadcast(&k->deadline.lapsed);
+    zb_keeper_gather_hurry(k);
 }
 
 /* Caller holds lock. Before a stamp or a renewal, so that no lapse goes by untold. */

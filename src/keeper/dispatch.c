@@ -212,6 +212,7 @@ claim_take(struct zb_keeper *k, struct zb_keeper_job *job)
     job->service->claims[job->claim]++;
     changes_count(job->service, job->claim);
     job->conf = job->service->conf;
+    zb_keeper_gather_expect(k, job);
     zb_keeper_list_add(&k->waiting, job);
     zb_keeper_worker_wake(k); /* who ends another job looks for the next one anyway */
 }

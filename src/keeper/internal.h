@@ -116,6 +116,7 @@ struct zb_keeper_job {
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
     bool canceled; /* [lock] */
+    bool expected; /* [lock] others may wait for its snapshot: gather.c */
     /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending; -1 none */
     int transfer_fd;
 };
@@ -164,7 +165,12 @@ struct zb_keeper {
     bool stopping;             /* no engine is started any more; the loop's alone */
     struct zb_session session; /* [lock] */
     struct zb_keeper_deadline deadline;
-    struct zb_keeper_worker *workers; /* room for ZB_KEEPER_JOBS_MAX */
+    struct {
+        uint32_t expected;             /* jobs on their way to a snapshot */
+        struct zb_keeper_batch *batch; /* that others can join; NULL: none */
+        pthread_cond_t moved;          /* any of this */
+    } gather;                          /* [lock] */
+    struct zb_keeper_worker *workers;  /* room for ZB_KEEPER_JOBS_MAX */
     uint32_t workers_count;
     bool stuck; /* workers did not end: nothing is freed */
 
@@ -489,6 +495,27 @@ void zb_keeper_unproven_set(struct zb_keeper *k, struct zb_keeper_service *s, bo
 enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
                             const struct zb_conf_service *conf, uint32_t timeout_ms,
                             struct zb_err *err) ZB_CHECKED;
+
+/* ---- gather.c: snapshots of many services in one transaction group ---- */
+
+/* The snapshots of a set, one for each dataset of the view. */
+struct zb_keeper_snaps {
+    size_t count;
+    char (*names)[ZB_DATASET_NAME_SIZE];
+    char (*newest)[ZB_DATASET_NAME_SIZE]; /* of the dataset, just before */
+    const char **list;
+    uint64_t *guids;
+};
+/* A job was accepted: until the second, or its snapshot, others wait for it. Caller holds lock, as
+ * of all three. */
+void zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job);
+void zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job);
+/* Nobody waits for anybody: the session lapsed, or workers end. */
+void zb_keeper_gather_hurry(struct zb_keeper *k);
+/* As zb_zfs_snapshot of the list, and of other services' lists with it. */
+enum zb_rc zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
+                                     const struct zb_keeper_snaps *t,
+                                     struct zb_err *err) ZB_CHECKED;
 
 /* ---- op_set.c ---- */
 

@@ -244,6 +244,7 @@ job_finish(struct zb_keeper *k, struct zb_keeper_job *job)
     k->transfers_count -= job->op->transfer ? 1 : 0;
     k->jobs_count--;
     zb_keeper_unclaim(job);
+    zb_keeper_gather_forget(k, job);
     if (k->ending) {
         (void)pthread_cond_signal(&k->ended);
     }
@@ -328,6 +329,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
 
     (void)pthread_mutex_lock(&k->lock);
     k->ending = true;
+    zb_keeper_gather_hurry(k);
     while (k->idle_workers != NULL) {
         zb_keeper_worker_wake(k);
     }

@@ -337,6 +337,7 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *engine_path, struct z
                             .lock = PTHREAD_MUTEX_INITIALIZER,
                             .key_lock = PTHREAD_MUTEX_INITIALIZER,
                             .ended = PTHREAD_COND_INITIALIZER,
+                            .gather = {.moved = PTHREAD_COND_INITIALIZER},
                             .nobody = {.settled = true},
                             .deadline = {.lapsed = PTHREAD_COND_INITIALIZER, .watchdog_fd = -1},
                             .backoff_ms = 100};

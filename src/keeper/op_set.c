@@ -222,18 +222,11 @@ zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper
     zb_strcopy(s->warned, sizeof(s->warned), bad);
 }
 
-/* The snapshots of a set, one for each dataset of the view. */
-struct snapshots {
-    char (*names)[ZB_DATASET_NAME_SIZE];
-    char (*newest)[ZB_DATASET_NAME_SIZE]; /* of the dataset, just before */
-    const char **list;
-    uint64_t *guids;
-};
-
 static enum zb_rc
-snapshots_init(struct snapshots *t, const struct zb_keeper_view *view, const char *set,
+snapshots_init(struct zb_keeper_snaps *t, const struct zb_keeper_view *view, const char *set,
                struct zb_err *err)
 {
+    t->count = view->count;
     t->names = calloc(view->count, sizeof(*t->names));
     t->newest = calloc(view->count, sizeof(*t->newest));
     t->list = calloc(view->count, sizeof(*t->list));
@@ -252,7 +245,7 @@ snapshots_init(struct snapshots *t, const struct zb_keeper_view *view, const cha
 }
 
 static void
-snapshots_close(struct snapshots *t)
+snapshots_close(struct zb_keeper_snaps *t)
 {
     free(t->names);
     free(t->newest);
@@ -262,14 +255,16 @@ snapshots_close(struct snapshots *t)
 
 /* Takes the snapshots, re-reads their guids into the manifest, and looks for foreign ones below. */
 static enum zb_rc
-set_take(const struct zb_kreq *req, const struct zb_keeper_view *view, struct zb_krep *rep,
+set_take(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
          struct zb_err *err)
 {
+    const struct zb_kreq *req = &job->req;
+    struct zb_krep *rep = &job->rep;
     struct zb_set_id id = {req->term, req->seq};
     struct zb_set_id base = {req->base_term, req->base_seq};
     struct zb_wall time = {req->time_s};
     struct zb_manifest *m = &rep->manifest;
-    struct snapshots t = {0};
+    struct zb_keeper_snaps t = {0};
     char set[ZB_SNAP_NAME_SIZE];
     bool foreign = false;
     enum zb_rc rc;
@@ -280,7 +275,7 @@ set_take(const struct zb_kreq *req, const struct zb_keeper_view *view, struct zb
         rc = zb_manifest_init(m, view->count, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_zfs_snapshot(t.list, view->count, t.newest, err);
+        rc = zb_keeper_gather_snapshot(k, job, &t, err);
     }
     if (rc == ZB_OK) {
         rc = zb_zfs_guids(t.list, view->count, t.guids, err);
@@ -301,6 +296,9 @@ set_take(const struct zb_kreq *req, const struct zb_keeper_view *view, struct zb
     zb_manifest_sort(m);
     rep->foreign = foreign;
 out:
+    if (rc != ZB_OK) { /* half of one would not decode */
+        zb_manifest_close(m);
+    }
     snapshots_close(&t);
     return rc;
 }
@@ -362,7 +360,7 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         /* Used up even if it cannot be read back: the set may exist. */
         s->last_any = true;
         s->last_seq = job->req.seq;
-        rc = set_take(&job->req, &view, &job->rep, err);
+        rc = set_take(k, job, &view, err);
     }
     zb_keeper_view_close(&view);
     return rc;

@@ -122,7 +122,7 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_err busy;
     enum zb_rc rc = zb_keeper_dataset_name(k, job->req.service, job->req.rel, dataset, err);
 
-    rep->snaps = calloc(ZB_STEPS_MAX, sizeof(*rep->snaps));
+    rep->snaps = calloc(ZB_SNAPS_MAX, sizeof(*rep->snaps));
     if (rep->snaps == NULL) {
         return zb_err_sys(err, ENOMEM, "list snapshots");
     }
@@ -137,7 +137,7 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     if (rc != ZB_OK) {
         return rc;
     }
-    for (size_t i = from; rc == ZB_OK && i < list.count && rep->snaps_count < ZB_STEPS_MAX; i++) {
+    for (size_t i = from; rc == ZB_OK && i < list.count && rep->snaps_count < ZB_SNAPS_MAX; i++) {
         struct zb_ksnap *snap = &rep->snaps[rep->snaps_count];
         const char *name = list.snaps[i].name;
 

@@ -144,7 +144,7 @@ static const struct zb_field krep_fields[] = {
     TEXT(zb_krep, text, TEXT_MAX),
     MANIFEST(zb_krep, manifest),
     LIST(zb_krep, datasets, datasets_count, ZB_DATASETS_MAX, dataset_shape),
-    LIST(zb_krep, snaps, snaps_count, ZB_STEPS_MAX, snap_shape),
+    LIST(zb_krep, snaps, snaps_count, ZB_SNAPS_MAX, snap_shape),
 };
 static const struct zb_shape krep_shape = SHAPE(krep_fields, sizeof(struct zb_krep));
 

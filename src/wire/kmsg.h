@@ -86,7 +86,7 @@ enum zb_kop {
  *            this node may have led, unless it is still mounted from before (M12). key: of a service of the raw flavour, whether the
  *            key in its file is that of the tree here; or, without a tree, whether there is one. nonce: of this look, 0: it has none. A
  *            request with the nonce of the last look, where nothing has changed since: -> flags ZB_KF_SAME and that nonce, nothing else.
- * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_STEPS_MAX snapshots of one dataset in
+ * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_SNAPS_MAX snapshots of one dataset in
  *            createtxg order from that index on; count: how many there are in all. With ZB_KF_MARKS: the bookmarks that are of sets.
  * CREATE     service, uuid (the cluster's id, for the mark; may be empty), flags. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:

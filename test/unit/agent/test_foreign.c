@@ -40,13 +40,13 @@ each_snapshot_is_answered_for_by_its_guid(void **state)
 static void
 nothing_is_said_of_what_is_not_wholly_known(void **state)
 {
-    static uint64_t many[ZB_STEPS_MAX];
+    static uint64_t many[ZB_SNAPS_MAX];
     struct zb_inventory_dataset d = {.uuid = UUID_A, .guid = 0xabc, .guids = many};
     const struct zb_inventory own = {.datasets_count = 1, .datasets = &d};
     (void)state;
 
     many[0] = 0x11;
-    d.snaps_count = ZB_STEPS_MAX; /* perhaps without the oldest ones */
+    d.snaps_count = ZB_SNAPS_MAX; /* perhaps without the oldest ones */
     answer_is("@" UUID_A "\t11\n", &own, "@\n");
     d.snaps_count = 1;
     answer_is("@" UUID_B "\t11\n", &own, "@\n"); /* another dataset */

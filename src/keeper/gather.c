@@ -1,0 +1,170 @@
+/*
+ * Snapshots of many services in one transaction group. Sets of one interval are due at the same
+ * moment, and a group takes about as long for hundreds of snapshots as for one: so a service that
+ * is ready for its snapshot waits a little for those that are being made ready, and one call takes
+ * them all. Who is alone waits for nobody.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "keeper/internal.h"
+
+#define WAIT_MS_MAX 5000
+#define WAIT_SHARE 4 /* of the interval: by so much a set may be late for the sake of others */
+#define MEMBERS_MAX                                                                                \
+    (ZB_KEEPER_JOBS_MAX - 16) /* workers are left for whatever else is to be done                  \
+                               */
+#define SNAPS_MAX 1024        /* other writers of the pool wait for the call */
+
+/* Snapshots of one service, on the stack of its worker. */
+struct member {
+    struct member *next;
+    const char *const *snaps;
+    size_t count;
+    char (*newest)[ZB_DATASET_NAME_SIZE];
+    bool done;
+    bool taken; /* else each takes its own: one of them may be in the way of all */
+};
+
+struct zb_keeper_batch {
+    struct member *members;
+    size_t members_count, snaps_count;
+    struct zb_mono until;
+    bool full;
+};
+
+void
+zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job)
+{
+    job->expected = job->req.op == ZB_KOP_SNAPSHOT && (job->req.flags & ZB_KF_SYNC) == 0;
+    k->gather.expected += job->expected ? 1 : 0;
+}
+
+void
+zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job)
+{
+    if (job->expected) {
+        job->expected = false;
+        k->gather.expected--;
+        (void)pthread_cond_broadcast(&k->gather.moved);
+    }
+}
+
+void
+zb_keeper_gather_hurry(struct zb_keeper *k)
+{
+    (void)pthread_cond_broadcast(&k->gather.moved);
+}
+
+/* All of them, or none. */
+static bool
+batch_take(const struct zb_keeper_batch *b)
+{
+    const char **snaps = calloc(b->snaps_count, sizeof(*snaps));
+    char(*newest)[ZB_DATASET_NAME_SIZE] = calloc(b->snaps_count, sizeof(*newest));
+    struct zb_err err;
+    size_t at = 0;
+    bool taken = false;
+
+    if (snaps != NULL && newest != NULL) {
+        for (const struct member *m = b->members; m != NULL; m = m->next) {
+            memcpy(snaps + at, m->snaps, m->count * sizeof(*snaps));
+            at += m->count;
+        }
+        taken = zb_zfs_snapshot(snaps, at, newest, &err) == ZB_OK;
+        at = 0;
+        for (const struct member *m = b->members; taken && m != NULL; m = m->next) {
+            memcpy(m->newest, newest + at, m->count * sizeof(*newest));
+            at += m->count;
+        }
+    }
+    free(snaps);
+    free(newest);
+    return taken;
+}
+
+/* Caller holds lock. */
+static void
+batch_wait(struct zb_keeper *k, const struct zb_keeper_batch *b)
+{
+    int64_t left_ms;
+
+    while (k->gather.expected > 0 && !b->full && !k->ending &&
+           k->session.stage != ZB_SESSION_LAPSED &&
+           (left_ms = b->until.ms - zb_mono_now().ms) > 0) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += left_ms / 1000;
+        until.tv_nsec += left_ms % 1000 * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&k->gather.moved, &k->lock, &until);
+    }
+}
+
+/* Caller holds lock. */
+static void
+batch_add(struct zb_keeper_batch *b, struct member *m, int64_t wait_ms)
+{
+    struct zb_mono until = {zb_mono_now().ms + wait_ms};
+
+    m->next = b->members;
+    b->members = m;
+    b->members_count++;
+    b->snaps_count += m->count;
+    b->until = b->until.ms == 0 || until.ms < b->until.ms ? until : b->until;
+    b->full = b->members_count >= MEMBERS_MAX || b->snaps_count >= SNAPS_MAX;
+}
+
+/* Whoever begins a batch takes it for the others. Caller holds lock, which is open meanwhile. */
+static void
+batch_lead(struct zb_keeper *k, struct zb_keeper_batch *b)
+{
+    batch_wait(k, b);
+    if (k->gather.batch == b) {
+        k->gather.batch = NULL;
+    }
+    if (b->members_count > 1) {
+        (void)pthread_mutex_unlock(&k->lock);
+        bool taken = batch_take(b);
+        (void)pthread_mutex_lock(&k->lock);
+        for (struct member *m = b->members; m != NULL; m = m->next) {
+            m->taken = taken;
+        }
+    }
+    for (struct member *m = b->members; m != NULL; m = m->next) {
+        m->done = true;
+    }
+    (void)pthread_cond_broadcast(&k->gather.moved);
+}
+
+enum zb_rc
+zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
+                          const struct zb_keeper_snaps *t, struct zb_err *err)
+{
+    int64_t wait_ms = job->conf.interval_ms / WAIT_SHARE;
+    struct member self = {.snaps = t->list, .count = t->count, .newest = t->newest};
+    struct zb_keeper_batch own = {0};
+
+    if (!job->expected) {
+        return zb_zfs_snapshot(t->list, t->count, t->newest, err);
+    }
+    wait_ms = wait_ms < WAIT_MS_MAX ? wait_ms : WAIT_MS_MAX;
+    (void)pthread_mutex_lock(&k->lock);
+    if (k->gather.batch == NULL || k->gather.batch->full) {
+        batch_add(&own, &self, wait_ms);
+        k->gather.batch = &own;
+        zb_keeper_gather_forget(k, job);
+        batch_lead(k, &own);
+    } else {
+        batch_add(k->gather.batch, &self, wait_ms);
+        zb_keeper_gather_forget(k, job);
+        while (!self.done) {
+            (void)pthread_cond_wait(&k->gather.moved, &k->lock);
+        }
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    return self.taken ? ZB_OK : zb_zfs_snapshot(t->list, t->count, t->newest, err);
+}
