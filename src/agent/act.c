@@ -21,8 +21,6 @@ struct op {
     struct zb_mono begun;
     struct zb_core_result result; /* of the operation, while the disk is looked at after it */
     struct zb_core_obs obs;
-    uint64_t look; /* the keeper's number of it, and what was known of sets then */
-    uint32_t generation;
 };
 
 /* What fills the request beyond service, term, node and time; the manifest it needs. */
@@ -138,8 +136,8 @@ on_position(void *ctx, const struct zb_position *position)
         op->result.obs.reached = position->reached;
         op->result.obs.beyond = position->beyond;
         zb_promise_observed(op->a, op->service, &op->result.obs, op->begun.ms);
-        zb_position_looked(op->a, op->service, op->look, op->generation);
     } else if (op->kind == ZB_ACT_OBSERVE) {
+        zb_position_nonce_set(op->a, op->service, 0); /* the core is told nothing of it */
         op->result.rc = ZB_E_FAILED;
         (void)snprintf(op->result.text, sizeof(op->result.text),
                        "the snapshots on disk cannot be listed");
@@ -158,8 +156,7 @@ on_looked(void *ctx, const struct zb_krep *rep)
     }
     zb_pool_own(op->a, rep->pool_guid);
     zb_act_obs(op->a, rep, &op->obs);
-    op->look = op->kind == ZB_ACT_OBSERVE ? rep->nonce : 0;
-    op->generation = zb_position_generation(op->a, op->service);
+    zb_position_nonce_set(op->a, op->service, op->kind == ZB_ACT_OBSERVE ? rep->nonce : 0);
     zb_position_find(op->a, op->service, rep, on_position, op);
 }
 
@@ -293,7 +290,7 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
         zb_strcopy(req->node, sizeof(req->node), a->nodes[action->node].name);
     }
     if (action->kind == ZB_ACT_OBSERVE) {
-        req->nonce = zb_position_look(a, action->service);
+        req->nonce = zb_position_nonce(a, action->service);
     } else if (action->kind == ZB_ACT_SNAPSHOT) {
         request_snapshot(a, action, req);
     } else if (action->kind == ZB_ACT_PRUNE) {

@@ -21,7 +21,7 @@ struct zb_position_service {
     bool searched;
     uint64_t searched_key; /* what the last search on disk was about, and its result */
     struct zb_position searched_result;
-    uint64_t look; /* the keeper's number of the look that the last position is of; 0: none */
+    uint64_t nonce; /* of the keeper's look that the last position is of; 0: none */
 };
 
 struct zb_positions {
@@ -52,7 +52,7 @@ static void
 known_changed(struct zb_position_service *s)
 {
     s->generation++;
-    s->look = 0;
+    s->nonce = 0;
 }
 
 static const char *
@@ -477,23 +477,15 @@ zb_position_look_anew(struct zb_agent *a, uint16_t service)
 }
 
 uint64_t
-zb_position_look(struct zb_agent *a, uint16_t service)
+zb_position_nonce(struct zb_agent *a, uint16_t service)
 {
-    return state_of(a, service)->look;
-}
-
-uint32_t
-zb_position_generation(struct zb_agent *a, uint16_t service)
-{
-    return state_of(a, service)->generation;
+    return state_of(a, service)->nonce;
 }
 
 void
-zb_position_looked(struct zb_agent *a, uint16_t service, uint64_t look, uint32_t generation)
+zb_position_nonce_set(struct zb_agent *a, uint16_t service, uint64_t nonce)
 {
-    struct zb_position_service *s = state_of(a, service);
-
-    s->look = s->generation == generation ? look : 0;
+    state_of(a, service)->nonce = nonce;
 }
 
 void

@@ -43,12 +43,11 @@ struct zb_position {
 void zb_position_find(struct zb_agent *a, uint16_t service, const struct zb_krep *observed,
                       void (*cb)(void *ctx, const struct zb_position *position), void *ctx);
 
-/* The keeper's number of the look (OBSERVE of kmsg.h) that the core knows the disk by, while
- * nothing was learned of sets since that could make another position of it; 0: none. */
-uint64_t zb_position_look(struct zb_agent *a, uint16_t service);
-/* The core is told of that look; generation: of what was known when its position was looked for. */
-void zb_position_looked(struct zb_agent *a, uint16_t service, uint64_t look, uint32_t generation);
-uint32_t zb_position_generation(struct zb_agent *a, uint16_t service);
+/* The nonce of the look (OBSERVE of kmsg.h) that the core knows the disk by; 0: none, or a set was
+ * learned of since, which could make another position of what was seen. */
+uint64_t zb_position_nonce(struct zb_agent *a, uint16_t service);
+/* Before the position is looked for: what is learned of sets on the way voids it. */
+void zb_position_nonce_set(struct zb_agent *a, uint16_t service, uint64_t nonce);
 
 /* Every dataset with all its snapshots, by OBSERVE and SNAPS. cb gets ZB_OK and the inventory,
  * which it may take (leaving zeros behind), or the code and sentence of what failed; from the loop.

@@ -63,8 +63,8 @@ enum zb_conf_bucket {
     ZB_CONF_YEARLY,
 };
 #define ZB_CONF_BUCKETS 5
-#define ZB_CONF_KEEP_MAX 1000 /* of one period */
-#define ZB_CONF_KEEP_LAST_MAX 10000
+#define ZB_CONF_KEEP_MAX 1000       /* of one period */
+#define ZB_CONF_KEEP_LAST_MAX 10000 /* newest sets: keep, backup-keep, catch-up */
 
 /* What is kept: a set that any of it wants (conf/retention.h). */
 struct zb_conf_keep {

@@ -11,7 +11,7 @@
 #define BUCKET(f)                                                                                  \
     ZB_CONF_COUNT, AT(f), .min = 1, .max = ZB_CONF_KEEP_MAX, .expected = "a number from 1 to 1000"
 #define MAX_LOSS_MAX_MS (UINT64_C(30) * 86400000)
-#define BACKUP_SETS_MAX (ZB_SNAPS_MAX / 8) /* between two times of backups */
+#define BACKUP_SETS_MAX 2048 /* between two times of backups; foreign ones come too */
 /* All that numbers can ask for, and foreign ones: bases among them are found (keep-for has no such
  * bound; then what is older has its bookmarks). */
 _Static_assert(ZB_CONF_KEEP_LAST_MAX + ZB_CONF_BUCKETS * ZB_CONF_KEEP_MAX <= ZB_SNAPS_MAX,

@@ -199,18 +199,18 @@ claim_free(const struct zb_keeper *k, const struct zb_keeper_job *job)
     return true;
 }
 
-/* What was seen of the service is of before. Caller holds lock. */
+/* Caller holds lock. */
 static void
-changes_count(struct zb_keeper_service *s, enum zb_keeper_claim claim)
+claim_count(struct zb_keeper_service *s, enum zb_keeper_claim claim, int by)
 {
-    s->changes += claim != ZB_CLAIM_READ ? 1 : 0;
+    s->claims[claim] += (unsigned)by;
+    s->changes += zb_keeper_claim_only_looks(claim) ? 0 : 1; /* what was seen is of before */
 }
 
 static void
 claim_take(struct zb_keeper *k, struct zb_keeper_job *job)
 {
-    job->service->claims[job->claim]++;
-    changes_count(job->service, job->claim);
+    claim_count(job->service, job->claim, 1);
     job->conf = job->service->conf;
     zb_keeper_gather_expect(k, job);
     zb_keeper_list_add(&k->waiting, job);
@@ -220,8 +220,7 @@ claim_take(struct zb_keeper *k, struct zb_keeper_job *job)
 void
 zb_keeper_unclaim(struct zb_keeper_job *job)
 {
-    job->service->claims[job->claim]--;
-    changes_count(job->service, job->claim);
+    claim_count(job->service, job->claim, -1);
 }
 
 bool
@@ -232,16 +231,14 @@ zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s)
     if (!claim_free(k, &job)) {
         return false;
     }
-    s->claims[ZB_CLAIM_WRITE]++;
-    changes_count(s, ZB_CLAIM_WRITE);
+    claim_count(s, ZB_CLAIM_WRITE, 1);
     return true;
 }
 
 void
 zb_keeper_unclaim_write(struct zb_keeper_service *s)
 {
-    s->claims[ZB_CLAIM_WRITE]--;
-    changes_count(s, ZB_CLAIM_WRITE);
+    claim_count(s, ZB_CLAIM_WRITE, -1);
 }
 
 static void

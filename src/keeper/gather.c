@@ -4,19 +4,16 @@
  * is ready for its snapshot waits a little for those that are being made ready, and one call takes
  * them all. Who is alone waits for nobody.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "keeper/internal.h"
 
-#define WAIT_MS_MAX 5000
-#define WAIT_SHARE 4 /* of the interval: by so much a set may be late for the sake of others */
-#define MEMBERS_MAX                                                                                \
-    (ZB_KEEPER_JOBS_MAX - 16) /* workers are left for whatever else is to be done                  \
-                               */
-#define SNAPS_MAX 1024        /* other writers of the pool wait for the call */
+#define WAIT_MS_MAX 2000 /* for one that hangs, too */
+#define WAIT_SHARE 4     /* of the interval: by so much a set may be late for the sake of others */
+/* Nobody joins from there on, for other writers of the pool wait for the call; one service's more.
+ */
+#define SNAPS_ENOUGH 1024
 
 /* Snapshots of one service, on the stack of its worker. */
 struct member {
@@ -40,6 +37,9 @@ zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job)
 {
     job->expected = job->req.op == ZB_KOP_SNAPSHOT && (job->req.flags & ZB_KF_SYNC) == 0;
     k->gather.expected += job->expected ? 1 : 0;
+    if (k->idle_workers == NULL) { /* none is left for those that are waited for */
+        zb_keeper_gather_hurry(k);
+    }
 }
 
 void
@@ -91,16 +91,10 @@ batch_wait(struct zb_keeper *k, const struct zb_keeper_batch *b)
 {
     int64_t left_ms;
 
-    while (k->gather.expected > 0 && !b->full && !k->ending &&
+    while (k->gather.expected > 0 && !b->full && k->idle_workers != NULL && !k->ending &&
            k->session.stage != ZB_SESSION_LAPSED &&
            (left_ms = b->until.ms - zb_mono_now().ms) > 0) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += left_ms / 1000;
-        until.tv_nsec += left_ms % 1000 * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&k->gather.moved, &k->lock, &until);
+        zb_keeper_wait(k, &k->gather.moved, left_ms);
     }
 }
 
@@ -115,41 +109,43 @@ batch_add(struct zb_keeper_batch *b, struct member *m, int64_t wait_ms)
     b->members_count++;
     b->snaps_count += m->count;
     b->until = b->until.ms == 0 || until.ms < b->until.ms ? until : b->until;
-    b->full = b->members_count >= MEMBERS_MAX || b->snaps_count >= SNAPS_MAX;
+    b->full = b->snaps_count >= SNAPS_ENOUGH;
 }
 
 /* Whoever begins a batch takes it for the others. Caller holds lock, which is open meanwhile. */
 static void
 batch_lead(struct zb_keeper *k, struct zb_keeper_batch *b)
 {
+    bool taken = false;
+
     batch_wait(k, b);
     if (k->gather.batch == b) {
         k->gather.batch = NULL;
     }
-    if (b->members_count > 1) {
+    /* Who is alone takes its own, and has its own error. */
+    if (b->members_count > 1 && k->session.stage != ZB_SESSION_LAPSED) {
         (void)pthread_mutex_unlock(&k->lock);
-        bool taken = batch_take(b);
+        taken = batch_take(b);
         (void)pthread_mutex_lock(&k->lock);
-        for (struct member *m = b->members; m != NULL; m = m->next) {
-            m->taken = taken;
-        }
     }
     for (struct member *m = b->members; m != NULL; m = m->next) {
+        m->taken = taken;
         m->done = true;
     }
-    (void)pthread_cond_broadcast(&k->gather.moved);
+    (void)pthread_cond_broadcast(&k->gather.taken);
 }
 
 enum zb_rc
-zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
-                          const struct zb_keeper_snaps *t, struct zb_err *err)
+zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, const char *const *snaps,
+                          size_t count, char (*newest)[ZB_DATASET_NAME_SIZE], struct zb_err *err)
 {
     int64_t wait_ms = job->conf.interval_ms / WAIT_SHARE;
-    struct member self = {.snaps = t->list, .count = t->count, .newest = t->newest};
+    struct member self = {.snaps = snaps, .count = count, .newest = newest};
     struct zb_keeper_batch own = {0};
+    bool lapsed;
 
     if (!job->expected) {
-        return zb_zfs_snapshot(t->list, t->count, t->newest, err);
+        return zb_zfs_snapshot(snaps, count, newest, err);
     }
     wait_ms = wait_ms < WAIT_MS_MAX ? wait_ms : WAIT_MS_MAX;
     (void)pthread_mutex_lock(&k->lock);
@@ -162,9 +158,13 @@ zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
         batch_add(k->gather.batch, &self, wait_ms);
         zb_keeper_gather_forget(k, job);
         while (!self.done) {
-            (void)pthread_cond_wait(&k->gather.moved, &k->lock);
+            (void)pthread_cond_wait(&k->gather.taken, &k->lock);
         }
     }
+    lapsed = k->session.stage == ZB_SESSION_LAPSED;
     (void)pthread_mutex_unlock(&k->lock);
-    return self.taken ? ZB_OK : zb_zfs_snapshot(t->list, t->count, t->newest, err);
+    if (!self.taken && lapsed) { /* whoever demotes waits for it */
+        return zb_err_set(err, ZB_E_STALE, "the session in etcd is over");
+    }
+    return self.taken ? ZB_OK : zb_zfs_snapshot(snaps, count, newest, err);
 }

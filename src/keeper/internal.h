@@ -40,6 +40,13 @@ enum zb_keeper_claim {
     ZB_CLAIM_COUNT
 };
 
+/* Does nothing that a look could not tell by the pool, the mounts and the processes. */
+static inline bool
+zb_keeper_claim_only_looks(enum zb_keeper_claim claim)
+{
+    return claim <= ZB_CLAIM_CHECK;
+}
+
 /* A look at a service's tree that an engine was told of. */
 struct zb_keeper_look {
     uint64_t nonce;        /* that the engine names it by; 0: none */
@@ -47,7 +54,6 @@ struct zb_keeper_look {
     struct zb_zfs_txg txg; /* ... when this was the last one on the pool's disks ... */
     uint64_t mounts;       /* ... after so many changes of mounts, ... */
     uint64_t changes;      /* ... and so many of the service */
-    bool alone;            /* nothing else than other looks was under way */
     bool running;
 };
 
@@ -168,7 +174,8 @@ struct zb_keeper {
     struct {
         uint32_t expected;             /* jobs on their way to a snapshot */
         struct zb_keeper_batch *batch; /* that others can join; NULL: none */
-        pthread_cond_t moved;          /* any of this */
+        pthread_cond_t moved;          /* any of this, for who leads it */
+        pthread_cond_t taken;          /* ... and its end, for the others */
     } gather;                          /* [lock] */
     struct zb_keeper_worker *workers;  /* room for ZB_KEEPER_JOBS_MAX */
     uint32_t workers_count;
@@ -219,6 +226,8 @@ enum zb_rc zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err) ZB_C
 void zb_keeper_worker_wake(struct zb_keeper *k);
 /* Waits until workers ended or the deadline; false: some are stuck in the kernel. */
 bool zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline);
+/* Waits at most so long, whatever happens to the wall clock. Caller holds lock. */
+void zb_keeper_wait(struct zb_keeper *k, pthread_cond_t *cond, int64_t ms);
 struct zb_keeper_job *zb_keeper_job_new(void);
 void zb_keeper_job_free(struct zb_keeper_job *job);
 void zb_keeper_list_add(struct zb_keeper_list *list, struct zb_keeper_job *job);
@@ -498,23 +507,18 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- gather.c: snapshots of many services in one transaction group ---- */
 
-/* The snapshots of a set, one for each dataset of the view. */
-struct zb_keeper_snaps {
-    size_t count;
-    char (*names)[ZB_DATASET_NAME_SIZE];
-    char (*newest)[ZB_DATASET_NAME_SIZE]; /* of the dataset, just before */
-    const char **list;
-    uint64_t *guids;
-};
-/* A job was accepted: until the second, or its snapshot, others wait for it. Caller holds lock, as
- * of all three. */
+/* The job was accepted: others wait for its snapshot until it has joined them, or ends (forget).
+ * Caller holds lock, as of all three. */
 void zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job);
 void zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job);
-/* Nobody waits for anybody: the session lapsed, or workers end. */
+/* Wakes who waits, to see that the session lapsed or workers end: set that first. */
 void zb_keeper_gather_hurry(struct zb_keeper *k);
-/* As zb_zfs_snapshot of the list, and of other services' lists with it. */
+/* As zb_zfs_snapshot, but other services' snapshots may be taken in the same call: waits for them
+ * at most a quarter of the interval and 2 s. Blocks. Errors are this service's own; ZB_E_STALE: the
+ * session lapsed meanwhile. */
 enum zb_rc zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
-                                     const struct zb_keeper_snaps *t,
+                                     const char *const *snaps, size_t count,
+                                     char (*newest)[ZB_DATASET_NAME_SIZE],
                                      struct zb_err *err) ZB_CHECKED;
 
 /* ---- op_set.c ---- */
@@ -526,8 +530,8 @@ void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_k
 
 /* ---- op_prune.c ---- */
 
-/* The snapshots of a dataset, by createtxg, and why each stays (zb_rules_prune); its bookmarks, and
- * which of them stay. */
+/* The snapshots of a dataset, oldest first, and why each stays (zb_rules_prune); its bookmarks, and
+ * which of them stay. Guids and createtxg only where not all are sets. */
 struct zb_keeper_plan {
     struct zb_zfs_snaps list;
     struct zb_zfs_snaps mark_list;

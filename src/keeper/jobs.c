@@ -23,6 +23,19 @@ struct zb_keeper_worker {
     struct zb_keeper_worker *next; /* [lock] of those that are idle */
 };
 
+void
+zb_keeper_wait(struct zb_keeper *k, pthread_cond_t *cond, int64_t ms)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_cond_clockwait(cond, &k->lock, CLOCK_MONOTONIC, &until);
+}
+
 struct zb_keeper_job *
 zb_keeper_job_new(void)
 {
@@ -339,12 +352,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
         }
     }
     while ((k->active.head != NULL || k->waiting.head != NULL) && zb_mono_now().ms < deadline.ms) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 100000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&k->ended, &k->lock, &until);
+        zb_keeper_wait(k, &k->ended, 100);
     }
     ended = k->active.head == NULL && k->waiting.head == NULL;
     (void)pthread_mutex_unlock(&k->lock);

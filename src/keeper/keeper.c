@@ -328,19 +328,20 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *engine_path, struct z
     if (k == NULL) {
         return zb_err_sys(err, ENOMEM, "keeper");
     }
-    *k = (struct zb_keeper){.conf = conf,
-                            .engine_path = engine_path,
-                            .dir_fd = -1,
-                            .lock_fd = -1,
-                            .wake_fd = -1,
-                            .engine_fd = -1,
-                            .lock = PTHREAD_MUTEX_INITIALIZER,
-                            .key_lock = PTHREAD_MUTEX_INITIALIZER,
-                            .ended = PTHREAD_COND_INITIALIZER,
-                            .gather = {.moved = PTHREAD_COND_INITIALIZER},
-                            .nobody = {.settled = true},
-                            .deadline = {.lapsed = PTHREAD_COND_INITIALIZER, .watchdog_fd = -1},
-                            .backoff_ms = 100};
+    *k = (struct zb_keeper){
+        .conf = conf,
+        .engine_path = engine_path,
+        .dir_fd = -1,
+        .lock_fd = -1,
+        .wake_fd = -1,
+        .engine_fd = -1,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .key_lock = PTHREAD_MUTEX_INITIALIZER,
+        .ended = PTHREAD_COND_INITIALIZER,
+        .gather = {.moved = PTHREAD_COND_INITIALIZER, .taken = PTHREAD_COND_INITIALIZER},
+        .nobody = {.settled = true},
+        .deadline = {.lapsed = PTHREAD_COND_INITIALIZER, .watchdog_fd = -1},
+        .backoff_ms = 100};
     rc = keeper_open(k, err);
     if (rc != ZB_OK) {
         goto out;

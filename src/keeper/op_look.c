@@ -13,31 +13,28 @@
 
 /* ---- the same as before ---- */
 
-/* What a look is about, as it begins: what comes later is not in it. */
-static void
+/* What a look is about, as it begins: what comes later is not in it. False: it is not known when
+ * another one would be the same; keys come and go without a word of the pool. */
+static bool
 look_begin(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_look *look)
 {
-    static const struct zb_zfs_txg none;
     const struct zb_keeper_service *s = job->service;
+    bool alone = job->conf.flavour != ZB_CONF_FLAVOUR_RAW;
 
     *look = (struct zb_keeper_look){.at = zb_mono_now(), .mounts = zb_os_mounts_changes()};
-    (void)zb_zfs_is_quiet(k->conf->root, &none, &look->txg);
+    (void)zb_zfs_is_quiet(k->conf->root, &look->txg);
     (void)pthread_mutex_lock(&k->lock);
     look->changes = s->changes;
-    look->alone = job->claim == ZB_CLAIM_READ && s->claims[ZB_CLAIM_READ] > 0;
-    for (size_t c = 0; c < ZB_CLAIM_COUNT; c++) {
-        look->alone = look->alone && (c == ZB_CLAIM_READ || s->claims[c] == 0);
+    for (enum zb_keeper_claim c = 0; c < ZB_CLAIM_COUNT; c++) {
+        alone = alone && (zb_keeper_claim_only_looks(c) || s->claims[c] == 0);
     }
     (void)pthread_mutex_unlock(&k->lock);
+    return alone && look->txg.txg != 0;
 }
 
-/* Keys come and go without a word of the pool. */
 static void
 look_keep(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_look *look)
 {
-    if (!look->alone || look->txg.txg == 0 || job->conf.flavour == ZB_CONF_FLAVOUR_RAW) {
-        return;
-    }
     look->nonce = job->rep.nonce = zb_random_u64() | 1;
     look->running = job->rep.running != 0;
     (void)pthread_mutex_lock(&k->lock);
@@ -51,7 +48,6 @@ look_is_same(struct zb_keeper *k, const struct zb_keeper_job *job)
     struct zb_keeper_service *s = job->service;
     struct zb_keeper_look look;
     enum zb_zfs_pool_state pool;
-    struct zb_zfs_txg last;
     struct zb_err err;
     bool running = false;
     bool same;
@@ -66,8 +62,7 @@ look_is_same(struct zb_keeper *k, const struct zb_keeper_job *job)
     pool = zb_zfs_pool_state(k->conf->root);
     if (zb_mono_now().ms - look.at.ms >= LOOK_AGAIN_MS ||
         (pool != ZB_ZFS_POOL_ONLINE && pool != ZB_ZFS_POOL_DEGRADED) ||
-        zb_os_mounts_changes() != look.mounts ||
-        !zb_zfs_is_quiet(k->conf->root, &look.txg, &last) ||
+        zb_os_mounts_changes() != look.mounts || !zb_zfs_is_quiet(k->conf->root, &look.txg) ||
         zb_keeper_service_alive(k, s->name, &job->conf, &running, &err) != ZB_OK ||
         running != look.running) {
         return false;
@@ -75,7 +70,7 @@ look_is_same(struct zb_keeper *k, const struct zb_keeper_job *job)
     (void)pthread_mutex_lock(&k->lock);
     same = s->look.nonce == look.nonce && look.changes == s->changes;
     if (same) {
-        s->look.txg = last;
+        s->look.txg = look.txg;
     }
     (void)pthread_mutex_unlock(&k->lock);
     return same;
@@ -83,8 +78,9 @@ look_is_same(struct zb_keeper *k, const struct zb_keeper_job *job)
 
 /* ---- a look ---- */
 
-enum zb_rc
-zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+/* *sure: what looks written to was compared, unless something was under way. */
+static enum zb_rc
+observe(struct zb_keeper *k, struct zb_keeper_job *job, bool *sure, struct zb_err *err)
 {
     struct zb_krep *rep = &job->rep;
     struct zb_keeper_service *s = job->service;
@@ -107,6 +103,7 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
     if (rc != ZB_OK) {
         goto out;
     }
+    *sure = !view.doubtful;
     rep->pool_guid = view.pool_guid;
     rep->key = zb_keeper_key_state(k, job->req.service, &view);
     rep->running = facts.running;
@@ -123,6 +120,14 @@ zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struc
 out:
     zb_keeper_view_close(&view);
     return rc;
+}
+
+enum zb_rc
+zb_keeper_observation_fill(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
+{
+    bool sure;
+
+    return observe(k, job, &sure, err);
 }
 
 void
@@ -143,6 +148,7 @@ zb_keeper_op_observe(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
 {
     uint64_t asides = zb_keeper_asides(k, job->service);
     struct zb_keeper_look look;
+    bool keep, sure;
     enum zb_rc rc;
 
     if (look_is_same(k, job)) {
@@ -150,12 +156,12 @@ zb_keeper_op_observe(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         job->rep.nonce = job->req.nonce;
         return ZB_OK;
     }
-    look_begin(k, job, &look);
-    rc = zb_keeper_observation_fill(k, job, err);
+    keep = look_begin(k, job, &look);
+    rc = observe(k, job, &sure, err);
     if (rc == ZB_OK) {
         rc = zb_keeper_aside_check(k, job, asides, err);
     }
-    if (rc == ZB_OK) {
+    if (rc == ZB_OK && keep && sure) {
         look_keep(k, job, &look);
     }
     return rc;

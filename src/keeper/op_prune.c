@@ -35,12 +35,44 @@ names_copy(const struct zb_zfs_snaps *list)
     return copy;
 }
 
+static int
+sets_order(const void *a, const void *b)
+{
+    const struct zb_zfs_snap *x = a;
+    const struct zb_zfs_snap *y = b;
+    struct zb_set_id left = {0}, right = {0};
+
+    (void)zb_set_name_parse(x->name, &left, NULL);
+    (void)zb_set_name_parse(y->name, &right, NULL);
+    return zb_set_id_cmp(left, right);
+}
+
+/* In the order in which they were made. Of sets alone the names say that, and all that is decided
+ * by; what else is there is known by guid, and lies between two of them. */
+static enum zb_rc
+plan_list(const char *dataset, struct zb_zfs_snaps *list, struct zb_err *err)
+{
+    struct zb_set_id id;
+    enum zb_rc rc = zb_zfs_snaps_names(dataset, list, err);
+
+    for (size_t i = 0; rc == ZB_OK && i < list->count; i++) {
+        if (!zb_set_name_parse(list->snaps[i].name, &id, NULL)) {
+            zb_zfs_snaps_close(list);
+            return zb_zfs_snaps_list(dataset, list, err);
+        }
+    }
+    if (rc == ZB_OK) {
+        qsort(list->snaps, list->count, sizeof(*list->snaps), sets_order);
+    }
+    return rc;
+}
+
 enum zb_rc
 zb_keeper_plan_open(struct zb_keeper_plan *p, const struct zb_keeper *k,
                     const struct zb_keeper_job *job, const char *dataset, struct zb_err *err)
 {
     struct zb_conf_keep keep = zb_conf_keep_of(&job->conf, k->conf->node);
-    enum zb_rc rc = zb_zfs_snaps_list(dataset, &p->list, err);
+    enum zb_rc rc = plan_list(dataset, &p->list, err);
 
     if (rc == ZB_OK) {
         rc = zb_zfs_bookmarks_list(dataset, &p->mark_list, err);

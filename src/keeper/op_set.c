@@ -22,7 +22,7 @@ last_seq_find(struct zb_keeper_service *s, const struct zb_keeper_view *view, ui
     }
     for (uint32_t i = 0; i < view->count; i++) {
         struct zb_zfs_snaps list = {0};
-        enum zb_rc rc = zb_zfs_snaps_list(view->props[i]->name, &list, err);
+        enum zb_rc rc = zb_zfs_snaps_names(view->props[i]->name, &list, err);
 
         if (rc != ZB_OK) {
             return rc;
@@ -222,11 +222,18 @@ zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper
     zb_strcopy(s->warned, sizeof(s->warned), bad);
 }
 
+/* The snapshots of a set, one for each dataset of the view. */
+struct snapshots {
+    char (*names)[ZB_DATASET_NAME_SIZE];
+    char (*newest)[ZB_DATASET_NAME_SIZE]; /* of the dataset, just before */
+    const char **list;
+    uint64_t *guids;
+};
+
 static enum zb_rc
-snapshots_init(struct zb_keeper_snaps *t, const struct zb_keeper_view *view, const char *set,
+snapshots_init(struct snapshots *t, const struct zb_keeper_view *view, const char *set,
                struct zb_err *err)
 {
-    t->count = view->count;
     t->names = calloc(view->count, sizeof(*t->names));
     t->newest = calloc(view->count, sizeof(*t->newest));
     t->list = calloc(view->count, sizeof(*t->list));
@@ -245,7 +252,7 @@ snapshots_init(struct zb_keeper_snaps *t, const struct zb_keeper_view *view, con
 }
 
 static void
-snapshots_close(struct zb_keeper_snaps *t)
+snapshots_close(struct snapshots *t)
 {
     free(t->names);
     free(t->newest);
@@ -264,7 +271,7 @@ set_take(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_
     struct zb_set_id base = {req->base_term, req->base_seq};
     struct zb_wall time = {req->time_s};
     struct zb_manifest *m = &rep->manifest;
-    struct zb_keeper_snaps t = {0};
+    struct snapshots t = {0};
     char set[ZB_SNAP_NAME_SIZE];
     bool foreign = false;
     enum zb_rc rc;
@@ -275,7 +282,7 @@ set_take(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_
         rc = zb_manifest_init(m, view->count, err);
     }
     if (rc == ZB_OK) {
-        rc = zb_keeper_gather_snapshot(k, job, &t, err);
+        rc = zb_keeper_gather_snapshot(k, job, t.list, view->count, t.newest, err);
     }
     if (rc == ZB_OK) {
         rc = zb_zfs_guids(t.list, view->count, t.guids, err);

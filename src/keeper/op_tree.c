@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "keeper/internal.h"
 #include "os/spawn.h"
 
@@ -90,6 +89,9 @@ zb_keeper_op_define(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_er
 
 /* ---- SNAPS ---- */
 
+_Static_assert(SNAPS_BYTES_MAX / (sizeof(struct zb_ksnap) - ZB_SNAP_NAME_SIZE + 17) <= ZB_SNAPS_MAX,
+               "what fits in a reply is decoded");
+
 /* The snapshots; or the bookmarks, zbaton's alone. */
 static enum zb_rc
 snaps_list(const struct zb_kreq *req, const char *dataset, struct zb_zfs_snaps *list,
@@ -122,10 +124,6 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     struct zb_err busy;
     enum zb_rc rc = zb_keeper_dataset_name(k, job->req.service, job->req.rel, dataset, err);
 
-    rep->snaps = calloc(ZB_SNAPS_MAX, sizeof(*rep->snaps));
-    if (rep->snaps == NULL) {
-        return zb_err_sys(err, ENOMEM, "list snapshots");
-    }
     if (rc == ZB_OK) {
         rc = snaps_list(&job->req, dataset, &list, err);
     }
@@ -137,7 +135,11 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     if (rc != ZB_OK) {
         return rc;
     }
-    for (size_t i = from; rc == ZB_OK && i < list.count && rep->snaps_count < ZB_SNAPS_MAX; i++) {
+    rep->snaps = calloc(list.count + 1, sizeof(*rep->snaps));
+    if (rep->snaps == NULL) {
+        rc = zb_err_sys(err, ENOMEM, "list snapshots");
+    }
+    for (size_t i = from; rc == ZB_OK && i < list.count; i++) {
         struct zb_ksnap *snap = &rep->snaps[rep->snaps_count];
         const char *name = list.snaps[i].name;
 

@@ -195,7 +195,7 @@ bool zb_rules_mark_parse(const char *name, struct zb_set_id *id);
 
 /* What PRUNE decides by, of one dataset. */
 struct zb_rules_prune {
-    const struct zb_ksnap *snaps; /* by createtxg */
+    const struct zb_ksnap *snaps; /* oldest first; names alone are read */
     size_t snaps_count;
     const struct zb_ksnap *marks; /* bookmarks, those that are not zbaton's too */
     size_t marks_count;

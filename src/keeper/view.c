@@ -322,6 +322,7 @@ written_prove(struct zb_keeper_view *view, uint32_t i, bool replay)
     }
     if (rc != ZB_OK) {
         zb_log_info("%s: taken as written to: %s", p->name, err.msg);
+        view->doubtful = true;
     } else if (!modified) {
         view->datasets[i].written_bytes = 0;
     }

@@ -24,6 +24,7 @@ struct zb_keeper_view {
     const struct zb_zfs_props **props; /* of datasets[i]; in tree */
     char volume[ZB_DATASET_NAME_SIZE]; /* a zvol of the tree, or "" */
     char unfit[ZB_DATASET_NAME_SIZE];  /* a dataset with a name that no set can carry, or "" */
+    bool doubtful; /* what looks written to could not be compared: another look may find it equal */
 };
 
 /* On a dataset below a tree that is none of its sets': left alone, with all below it, and hidden

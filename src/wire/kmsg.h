@@ -86,7 +86,7 @@ enum zb_kop {
  *            this node may have led, unless it is still mounted from before (M12). key: of a service of the raw flavour, whether the
  *            key in its file is that of the tree here; or, without a tree, whether there is one. nonce: of this look, 0: it has none. A
  *            request with the nonce of the last look, where nothing has changed since: -> flags ZB_KF_SAME and that nonce, nothing else.
- * SNAPS      service, rel, count (index to start at) -> snaps: at most ZB_SNAPS_MAX snapshots of one dataset in
+ * SNAPS      service, rel, count (index to start at) -> snaps: as many snapshots of one dataset as fit in a message, in
  *            createtxg order from that index on; count: how many there are in all. With ZB_KF_MARKS: the bookmarks that are of sets.
  * CREATE     service, uuid (the cluster's id, for the mark; may be empty), flags. Leader-to-be: makes the dataset tree root where it does not exist yet (with
  *            dnodesize=legacy and the rest of "every copy" in design.md), or adopts what is there:
@@ -284,13 +284,14 @@ enum zb_kop {
     0x80u /* RECEIVE, ARRANGE: for the candidate of `term`, which it granted to                    \
            * itself, from another member */
 #define ZB_KF_COPY                                                                                 \
-    0x1000u                 /* RECEIVE, ARRANGE: the first copy, from a follower of `term` instead \
-                             * of its leader */
-#define ZB_KF_WHOLE 0x100u  /* RESCUE: with nothing in common the whole tree is set aside */
-#define ZB_KF_MARKS 0x200u  /* SNAPS: of the bookmarks */
-#define ZB_KF_LIST 0x400u   /* VERIFY: names instead of sums */
-#define ZB_KF_NEW 0x800u    /* BEAT: of a new session */
-#define ZB_KF_SAME 0x2000u  /* reply of OBSERVE */
+    0x1000u                /* RECEIVE, ARRANGE: the first copy, from a follower of `term` instead  \
+                            * of its leader */
+#define ZB_KF_WHOLE 0x100u /* RESCUE: with nothing in common the whole tree is set aside */
+#define ZB_KF_MARKS 0x200u /* SNAPS: of the bookmarks */
+#define ZB_KF_LIST 0x400u  /* VERIFY: names instead of sums */
+#define ZB_KF_NEW 0x800u   /* BEAT: of a new session */
+#define ZB_KF_SAME                                                                                 \
+    0x2000u /* reply of OBSERVE: as the look with that nonce; nothing else is filled */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 /* As large as any zfs_cmd_t; the kernel copies its own size of it (13-14 KiB). */

@@ -24,6 +24,18 @@ int zb_zfs_ioctl(unsigned long request, const char *name, nvlist_t *in, nvlist_t
 enum zb_rc zb_zfs_program(const char *name, bool sync, const char *lua, nvlist_t *args,
                           nvlist_t **result, struct zb_err *err);
 
+/*
+ * A question in open context. ZFS writes each program that succeeds into the pool's history, with
+ * its source: a transaction group with each look, and a history full of looks. One that fails it
+ * does not, and what it fails with comes back: so the program ends by ZB_ZFS_ANSWER, with its
+ * answer in the array of strings `out`. *answer: of malloc, a line for each.
+ */
+#define ZB_ZFS_ANSWER_BEGIN "zbaton\n"
+#define ZB_ZFS_ANSWER_END "\n.\n"
+#define ZB_ZFS_ANSWER "error('zbaton\\n' .. table.concat(out, '\\n') .. '\\n.\\n', 0)\n"
+enum zb_rc zb_zfs_ask(const char *name, const char *lua, nvlist_t *args, char **answer,
+                      struct zb_err *err);
+
 /* Translates errno or ZFS_ERR_*: "<phrase>: <sentence>". name: any name in the
  * pool, because one that is suspended answers new calls with EAGAIN (measured). */
 enum zb_rc zb_zfs_fail(struct zb_err *err, int errnum, const char *name, const char *fmt, ...)

@@ -2,8 +2,7 @@
  * Lists and observations: each one consistent view, by a channel program in open context (it holds
  * the pool's configuration lock, so no dataset comes or goes in its middle).
  *
- * Programs return arrays of strings "<number> <number> <name>": names may contain spaces, numbers
- * not.
+ * Programs answer lines "<number> <number> <name>": names may contain spaces, numbers not.
  */
 #include "zfs/internal.h"
 
@@ -12,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char lua_children[] = "local args = ...\n"
-                                   "local out, n = {}, 0\n"
-                                   "local function walk(ds)\n"
-                                   "    n = n + 1\n"
-                                   "    out[n] = '0 0 ' .. ds\n"
-                                   "    for child in zfs.list.children(ds) do walk(child) end\n"
-                                   "end\n"
-                                   "if zfs.exists(args['name']) then walk(args['name']) end\n"
-                                   "return out\n";
+static const char lua_children[] =
+    "local args = ...\n"
+    "local out, n = {}, 0\n"
+    "local function walk(ds)\n"
+    "    n = n + 1\n"
+    "    out[n] = '0 0 ' .. ds\n"
+    "    for child in zfs.list.children(ds) do walk(child) end\n"
+    "end\n"
+    "if zfs.exists(args['name']) then walk(args['name']) end\n" ZB_ZFS_ANSWER;
 
 /* Each dataset with its newest snapshot and the guid of that: not one of its origin's, which
  * prevsnap of a clone may be. Where there is none, whether it is unfinished: that question opens
@@ -36,18 +35,27 @@ static const char lua_tree[] =
     "    else out[n] = '0 ' .. (zfs.get_prop(ds, 'inconsistent') or 0) .. ' ' .. ds end\n"
     "    for child in zfs.list.children(ds) do walk(child) end\n"
     "end\n"
-    "if zfs.exists(args['name']) then walk(args['name']) end\n"
-    "return out\n";
+    "if zfs.exists(args['name']) then walk(args['name']) end\n" ZB_ZFS_ANSWER;
 
 static const char lua_snapshots[] = "local args = ...\n"
                                     "local out, n = {}, 0\n"
-                                    "if not zfs.exists(args['name']) then return {'missing'} end\n"
+                                    "if not zfs.exists(args['name']) then out = {'missing'} else\n"
                                     "for snap in zfs.list.snapshots(args['name']) do\n"
                                     "    n = n + 1\n"
                                     "    out[n] = zfs.get_prop(snap, 'guid') .. ' ' .. "
                                     "zfs.get_prop(snap, 'createtxg') .. ' ' .. snap\n"
-                                    "end\n"
-                                    "return out\n";
+                                    "end end\n" ZB_ZFS_ANSWER;
+
+/* What a property is asked of is opened, each time, even if only to find that it has it; a name is
+ * not. */
+static const char lua_snapshot_names[] =
+    "local args = ...\n"
+    "local out, n = {}, 0\n"
+    "if not zfs.exists(args['name']) then out = {'missing'} else\n"
+    "for snap in zfs.list.snapshots(args['name']) do\n"
+    "    n = n + 1\n"
+    "    out[n] = '0 0 ' .. snap\n"
+    "end end\n" ZB_ZFS_ANSWER;
 
 static const char lua_guids[] =
     "local args = ...\n"
@@ -55,8 +63,7 @@ static const char lua_guids[] =
     "for i, name in ipairs(args['names']) do\n"
     "    if zfs.exists(name) then out[i] = zfs.get_prop(name, 'guid') .. ' 1 ' .. name\n"
     "    else out[i] = '0 0 ' .. name end\n"
-    "end\n"
-    "return out\n";
+    "end\n" ZB_ZFS_ANSWER;
 
 struct row {
     uint64_t first;
@@ -64,62 +71,87 @@ struct row {
     const char *name;
 };
 
+struct rows {
+    char *text; /* names lie in it */
+    size_t count;
+    struct row *list;
+};
+
+static void
+rows_close(struct rows *rows)
+{
+    free(rows->text);
+    free(rows->list);
+}
+
 /* Numbers are signed in Lua: guids above 2^63 come negative. */
 static bool
-parse_row(nvpair_t *pair, struct row *row)
+row_parse(const char *line, struct row *row)
 {
-    const char *text;
     char *end;
 
-    if (nvpair_value_string(pair, &text) != 0) {
+    row->first = (uint64_t)strtoll(line, &end, 10);
+    if (end == line || *end != ' ') {
         return false;
     }
-    row->first = (uint64_t)strtoll(text, &end, 10);
-    if (end == text || *end != ' ') {
-        return false;
-    }
-    text = end + 1;
-    row->second = (uint64_t)strtoll(text, &end, 10);
-    if (end == text || *end != ' ' || strlen(end + 1) >= ZB_DATASET_NAME_SIZE) {
+    line = end + 1;
+    row->second = (uint64_t)strtoll(line, &end, 10);
+    if (end == line || *end != ' ' || strlen(end + 1) >= ZB_DATASET_NAME_SIZE) {
         return false;
     }
     row->name = end + 1;
     return true;
 }
 
-/* Runs the program for one name; rows (malloc'ed) point into *result. */
+static size_t
+lines_count(const char *text)
+{
+    size_t count = *text != '\0' ? 1 : 0;
+
+    for (; *text != '\0'; text++) {
+        count += *text == '\n' ? 1 : 0;
+    }
+    return count;
+}
+
 static enum zb_rc
-run_rows(const char *name, const char *lua, nvlist_t **result, struct row **rows, size_t *count,
-         struct zb_err *err)
+rows_ask(const char *name, const char *lua, nvlist_t *args, struct rows *out, struct zb_err *err)
+{
+    struct rows rows = {0};
+    char *rest = NULL;
+    enum zb_rc rc = zb_zfs_ask(name, lua, args, &rows.text, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    rows.list = calloc(lines_count(rows.text) + 1, sizeof *rows.list);
+    if (rows.list == NULL) {
+        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+    }
+    for (char *line = strtok_r(rows.text, "\n", &rest); rc == ZB_OK && line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        if (!row_parse(line, &rows.list[rows.count++])) {
+            rc = zb_err_set(err, ZB_E_NOTFOUND, "it does not exist");
+        }
+    }
+    if (rc == ZB_OK) {
+        *out = rows;
+    } else {
+        rows_close(&rows);
+    }
+    return rc;
+}
+
+/* Runs the program for one name. */
+static enum zb_rc
+run_rows(const char *name, const char *lua, struct rows *rows, struct zb_err *err)
 {
     nvlist_t *args = fnvlist_alloc();
-    nvlist_t *table = NULL;
-    size_t n = 0;
 
     fnvlist_add_string(args, "name", name);
-    enum zb_rc rc = zb_zfs_program(name, false, lua, args, &table, err);
+    enum zb_rc rc = rows_ask(name, lua, args, rows, err);
     fnvlist_free(args);
-    if (rc != ZB_OK) {
-        return zb_err_wrap(err, "list %s", name);
-    }
-    *rows = calloc(fnvlist_num_pairs(table) + 1, sizeof **rows);
-    if (*rows == NULL) {
-        fnvlist_free(table);
-        return zb_err_set(err, ZB_E_NOMEM, "list %s: no memory", name);
-    }
-    for (nvpair_t *p = nvlist_next_nvpair(table, NULL); p != NULL;
-         p = nvlist_next_nvpair(table, p)) {
-        if (!parse_row(p, &(*rows)[n])) {
-            free(*rows);
-            *rows = NULL;
-            fnvlist_free(table);
-            return zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", name);
-        }
-        n++;
-    }
-    *count = n;
-    *result = table;
-    return ZB_OK;
+    return rc == ZB_OK ? ZB_OK : zb_err_wrap(err, "list %s", name);
 }
 
 static int
@@ -147,31 +179,28 @@ compare_names(const void *a, const void *b)
 enum zb_rc
 zb_zfs_children_list(const char *root, struct zb_zfs_names *names, struct zb_err *err)
 {
-    nvlist_t *table = NULL;
-    struct row *rows = NULL;
-    size_t count = 0;
+    struct rows rows = {0};
 
     enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
     if (rc == ZB_OK) {
-        rc = run_rows(root, lua_children, &table, &rows, &count, err);
+        rc = run_rows(root, lua_children, &rows, err);
     }
     if (rc != ZB_OK) {
         return rc;
     }
-    struct zb_zfs_names out = {.count = count};
-    if (count == 0) {
+    struct zb_zfs_names out = {.count = rows.count};
+    if (rows.count == 0) {
         rc = zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", root);
-    } else if ((out.names = calloc(count, sizeof *out.names)) == NULL) {
+    } else if ((out.names = calloc(rows.count, sizeof *out.names)) == NULL) {
         rc = zb_err_set(err, ZB_E_NOMEM, "list %s: no memory", root);
     } else {
-        for (size_t i = 0; i < count; i++) {
-            zb_strcopy(out.names[i], sizeof out.names[i], rows[i].name);
+        for (size_t i = 0; i < rows.count; i++) {
+            zb_strcopy(out.names[i], sizeof out.names[i], rows.list[i].name);
         }
-        qsort(out.names, count, sizeof *out.names, compare_names);
+        qsort(out.names, out.count, sizeof *out.names, compare_names);
         *names = out;
     }
-    free(rows);
-    fnvlist_free(table);
+    rows_close(&rows);
     return rc;
 }
 
@@ -193,37 +222,46 @@ compare_snaps(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-enum zb_rc
-zb_zfs_snaps_list(const char *dataset, struct zb_zfs_snaps *snaps, struct zb_err *err)
+static enum zb_rc
+snaps_run(const char *dataset, const char *lua, struct zb_zfs_snaps *snaps, struct zb_err *err)
 {
-    nvlist_t *table = NULL;
-    struct row *rows = NULL;
-    size_t count = 0;
+    struct rows rows = {0};
 
     enum zb_rc rc = zb_zfs_name_check(dataset, '\0', err);
     if (rc == ZB_OK) {
-        rc = run_rows(dataset, lua_snapshots, &table, &rows, &count, err);
+        rc = run_rows(dataset, lua, &rows, err);
     }
     if (rc != ZB_OK) {
         return rc;
     }
-    struct zb_zfs_snaps out = {.count = count};
-    out.snaps = calloc(count + 1, sizeof *out.snaps);
+    struct zb_zfs_snaps out = {.count = rows.count};
+    out.snaps = calloc(rows.count + 1, sizeof *out.snaps);
     if (out.snaps == NULL) {
         rc = zb_err_set(err, ZB_E_NOMEM, "list snapshots of %s: no memory", dataset);
     } else {
-        for (size_t i = 0; i < count; i++) {
-            const char *at = strchr(rows[i].name, '@');
+        for (size_t i = 0; i < rows.count; i++) {
+            const char *at = strchr(rows.list[i].name, '@');
             zb_strcopy(out.snaps[i].name, sizeof out.snaps[i].name, at != NULL ? at + 1 : "");
-            out.snaps[i].guid = rows[i].first;
-            out.snaps[i].createtxg = rows[i].second;
+            out.snaps[i].guid = rows.list[i].first;
+            out.snaps[i].createtxg = rows.list[i].second;
         }
-        qsort(out.snaps, count, sizeof *out.snaps, compare_snaps);
+        qsort(out.snaps, out.count, sizeof *out.snaps, compare_snaps);
         *snaps = out;
     }
-    free(rows);
-    fnvlist_free(table);
+    rows_close(&rows);
     return rc;
+}
+
+enum zb_rc
+zb_zfs_snaps_list(const char *dataset, struct zb_zfs_snaps *snaps, struct zb_err *err)
+{
+    return snaps_run(dataset, lua_snapshots, snaps, err);
+}
+
+enum zb_rc
+zb_zfs_snaps_names(const char *dataset, struct zb_zfs_snaps *snaps, struct zb_err *err)
+{
+    return snaps_run(dataset, lua_snapshot_names, snaps, err);
 }
 
 static uint64_t
@@ -298,24 +336,20 @@ static enum zb_rc
 ask_each(const char *const *names, size_t count, const char *lua, uint64_t *values,
          struct zb_err *err)
 {
-    nvlist_t *table = NULL;
+    struct rows rows = {0};
     nvlist_t *args = fnvlist_alloc();
 
     fnvlist_add_string_array(args, "names", names, (uint_t)count);
-    enum zb_rc rc = zb_zfs_program(names[0], false, lua, args, &table, err);
+    enum zb_rc rc = rows_ask(names[0], lua, args, &rows, err);
     fnvlist_free(args);
     for (size_t i = 0; rc == ZB_OK && i < count; i++) {
-        char key[24];
-        nvpair_t *pair;
-        struct row row = {0};
-        snprintf(key, sizeof key, "%zu", i + 1);
-        if (nvlist_lookup_nvpair(table, key, &pair) != 0 || !parse_row(pair, &row) ||
-            row.second == 0) {
+        if (i >= rows.count || rows.list[i].second == 0) {
             rc = zb_err_set(err, ZB_E_NOTFOUND, "%s does not exist", names[i]);
+        } else {
+            values[i] = rows.list[i].first;
         }
-        values[i] = row.first;
     }
-    fnvlist_free(table);
+    rows_close(&rows);
     return rc;
 }
 
@@ -381,28 +415,26 @@ static enum zb_rc
 observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
 {
     struct zb_zfs_tree out = {0};
-    nvlist_t *table = NULL;
-    struct row *rows = NULL;
-    size_t count = 0;
+    struct rows rows = {0};
 
     enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
     if (rc == ZB_OK) {
-        rc = run_rows(root, lua_tree, &table, &rows, &count, err);
+        rc = run_rows(root, lua_tree, &rows, err);
     }
-    if (rc == ZB_OK && count == 0) {
+    if (rc == ZB_OK && rows.count == 0) {
         rc = zb_err_set(err, ZB_E_NOTFOUND, "list %s: it does not exist", root);
-    } else if (rc == ZB_OK && count > ZB_DATASETS_MAX) {
-        (void)zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, count,
+    } else if (rc == ZB_OK && rows.count > ZB_DATASETS_MAX) {
+        (void)zb_err_set(err, ZB_E_LIMIT, "%s has %zu datasets, more than %d", root, rows.count,
                          ZB_DATASETS_MAX);
         rc = ZB_E_LIMIT;
-    } else if (rc == ZB_OK && (out.datasets = calloc(count, sizeof *out.datasets)) == NULL) {
+    } else if (rc == ZB_OK && (out.datasets = calloc(rows.count, sizeof *out.datasets)) == NULL) {
         (void)zb_err_set(err, ZB_E_NOMEM, "no memory");
         rc = ZB_E_NOMEM;
     } else if (rc == ZB_OK) {
-        qsort(rows, count, sizeof *rows, compare_rows);
+        qsort(rows.list, rows.count, sizeof *rows.list, compare_rows);
     }
-    for (size_t i = 0; rc == ZB_OK && i < count; i++) {
-        rc = row_observe(&rows[i], &out.datasets[i], err);
+    for (size_t i = 0; rc == ZB_OK && i < rows.count; i++) {
+        rc = row_observe(&rows.list[i], &out.datasets[i], err);
         out.count += rc == ZB_OK;
     }
     if (rc == ZB_OK) {
@@ -410,8 +442,7 @@ observe_once(const char *root, struct zb_zfs_tree *tree, struct zb_err *err)
     } else {
         zb_zfs_tree_close(&out);
     }
-    free(rows);
-    fnvlist_free(table);
+    rows_close(&rows);
     return rc;
 }
 

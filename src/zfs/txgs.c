@@ -85,31 +85,36 @@ zb_zfs_quiet_line(struct zb_zfs_quiet *q, const char *line)
         return;
     }
     q->found = q->found || (row.txg == q->since.txg && row.birth_ns == q->since.birth_ns);
-    if (row.state != 'C') {
+    if (row.state != 'C') { /* what it writes is counted when it is done */
         q->written = true;
-        return;
     }
-    if (row.txg > q->since.txg) {
-        q->written = q->written || row.dirty_bytes != 0 || row.written_bytes != 0;
+    if (q->doubtful.txg != 0 && (row.state == 'C' || row.state == 'S')) {
+        q->last = q->doubtful;
+        q->doubtful.txg = 0;
     }
-    if (row.txg > q->last.txg) {
+    if (row.state == 'C' && (row.dirty_bytes != 0 || row.written_bytes != 0)) {
+        q->written = q->written || row.txg > q->since.txg;
         q->last = (struct zb_zfs_txg){row.txg, row.birth_ns};
+    } else if (row.state == 'C') { /* committed first, counted then: before the next one syncs */
+        q->doubtful = (struct zb_zfs_txg){row.txg, row.birth_ns};
     }
 }
 
 bool
-zb_zfs_is_quiet(const char *pool, const struct zb_zfs_txg *since, struct zb_zfs_txg *last)
+zb_zfs_is_quiet(const char *pool, struct zb_zfs_txg *last)
 {
-    struct zb_zfs_quiet q = {.since = *since};
+    struct zb_zfs_quiet q = {.since = *last};
     char line[512];
+    bool whole = false;
     FILE *f = txgs_open(pool);
 
     while (f != NULL && fgets(line, sizeof line, f) != NULL) {
         zb_zfs_quiet_line(&q, line);
     }
     if (f != NULL) {
+        whole = !ferror(f);
         fclose(f);
     }
-    *last = q.last;
-    return q.found && !q.written;
+    *last = whole ? q.last : (struct zb_zfs_txg){0};
+    return whole && q.found && !q.written;
 }

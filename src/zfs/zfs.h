@@ -77,16 +77,16 @@ struct zb_zfs_txg {
     uint64_t birth_ns; /* since the boot */
 };
 
-/* Whether nothing at all was written to the pool by the groups after `since`, so that whoever
- * looked at it when that was the last one on its disks would see the same again: no data, property,
- * snapshot, hold or dataset has changed. *last: the last one that is on its disks now; none where
- * ZFS keeps no history of them, and nothing is known to be quiet then. From kstat, NEVER BLOCKS.
- * pool as above. */
-bool zb_zfs_is_quiet(const char *pool, const struct zb_zfs_txg *since, struct zb_zfs_txg *last);
-/* For the test: the lines of the kstat one after the other, in any order; quiet when `since` was
- * found and nothing was written. */
+/* *last: the last group on the pool's disks when somebody looked at it ({0}: nobody did); becomes
+ * the last one now, whatever is returned, {0} where ZFS keeps no history of them. True: no group
+ * since then wrote anything, so that whoever looked would see the same again: no data, property,
+ * snapshot, hold or dataset has changed. From kstat, NEVER BLOCKS. pool as above. */
+bool zb_zfs_is_quiet(const char *pool, struct zb_zfs_txg *last);
+/* For the test: the lines of the kstat one after the other; quiet when `since` was found and
+ * nothing was written. */
 struct zb_zfs_quiet {
     struct zb_zfs_txg since, last;
+    struct zb_zfs_txg doubtful; /* it may have written something that is not told yet */
     bool found, written;
 };
 void zb_zfs_quiet_line(struct zb_zfs_quiet *q, const char *line);
@@ -241,6 +241,10 @@ struct zb_zfs_snaps {
  * snapshot) on an unmounted dataset with thousands of them (openzfs#5218): not for the hot path. */
 enum zb_rc zb_zfs_snaps_list(const char *dataset, struct zb_zfs_snaps *snaps,
                              struct zb_err *err) ZB_CHECKED;
+/* Their names alone, guid and createtxg 0, sorted by name: a small part of that time, for no
+ * snapshot is opened. */
+enum zb_rc zb_zfs_snaps_names(const char *dataset, struct zb_zfs_snaps *snaps,
+                              struct zb_err *err) ZB_CHECKED;
 /* Its bookmarks (lzc_get_bookmarks), as above. */
 enum zb_rc zb_zfs_bookmarks_list(const char *dataset, struct zb_zfs_snaps *marks,
                                  struct zb_err *err) ZB_CHECKED;

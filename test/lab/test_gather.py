@@ -5,14 +5,17 @@ import json
 from test_keeper import PROBE, host, keepers, words_of  # noqa: F401 (fixtures)
 
 SMALL = [f"web{number}" for number in range(6)]
-CHILDREN = 60  # of the one that takes long to get ready
+CHILDREN = 20  # of the one that takes longer to get ready
 
 
 def all_at_once(a, seq):
-    """A set of each in the same moment, the large one first: {service: (reply, groups of its snapshots)}."""
-    asks = "\n".join(f"{PROBE} ask {a.conf} op=snapshot {words_of({'service': name, 'term': 1, 'seq': seq})} >/tmp/said.{name} & "
-                     + ("sleep 0.1" if name == "big" else "") for name in ["big", *SMALL])
-    a.host.run(f"rm -f /tmp/said.*\n{asks}\nwait", timeout=120)
+    """A set of each in the same moment: {service: (reply, groups of its snapshots)}."""
+    asks = "\n".join(f"{PROBE} ask {a.conf} op=snapshot {words_of({'service': name, 'term': 1, 'seq': seq})} >/tmp/said.{name} &"
+                     for name in ["big", *SMALL])
+    # The keeper stands still until all have asked; one socket listens.
+    a.host.run(f"trap 'kill -CONT {a.pid()}' EXIT; kill -STOP {a.pid()}; rm -f /tmp/said.*\n{asks}\n"
+               f"for i in $(seq 200); do [ $(grep -c /run/{a.node}/probe.sock /proc/net/unix) -gt {1 + len(SMALL)} ] && break; sleep 0.1; done\n"
+               f"sleep 0.5; kill -CONT {a.pid()}; wait", timeout=120)
     got = {}
     for name in ["big", *SMALL]:
         said = json.loads(a.host.run(f"cat /tmp/said.{name}").out)

@@ -89,7 +89,7 @@ def snapshots(cluster, name):
 
 @pytest.fixture(scope="module")
 def many():
-    with Lab(hosts=2, pool_mib=8192, mem_mib=4096) as lab:
+    with Lab(hosts=2, pool_mib=8192, mem_mib=6144) as lab:
         cluster = Cluster(lab)
         cluster.start()
         host = cluster.hosts[0]

@@ -245,10 +245,10 @@ zb_os_mounts_changes(void)
     (void)pthread_mutex_lock(&lock);
     if (fd < 0) {
         fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-        count++;
+        count++; /* nobody was told of what was until now */
     }
     struct pollfd change = {.fd = fd, .events = POLLPRI};
-    count += fd < 0 || poll(&change, 1, 0) != 0 ? 1 : 0;
+    count += poll(&change, 1, 0) != 0 ? 1 : 0;
     now = count;
     (void)pthread_mutex_unlock(&lock);
     return now;

@@ -123,12 +123,13 @@ groups_that_wrote_nothing(void **state)
     } of[] = {
         {BASE_10, true, 10}, /* what the look saw itself does not count */
         {BASE_10 OPEN, true, 10},
-        {BASE_10 IDLE_11 IDLE_12 OPEN, true, 12},
-        {BASE_10 SET_11 IDLE_12 OPEN, false, 12}, /* a snapshot, a property */
+        {BASE_10 IDLE_11 OPEN, true, 10}, /* what it wrote may not be counted yet */
+        {BASE_10 IDLE_11 IDLE_12 OPEN, true, 11},
+        {BASE_10 SET_11 IDLE_12 OPEN, false, 11}, /* a snapshot, a property */
         {BASE_10 FILE_11 OPEN, false, 11},
         {BASE_10 IDLE_11 SYNCING_12 OPEN, false, 11},
-        {IDLE_11 IDLE_12 OPEN, false, 12}, /* the history does not go back so far */
-        {"10 99 C 0 0 0 0 0 1 1 1 1\n" IDLE_11 OPEN, false, 11}, /* the pool was imported anew */
+        {IDLE_11 IDLE_12 OPEN, false, 11}, /* the history does not go back so far */
+        {"10 99 C 0 0 0 0 0 1 1 1 1\n" IDLE_11 OPEN, false, 10}, /* the pool was imported anew */
         {OPEN, false, 0},
         {"16 1 0x01 13 3536 7686484691 45535563360\ntxg birth state ndirty\n", false, 0},
         {"", false, 0},
@@ -139,8 +140,8 @@ groups_that_wrote_nothing(void **state)
         assert_int_equal(q.found && !q.written, of[i].quiet);
         assert_int_equal(q.last.txg, of[i].last);
     }
-    struct zb_zfs_txg last;
-    assert_false(zb_zfs_is_quiet("no-such-pool", &since, &last));
+    struct zb_zfs_txg last = since;
+    assert_false(zb_zfs_is_quiet("no-such-pool", &last));
     assert_int_equal(last.txg, 0);
 }
 
