@@ -31,6 +31,8 @@ enum model_fault {
     MODEL_BREAKS,      /* done; the socket closes instead of the reply */
 };
 
+#define MODEL_LOOK (64u << 10)
+
 struct model {
     uv_poll_t poll;
     int fd;
@@ -45,6 +47,10 @@ struct model {
     uint32_t datasets_count;
     struct model_dataset datasets[MODEL_DATASETS];
     struct model_receive *receives;
+    uint64_t look;              /* nonce of the last OBSERVE, ... */
+    uint8_t looked[MODEL_LOOK]; /* ... what it said, ... */
+    size_t looked_size;
+    uint64_t sames;                /* ... and how often that was said to be so still */
     uint64_t ops[ZB_KOP_LAST + 1]; /* how often each was asked */
     struct zb_set_id floor;        /* of the last PRUNE, and its other one */
     struct zb_set_id floor_way;

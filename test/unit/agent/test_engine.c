@@ -43,6 +43,51 @@ a_new_service_gets_its_first_copy(void **state)
     assert_true(w->hosts[0].events > 0);
 }
 
+static uint64_t looks_wanted, sames_wanted;
+
+static bool
+vm1_was_looked_at(const struct pair *w)
+{
+    const struct model *m = &w->hosts[0].model;
+
+    return m->ops[ZB_KOP_OBSERVE] >= looks_wanted && m->sames >= sames_wanted;
+}
+
+/* A look as before leaves what is known as it is; what is learned of sets meanwhile, which could
+ * make another position of the same disk, has it looked at anew. */
+static void
+a_look_as_before_keeps_what_is_known(void **state)
+{
+    struct pair *w = *state;
+    struct host *h = &w->hosts[0];
+
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    sames_wanted = h->model.sames + 2;
+    assert_true(pair_until(w, vm1_was_looked_at));
+    struct zb_core_view view = host_view(h);
+    assert_true(vm2_follows_vm1(w));
+    assert_int_equal(view.obs.established_term, 1);
+    assert_true(view.obs.exists && view.obs.mounted_here && view.obs.running);
+
+    const struct zb_manifest *m = zb_position_manifest(&h->a, 0, view.obs.newest.id);
+    assert_non_null(m);
+    assert_int_not_equal(zb_position_nonce(&h->a, 0), 0);
+    zb_position_know(&h->a, 0, m);
+    assert_int_equal(zb_position_nonce(&h->a, 0), 0);
+    uint64_t look = h->model.look;
+    looks_wanted = h->model.ops[ZB_KOP_OBSERVE] + 1;
+    sames_wanted = 0;
+    assert_true(pair_until(w, vm1_was_looked_at));
+    assert_true(h->model.look > look);
+
+    h->model.written = true; /* seen, although the nonce is known */
+    uint32_t before = model_dataset_find(&h->model, "")->snaps_count;
+    sames_wanted = h->model.sames + 1;
+    assert_true(pair_until(w, vm1_was_looked_at));
+    assert_true(model_dataset_find(&h->model, "")->snaps_count > before);
+}
+
 static void
 the_steady_state_asks_for_no_lists(void **state)
 {
@@ -537,6 +582,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         pair_test(a_new_service_gets_its_first_copy),
+        pair_test(a_look_as_before_keeps_what_is_known),
         pair_test(the_steady_state_asks_for_no_lists),
         pair_test(snapshots_of_other_tools_travel_too),
         pair_test(a_refused_stream_is_looked_at_again_at_once),
