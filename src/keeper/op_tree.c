@@ -137,7 +137,8 @@ zb_keeper_op_snaps(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     }
     rep->snaps = calloc(list.count + 1, sizeof(*rep->snaps));
     if (rep->snaps == NULL) {
-        rc = zb_err_sys(err, ENOMEM, "list snapshots");
+        zb_zfs_snaps_close(&list);
+        return zb_err_sys(err, ENOMEM, "list snapshots");
     }
     for (size_t i = from; rc == ZB_OK && i < list.count; i++) {
         struct zb_ksnap *snap = &rep->snaps[rep->snaps_count];

@@ -126,7 +126,8 @@ rows_ask(const char *name, const char *lua, nvlist_t *args, struct rows *out, st
     }
     rows.list = calloc(lines_count(rows.text) + 1, sizeof *rows.list);
     if (rows.list == NULL) {
-        rc = zb_err_set(err, ZB_E_NOMEM, "no memory");
+        rows_close(&rows);
+        return zb_err_set(err, ZB_E_NOMEM, "no memory");
     }
     for (char *line = strtok_r(rows.text, "\n", &rest); rc == ZB_OK && line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
