@@ -154,6 +154,9 @@ zb_core_lead_settle(struct step *x)
         zb_core_snapshot(x, false);
         return;
     }
+    if (s->set_due.ms - x->now.ms > (int64_t)s->conf.interval_ms) {
+        due_set(x); /* by the interval of an earlier declaration */
+    }
     if (x->now.ms >= s->set_due.ms) {
         if (s->obs_at.ms < s->set_due.ms) {
             zb_core_op(x, ZB_ACT_OBSERVE);

@@ -79,6 +79,25 @@ sets_are_due_at_multiples_of_the_interval(void **state)
     }
 }
 
+/* A shorter interval holds from its declaration on, not from the end of the long one. */
+static void
+a_shorter_interval_holds_at_once(void **state)
+{
+    struct zb_core_conf conf = W.conf;
+    uint32_t shorter_ms = conf.interval_ms;
+
+    (void)state;
+    for (conf.version = 2; conf.version <= 3; conf.version++) {
+        conf.interval_ms = conf.version == 2 ? 3600000 : shorter_ms;
+        for (unsigned i = 0; i < 3; i++) {
+            world_declare(&W, i, &conf);
+        }
+        world_run(&W, 60000); /* the next one is due by that interval */
+    }
+    W.nodes[0].disk.content++;
+    assert_true(world_run_until(&W, vm1_has_a_set_of_all, 0, 2 * shorter_ms));
+}
+
 static void
 little_that_was_written_waits(void **state)
 {
@@ -556,6 +575,7 @@ main(void)
         T(a_move_loses_nothing_and_everybody_follows),
         T(a_service_that_ended_is_started_again),
         T(sets_are_due_at_multiples_of_the_interval),
+        T(a_shorter_interval_holds_at_once),
         T(little_that_was_written_waits),
         T(after_a_restart_little_does_not_wait),
         T(twenty_moves_in_a_ring),
