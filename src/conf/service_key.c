@@ -12,8 +12,9 @@
     ZB_CONF_COUNT, AT(f), .min = 1, .max = ZB_CONF_KEEP_MAX, .expected = "a number from 1 to 1000"
 #define MAX_LOSS_MAX_MS (UINT64_C(30) * 86400000)
 #define BACKUP_SETS_MAX 2048 /* between two times of backups; foreign ones come too */
-/* All that can be asked for, and foreign ones: bases among them are found. keep-for is held to as
- * many sets as keep, and both mean the newest. */
+/* All that is declared, and foreign ones: bases among them are found. keep-for is held to as many
+ * sets as keep, and both mean the newest. Sets by order come on top; if they are too many, what is
+ * older has its bookmarks. */
 _Static_assert(ZB_CONF_KEEP_LAST_MAX + ZB_CONF_BUCKETS * ZB_CONF_KEEP_MAX <= ZB_SNAPS_MAX,
                "what is kept is listed");
 #define FAILBACK_MAX_MS (UINT64_C(7) * 86400000)

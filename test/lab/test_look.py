@@ -28,7 +28,7 @@ class Eye:
         wait_until(lambda: self.look() and self.look(), 60, "a look is as the one before")
 
     def stays(self, do):
-        """Whether a look after that is as before. One that meets the moment in which a group is written is not, three in a row do not."""
+        """Whether a look after that is as before. One look may meet the moment in which a group is written; three in a row do not."""
         for _ in range(3):
             self.rest()
             do()
