@@ -150,6 +150,28 @@ flavour_check(const struct zb_conf_service *before, const struct zb_conf_service
     return zb_err_hint(err, "declare another service with the other flavour, and copy the files");
 }
 
+/* More sets could not be listed. What is declared already goes on as it is: a node has to start
+ * with it. */
+static enum zb_rc
+keep_for_check(const struct zb_conf_service *s, const char *whose, const struct zb_conf_keep *keep,
+               struct zb_err *err)
+{
+    uint64_t most_ms = (uint64_t)s->interval_ms * ZB_CONF_KEEP_LAST_MAX;
+    char age[ZB_CONF_NUMBER_SIZE], interval[ZB_CONF_NUMBER_SIZE], most[ZB_CONF_NUMBER_SIZE];
+
+    if (keep->for_ms <= most_ms) {
+        return ZB_OK;
+    }
+    zb_conf_duration_format(keep->for_ms, age);
+    zb_conf_duration_format(s->interval_ms, interval);
+    zb_conf_duration_format(most_ms, most);
+    (void)zb_err_set(err, ZB_E_REFUSED,
+                     "service %s: %skeep-for %s is more than %d sets at interval %s", s->name,
+                     whose, age, ZB_CONF_KEEP_LAST_MAX, interval);
+    return zb_err_hint(err, "%skeep-for = \"%s\" or less, and %sdaily, %sweekly, ... for longer",
+                       whose, most, whose, whose);
+}
+
 enum zb_rc
 zb_conf_services_change_check(const struct zb_conf_services *old,
                               const struct zb_conf_services *new, struct zb_err *err)
@@ -157,12 +179,16 @@ zb_conf_services_change_check(const struct zb_conf_services *old,
     for (uint32_t i = 0; i < new->count; i++) {
         const struct zb_conf_service *after = &new->items[i];
         const struct zb_conf_service *before = zb_conf_services_find(old, after->name);
-        if (before == NULL) {
-            continue;
+        enum zb_rc rc = keep_for_check(after, "", &after->keep, err);
+        rc = rc == ZB_OK ? keep_for_check(after, "backup-", &after->backup_keep, err) : rc;
+        if (rc == ZB_OK && before != NULL) {
+            rc = flavour_check(before, after, err);
         }
-        enum zb_rc rc = flavour_check(before, after, err);
         if (rc != ZB_OK) {
             return rc;
+        }
+        if (before == NULL) {
+            continue;
         }
         uint32_t added = missing_count(&after->members, &before->members);
         uint32_t removed = missing_count(&before->members, &after->members);

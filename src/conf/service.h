@@ -158,9 +158,10 @@ void zb_conf_services_print(const struct zb_conf_services *services, FILE *file)
 enum zb_rc zb_conf_services_diff(const struct zb_conf_services *old,
                                  const struct zb_conf_services *new, struct zb_conf_lines *out,
                                  struct zb_err *err) ZB_CHECKED;
-/* ZB_E_REFUSED when a service kept by new has another flavour, or more than one voter added or
- * removed (protocol.md M11: voters change one at a time; moving a node between members and backups
- * is a change of one voter). A changed leader of an existing service is ignored. */
+/* ZB_E_REFUSED when a service of new keeps more than can be listed, or one kept by new has another
+ * flavour, or more than one voter added or removed (protocol.md M11: voters change one at a time;
+ * moving a node between members and backups is a change of one voter). A changed leader of an
+ * existing service is ignored. */
 enum zb_rc zb_conf_services_change_check(const struct zb_conf_services *old,
                                          const struct zb_conf_services *new,
                                          struct zb_err *err) ZB_CHECKED;

@@ -13,8 +13,8 @@
 #define MAX_LOSS_MAX_MS (UINT64_C(30) * 86400000)
 #define BACKUP_SETS_MAX 2048 /* between two times of backups; foreign ones come too */
 /* All that is declared, and foreign ones: bases among them are found. keep-for is held to as many
- * sets as keep, and both mean the newest. Sets by order come on top; if they are too many, what is
- * older has its bookmarks. */
+ * sets as keep when it is declared (diff.c), and both mean the newest. Sets by order come on top;
+ * if they are too many, what is older has its bookmarks. */
 _Static_assert(ZB_CONF_KEEP_LAST_MAX + ZB_CONF_BUCKETS * ZB_CONF_KEEP_MAX <= ZB_SNAPS_MAX,
                "what is kept is listed");
 #define FAILBACK_MAX_MS (UINT64_C(7) * 86400000)
@@ -348,25 +348,6 @@ backup_every_check(const struct zb_conf_service *s, struct zb_err *err)
     return ZB_OK;
 }
 
-/* More could not be listed; what is to be kept for longer has buckets. */
-static enum zb_rc
-keep_for_check(const char *key, const struct zb_conf_keep *keep, uint64_t every_ms,
-               struct zb_err *err)
-{
-    char age[ZB_CONF_NUMBER_SIZE], every[ZB_CONF_NUMBER_SIZE], most[ZB_CONF_NUMBER_SIZE];
-
-    if (keep->for_ms <= every_ms * ZB_CONF_KEEP_LAST_MAX) {
-        return ZB_OK;
-    }
-    zb_conf_duration_format(keep->for_ms, age);
-    zb_conf_duration_format(every_ms, every);
-    zb_conf_duration_format(every_ms * ZB_CONF_KEEP_LAST_MAX, most);
-    return zb_err_set(err, ZB_E_FORMAT,
-                      "%s %s is more than %d sets at interval %s: at most %s, and hourly, daily, "
-                      "... for longer",
-                      key, age, ZB_CONF_KEEP_LAST_MAX, every, most);
-}
-
 /* Backups that get sets less often than a promise allows do not keep it. */
 static uint32_t
 promising_count(const struct zb_conf_service *s)
@@ -430,9 +411,5 @@ zb_conf_service_check(const struct zb_conf_service *service, uint64_t seen,
     rc = rc == ZB_OK ? relocate_check(service, err) : rc;
     rc = rc == ZB_OK ? idle_check(service, err) : rc;
     rc = rc == ZB_OK ? backup_every_check(service, err) : rc;
-    rc = rc == ZB_OK ? keep_for_check("keep-for", &service->keep, service->interval_ms, err) : rc;
-    rc = rc == ZB_OK
-             ? keep_for_check("backup-keep-for", &service->backup_keep, service->interval_ms, err)
-             : rc;
     return rc == ZB_OK ? promise_check(service, err) : rc;
 }

@@ -165,10 +165,12 @@ def daemon_s(cluster):
 
 
 def at_rest(cluster):
-    """For ten seconds. The host's load would not tell: ticks find an emulated one busy that hardly is."""
-    before = daemon_s(cluster)
-    time.sleep(10)
-    return daemon_s(cluster) - before < 10 * BUSY
+    """For half a minute. The host's load would not tell: ticks find an emulated one busy that hardly is."""
+    spent = [daemon_s(cluster)]
+    for _ in range(3):
+        time.sleep(10)
+        spent.append(daemon_s(cluster))
+    return all(0 <= now - then < 10 * BUSY for then, now in itertools.pairwise(spent))
 
 
 def gaps(arrivals, since, until):

@@ -263,6 +263,33 @@ flavour_stays(void **state)
     zb_conf_services_close(&other);
 }
 
+/* Asked for of what is declared anew, or again; a stored one is read all the same. */
+static void
+no_more_is_kept_than_can_be_listed(void **state)
+{
+    (void)state;
+    struct zb_conf_services none = {0};
+    struct zb_conf_services list = {0};
+    struct zb_err err;
+
+    parse(SERVICE("web", "keep-for = \"300000s\"\nbackup-keep-for = \"300000s\""), &list);
+    assert_int_equal(zb_conf_services_change_check(&none, &list, &err), ZB_OK);
+    zb_conf_services_close(&list);
+    parse(SERVICE("web", "keep-for = \"300001s\""), &list);
+    assert_int_equal(zb_conf_services_change_check(&none, &list, &err), ZB_E_REFUSED);
+    assert_string_equal(err.msg,
+                        "service web: keep-for 300001s is more than 10000 sets at interval 30s");
+    assert_string_equal(err.hint,
+                        "keep-for = \"5000m\" or less, and daily, weekly, ... for longer");
+    assert_int_equal(zb_conf_services_change_check(&list, &list, &err), ZB_E_REFUSED);
+    zb_conf_services_close(&list);
+    parse(SERVICE("web", "backup-keep-for = \"30d\""), &list);
+    assert_int_equal(zb_conf_services_change_check(&none, &list, &err), ZB_E_REFUSED);
+    assert_string_equal(err.hint, "backup-keep-for = \"5000m\" or less, and backup-daily, "
+                                  "backup-weekly, ... for longer");
+    zb_conf_services_close(&list);
+}
+
 int
 main(void)
 {
@@ -275,6 +302,7 @@ main(void)
         cmocka_unit_test(differences),
         cmocka_unit_test(voters_change_one_at_a_time),
         cmocka_unit_test(flavour_stays),
+        cmocka_unit_test(no_more_is_kept_than_can_be_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
