@@ -145,6 +145,25 @@ on_position(void *ctx, const struct zb_position *position)
     op_end(op);
 }
 
+/* Nothing tells whether a service without a runner is running: once started it is, for as long as
+ * all of it is mounted. */
+static void
+running_keep(struct op *op, const struct zb_krep *observed)
+{
+    const struct zb_agent *a = op->a;
+    bool keeps = a->services[op->service].conf.runner == ZB_CONF_RUNNER_NONE &&
+                 op->obs.mounted_here && !op->obs.running;
+    struct zb_core_view view;
+
+    for (uint32_t i = 0; i < observed->datasets_count && keeps; i++) {
+        keeps = observed->datasets[i].mount == ZB_MOUNT_RW;
+    }
+    if (keeps) {
+        zb_core_view(a->core, op->service, &view);
+        op->obs.running = view.obs.running;
+    }
+}
+
 /* After an operation: obs for its result, whatever became of it. */
 static void
 on_looked(void *ctx, const struct zb_krep *rep)
@@ -156,6 +175,7 @@ on_looked(void *ctx, const struct zb_krep *rep)
     }
     zb_pool_own(op->a, rep->pool_guid);
     zb_act_obs(op->a, rep, &op->obs);
+    running_keep(op, rep);
     zb_position_nonce_set(op->a, op->service, op->kind == ZB_ACT_OBSERVE ? rep->nonce : 0);
     zb_position_find(op->a, op->service, rep, on_position, op);
 }

@@ -140,7 +140,8 @@ observe(struct model *m, struct zb_krep *rep)
         zb_strcopy(to->rel, sizeof(to->rel), d->rel);
         to->guid = i + 1;
         zb_strcopy(to->token, sizeof(to->token), d->token);
-        to->mount = m->mounted ? ZB_MOUNT_RW : ZB_MOUNT_NONE;
+        bool mounted = m->mounted && !(m->unmounted_child && i + 1 == m->datasets_count);
+        to->mount = mounted ? ZB_MOUNT_RW : ZB_MOUNT_NONE;
         to->marked = d->uuid[0] != '\0';
         to->written_bytes = !m->mounted ? m->changed_bytes : m->written ? 512 : 0;
         if (d->snaps_count > 0) {
@@ -520,7 +521,8 @@ model_request(struct model *m, const struct zb_kreq *req)
         break;
     case ZB_KOP_START:
     case ZB_KOP_STOP:
-        m->running = req->op == ZB_KOP_START;
+        m->running = req->op == ZB_KOP_START && !m->no_runner;
+        m->unmounted_child = false;
         rep.elapsed_ms = 7;
         break;
     case ZB_KOP_CHECK:

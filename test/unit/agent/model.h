@@ -40,6 +40,8 @@ struct model {
     bool mounted;
     bool sealed;
     bool running;
+    bool no_runner;         /* START makes nothing run */
+    bool unmounted_child;   /* the last dataset is not mounted where the others are */
     bool written;           /* since the newest set */
     uint64_t changed_bytes; /* written at rest, by others */
     uint64_t pool_guid;

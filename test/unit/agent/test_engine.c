@@ -89,6 +89,36 @@ a_look_as_before_keeps_what_is_known(void **state)
 }
 
 static void
+looks_pass(struct pair *w, uint64_t count)
+{
+    looks_wanted = w->hosts[0].model.ops[ZB_KOP_OBSERVE] + count;
+    sames_wanted = 0;
+    assert_true(pair_until(w, vm1_was_looked_at));
+}
+
+/* Nothing tells whether it runs: it is started once, and again where it is mounted again. */
+static void
+a_service_without_a_runner_is_started_once(void **state)
+{
+    struct pair *w = *state;
+    struct model *m = &w->hosts[0].model;
+
+    m->no_runner = true;
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    looks_pass(w, 4);
+    assert_true(host_view(&w->hosts[0]).obs.running);
+    assert_int_equal(m->ops[ZB_KOP_START], 1);
+
+    m->unmounted_child = true; /* by somebody: START mounts it */
+    m->look = 0;
+    looks_pass(w, 2);
+    assert_int_equal(m->ops[ZB_KOP_START], 2);
+    assert_false(m->unmounted_child);
+    assert_true(host_view(&w->hosts[0]).obs.running);
+}
+
+static void
 the_steady_state_asks_for_no_lists(void **state)
 {
     struct pair *w = *state;
@@ -583,6 +613,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         pair_test(a_new_service_gets_its_first_copy),
         pair_test(a_look_as_before_keeps_what_is_known),
+        pair_test(a_service_without_a_runner_is_started_once),
         pair_test(the_steady_state_asks_for_no_lists),
         pair_test(snapshots_of_other_tools_travel_too),
         pair_test(a_refused_stream_is_looked_at_again_at_once),
