@@ -8,6 +8,7 @@
 #include "agent/memo.h"
 #include "agent/must.h"
 #include "agent/peer_json.h"
+#include "agent/said.h"
 #include "agent/trouble.h"
 #include "agent/witness.h"
 
@@ -97,6 +98,7 @@ node_slot(struct zb_agent *a, const char *name)
     }
     node = (uint8_t)a->nodes_count++;
     zb_strcopy(a->nodes[node].name, sizeof(a->nodes[node].name), name);
+    zb_said_forget_all(a); /* reports may have named it before */
     return node;
 }
 
@@ -331,6 +333,7 @@ service_remove(struct zb_agent *a, uint16_t service, uint64_t version)
         }
     }
     zb_position_forget(a, service);
+    zb_said_forget_service(a, service);
     zb_witness_withdrawn(a, service, version);
     zb_trouble_forget(a, service);
     memset(a->applied->positions[service], 0, sizeof(a->applied->positions[service]));

@@ -13,6 +13,7 @@
 #include "agent/peer_json.h"
 #include "agent/pool.h"
 #include "agent/rescue.h"
+#include "agent/said.h"
 #include "agent/ship.h"
 #include "agent/witness.h"
 
@@ -185,20 +186,31 @@ service_name(const struct zb_agent *a, uint16_t service)
     return a->services[service].conf.name;
 }
 
-static void
-act_message(struct zb_agent *a, const struct zb_action *action)
+void
+zb_drive_tell(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_core_msg *msg)
 {
     struct zb_peer_names names = {.nodes = a->nodes, .count = a->nodes_count};
     struct zb_err err;
-    if (action->node == ZB_NODE_WITNESS) {
-        zb_witness_send(a, action->service, &action->msg);
+    if (msg->kind == ZB_MSG_REPORT && zb_said_before(a, service, node, msg)) {
         return;
     }
-    json_t *msg = zb_peer_core_encode(&names, service_name(a, action->service), &action->msg);
-    if (zb_net_send(a->net, a->nodes[action->node].name, msg, &err) != ZB_OK) {
-        zb_log_debug("message to %s: %s", a->nodes[action->node].name, err.msg);
+    zb_said_send(a, node);
+    json_t *json = zb_peer_core_encode(&names, service_name(a, service), msg);
+    if (zb_net_send(a->net, a->nodes[node].name, json, &err) != ZB_OK) {
+        zb_log_debug("message to %s: %s", a->nodes[node].name, err.msg);
+        zb_said_forget_node(a, node);
     }
-    json_decref(msg);
+    json_decref(json);
+}
+
+static void
+act_message(struct zb_agent *a, const struct zb_action *action)
+{
+    if (action->node == ZB_NODE_WITNESS) {
+        zb_witness_send(a, action->service, &action->msg);
+    } else {
+        zb_drive_tell(a, action->service, action->node, &action->msg);
+    }
 }
 
 static void
@@ -315,6 +327,7 @@ zb_drive_event(struct zb_agent *a, struct zb_event *event)
         free(q);
     }
     d->stepping = false;
+    zb_said_send_all(a);
     /* At least a moment, so that a core that wants to be woken at once does not starve the loop. */
     int64_t wait_ms = d->plan.wake.ms - zb_mono_now().ms;
     (void)uv_timer_start(&d->wake, on_wake, wait_ms > 1 ? (uint64_t)wait_ms : 1, 0);
@@ -363,10 +376,25 @@ zb_drive_peer_down(struct zb_agent *a, const char *peer, const char *reason)
     a->nodes[node].up = false;
     zb_agent_event(a, ZB_LOG_WARNING, "", "A-peer-down", "%s is not reachable: %s", peer, reason);
     zb_control_peer_down(a, node);
+    zb_said_forget_node(a, node);
     zb_drive_event(a, &(struct zb_event){.kind = ZB_EV_PEER_DOWN, .node = node});
     zb_ship_peer_down(a, node);
     zb_land_peer_down(a, node);
     zb_fence_peer_down(a, node);
+}
+
+void
+zb_drive_report(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_core_msg *msg)
+{
+    struct zb_event event = {.kind = ZB_EV_MESSAGE, .service = service, .node = node};
+
+    event.u.msg = *msg;
+    zb_apply_position(a, service, node, &msg->set);
+    if (!zb_set_id_is_none(msg->set.id)) {
+        zb_pool_holds(a, service, node);
+    }
+    zb_apply_record(a, service, node, msg);
+    zb_drive_event(a, &event);
 }
 
 static void
@@ -378,6 +406,7 @@ core_message(struct zb_agent *a, uint8_t node, const json_t *msg)
     struct zb_err err;
     if (zb_peer_core_decode(&names, msg, service, &event.u.msg, &err) != ZB_OK) {
         zb_log_warning("message of %s dropped: %s", a->nodes[node].name, err.msg);
+        zb_said_forget_node(a, node); /* it may have been a report */
         return;
     }
     event.service = zb_agent_service_find(a, service);
@@ -385,12 +414,11 @@ core_message(struct zb_agent *a, uint8_t node, const json_t *msg)
         return; /* not declared here yet: the configuration comes, then reports again */
     }
     if (event.u.msg.kind == ZB_MSG_REPORT) {
-        zb_apply_position(a, event.service, node, &event.u.msg.set);
-        if (!zb_set_id_is_none(event.u.msg.set.id)) {
-            zb_pool_holds(a, event.service, node);
-        }
+        zb_said_heard(a, event.service, node, &event.u.msg);
+        zb_drive_report(a, event.service, node, &event.u.msg);
+        return;
     }
-    if (event.u.msg.kind == ZB_MSG_REPORT || event.u.msg.kind == ZB_MSG_GRANT_ANSWER) {
+    if (event.u.msg.kind == ZB_MSG_GRANT_ANSWER) {
         zb_apply_record(a, event.service, node, &event.u.msg);
     }
     zb_drive_event(a, &event);
@@ -404,6 +432,7 @@ zb_drive_message(struct zb_agent *a, const char *peer, json_t *msg)
         void (*handler)(struct zb_agent *a, uint8_t node, const json_t *msg);
     } handlers[] = {
         {"core", core_message},          {"core.term", zb_lineage_message},
+        {"core.same", zb_said_message},  {"core.anew", zb_said_message},
         {"ship.ack", zb_ship_message},   {"ship.inventory", zb_ship_message},
         {"ship.ask", zb_land_message},   {"ship.set", zb_land_message},
         {"ship.fork", zb_land_message},  {"config.", zb_config_message},

@@ -24,6 +24,13 @@ void zb_drive_done(struct zb_agent *a, uint16_t service, uint64_t action_id,
 /* Answers the commands that wait on a service that is no more. */
 void zb_drive_commands_drop(struct zb_agent *a, uint16_t service, enum zb_rc rc, const char *text);
 
+/* What the core says to node, a peer. */
+void zb_drive_tell(struct zb_agent *a, uint16_t service, uint8_t node,
+                   const struct zb_core_msg *msg);
+/* A report of node. */
+void zb_drive_report(struct zb_agent *a, uint16_t service, uint8_t node,
+                     const struct zb_core_msg *msg);
+
 /* Callbacks of net: control connections and their messages. */
 void zb_drive_peer_up(struct zb_agent *a, const char *peer);
 void zb_drive_peer_down(struct zb_agent *a, const char *peer, const char *reason);

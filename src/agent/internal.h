@@ -59,6 +59,7 @@ struct zb_agent {
     struct zb_rescues *rescues;              /* rescue.c */
     struct zb_peeks *peeks;                  /* peek.c */
     struct zb_foreigns *foreigns;            /* foreign.c */
+    struct zb_said *said;                    /* said.c */
     struct zb_drills *drills;                /* drill.c */
     struct zb_verify *verify;                /* verify.c; NULL: none is under way */
     struct zb_promises *promises;            /* promise_watch.c */

@@ -17,6 +17,7 @@
 #include "agent/promise.h"
 #include "agent/relocate.h"
 #include "agent/rescue.h"
+#include "agent/said.h"
 #include "agent/ship.h"
 #include "agent/trouble.h"
 
@@ -31,6 +32,7 @@ zb_parts_open(struct zb_agent *a)
     a->rescues = zb_rescues_new(a);
     a->peeks = zb_peeks_new(a);
     a->foreigns = zb_foreigns_new();
+    a->said = zb_said_new();
     a->drills = zb_drills_new(a);
     a->troubles = zb_troubles_new();
     a->promises = zb_promises_new(a);
@@ -73,6 +75,8 @@ zb_parts_free(struct zb_agent *a)
     a->peeks = NULL;
     zb_foreigns_free(a->foreigns);
     a->foreigns = NULL;
+    zb_said_free(a->said);
+    a->said = NULL;
     zb_drills_free(a->drills);
     a->drills = NULL;
     zb_troubles_free(a->troubles);

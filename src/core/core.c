@@ -558,12 +558,10 @@ zb_core_step(struct zb_core *core, const struct zb_event *ev, struct zb_plan *pl
         apply(&x, ev);
         zb_core_settle(&x);
     }
+    zb_core_wake_find(core, every ? ZB_CORE_ALL : ev->service);
     plan->wake.ms = ev->now.ms + ZB_LOOK_MS;
-    for (uint16_t i = 0; i < core->services_count; i++) {
-        const struct svc *s = &core->services[i];
-        if (s->declared && s->wake.ms != 0 && s->wake.ms < plan->wake.ms) {
-            plan->wake = s->wake;
-        }
+    if (core->wake.ms != 0 && core->wake.ms < plan->wake.ms) {
+        plan->wake = core->wake;
     }
 }
 

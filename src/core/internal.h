@@ -227,6 +227,8 @@ struct zb_core {
     struct svc *services;
     uint16_t
         services_count; /* one above the highest that had an event: what is beyond is not touched */
+    struct zb_mono wake; /* the earliest of the services', 0: of none; settle.c */
+    uint16_t wake_of;    /* ... and whose it is */
 };
 
 /* One step under way: what every function here needs. */
@@ -258,6 +260,9 @@ void zb_core_join(char *out, size_t size, const char *a, const char *b);
 
 /* settle.c: starts what the facts of the service ask for, until nothing more can start now */
 void zb_core_settle(struct step *x);
+/* After services settled: all of them, or one. */
+#define ZB_CORE_ALL 0xffffu
+void zb_core_wake_find(struct zb_core *core, uint16_t service);
 
 /* facts.c: predicates and sums over facts, no effects */
 enum zb_stim zb_core_classify(const struct step *x);

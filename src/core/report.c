@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define REPORT_GRAIN_MS 1000
+
 static void
 fill(const struct step *x, struct zb_core_msg *m)
 {
@@ -62,6 +64,14 @@ zb_core_report_send(struct step *x, uint8_t node)
     a->msg.parted = x->s->rejoin.wanted; /* for people: the next refresh is soon enough */
 }
 
+/* Refreshes of all services fall together, so that a node wakes up once for them. */
+static int64_t
+refresh_due_ms(const struct svc *s)
+{
+    return (s->reported_at.ms + ZB_REPORT_MS + REPORT_GRAIN_MS - 1) / REPORT_GRAIN_MS *
+           REPORT_GRAIN_MS;
+}
+
 /* On change (not of the bases, which change with every acknowledged set), and as a refresh. */
 void
 zb_core_report_settle(struct step *x)
@@ -75,8 +85,7 @@ zb_core_report_settle(struct step *x)
     fill(x, &now);
     /* Both were zeroed first; a difference in padding would only cost one report more. */
     // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
-    if (memcmp(&now, &s->reported, sizeof(now)) != 0 ||
-        x->now.ms - s->reported_at.ms >= ZB_REPORT_MS) {
+    if (memcmp(&now, &s->reported, sizeof(now)) != 0 || x->now.ms >= refresh_due_ms(s)) {
         s->reported = now;
         s->reported_at = x->now;
         for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
@@ -85,7 +94,7 @@ zb_core_report_settle(struct step *x)
             }
         }
     }
-    zb_core_wake_at(x, s->reported_at.ms + ZB_REPORT_MS);
+    zb_core_wake_at(x, refresh_due_ms(s));
 }
 
 /* Asks for a release that names this node, at most twice a second. */

@@ -225,3 +225,24 @@ zb_core_settle(struct step *x)
     zb_core_diverge_watch(x);
     zb_core_report_settle(x);
 }
+
+/* One that is woken later than before may have been the first. */
+void
+zb_core_wake_find(struct zb_core *core, uint16_t service)
+{
+    uint16_t first = 0, end = core->services_count;
+
+    if (service != ZB_CORE_ALL && service != core->wake_of) {
+        first = service;
+        end = service < core->services_count ? service + 1 : service;
+    } else {
+        core->wake.ms = 0;
+    }
+    for (uint16_t i = first; i < end; i++) {
+        const struct svc *s = &core->services[i];
+        if (s->wake.ms != 0 && (core->wake.ms == 0 || s->wake.ms < core->wake.ms)) {
+            core->wake = s->wake;
+            core->wake_of = i;
+        }
+    }
+}

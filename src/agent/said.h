@@ -1,0 +1,38 @@
+/*
+ * Reports that say what the one before said. A report is refreshed every ten seconds (core), and of
+ * an idle service nothing in it changes: then its name is enough, and the names of all such
+ * services go in one message. What was said counts on the connection that it was said on, and while
+ * nodes have the numbers that it is kept with.
+ */
+#ifndef ZB_AGENT_SAID_H
+#define ZB_AGENT_SAID_H
+
+#include "agent/agent.h"
+
+struct zb_said;
+
+struct zb_said *zb_said_new(void);
+/* NULL is fine. */
+void zb_said_free(struct zb_said *s);
+
+/* A report to node. True: it says what the one before said, and goes with zb_said_send. Another one
+ * is remembered, and the caller sends it. */
+bool zb_said_before(struct zb_agent *a, uint16_t service, uint8_t node,
+                    const struct zb_core_msg *report);
+/* Before anything else that the core says to node, so that nothing overtakes a report. */
+void zb_said_send(struct zb_agent *a, uint8_t node);
+void zb_said_send_all(struct zb_agent *a);
+
+/* A report of node, whole. */
+void zb_said_heard(struct zb_agent *a, uint16_t service, uint8_t node,
+                   const struct zb_core_msg *report);
+
+void zb_said_forget_service(struct zb_agent *a, uint16_t service);
+void zb_said_forget_node(struct zb_agent *a, uint8_t node);
+void zb_said_forget_all(struct zb_agent *a);
+
+/* {"t":"core.same","services":[name]}: they are as node said last. Of those for which that is not
+ * known here {"t":"core.anew","services"} asks, and gets a report. */
+void zb_said_message(struct zb_agent *a, uint8_t node, const json_t *msg);
+
+#endif
