@@ -243,7 +243,7 @@ relocate(struct placing *p, uint64_t term)
 }
 
 static void
-failback(struct placing *p, const struct zb_core_view *view, struct zb_mono now)
+failback(struct placing *p, struct zb_set_id newest, struct zb_mono now)
 {
     struct zb_agent *a = p->all->a;
     struct zb_choose_member members[ZB_MEMBERS_MAX], self;
@@ -251,8 +251,7 @@ failback(struct placing *p, const struct zb_core_view *view, struct zb_mono now)
     uint32_t count = zb_place_targets(a, p->service, members);
 
     zb_place_member_fill(a, p->service, a->self, &self);
-    const struct zb_choose_member *to =
-        zb_failback_target(members, count, self.preference, view->obs.newest.id);
+    const struct zb_choose_member *to = zb_failback_target(members, count, self.preference, newest);
     if (to == NULL) {
         p->well[0] = '\0';
         return;
@@ -307,10 +306,9 @@ static bool
 is_leading(const struct placing *p)
 {
     const struct zb_agent *a = p->all->a;
-    struct zb_core_view view;
+    struct zb_core_lead lead;
 
-    zb_core_view(a->core, p->service, &view);
-    return view.leader == a->self && view.role == ZB_ROLE_LEADING && view.obs.running;
+    return zb_core_lead(a->core, p->service, &lead) && lead.running;
 }
 
 /* What runs and fails its check is stopped; that it does not run is seen, and it is started, as
@@ -349,35 +347,34 @@ look(struct placing *p, struct zb_mono now)
 {
     struct zb_agent *a = p->all->a;
     const struct zb_agent_service *s = service_of(p);
-    const struct zb_failed *failed =
-        zb_faileds_find(&a->failed, s->conf.name, a->nodes[a->self].name);
-    struct zb_core_view view;
+    struct zb_core_lead lead;
 
-    zb_core_view(a->core, p->service, &view);
     /* While its keeper stores a declaration, nothing else is done with the service. */
-    if (view.leader != a->self || view.role != ZB_ROLE_LEADING || view.version < s->version) {
+    if (!zb_core_lead(a->core, p->service, &lead) || lead.version < s->version) {
         p->well[0] = '\0';
         p->check_failures = 0;
         return;
     }
-    zb_health_seen(health_of(p), view.term, view.obs.running, now);
+    zb_health_seen(health_of(p), lead.term, lead.running, now);
     if (p->running || zb_again_waits(&p->again, now)) {
         return;
     }
-    if (view.obs.running && check_is_due(p, now)) {
+    if (lead.running && check_is_due(p, now)) {
         ask(p, ZB_KOP_CHECK, CHECK_TIMEOUT_MS);
         return;
     }
-    bool held = failed != NULL && failed->term == view.term;
+    const struct zb_failed *failed =
+        zb_faileds_find(&a->failed, s->conf.name, a->nodes[a->self].name);
+    bool held = failed != NULL && failed->term == lead.term;
     bool frozen = s->freeze.reason[0] != '\0';
     if (failed != NULL && zb_health_well(health_of(p), now)) {
         mark_remove(p);
     } else if (!held && zb_health_failed(health_of(p), s->conf.restarts)) {
-        mark(p, view.term);
-    } else if (held && !view.obs.running && !frozen && s->conf.relocate == ZB_CONF_RELOCATE_YES) {
-        relocate(p, view.term);
-    } else if (view.obs.running && !frozen && s->conf.failback_ms != 0) {
-        failback(p, &view, now);
+        mark(p, lead.term);
+    } else if (held && !lead.running && !frozen && s->conf.relocate == ZB_CONF_RELOCATE_YES) {
+        relocate(p, lead.term);
+    } else if (lead.running && !frozen && s->conf.failback_ms != 0) {
+        failback(p, lead.newest, now);
     }
 }
 

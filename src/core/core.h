@@ -381,6 +381,14 @@ struct zb_core_view {
     } peers[ZB_PEERS_MAX];
 };
 
+/* Of a service that this node leads, and that is not under way to anybody. */
+struct zb_core_lead {
+    uint64_t term;
+    uint64_t version; /* as in the view */
+    struct zb_set_id newest;
+    bool running;
+};
+
 /* Bytes zb_core_init needs; aligned as malloc aligns. */
 size_t zb_core_size(uint16_t services_max);
 /* mem of zb_core_size zeroed bytes, owned by the caller for the life of the core; what is of
@@ -389,6 +397,8 @@ struct zb_core *zb_core_init(void *mem, const struct zb_core_options *options);
 /* Never fails: what cannot be done is a reply or a note in the plan. plan is overwritten. */
 void zb_core_step(struct zb_core *core, const struct zb_event *event, struct zb_plan *plan);
 void zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *view);
+/* False: it is led elsewhere, by nobody, or on its way. Costs much less than a view. */
+bool zb_core_lead(const struct zb_core *core, uint16_t service, struct zb_core_lead *lead);
 /* What PRUNE would be ordered to leave now: fills its fields of *a. False: nothing is pruned at
  * present, as it is not known what others need. */
 bool zb_core_prune_plan(const struct zb_core *core, uint16_t service, struct zb_action *a);

@@ -214,12 +214,29 @@ zb_core_leader(const struct step *x, uint64_t *term)
     }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
-        if (p->known && zb_core_peer_up(x, n) && p->report.established_term > *term) {
+        if (zb_core_peer_up(x, n) && p->known && p->report.established_term > *term) {
             leader = n;
             *term = p->report.established_term;
         }
     }
     return leader;
+}
+
+bool
+zb_core_lead(const struct zb_core *core, uint16_t service, struct zb_core_lead *lead)
+{
+    struct svc *s = &core->services[service];
+    const struct step x = {.core = (struct zb_core *)(uintptr_t)core, .s = s};
+    uint64_t term;
+
+    if (s->role != ZB_ROLE_LEADING || zb_core_leader(&x, &term) != core->opt.self) {
+        return false;
+    }
+    *lead = (struct zb_core_lead){.term = term,
+                                  .version = s->conf.version,
+                                  .newest = s->obs.newest.id,
+                                  .running = s->obs.running};
+    return true;
 }
 
 /* What is not as it should be shows about one interval of its sets after the last look. Rounded up,

@@ -1,0 +1,175 @@
+/* Reports that repeat themselves: by name, on the same connection, or whole. */
+#include "pair.h"
+
+#include "agent/json.h"
+#include "agent/said.h"
+
+#define MARK 4242 /* start_ms of a report that vm1 never told */
+
+static bool
+vm2_follows_vm1(const struct pair *w)
+{
+    return pair_follows(&w->hosts[0], &w->hosts[1]);
+}
+
+/* What vm2 heard of vm1 last. */
+static struct zb_core_msg
+report_of(const struct pair *w)
+{
+    const struct host *vm2 = &w->hosts[1];
+
+    return host_view(vm2).peers[host_other(vm2)].report;
+}
+
+static bool
+marked(const struct pair *w)
+{
+    return report_of(w).start_ms == MARK;
+}
+
+static bool
+whole(const struct pair *w)
+{
+    return !marked(w);
+}
+
+/* What vm2 believes to have heard: a report by name is that one. */
+static void
+mark(struct pair *w)
+{
+    struct host *vm2 = &w->hosts[1];
+    struct zb_core_msg report = report_of(w);
+
+    report.start_ms = MARK;
+    zb_said_heard(&vm2->a, 0, host_other(vm2), &report);
+}
+
+static void
+vm1_says(struct pair *w, const char *text)
+{
+    json_t *msg = json_loads(text, 0, NULL);
+
+    assert_non_null(msg);
+    zb_drive_message(&w->hosts[1].a, "vm1", msg);
+    json_decref(msg);
+}
+
+static void
+begin(struct pair *w)
+{
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    assert_true(report_of(w).established_term == 1 && whole(w));
+}
+
+static void
+a_refresh_is_by_name(void **state)
+{
+    struct pair *w = *state;
+
+    begin(w);
+    /* Whole ones may still come, as what follows from the beginning is told. */
+    for (int i = 0; i < 3 && !marked(w); i++) {
+        mark(w);
+        (void)pair_until(w, marked);
+    }
+    assert_true(marked(w));
+    assert_int_equal(report_of(w).established_term, 1);
+    assert_true(vm2_follows_vm1(w));
+
+    w->hosts[0].model.written = true; /* a set: what is told changes */
+    assert_true(pair_until(w, whole));
+    assert_true(pair_until(w, vm2_follows_vm1));
+}
+
+static void
+who_does_not_know_what_was_said_asks(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+
+    begin(w);
+    mark(w);
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"none-such\",\"web\"]}");
+    assert_true(marked(w));
+    zb_said_forget_service(&vm2->a, 0);
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    assert_true(pair_until(w, whole)); /* it would say "same" for ever */
+    mark(w);
+    zb_said_forget_node(&vm2->a, host_other(vm2));
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    assert_true(whole(w));
+}
+
+/* What was kept of a node is worth nothing once a name means something else, or a report was lost.
+ */
+static void
+what_may_be_wrong_is_forgotten(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+
+    begin(w);
+    mark(w);
+    vm1_says(w, "{\"t\":\"core\",\"service\":\"web\",\"kind\":\"report\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    assert_true(whole(w));
+
+    struct zb_agent_node nodes[3] = {vm2->a.nodes[0], vm2->a.nodes[1]};
+    zb_strcopy(nodes[2].name, sizeof(nodes[2].name), "vm9");
+    zb_strcopy(nodes[2].address, sizeof(nodes[2].address), "127.0.0.1:1");
+    mark(w);
+    zb_agent_nodes_apply(&vm2->a, nodes, 3);
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    assert_true(whole(w));
+
+    mark(w);
+    zb_drive_peer_down(&vm2->a, "vm1", "for a test");
+    zb_drive_peer_up(&vm2->a, "vm1");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    assert_true(whole(w));
+
+    mark(w);
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\",1]}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":7}");
+    vm1_says(w, "{\"t\":\"core.same\"}");
+    assert_true(whole(w));
+}
+
+static void
+only_the_same_report_to_the_same_node_is_a_repetition(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm1 = &w->hosts[0];
+    struct zb_core_msg report = {.kind = ZB_MSG_REPORT, .version = 7};
+    const uint8_t node = 1, other = 2;
+
+    begin(w);
+    assert_false(zb_said_before(&vm1->a, 0, node, &report));
+    assert_true(zb_said_before(&vm1->a, 0, node, &report));
+    assert_false(zb_said_before(&vm1->a, 0, other, &report));
+    assert_false(zb_said_before(&vm1->a, 1, node, &report));
+    report.version++;
+    assert_false(zb_said_before(&vm1->a, 0, node, &report));
+    assert_true(zb_said_before(&vm1->a, 0, node, &report));
+    zb_said_forget_service(&vm1->a, 0);
+    assert_false(zb_said_before(&vm1->a, 0, node, &report));
+    zb_said_forget_node(&vm1->a, other);
+    assert_true(zb_said_before(&vm1->a, 0, node, &report));
+    zb_said_forget_node(&vm1->a, node);
+    assert_false(zb_said_before(&vm1->a, 0, node, &report));
+    zb_said_forget_all(&vm1->a);
+    assert_false(zb_said_before(&vm1->a, 0, node, &report));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        pair_test(a_refresh_is_by_name),
+        pair_test(who_does_not_know_what_was_said_asks),
+        pair_test(what_may_be_wrong_is_forgotten),
+        pair_test(only_the_same_report_to_the_same_node_is_a_repetition),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
