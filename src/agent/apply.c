@@ -151,15 +151,20 @@ zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size
 /* --- services --- */
 
 /* A member that is no node (any more) keeps its voice: it counts as unreachable. */
-static void
+static bool
 members_add(struct zb_agent *a, const struct zb_conf_names *names, bool backup,
             struct zb_core_conf *conf)
 {
     for (uint32_t i = 0; i < names->count; i++) {
-        conf->members[conf->members_count] = node_slot(a, names->items[i]);
+        uint8_t node = node_slot(a, names->items[i]);
+        if (node == ZB_NODE_NONE) {
+            return false;
+        }
+        conf->members[conf->members_count] = node;
         conf->backup[conf->members_count] = backup;
         conf->members_count++;
     }
+    return true;
 }
 
 static void
@@ -171,8 +176,10 @@ core_configure(struct zb_agent *a, uint16_t service)
     struct zb_core_conf *conf = &event.u.conf;
     const struct zb_failed *failed =
         zb_faileds_find(&a->failed, from->name, a->nodes[a->self].name);
-    members_add(a, &from->members, false, conf);
-    members_add(a, &from->backups, true, conf);
+    if (!members_add(a, &from->members, false, conf) ||
+        !members_add(a, &from->backups, true, conf)) {
+        return; /* it goes on by the declaration of before, as was told */
+    }
     conf->witness = from->witness == ZB_CONF_WITNESS_ETCD;
     conf->first_leader =
         node_slot(a, from->leader[0] != '\0' ? from->leader : from->members.items[0]);

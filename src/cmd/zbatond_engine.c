@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cmd/cli.h"
 #include "conf/node.h"
+#include "os/memory.h"
 
 static int
 fail(const struct zb_err *err)
@@ -40,6 +41,7 @@ main(int argc, char **argv)
     int c;
 
     zb_log_init("zbatond: engine", ZB_LOG_INFO);
+    zb_os_memory_spare();
     while (fd >= 0 && (c = getopt(argc - 2, argv, "+f:v")) != -1) {
         if (c == 'f') {
             path = optarg;

@@ -91,8 +91,12 @@ zb_core_copy_settle(struct step *x, uint8_t node)
 void
 zb_core_copy_forget(struct step *x, uint8_t node)
 {
-    x->s->peers[node].copying = false;
-    x->s->peers[node].copy_useless = 0;
+    struct peer *p = &x->s->peers[node];
+
+    if (p->copying || p->copy_useless != 0) { /* memory of nodes that are no members stays unused */
+        p->copying = false;
+        p->copy_useless = 0;
+    }
 }
 
 void

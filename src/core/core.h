@@ -48,7 +48,7 @@ const char *zb_role_word(enum zb_role role);
 /* What the operator declared. Members vote, backups do not (protocol.md). */
 struct zb_core_conf {
     uint8_t members_count;
-    uint8_t members[ZB_MEMBERS_MAX]; /* node numbers */
+    uint8_t members[ZB_MEMBERS_MAX]; /* node numbers, each below ZB_NODES_MAX */
     bool backup[ZB_MEMBERS_MAX];
     bool witness;         /* ZB_NODE_WITNESS votes too */
     uint8_t first_leader; /* takes the first term of a service that never had a leader */

@@ -320,7 +320,7 @@ zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err)
     pthread_attr_t attr;
     int e = pthread_attr_init(&attr);
 
-    zb_os_memory_share();
+    zb_os_memory_spare();
     k->workers = calloc(ZB_KEEPER_JOBS_MAX, sizeof(*k->workers));
     if (e == 0) {
         e = k->workers == NULL ? ENOMEM : pthread_attr_setstacksize(&attr, STACK_BYTES);

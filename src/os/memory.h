@@ -2,9 +2,11 @@
 #ifndef ZB_OS_MEMORY_H
 #define ZB_OS_MEMORY_H
 
-/* For a process with many threads, before they start: they allocate from a few heaps together, and
- * what is large goes back to the system when it is freed. By default each gets a heap of its own,
- * which keeps as much as it ever needed at once. For the whole process; what fails leaves that. */
-void zb_os_memory_share(void);
+/* For a process that stays, before it starts threads: all allocate from a few heaps together, what
+ * is large goes back to the system when it is freed, and of a table for a thousand services only
+ * what is used is there. By default each thread gets a heap of its own, which keeps as much as it
+ * ever needed at once, and tables come in huge pages. For the whole process; what fails leaves
+ * that. */
+void zb_os_memory_spare(void);
 
 #endif

@@ -134,6 +134,37 @@ fill(struct zb_zfs_props *p)
     p->encryption_root = text_of(p, "encryptionroot");
 }
 
+/* Figures and defaults that nobody looks up: most of what there is, half a kilobyte each, and of
+ * hundreds of datasets many may be held at once. */
+static bool
+is_wanted(const struct zb_zfs_props *props, const char *name)
+{
+    static const char *const of_keys[] = {"keyformat", "pbkdf2salt", "pbkdf2iters"};
+    struct zb_zfs_value v;
+
+    for (size_t i = 0; i < sizeof of_keys / sizeof of_keys[0]; i++) {
+        if (strcmp(name, of_keys[i]) == 0) {
+            return true;
+        }
+    }
+    return strchr(name, ':') != NULL || !zb_zfs_props_find(props, name, &v) || v.text != NULL ||
+           (v.source != ZB_ZFS_SOURCE_NONE && v.source != ZB_ZFS_SOURCE_DEFAULT);
+}
+
+static void
+slim(struct zb_zfs_props *props)
+{
+    nvpair_t *pair = nvlist_next_nvpair(props->all, NULL);
+
+    while (pair != NULL) {
+        nvpair_t *next = nvlist_next_nvpair(props->all, pair);
+        if (!is_wanted(props, nvpair_name(pair))) {
+            fnvlist_remove_nvpair(props->all, pair);
+        }
+        pair = next;
+    }
+}
+
 enum zb_rc
 zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *err)
 {
@@ -154,6 +185,7 @@ zb_zfs_props_get(const char *name, struct zb_zfs_props *props, struct zb_err *er
     *props = (struct zb_zfs_props){.all = all};
     zb_strcopy(props->name, sizeof props->name, name);
     fill(props);
+    slim(props);
     return ZB_OK;
 }
 

@@ -607,6 +607,43 @@ a_leader_knows_its_last_set_though_a_child_went(void **state)
     assert_int_equal(host_position(w, vm1).newest.id.seq, held.seq + 1);
 }
 
+static bool
+limit_told(const struct pair *w)
+{
+    return strstr(w->hosts[0].last_event, "A-nodes-limit") != NULL;
+}
+
+/* Numbers are given for the life of an engine: the service goes on as it was declared before. */
+static void
+a_member_without_a_number_is_no_member(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm1 = &w->hosts[0];
+    struct zb_agent_node nodes[ZB_NODES_MAX] = {0};
+    struct zb_freezes none = {0};
+
+    pair_declare(w);
+    assert_true(pair_until(w, vm2_follows_vm1));
+    nodes[0] = vm1->a.nodes[0];
+    nodes[1] = vm1->a.nodes[1];
+    for (int i = 2; i < ZB_NODES_MAX; i++) {
+        (void)snprintf(nodes[i].name, sizeof(nodes[i].name), "gone%d", i);
+        zb_strcopy(nodes[i].address, sizeof(nodes[i].address), "127.0.0.1:1");
+    }
+    zb_agent_nodes_apply(&vm1->a, nodes, ZB_NODES_MAX);
+    zb_agent_nodes_apply(&vm1->a, nodes, 2);
+
+    struct zb_conf_service web = vm1->a.services[0].conf;
+    struct zb_conf_services services = {.count = 1, .items = &web};
+    zb_strcopy(web.members.items[web.members.count++], ZB_NODE_NAME_SIZE, "vm3");
+    zb_agent_services_apply(&vm1->a, &services, &none, 2);
+    assert_true(pair_until(w, limit_told));
+    assert_int_equal(host_view(vm1).version, 1);
+    sync_one(w);
+    assert_true(host_view(vm1).member);
+    assert_int_equal(host_view(vm1).version, 1);
+}
+
 int
 main(void)
 {
@@ -631,6 +668,7 @@ main(void)
         pair_test(half_of_a_first_copy_is_no_position),
         pair_test(streams_ahead_of_their_announcement_are_no_position),
         pair_test(a_leader_knows_its_last_set_though_a_child_went),
+        pair_test(a_member_without_a_number_is_no_member),
         pair_test(what_came_after_the_fork_is_set_aside),
         pair_test(a_fork_of_before_the_rescue_is_not_taken),
         pair_test(a_copy_with_something_newer_than_its_set_is_beyond_it),
