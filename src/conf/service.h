@@ -83,6 +83,7 @@ struct zb_conf_service {
     char mountpoint[ZB_PATH_SIZE];
     enum zb_conf_flavour flavour;
     char key_file[ZB_PATH_SIZE];        /* RAW: on every member, of the tree's encryption root */
+    char key_command[ZB_COMMAND_SIZE];  /* ... or: program in commands-dir, arguments; may be "" */
     enum zb_conf_key_format key_format; /* of a tree that is made; NONE: as RAW */
     enum zb_conf_witness witness;
     enum zb_conf_failover failover;

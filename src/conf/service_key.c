@@ -76,6 +76,8 @@ const struct zb_conf_key zb_conf_service_keys[] = {
      .expected = "\"plain\" or \"raw\""},
     {"key-file", ZB_CONF_STRING, AT(key_file), .valid = zb_conf_path_valid,
      .expected = "the absolute path of a file, such as \"/etc/zbaton/keys/web\""},
+    {"key-command", ZB_CONF_STRING, AT(key_command), .valid = zb_conf_command_valid,
+     .expected = command_expected},
     {"key-format", ZB_CONF_WORD, AT(key_format), .words = key_format_words,
      .expected = "\"raw\", \"hex\" or \"passphrase\""},
     {"witness", ZB_CONF_WORD, AT(witness), .words = witness_words, .expected = "\"etcd\""},
@@ -242,14 +244,18 @@ members_check(const struct zb_conf_service *s, const struct zb_conf_nodes *known
 static enum zb_rc
 flavour_check(const struct zb_conf_service *s, struct zb_err *err)
 {
-    if (s->flavour == ZB_CONF_FLAVOUR_RAW && s->key_file[0] == '\0') {
+    bool file = s->key_file[0] != '\0', command = s->key_command[0] != '\0';
+
+    if (s->flavour == ZB_CONF_FLAVOUR_RAW && file == command) {
         return zb_err_set(err, ZB_E_FORMAT,
-                          "flavour \"raw\" wants key-file: where each member has the key of the "
-                          "service's datasets");
+                          "flavour \"raw\" wants key-file or key-command%s: where each member has "
+                          "the key of the service's datasets from",
+                          file ? ", not both" : "");
     }
     if (s->flavour == ZB_CONF_FLAVOUR_PLAIN &&
-        (s->key_file[0] != '\0' || s->key_format != ZB_CONF_KEY_NONE)) {
-        return zb_err_set(err, ZB_E_FORMAT, "key-file and key-format are only for flavour \"raw\"");
+        (file || command || s->key_format != ZB_CONF_KEY_NONE)) {
+        return zb_err_set(err, ZB_E_FORMAT,
+                          "key-file, key-command and key-format are only for flavour \"raw\"");
     }
     return ZB_OK;
 }

@@ -1,17 +1,12 @@
 #include "keeper/key.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PASSPHRASE_MIN 8
 #define ITERATIONS_MAX 10000000 /* a stream may say any number, and who waits holds others up */
 
-/* ---- from a file ---- */
+/* ---- from a text ---- */
 
 static int
 hex_digit(uint8_t c)
@@ -80,102 +75,6 @@ zb_keeper_key_derive(const uint8_t *text, size_t size, const struct zb_zfs_key_p
     return ok ? ZB_OK : zb_err_set(err, ZB_E_FORMAT, "it holds %zu bytes, not %s", size, wanted);
 }
 
-static enum zb_rc
-file_check(int fd, const char *path, struct stat *st, struct zb_err *err)
-{
-    if (fstat(fd, st) != 0) {
-        return zb_err_sys(err, errno, "%.300s", path);
-    }
-    if (!S_ISREG(st->st_mode)) {
-        return zb_err_set(err, ZB_E_REFUSED, "%.300s is not a file", path);
-    }
-    if (st->st_uid != 0 || (st->st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        (void)zb_err_set(err, ZB_E_REFUSED, "others than root can read or write %.300s", path);
-        return zb_err_hint(err, "chown root: %.100s; chmod 600 %.100s", path, path);
-    }
-    return ZB_OK;
-}
-
-/* A path that is no file is not opened: some devices take that for an order. */
-static int
-file_open(const char *path, struct stat *st, struct zb_err *err)
-{
-    char self[64];
-    int there = open(path, O_PATH | O_CLOEXEC);
-    int fd = -1;
-    enum zb_rc rc = ZB_OK;
-
-    if (there < 0 && errno == ENOENT) {
-        (void)zb_err_set(err, ZB_E_NOTFOUND, "there is no key file %.300s", path);
-        return -1;
-    }
-    if (there >= 0) {
-        rc = file_check(there, path, st, err);
-        (void)snprintf(self, sizeof(self), "/proc/self/fd/%d", there);
-        fd = rc == ZB_OK ? open(self, O_RDONLY | O_CLOEXEC) : -1;
-    }
-    if (rc == ZB_OK && fd < 0) {
-        (void)zb_err_set(err, ZB_E_REFUSED, "key file %.300s: %s", path, strerror(errno));
-    }
-    if (there >= 0) {
-        (void)close(there);
-    }
-    return fd;
-}
-
-/* Reads all of it; text of ZB_KEEPER_KEY_TEXT_MAX + 2: a newline, and one more that is too many. */
-static enum zb_rc
-file_read(const char *path, uint8_t *text, size_t *size, struct stat *st, struct zb_err *err)
-{
-    const size_t most = ZB_KEEPER_KEY_TEXT_MAX + 2;
-    ssize_t got = 1;
-    int fd = file_open(path, st, err);
-    enum zb_rc rc = ZB_OK;
-
-    if (fd < 0) {
-        return err->rc;
-    }
-    for (*size = 0; got > 0 && *size < most;) {
-        got = read(fd, text + *size, most - *size);
-        *size += got > 0 ? (size_t)got : 0;
-    }
-    if (got < 0) {
-        rc = zb_err_set(err, ZB_E_REFUSED, "read key file %.300s: %s", path, strerror(errno));
-    }
-    (void)close(fd);
-    return rc;
-}
-
-enum zb_rc
-zb_keeper_key_file_check(const char *path, struct stat *st, struct zb_err *err)
-{
-    uint8_t text[ZB_KEEPER_KEY_TEXT_MAX + 2];
-    size_t size = 0;
-    enum zb_rc rc = file_read(path, text, &size, st, err);
-
-    OPENSSL_cleanse(text, sizeof(text));
-    return rc;
-}
-
-enum zb_rc
-zb_keeper_key_read(const char *path, const struct zb_zfs_key_params *params,
-                   uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err)
-{
-    uint8_t text[ZB_KEEPER_KEY_TEXT_MAX + 2];
-    struct stat st;
-    size_t size = 0;
-    enum zb_rc rc = file_read(path, text, &size, &st, err);
-
-    if (rc == ZB_OK) {
-        rc = zb_keeper_key_derive(text, size, params, key, err);
-        if (rc != ZB_OK) {
-            rc = zb_err_wrap(err, "key file %.300s", path);
-        }
-    }
-    OPENSSL_cleanse(text, sizeof(text));
-    return rc;
-}
-
 /* ---- what a flavour carries ---- */
 
 static enum zb_rc
@@ -188,7 +87,8 @@ plain_check(const struct zb_zfs_props *props, struct zb_err *err)
                      "%s is encrypted with a key of its own, and would not be on who follows: "
                      "streams of flavour \"plain\" are in clear",
                      props->name);
-    return zb_err_hint(err, "flavour = \"raw\" and key-file in the service's declaration");
+    return zb_err_hint(
+        err, "flavour = \"raw\" and key-file or key-command in the service's declaration");
 }
 
 enum zb_rc

@@ -1,7 +1,8 @@
 /*
- * Keys of services of the raw flavour. Each member has the key in the declared file; it is loaded
- * where the service leads, or while a copy of it is looked into, and nowhere else. Nothing here
- * concerns a service of the plain flavour: its encrypted datasets are its administrator's.
+ * Keys of services of the raw flavour. Each member has the key in the declared file, or from the
+ * declared program; it is loaded where the service leads, or while a copy of it is looked into, and
+ * nowhere else. Nothing here concerns a service of the plain flavour: its encrypted datasets are
+ * its administrator's.
  *
  * A key is loaded for an encryption root; of a tree that is its own dataset. A child that was
  * received is a root of its own with the same key, until its node leads.
@@ -9,7 +10,7 @@
 #ifndef ZB_KEEPER_KEY_H
 #define ZB_KEEPER_KEY_H
 
-#include <sys/stat.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include "base/types.h"
@@ -17,27 +18,51 @@
 #include "zfs/zfs.h"
 
 struct zb_keeper;
+struct zb_keeper_service;
 struct zb_keeper_view;
 struct zb_keeper_new_props;
 
 /* Mark of every dataset of a service of the raw flavour. */
 #define ZB_KEEPER_FLAVOUR "zbaton:flavour"
-#define ZB_KEEPER_KEY_TEXT_MAX 512 /* bytes of a key file: the longest passphrase of ZFS */
+#define ZB_KEEPER_KEY_TEXT_MAX 512 /* bytes of a key's text: the longest passphrase of ZFS */
+
+/* ---- key_text.c ---- */
+
+/* As declared: one of both. */
+struct zb_keeper_key_source {
+    char service[ZB_SERVICE_NAME_SIZE];
+    char file[ZB_PATH_SIZE];
+    char command[ZB_COMMAND_SIZE];
+};
+
+/* What it holds. It is secret: who has one wipes it. */
+struct zb_keeper_key_text {
+    char from[ZB_PATH_SIZE];                   /* for people: "key file /etc/zbaton/keys/web" */
+    uint8_t bytes[ZB_KEEPER_KEY_TEXT_MAX + 2]; /* a newline, and one more that is too many */
+    size_t size;
+    /* Of a file: which one, as of when. */
+    dev_t dev;
+    ino_t ino;
+    struct timespec changed;
+};
+
+void zb_keeper_key_source(const struct zb_conf_service *conf, struct zb_keeper_key_source *source);
+/* Blocks for as long as a program may take (20 s): no lock is held. ZB_E_NOTFOUND: no such file or
+ * program; ZB_E_REFUSED: others than root could read or write it; codes of zb_runner_ask. */
+enum zb_rc zb_keeper_key_text_read(const struct zb_keeper *k,
+                                   const struct zb_keeper_key_source *source,
+                                   struct zb_keeper_key_text *t, struct zb_err *err) ZB_CHECKED;
+enum zb_rc zb_keeper_key_file_read(const char *path, struct zb_keeper_key_text *t,
+                                   struct zb_err *err) ZB_CHECKED;
+void zb_keeper_key_text_wipe(struct zb_keeper_key_text *t);
 
 /* ---- key.c ---- */
 
-/* The 32 bytes from what a key file holds, as zfs(8) makes them; a newline at its end is none of a
+/* The 32 bytes from a key's text, as zfs(8) makes them; a newline at its end is none of a
  * hexadecimal key or passphrase. ZB_E_FORMAT says what is wanted. Pure. */
 enum zb_rc zb_keeper_key_derive(const uint8_t *text, size_t size,
                                 const struct zb_zfs_key_params *params,
                                 uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err) ZB_CHECKED;
-/* Whether a key may be in the file; *st of it. ZB_E_NOTFOUND; ZB_E_REFUSED: no file that root alone
- * can read. */
-enum zb_rc zb_keeper_key_file_check(const char *path, struct stat *st,
-                                    struct zb_err *err) ZB_CHECKED;
-/* The key of the file; codes of both. */
-enum zb_rc zb_keeper_key_read(const char *path, const struct zb_zfs_key_params *params,
-                              uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err) ZB_CHECKED;
 
 /* What the dataset of a tree has to be for its service's flavour: ZB_E_REFUSED names it. raw: all
  * of the tree under the encryption root that its own dataset is. plain: with a key of its own it
@@ -52,32 +77,33 @@ enum zb_rc zb_keeper_copy_check(enum zb_conf_flavour flavour, const struct zb_zf
                                 struct zb_err *err) ZB_CHECKED;
 /* ---- keys.c ---- */
 
-/* Before CREATE: the declared file holds the key of the tree that is there, or, without one, some
- * key as declared. Codes of zb_keeper_key_read, ZB_E_MISMATCH. */
-enum zb_rc zb_keeper_create_key_check(const struct zb_conf_service *conf,
+/* Before CREATE: the declared key is that of the tree that is there, or, without one, some key as
+ * declared. Codes of zb_keeper_key_text_read and zb_keeper_key_derive, ZB_E_MISMATCH. */
+enum zb_rc zb_keeper_create_key_check(const struct zb_keeper *k, const struct zb_conf_service *conf,
                                       const struct zb_keeper_view *view,
                                       struct zb_err *err) ZB_CHECKED;
-/* Makes the dataset of a new tree, encrypted with the key of the declared file, and unloads that.
- */
-enum zb_rc zb_keeper_tree_encrypt(const char *dataset, const struct zb_conf_service *conf,
+/* Makes the dataset of a new tree, encrypted with the declared key, and unloads that. */
+enum zb_rc zb_keeper_tree_encrypt(const struct zb_keeper *k, const char *dataset,
+                                  const struct zb_conf_service *conf,
                                   const struct zb_keeper_new_props *props,
                                   struct zb_err *err) ZB_CHECKED;
 
 /* Of a service. */
 struct zb_keeper_keys {
     unsigned users; /* who loaded it and has not mounted yet, or has not replayed */
-    /* The passphrase that was tried last: deriving it takes long. */
+    /* What was tried last: deriving a passphrase takes long, and so may asking a program. */
     dev_t dev;
     ino_t ino;
     struct timespec changed;
     uint64_t salt;
+    struct zb_mono asked_at; /* 0: no program was */
     enum zb_key_state state;
 };
 
-/* Loads the keys of all encryption roots of the tree, and proves that they are those of the file. A
+/* Loads the keys of all encryption roots of the tree, and proves that they are the declared one. A
  * dataset without the marks is left as it is. Each success wants one end, before which nobody
- * unloads them. Codes of zb_keeper_key_read; ZB_E_MISMATCH: it is another key; then what was loaded
- * is not any more. The error names file and dataset. */
+ * unloads them. Codes of zb_keeper_create_key_check; ZB_E_MISMATCH: it is another key; then what
+ * was loaded is not any more. The error names dataset and file or program. */
 enum zb_rc zb_keeper_keys_begin(struct zb_keeper *k, const char *service,
                                 const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 /* What is mounted by now keeps them loaded. */
@@ -100,6 +126,8 @@ void zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service,
  * One that cannot is logged: the next set names it. */
 void zb_keeper_keys_inherit(struct zb_keeper *k, const char *service,
                             const struct zb_keeper_view *view);
+/* A new declaration: what a program said is of the one before. */
+void zb_keeper_keys_forget(struct zb_keeper *k, struct zb_keeper_service *s);
 /* Whether this node could mount the tree. */
 enum zb_key_state zb_keeper_key_state(struct zb_keeper *k, const char *service,
                                       const struct zb_keeper_view *view);

@@ -2,13 +2,13 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "keeper/internal.h"
 
 #define ITERATIONS 350000 /* pbkdf2iters, as zfs(8) has it */
 #define SOON_MS 200       /* how long who has to be quick waits for others with keys */
+#define ASK_MS 60000      /* how long it holds what a program said of a key */
 
 /* ---- which datasets ---- */
 
@@ -67,16 +67,16 @@ is_first_of_root(const struct list *list, size_t i)
 
 /* ---- loading ---- */
 
-/* False: it is no service of the raw flavour. key_file of ZB_PATH_SIZE. */
+/* False: it is no service of the raw flavour. */
 static bool
-service_find(struct zb_keeper *k, const char *name, struct zb_keeper_service **s, char *key_file,
-             bool *leads)
+service_find(struct zb_keeper *k, const char *name, struct zb_keeper_service **s,
+             struct zb_keeper_key_source *source, bool *leads)
 {
     (void)pthread_mutex_lock(&k->lock);
     *s = zb_keeper_service_find(k, name);
     bool raw = *s != NULL && (*s)->defined && (*s)->conf.flavour == ZB_CONF_FLAVOUR_RAW;
     if (raw) {
-        zb_strcopy(key_file, ZB_PATH_SIZE, (*s)->conf.key_file);
+        zb_keeper_key_source(&(*s)->conf, source);
         *leads = (*s)->stage != ZB_STAGE_REST;
     }
     (void)pthread_mutex_unlock(&k->lock);
@@ -91,8 +91,8 @@ struct derived {
 };
 
 static enum zb_rc
-key_derive(struct derived *d, const char *key_file, const struct zb_zfs_props *root,
-           struct zb_err *err)
+key_derive(struct derived *d, const struct zb_keeper_key_text *text,
+           const struct zb_zfs_props *root, struct zb_err *err)
 {
     struct zb_zfs_key_params params;
     enum zb_rc rc;
@@ -104,28 +104,28 @@ key_derive(struct derived *d, const char *key_file, const struct zb_zfs_props *r
         d->params.iterations == params.iterations) {
         return ZB_OK;
     }
-    rc = zb_keeper_key_read(key_file, &params, d->key, err);
+    rc = zb_keeper_key_derive(text->bytes, text->size, &params, d->key, err);
     d->is = rc == ZB_OK;
     d->params = params;
-    return rc == ZB_OK ? rc : zb_err_wrap(err, "the key of %s", root->name);
+    return rc == ZB_OK ? rc : zb_err_wrap(err, "the key of %s: %s", root->name, text->from);
 }
 
 static enum zb_rc
-root_load(struct derived *d, const char *root, const char *key_file, bool only_try,
+root_load(struct derived *d, const char *root, const struct zb_keeper_key_text *text, bool only_try,
           struct zb_err *err)
 {
     struct zb_zfs_props props = {0};
     enum zb_rc rc = zb_zfs_props_get(root, &props, err);
 
     if (rc == ZB_OK) {
-        rc = key_derive(d, key_file, &props, err);
+        rc = key_derive(d, text, &props, err);
     }
     if (rc == ZB_OK) {
         rc = zb_zfs_key_load(root, d->key, only_try || props.key_available, err);
     }
     if (rc == ZB_E_MISMATCH) {
-        (void)zb_err_set(err, ZB_E_MISMATCH, "%.300s does not hold the key of %s", key_file, root);
-        (void)zb_err_hint(err, "zfs load-key -n -L file://%.80s %.120s tries it", key_file, root);
+        (void)zb_err_set(err, ZB_E_MISMATCH, "%s does not hold the key of %s", text->from, root);
+        (void)zb_err_hint(err, "zfs load-key -n %.120s tries one by hand", root);
     }
     zb_zfs_props_close(&props);
     return rc;
@@ -157,18 +157,25 @@ static enum zb_rc
 list_begin(struct zb_keeper *k, const char *service, const struct list *list, struct zb_err *err)
 {
     struct zb_keeper_service *s;
+    struct zb_keeper_key_source source;
+    struct zb_keeper_key_text text = {0};
     struct derived derived = {0};
-    char key_file[ZB_PATH_SIZE];
-    bool leads = false;
+    bool leads = false, needed = false;
     enum zb_rc rc = ZB_OK;
 
-    if (!service_find(k, service, &s, key_file, &leads)) {
+    if (!service_find(k, service, &s, &source, &leads)) {
         return ZB_OK;
+    }
+    for (size_t i = 0; i < list->count && !needed; i++) {
+        needed = is_first_of_root(list, i);
+    }
+    if (needed) {
+        rc = zb_keeper_key_text_read(k, &source, &text, err);
     }
     (void)pthread_mutex_lock(&k->key_lock);
     for (size_t i = 0; i < list->count && rc == ZB_OK; i++) {
         if (is_first_of_root(list, i)) {
-            rc = root_load(&derived, list->props[i]->encryption_root, key_file, false, err);
+            rc = root_load(&derived, list->props[i]->encryption_root, &text, false, err);
         }
     }
     if (rc == ZB_OK) {
@@ -178,6 +185,7 @@ list_begin(struct zb_keeper *k, const char *service, const struct list *list, st
     }
     (void)pthread_mutex_unlock(&k->key_lock);
     OPENSSL_cleanse(&derived, sizeof(derived));
+    zb_keeper_key_text_wipe(&text);
     return rc;
 }
 
@@ -209,10 +217,10 @@ void
 zb_keeper_keys_end(struct zb_keeper *k, const char *service)
 {
     struct zb_keeper_service *s;
-    char key_file[ZB_PATH_SIZE];
+    struct zb_keeper_key_source source;
     bool leads = false;
 
-    if (service_find(k, service, &s, key_file, &leads)) {
+    if (service_find(k, service, &s, &source, &leads)) {
         (void)pthread_mutex_lock(&k->key_lock);
         s->keys.users -= s->keys.users > 0 ? 1 : 0;
         (void)pthread_mutex_unlock(&k->key_lock);
@@ -239,10 +247,10 @@ static void
 list_unload(struct zb_keeper *k, const char *service, const struct list *list, bool soon)
 {
     struct zb_keeper_service *s;
-    char key_file[ZB_PATH_SIZE];
+    struct zb_keeper_key_source source;
     bool leads = false;
 
-    if (!service_find(k, service, &s, key_file, &leads) || leads) {
+    if (!service_find(k, service, &s, &source, &leads) || leads) {
         return;
     }
     if (soon && !locked_soon(k)) {
@@ -296,13 +304,21 @@ zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service, const struc
 }
 
 void
+zb_keeper_keys_forget(struct zb_keeper *k, struct zb_keeper_service *s)
+{
+    (void)pthread_mutex_lock(&k->key_lock);
+    s->keys.asked_at.ms = 0;
+    (void)pthread_mutex_unlock(&k->key_lock);
+}
+
+void
 zb_keeper_keys_inherit(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
 {
     struct zb_keeper_service *s;
-    char key_file[ZB_PATH_SIZE];
+    struct zb_keeper_key_source source;
     bool leads = false;
 
-    if (!service_find(k, service, &s, key_file, &leads)) {
+    if (!service_find(k, service, &s, &source, &leads)) {
         return;
     }
     for (uint32_t i = 0; i < view->count; i++) {
@@ -330,34 +346,65 @@ declared_params(const struct zb_conf_service *conf, uint64_t iterations)
                : (struct zb_zfs_key_params){.format = format};
 }
 
+static enum zb_rc
+declared_text(const struct zb_keeper *k, const struct zb_conf_service *conf,
+              struct zb_keeper_key_text *text, struct zb_err *err)
+{
+    struct zb_keeper_key_source source;
+
+    zb_keeper_key_source(conf, &source);
+    return zb_keeper_key_text_read(k, &source, text, err);
+}
+
+static enum zb_rc
+declared_derive(const struct zb_keeper_key_text *text, const struct zb_zfs_key_params *params,
+                uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_key_derive(text->bytes, text->size, params, key, err);
+
+    return rc == ZB_OK ? rc : zb_err_wrap(err, "%s", text->from);
+}
+
 enum zb_rc
-zb_keeper_create_key_check(const struct zb_conf_service *conf, const struct zb_keeper_view *view,
-                           struct zb_err *err)
+zb_keeper_create_key_check(const struct zb_keeper *k, const struct zb_conf_service *conf,
+                           const struct zb_keeper_view *view, struct zb_err *err)
 {
     struct derived d = {.params = declared_params(conf, 1)}; /* whether it holds one at all */
+    struct zb_keeper_key_text text;
     enum zb_rc rc = ZB_OK;
 
-    if (conf->flavour == ZB_CONF_FLAVOUR_RAW) {
-        rc = view->count > 0 ? root_load(&d, view->dataset, conf->key_file, true, err)
-                             : zb_keeper_key_read(conf->key_file, &d.params, d.key, err);
+    if (conf->flavour != ZB_CONF_FLAVOUR_RAW) {
+        return ZB_OK;
+    }
+    rc = declared_text(k, conf, &text, err);
+    if (rc == ZB_OK) {
+        rc = view->count > 0 ? root_load(&d, view->dataset, &text, true, err)
+                             : declared_derive(&text, &d.params, d.key, err);
     }
     OPENSSL_cleanse(&d, sizeof(d));
+    zb_keeper_key_text_wipe(&text);
     return rc;
 }
 
 enum zb_rc
-zb_keeper_tree_encrypt(const char *dataset, const struct zb_conf_service *conf,
-                       const struct zb_keeper_new_props *props, struct zb_err *err)
+zb_keeper_tree_encrypt(const struct zb_keeper *k, const char *dataset,
+                       const struct zb_conf_service *conf, const struct zb_keeper_new_props *props,
+                       struct zb_err *err)
 {
     const struct zb_zfs_key_params params = declared_params(conf, ITERATIONS);
+    struct zb_keeper_key_text text;
     uint8_t key[ZB_ZFS_KEY_SIZE];
     struct zb_err ignored;
-    enum zb_rc rc = zb_keeper_key_read(conf->key_file, &params, key, err);
+    enum zb_rc rc = declared_text(k, conf, &text, err);
 
+    if (rc == ZB_OK) {
+        rc = declared_derive(&text, &params, key, err);
+    }
     if (rc == ZB_OK) {
         rc = zb_zfs_create_encrypted(dataset, props->props, props->count, &params, key, err);
     }
     OPENSSL_cleanse(key, sizeof(key));
+    zb_keeper_key_text_wipe(&text);
     if (rc == ZB_OK && zb_zfs_key_unload(dataset, &ignored) != ZB_OK) {
         zb_log_info("%s", ignored.msg);
     }
@@ -383,64 +430,101 @@ state_of(enum zb_rc rc)
 
 /* Caller holds key_lock. */
 static bool
-is_known(const struct zb_keeper_keys *known, const struct stat *st, uint64_t salt)
+is_known(const struct zb_keeper_keys *known, const struct zb_keeper_key_text *text, uint64_t salt)
 {
-    return known->salt == salt && known->dev == st->st_dev && known->ino == st->st_ino &&
-           known->changed.tv_sec == st->st_ctim.tv_sec &&
-           known->changed.tv_nsec == st->st_ctim.tv_nsec;
+    return text->ino != 0 && known->salt == salt && known->dev == text->dev &&
+           known->ino == text->ino && known->changed.tv_sec == text->changed.tv_sec &&
+           known->changed.tv_nsec == text->changed.tv_nsec;
 }
 
 /* Caller holds key_lock. A passphrase is tried when file or salt have changed: the salt is another
  * whenever the key is. */
 static enum zb_key_state
-key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root, const char *key_file)
+key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root,
+        const struct zb_keeper_key_text *text)
 {
     struct zb_zfs_key_params params;
     uint8_t key[ZB_ZFS_KEY_SIZE];
-    struct stat st = {0};
     struct zb_err err;
     bool slow;
-    enum zb_rc rc = zb_keeper_key_file_check(key_file, &st, &err);
+    enum zb_rc rc;
 
-    if (rc != ZB_OK || root == NULL || !zb_zfs_key_params_find(root, &params)) {
-        return state_of(rc);
+    if (root == NULL || !zb_zfs_key_params_find(root, &params)) {
+        return ZB_KEY_GOOD; /* as far as can be told */
     }
     slow = params.format == ZB_ZFS_KEY_PASSPHRASE;
-    if (slow && is_known(known, &st, params.salt)) {
+    if (slow && is_known(known, text, params.salt)) {
         return known->state;
     }
-    rc = zb_keeper_key_read(key_file, &params, key, &err);
+    rc = zb_keeper_key_derive(text->bytes, text->size, &params, key, &err);
     if (rc == ZB_OK) {
         rc = zb_zfs_key_load(root->name, key, true, &err);
     }
     OPENSSL_cleanse(key, sizeof(key));
-    if (slow && (rc == ZB_OK || rc == ZB_E_MISMATCH)) { /* others may pass */
-        known->dev = st.st_dev;
-        known->ino = st.st_ino;
-        known->changed = st.st_ctim;
+    if (slow) {
+        known->dev = text->dev;
+        known->ino = rc == ZB_OK || rc == ZB_E_MISMATCH ? text->ino : 0; /* others may pass */
+        known->changed = text->changed;
         known->salt = params.salt;
-        known->state = state_of(rc);
     }
     return state_of(rc);
+}
+
+/* A program is not asked at each look: what it said holds for a while. Where the key is in use it
+ * is not asked at all, or a vault that does not answer would hold up a leader's sets. */
+static bool
+is_asked(struct zb_keeper *k, struct zb_keeper_keys *known, const struct zb_zfs_props *root,
+         bool leads, enum zb_key_state *state)
+{
+    bool asked;
+
+    if (leads && root != NULL && root->key_available) {
+        *state = ZB_KEY_GOOD;
+        return true;
+    }
+    (void)pthread_mutex_lock(&k->key_lock);
+    *state = known->state;
+    asked = known->asked_at.ms != 0 && zb_mono_now().ms - known->asked_at.ms < ASK_MS;
+    (void)pthread_mutex_unlock(&k->key_lock);
+    return asked;
 }
 
 enum zb_key_state
 zb_keeper_key_state(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
 {
     struct zb_keeper_service *s;
-    char key_file[ZB_PATH_SIZE];
+    struct zb_keeper_key_source source;
+    struct zb_keeper_key_text text;
     bool leads = false;
     enum zb_key_state state;
+    struct zb_err err;
+    enum zb_rc rc;
 
-    if (!service_find(k, service, &s, key_file, &leads)) {
+    if (!service_find(k, service, &s, &source, &leads)) {
         return ZB_KEY_GOOD;
     }
     const struct zb_zfs_props *root = view->count > 0 ? view->props[0] : NULL;
     if (root != NULL && (root->inconsistent || strcmp(root->encryption_root, root->name) != 0)) {
         root = NULL; /* none is known yet */
     }
+    bool command = source.command[0] != '\0';
+    if (command && is_asked(k, &s->keys, root, leads, &state)) {
+        return state;
+    }
+    rc = zb_keeper_key_text_read(k, &source, &text, &err);
+    if (rc != ZB_OK && command) {
+        zb_log_warning("%s: %s", service, err.msg);
+    }
     (void)pthread_mutex_lock(&k->key_lock);
-    state = key_try(&s->keys, root, key_file);
+    if (rc == ZB_OK) {
+        s->keys.state = key_try(&s->keys, root, &text);
+    } else {
+        s->keys.state = state_of(rc);
+        s->keys.ino = 0;
+    }
+    state = s->keys.state;
+    s->keys.asked_at.ms = command ? zb_mono_now().ms : 0;
     (void)pthread_mutex_unlock(&k->key_lock);
+    zb_keeper_key_text_wipe(&text);
     return state;
 }

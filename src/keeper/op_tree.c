@@ -47,6 +47,7 @@ definition_store(struct zb_keeper *k, struct zb_keeper_service *s, const char *f
         s->conf = conf;
         s->defined = true;
         (void)pthread_mutex_unlock(&k->lock);
+        zb_keeper_keys_forget(k, s);
     }
     return rc;
 }
@@ -215,7 +216,7 @@ create_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_kee
         rc = zb_err_set(err, ZB_E_REFUSED, "the service is running here");
     }
     rc = rc == ZB_OK ? marks_check(view, &job->req, job->conf.flavour, err) : rc;
-    return rc == ZB_OK ? zb_keeper_create_key_check(&job->conf, view, err) : rc;
+    return rc == ZB_OK ? zb_keeper_create_key_check(k, &job->conf, view, err) : rc;
 }
 
 static enum zb_rc
@@ -261,7 +262,7 @@ tree_make(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
     mark_fill(k, job, view->pool_guid, uuid, &mark);
     zb_keeper_new_props_fill(&props, &mark, true);
     rc = job->conf.flavour == ZB_CONF_FLAVOUR_RAW
-             ? zb_keeper_tree_encrypt(view->dataset, &job->conf, &props, err)
+             ? zb_keeper_tree_encrypt(k, view->dataset, &job->conf, &props, err)
              : zb_zfs_create(view->dataset, props.props, props.count, err);
     if (rc == ZB_E_NOTFOUND) {
         (void)zb_err_hint(err, "zfs create -o canmount=off -o mountpoint=none %.150s",

@@ -63,6 +63,22 @@ lines_read(struct lines *l, int fd)
     return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
+/* The same, of stdout. It may be a secret: no copy of it stays. */
+static bool
+output_read(struct zb_once_output *o, int fd)
+{
+    char dropped[512];
+    bool full = o->used == o->size;
+    ssize_t n =
+        full ? read(fd, dropped, sizeof(dropped)) : read(fd, o->bytes + o->used, o->size - o->used);
+
+    if (n > 0 && !full) {
+        o->used += (size_t)n;
+    }
+    explicit_bzero(dropped, sizeof(dropped));
+    return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
+}
+
 /* "exit status 1: no route to the BMC" */
 static enum zb_rc
 said(const struct lines *l, enum zb_rc rc, const char *what, struct zb_err *err)
@@ -72,27 +88,62 @@ said(const struct lines *l, enum zb_rc rc, const char *what, struct zb_err *err)
 
 /* --- a run --- */
 
+/* What the program writes to. */
+enum { OUTPUT, ERROR, PIPES };
+struct pipes {
+    int fds[PIPES][2]; /* read, write; -1: not open */
+};
+
+static void
+pipes_close(const struct pipes *p)
+{
+    for (int i = 0; i < PIPES; i++) {
+        for (int end = 0; end < 2; end++) {
+            if (p->fds[i][end] >= 0) {
+                (void)close(p->fds[i][end]);
+            }
+        }
+    }
+}
+
+static enum zb_rc
+pipes_open(const struct zb_once *o, struct pipes *p, struct zb_err *err)
+{
+    *p = (struct pipes){{{-1, -1}, {-1, -1}}};
+    for (int i = o->output != NULL ? OUTPUT : ERROR; i < PIPES; i++) {
+        if (pipe2(p->fds[i], O_CLOEXEC) != 0 || fcntl(p->fds[i][0], F_SETFL, O_NONBLOCK) != 0) {
+            return zb_err_sys(err, errno, "pipe");
+        }
+    }
+    return ZB_OK;
+}
+
 /* Until the program has ended (ZB_OK), its time is over, or nobody wants it any more. */
 static enum zb_rc
-end_wait(const struct zb_once *o, const struct zb_os_child *child, int fd, struct lines *l)
+end_wait(const struct zb_once *o, const struct zb_os_child *child, const struct pipes *pipes,
+         struct lines *l)
 {
     struct zb_mono deadline = zb_runner_after(o->timeout_ms);
-    bool open_end = true;
+    int error_fd = pipes->fds[ERROR][0], output_fd = pipes->fds[OUTPUT][0];
 
     for (;;) {
-        struct pollfd p[3] = {{.fd = child->pidfd, .events = POLLIN},
+        struct pollfd p[4] = {{.fd = child->pidfd, .events = POLLIN},
                               {.fd = o->cancel_fd, .events = POLLIN},
-                              {.fd = open_end ? fd : -1, .events = POLLIN}};
+                              {.fd = error_fd, .events = POLLIN},
+                              {.fd = output_fd, .events = POLLIN}};
         int64_t left_ms = deadline.ms - zb_mono_now().ms;
 
         if (left_ms <= 0) {
             return ZB_E_TIMEOUT;
         }
-        if (poll(p, 3, left_ms > POLL_MS ? POLL_MS : (int)left_ms) <= 0) {
+        if (poll(p, 4, left_ms > POLL_MS ? POLL_MS : (int)left_ms) <= 0) {
             continue;
         }
-        if (p[2].revents != 0) {
-            open_end = lines_read(l, fd);
+        if (p[2].revents != 0 && !lines_read(l, error_fd)) {
+            error_fd = -1;
+        }
+        if (p[3].revents != 0 && !output_read(o->output, output_fd)) {
+            output_fd = -1;
         }
         if (p[1].revents != 0) {
             return ZB_E_CANCELED;
@@ -143,7 +194,7 @@ run_judge(const struct zb_once *o, enum zb_rc ended, int status, const struct li
 }
 
 static enum zb_rc
-run(const struct zb_once *o, const int pipe_fd[2], struct zb_err *err)
+run(const struct zb_once *o, const struct pipes *pipes, struct zb_err *err)
 {
     struct zb_os_spawn_spec spec = {.path = o->path,
                                     .argv = o->argv,
@@ -151,8 +202,8 @@ run(const struct zb_once *o, const int pipe_fd[2], struct zb_err *err)
                                     .as = o->as,
                                     .dir = o->dir,
                                     .group = o->group,
-                                    .output_fd = -1,
-                                    .error_fd = pipe_fd[1]};
+                                    .output_fd = pipes->fds[OUTPUT][1],
+                                    .error_fd = pipes->fds[ERROR][1]};
     struct zb_os_child child = {0};
     struct lines l = {0};
     int status = 0;
@@ -162,12 +213,15 @@ run(const struct zb_once *o, const int pipe_fd[2], struct zb_err *err)
     if (rc != ZB_OK) {
         return rc;
     }
-    ended = end_wait(o, &child, pipe_fd[0], &l);
+    ended = end_wait(o, &child, pipes, &l);
     if (ended == ZB_OK) {
         rc = zb_os_child_wait(&child, zb_runner_after(KILL_WAIT_MS), &status, err);
     }
     run_clear(o, &child);
-    for (int i = 0; i < 16 && lines_read(&l, pipe_fd[0]); i++) {
+    for (int i = 0; i < 16 && lines_read(&l, pipes->fds[ERROR][0]); i++) {
+    }
+    for (int i = 0; i < 16 && o->output != NULL && output_read(o->output, pipes->fds[OUTPUT][0]);
+         i++) {
     }
     lines_end(&l);
     return rc == ZB_OK ? run_judge(o, ended, status, &l, err) : rc;
@@ -176,21 +230,19 @@ run(const struct zb_once *o, const int pipe_fd[2], struct zb_err *err)
 enum zb_rc
 zb_once_run(const struct zb_once *o, struct zb_err *err)
 {
-    int pipe_fd[2] = {-1, -1};
+    struct pipes pipes = {{{-1, -1}, {-1, -1}}};
     enum zb_rc rc = zb_once_group_end(o->group, err);
 
-    if (rc == ZB_OK &&
-        (pipe2(pipe_fd, O_CLOEXEC) != 0 || fcntl(pipe_fd[0], F_SETFL, O_NONBLOCK) != 0)) {
-        rc = zb_err_sys(err, errno, "pipe");
+    if (o->output != NULL) {
+        o->output->used = 0;
     }
     if (rc == ZB_OK) {
-        rc = run(o, pipe_fd, err);
+        rc = pipes_open(o, &pipes, err);
     }
-    for (int i = 0; i < 2; i++) {
-        if (pipe_fd[i] >= 0) {
-            (void)close(pipe_fd[i]);
-        }
+    if (rc == ZB_OK) {
+        rc = run(o, &pipes, err);
     }
+    pipes_close(&pipes);
     zb_os_cgroup_remove(o->group);
     return rc;
 }

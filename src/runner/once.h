@@ -1,8 +1,8 @@
 /*
  * Runs a program once to its end, for what its exit says: a fence command, a drill's check, what
  * hears of an event. It runs in a group of its own (os/cgroup.h): whatever became of it, nothing of
- * it is left when the call returns, as far as KILL reaches. What it writes to stdout is dropped, of
- * stderr the last line is told.
+ * it is left when the call returns, as far as KILL reaches. What it writes to stdout is dropped
+ * unless the caller takes it, of stderr the last line is told.
  */
 #ifndef ZB_RUNNER_ONCE_H
 #define ZB_RUNNER_ONCE_H
@@ -11,6 +11,13 @@
 #include "os/priv.h"
 
 #define ZB_ONCE_LINE_MAX 160 /* bytes of the program's last line that are told */
+
+/* The first bytes of what the program writes to stdout; what comes after is dropped. */
+struct zb_once_output {
+    uint8_t *bytes; /* the caller's */
+    size_t size;
+    size_t used; /* set by the call, whatever became of the program */
+};
 
 /* All strings are borrowed. */
 struct zb_once {
@@ -22,6 +29,7 @@ struct zb_once {
     uint32_t timeout_ms;
     int cancel_fd;                   /* readable: the run is ended; -1: none */
     const struct zb_os_identity *as; /* whom it runs as; NULL: as this process */
+    struct zb_once_output *output;   /* NULL: nobody takes it */
 };
 
 /*

@@ -120,8 +120,8 @@ def test_what_fails_on_one_host_goes_to_another_and_what_fails_everywhere_stays(
 
 @pytest.mark.long
 def test_the_lead_goes_back_to_who_is_preferred(cluster):
-    declare(cluster, "back", "vm2", prefer=["vm1"], failback="3s")
+    declare(cluster, "prefers", "vm2", prefer=["vm1"], failback="3s")
     cluster.apply()
-    cluster.wait_current("back", "vm1")
-    assert "zbatond@vm2: failback, vm1, by preference" in cluster.zbaton("history back").out
-    withdraw(cluster, "back")
+    cluster.wait_current("prefers", "vm1")
+    assert "zbatond@vm2: failback, vm1, by preference" in cluster.zbaton("history prefers").out
+    withdraw(cluster, "prefers")

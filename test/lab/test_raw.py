@@ -104,6 +104,38 @@ def test_who_has_not_the_key_is_not_moved_to(cluster, tmp_path):
     assert_loaded_on(cluster, name, two)
 
 
+def test_a_program_gives_the_key(cluster):
+    name = "vaulted"
+    one, two, _ = cluster.hosts
+    key_give(cluster, name, cluster.hosts)
+    for host in cluster.hosts:
+        cluster.command(host, "vault-key", f"#!/bin/sh\n[ ! -e /run/sealed ] || {{ echo the vault is sealed >&2; exit 1; }}\ncat {KEYS}/$1\n")
+    cluster.declare(name, flavour="raw", key_command=f"vault-key {name}", key_format="hex", runner="none")
+    cluster.apply()
+    cluster.wait_current(name, "vm1")
+    one.run(f"echo kept >/srv/{name}/file")
+    cluster.move(name, "vm2")
+    assert_loaded_on(cluster, name, two)
+    assert two.run(f"cat /srv/{name}/file").out == "kept\n"
+    # A leader goes on without the vault; who cannot get the key is not moved to.
+    for host in (one, two):
+        host.run("touch /run/sealed")
+        cluster.daemon_stop(host, "KILL")
+        cluster.daemon_start(host)
+    refused = wait_until(lambda: (r := cluster.move(name, "vm1", host=two, check=False)) and "key-command gives none" in r.err and r, 120,
+                         "vm1 has no key")
+    assert refused.rc == 3
+    two.run(f"echo more >/srv/{name}/file")
+    cluster.zbaton(f"sync {name}", host=two)
+    assert_loaded_on(cluster, name, two)
+    assert "key-command: vault-key vaulted: exit status 1: the vault is sealed" in one.run("cat /var/log/zbatond.log").out
+    for host in (one, two):
+        host.run("rm /run/sealed")
+    wait_until(lambda: cluster.move(name, "vm1", host=two, check=False).rc == 0, 120, "it is moved back")
+    assert_loaded_on(cluster, name, one)
+    assert one.run(f"cat /srv/{name}/file").out == "more\n"
+
+
 def test_what_is_not_taken_in(cluster):
     one = cluster.hosts[0]
     name = "veil-old"

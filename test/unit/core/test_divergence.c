@@ -94,7 +94,7 @@ a_member_without_the_key_is_told_of_and_not_moved_to(void **state)
     W.nodes[2].disk.record.key = ZB_KEY_MISSING;
     world_run(&W, W.conf.interval_ms + 1000);
     assert_non_null(strstr(note_find(2, 2, "C-key")->text, "could not be mounted"));
-    assert_non_null(strstr(note_find(0, 2, "C-key")->text, "no key-file"));
+    assert_non_null(strstr(note_find(0, 2, "C-key")->text, "no key-file or key-command"));
     W.replies_count = 0;
     world_command(&W, 0, ZB_CMD_MOVE, 2, 1);
     stories_reply(1, ZB_E_REFUSED, "C-move-target-key");

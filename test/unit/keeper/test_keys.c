@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "keeper/internal.h"
+#include "runner/runner.h"
 
 #define DIGITS "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
@@ -93,6 +94,37 @@ __wrap_zb_zfs_key_inherit(const char *root, struct zb_err *err)
     return ZB_OK;
 }
 
+/* The program that gives the key. */
+static struct {
+    const char *says; /* NULL: it fails */
+    int asked;
+    char line[64], group[64];
+} program;
+
+enum zb_rc __wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
+                                uint8_t *text, size_t *size, struct zb_err *err);
+
+enum zb_rc
+__wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
+                     uint8_t *text, size_t *size, struct zb_err *err)
+{
+    assert_true(timeout_ms > 0);
+    assert_string_equal(r->service, "web");
+    assert_string_equal(r->commands_dir, "/c");
+    assert_string_not_equal(r->group, program.group); /* two may be asked at once */
+    zb_strcopy(program.group, sizeof(program.group), r->group);
+    zb_strcopy(program.line, sizeof(program.line), line);
+    program.asked++;
+    if (program.says == NULL) {
+        *size = 0;
+        return zb_err_set(err, ZB_E_FAILED, "exit status 1: sealed");
+    }
+    assert_true(*size > ZB_KEEPER_KEY_TEXT_MAX + 1); /* that it is too long is seen */
+    *size = strlen(program.says) < *size ? strlen(program.says) : *size;
+    memcpy(text, program.says, *size);
+    return ZB_OK;
+}
+
 /* A tree of three: the child is a root of its own, as it was received; of what carries no mark
  * nothing is loaded. */
 struct fixture {
@@ -144,6 +176,19 @@ setup(void **state)
     }
     *state = f;
     return 0;
+}
+
+static void
+declare_command(struct fixture *f)
+{
+    static const struct zb_conf_node node = {.root = "p", .node = "vm1", .commands_dir = "/c"};
+
+    f->k.conf = &node;
+    zb_strcopy(f->s.conf.name, sizeof(f->s.conf.name), "web");
+    f->s.conf.key_file[0] = '\0';
+    zb_strcopy(f->s.conf.key_command, sizeof(f->s.conf.key_command), "vault web");
+    memset(&program, 0, sizeof(program));
+    program.says = DIGITS "\n";
 }
 
 static int
@@ -258,12 +303,14 @@ a_passphrase_is_tried_when_it_may_have_changed(void **state)
 {
     struct fixture *f = *state;
     const struct zb_zfs_key_params params = {ZB_ZFS_KEY_PASSPHRASE, 5, 1};
+    struct zb_keeper_key_text text;
     uint8_t key[ZB_ZFS_KEY_SIZE];
     struct zb_err err;
 
     zfs.format = ZB_ZFS_KEY_PASSPHRASE;
     zfs.salt = 5;
-    assert_int_equal(zb_keeper_key_read(f->path, &params, key, &err), ZB_OK);
+    assert_int_equal(zb_keeper_key_file_read(f->path, &text, &err), ZB_OK);
+    assert_int_equal(zb_keeper_key_derive(text.bytes, text.size, &params, key, &err), ZB_OK);
     zfs.first = key[1];
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
@@ -274,6 +321,106 @@ a_passphrase_is_tried_when_it_may_have_changed(void **state)
     assert_int_equal(chmod(f->path, 0400), 0);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
     assert_int_equal(zfs.tries, 3);
+}
+
+static void
+a_file_that_went_and_came_back_is_tried(void **state)
+{
+    struct fixture *f = *state;
+    const struct zb_zfs_key_params params = {ZB_ZFS_KEY_PASSPHRASE, 5, 1};
+    struct zb_keeper_key_text text;
+    uint8_t key[ZB_ZFS_KEY_SIZE];
+    char away[40];
+    struct zb_err err;
+
+    zfs.format = ZB_ZFS_KEY_PASSPHRASE;
+    zfs.salt = 5;
+    assert_int_equal(zb_keeper_key_file_read(f->path, &text, &err), ZB_OK);
+    assert_int_equal(zb_keeper_key_derive(text.bytes, text.size, &params, key, &err), ZB_OK);
+    zfs.first = key[1];
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    (void)snprintf(away, sizeof(away), "%s.away", f->path);
+    assert_int_equal(rename(f->path, away), 0);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_MISSING);
+    assert_int_equal(rename(away, f->path), 0);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+}
+
+static void
+a_program_gives_the_key(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    declare_command(f);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_loaded(true);
+    assert_int_equal(program.asked, 1); /* for both roots */
+    assert_string_equal(program.line, "vault web");
+    zb_keeper_keys_end(&f->k, "web");
+    zb_keeper_keys_unload(&f->k, "web", &f->view);
+    assert_loaded(false);
+
+    zfs.first = 9;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_MISMATCH);
+    assert_non_null(strstr(err.msg, "key-command vault web does not hold the key of p/web"));
+    program.says = "too short";
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_FORMAT);
+    assert_non_null(strstr(err.msg, "64 hexadecimal digits"));
+    program.says = NULL;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_FAILED);
+    assert_non_null(strstr(err.msg, "key-command: exit status 1: sealed"));
+    assert_loaded(false);
+    assert_int_equal(f->s.keys.users, 0);
+}
+
+static void
+clock_turn_back(struct fixture *f, int64_t ms)
+{
+    f->s.keys.asked_at.ms -= ms;
+}
+
+static void
+a_program_is_not_asked_at_each_look(void **state)
+{
+    struct fixture *f = *state;
+
+    declare_command(f);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    }
+    assert_int_equal(program.asked, 1);
+    program.says = NULL;
+    clock_turn_back(f, 58000);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    clock_turn_back(f, 3000);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT);
+    program.says = DIGITS;
+    clock_turn_back(f, 58000);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT);
+    assert_int_equal(program.asked, 2);
+    clock_turn_back(f, 3000);
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    zfs.first = 9;
+    zb_keeper_keys_forget(&f->k, &f->s); /* declared anew */
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
+    assert_int_equal(program.asked, 4);
+}
+
+/* A vault that does not answer holds up nobody who has the key loaded. */
+static void
+a_leader_asks_no_program(void **state)
+{
+    struct fixture *f = *state;
+
+    declare_command(f);
+    f->s.stage = ZB_STAGE_MOUNTED;
+    f->tree[0].key_available = true;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(program.asked, 0);
+    f->tree[0].key_available = false;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(program.asked, 1);
 }
 
 static void
@@ -304,6 +451,10 @@ main(void)
         T(what_is_not_below_the_root_dataset_stays_loaded),
         T(another_key_leaves_nothing_loaded),
         T(a_passphrase_is_tried_when_it_may_have_changed),
+        T(a_file_that_went_and_came_back_is_tried),
+        T(a_program_gives_the_key),
+        T(a_program_is_not_asked_at_each_look),
+        T(a_leader_asks_no_program),
         T(plain_services_are_left_alone),
     };
     if (geteuid() != 0) { /* a key file has to be root's */

@@ -1,4 +1,5 @@
-/* The check of a drill with real processes; skipped where cgroup2 cannot be written. */
+/* Command lines of a declaration: the check of a drill, and what is asked, with real processes;
+ * skipped where cgroup2 cannot be written. */
 #include "programs.h"
 
 #include <sys/stat.h>
@@ -59,13 +60,64 @@ nothing_of_it_is_left(void **state)
     assert_false(populated);
 }
 
+/* What a program "key" of that text is asked for, with room for 8 bytes. */
+static enum zb_rc
+ask(const char *text, uint32_t timeout_ms, char said[9], struct zb_err *err)
+{
+    const struct zb_runner r = {.kind = ZB_RUNNER_COMMAND,
+                                .service = "web",
+                                .group = programs_group,
+                                .commands_dir = programs_dir};
+    uint8_t bytes[8] = {0};
+    size_t size = sizeof(bytes);
+
+    programs_need();
+    program_make("key", text);
+    enum zb_rc rc = zb_runner_ask(&r, "key 'a b'", timeout_ms, bytes, &size, err);
+    assert_true(size <= sizeof(bytes));
+    memcpy(said, bytes, size);
+    said[size] = '\0';
+    return rc;
+}
+
+static void
+what_it_writes_is_the_answer(void **state)
+{
+    struct zb_err err = {0};
+    char said[9];
+    (void)state;
+
+    assert_int_equal(ask("echo no >&2; echo \"$1.$ZBATON_SERVICE\"", 5000, said, &err), ZB_OK);
+    assert_string_equal(said, "a b.web\n");
+    assert_int_equal(ask("exit 0", 5000, said, &err), ZB_OK);
+    assert_string_equal(said, "");
+    assert_int_equal(ask("printf 1234; sleep 0.1; printf 56789", 5000, said, &err), ZB_OK);
+    assert_string_equal(said, "12345678");
+    assert_int_equal(ask("head -c 1000000 /dev/zero | tr '\\0' x", 20000, said, &err), ZB_OK);
+    assert_string_equal(said, "xxxxxxxx"); /* it was not held up, nor ended by a signal */
+}
+
+static void
+a_secret_is_in_no_error(void **state)
+{
+    struct zb_err err = {0};
+    char said[9];
+    (void)state;
+
+    assert_int_equal(ask("echo secret; echo no such key >&2; exit 2", 5000, said, &err),
+                     ZB_E_FAILED);
+    assert_string_equal(err.msg, "key 'a b': exit status 2: no such key");
+    assert_int_equal(ask("echo secret; sleep 60", 300, said, &err), ZB_E_TIMEOUT);
+    assert_null(strstr(err.msg, "secret"));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_begins_in_the_copy),
-        cmocka_unit_test(its_last_word_is_told),
-        cmocka_unit_test(nothing_of_it_is_left),
+        cmocka_unit_test(it_begins_in_the_copy),   cmocka_unit_test(its_last_word_is_told),
+        cmocka_unit_test(nothing_of_it_is_left),   cmocka_unit_test(what_it_writes_is_the_answer),
+        cmocka_unit_test(a_secret_is_in_no_error),
     };
 
     return cmocka_run_group_tests(tests, programs_setup, programs_teardown);
