@@ -311,6 +311,7 @@ request_fill(struct zb_agent *a, const struct zb_action *action, struct zb_kreq 
     }
     if (action->kind == ZB_ACT_OBSERVE) {
         req->nonce = zb_position_nonce(a, action->service);
+        req->flags = (action->flags & ZB_OBSERVE_DUE) != 0 ? ZB_KF_DUE : 0;
     } else if (action->kind == ZB_ACT_SNAPSHOT) {
         request_snapshot(a, action, req);
     } else if (action->kind == ZB_ACT_PRUNE) {

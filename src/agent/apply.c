@@ -150,7 +150,8 @@ zb_agent_nodes_apply(struct zb_agent *a, const struct zb_agent_node *nodes, size
 
 /* --- services --- */
 
-/* A member that is no node (any more) keeps its voice: it counts as unreachable. */
+/* A member that is no node (any more) keeps its voice: it counts as unreachable. False: no number
+ * is left for one. */
 static bool
 members_add(struct zb_agent *a, const struct zb_conf_names *names, bool backup,
             struct zb_core_conf *conf)

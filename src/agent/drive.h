@@ -24,10 +24,10 @@ void zb_drive_done(struct zb_agent *a, uint16_t service, uint64_t action_id,
 /* Answers the commands that wait on a service that is no more. */
 void zb_drive_commands_drop(struct zb_agent *a, uint16_t service, enum zb_rc rc, const char *text);
 
-/* What the core says to node, a peer. */
+/* What the core says to node, a peer. A report that repeats itself goes by name (said.h). */
 void zb_drive_tell(struct zb_agent *a, uint16_t service, uint8_t node,
                    const struct zb_core_msg *msg);
-/* A report of node. */
+/* A report of node, whole or by name. */
 void zb_drive_report(struct zb_agent *a, uint16_t service, uint8_t node,
                      const struct zb_core_msg *msg);
 

@@ -183,7 +183,7 @@ same_take(struct zb_agent *a, uint8_t node, const json_t *services)
     }
 }
 
-/* The next refresh would be soon enough for this node, not for who waits for that one. */
+/* To forget would do, by the next refresh; who asked may be waiting. */
 static void
 anew_send(struct zb_agent *a, uint8_t node, const json_t *services)
 {

@@ -27,8 +27,11 @@ void zb_said_send_all(struct zb_agent *a);
 void zb_said_heard(struct zb_agent *a, uint16_t service, uint8_t node,
                    const struct zb_core_msg *report);
 
+/* The service is withdrawn: its number may become another one's. */
 void zb_said_forget_service(struct zb_agent *a, uint16_t service);
+/* The connection is lost, or something that node said could not be read. */
 void zb_said_forget_node(struct zb_agent *a, uint8_t node);
+/* A node got a number: reports that were read before may have named it. */
 void zb_said_forget_all(struct zb_agent *a);
 
 /* {"t":"core.same","services":[name]}: they are as node said last. Of those for which that is not

@@ -65,8 +65,9 @@ bool zb_set_ref_equal(const struct zb_set_ref *a, const struct zb_set_ref *b);
 /* What a node has of the key with which a service's datasets are encrypted. */
 enum zb_key_state {
     ZB_KEY_GOOD = 0, /* it, or none is wanted */
-    ZB_KEY_MISSING,  /* no file */
-    ZB_KEY_UNFIT,    /* a file that cannot be read or holds no key, or that others can read */
+    ZB_KEY_MISSING,  /* no file or program */
+    ZB_KEY_UNFIT,    /* a file that cannot be read or holds no key, or that others can read; a
+                      * program that fails or gives none */
     ZB_KEY_OTHER,    /* another key */
     ZB_KEY_STATE_LAST = ZB_KEY_OTHER,
 };

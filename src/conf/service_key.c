@@ -248,8 +248,8 @@ flavour_check(const struct zb_conf_service *s, struct zb_err *err)
 
     if (s->flavour == ZB_CONF_FLAVOUR_RAW && file == command) {
         return zb_err_set(err, ZB_E_FORMAT,
-                          "flavour \"raw\" wants key-file or key-command%s: where each member has "
-                          "the key of the service's datasets from",
+                          "flavour \"raw\" wants key-file or key-command%s: each member has the "
+                          "key of the service's datasets from it",
                           file ? ", not both" : "");
     }
     if (s->flavour == ZB_CONF_FLAVOUR_PLAIN &&

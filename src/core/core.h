@@ -244,7 +244,7 @@ struct zb_event {
 
 enum zb_act_kind {
     /* keeper operations (wire/kmsg.h); each is answered with ZB_EV_DONE */
-    ZB_ACT_OBSERVE = 1,
+    ZB_ACT_OBSERVE = 1, /* flags ZB_OBSERVE_DUE */
     ZB_ACT_CREATE,
     ZB_ACT_GRANT,    /* term, node (candidate), nonce */
     ZB_ACT_LEARN,    /* term, node (leader), lineage */
@@ -268,6 +268,10 @@ enum zb_act_kind {
     ZB_ACT_REPLY,   /* command_id, rc, text: ends a command */
     ZB_ACT_NOTE,    /* rule, text, level: an event for people */
     ZB_ACT_TERM,    /* term, node (leader), set (fork), reason, down_ms, own_ms: for the history */
+};
+
+enum zb_observe_flag {
+    ZB_OBSERVE_DUE = 1, /* a set is due: one follows if anything was written */
 };
 
 enum zb_promote_flag {

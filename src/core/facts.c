@@ -214,6 +214,7 @@ zb_core_leader(const struct step *x, uint64_t *term)
     }
     for (uint8_t n = 0; n < ZB_NODES_MAX; n++) {
         const struct peer *p = &s->peers[n];
+        /* In this order: memory of who is no peer stays unused. */
         if (zb_core_peer_up(x, n) && p->known && p->report.established_term > *term) {
             leader = n;
             *term = p->report.established_term;

@@ -159,7 +159,7 @@ zb_core_lead_settle(struct step *x)
     }
     if (x->now.ms >= s->set_due.ms) {
         if (s->obs_at.ms < s->set_due.ms) {
-            zb_core_op(x, ZB_ACT_OBSERVE);
+            zb_core_op(x, ZB_ACT_OBSERVE)->flags = ZB_OBSERVE_DUE;
             return;
         }
         due_set(x);

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define REPORT_GRAIN_MS 1000
-
 static void
 fill(const struct step *x, struct zb_core_msg *m)
 {
@@ -64,12 +62,11 @@ zb_core_report_send(struct step *x, uint8_t node)
     a->msg.parted = x->s->rejoin.wanted; /* for people: the next refresh is soon enough */
 }
 
-/* Refreshes of all services fall together, so that a node wakes up once for them. */
+/* All services' fall together: a node wakes up once for them, and says it once. */
 static int64_t
 refresh_due_ms(const struct svc *s)
 {
-    return (s->reported_at.ms + ZB_REPORT_MS + REPORT_GRAIN_MS - 1) / REPORT_GRAIN_MS *
-           REPORT_GRAIN_MS;
+    return (s->reported_at.ms / ZB_REPORT_MS + 1) * ZB_REPORT_MS;
 }
 
 /* On change (not of the bases, which change with every acknowledged set), and as a refresh. */

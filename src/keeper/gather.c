@@ -1,16 +1,16 @@
 /*
  * Snapshots of many services in one transaction group. Sets of one interval are due at the same
  * moment, and a group takes about as long for hundreds of snapshots as for one: so a service that
- * is ready for its snapshot waits a little for those that are being made ready, and one call takes
- * them all. Who is alone waits for nobody.
+ * is ready for its snapshot waits for those that are being made ready, from the look before it on,
+ * and one call takes them all. Who is alone waits for nobody.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "keeper/internal.h"
 
-#define WAIT_MS_MAX 2000 /* for one that hangs, too */
-#define WAIT_SHARE 4     /* of the interval: by so much a set may be late for the sake of others */
+#define WAIT_MS_MAX 10000 /* for one that hangs, too */
+#define WAIT_SHARE 4      /* of the interval: by so much a set may be late for the sake of others */
 /* Nobody joins from there on, for other writers of the pool wait for the call; one service's more.
  */
 #define SNAPS_ENOUGH 1024
@@ -35,7 +35,12 @@ struct zb_keeper_batch {
 void
 zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job)
 {
-    job->expected = job->req.op == ZB_KOP_SNAPSHOT && (job->req.flags & ZB_KF_SYNC) == 0;
+    if (job->service->announced) { /* that is this one, or it does not come */
+        job->service->announced = false;
+        k->gather.expected--;
+    }
+    job->expected = (job->req.op == ZB_KOP_SNAPSHOT && (job->req.flags & ZB_KF_SYNC) == 0) ||
+                    (job->req.op == ZB_KOP_OBSERVE && (job->req.flags & ZB_KF_DUE) != 0);
     k->gather.expected += job->expected ? 1 : 0;
     if (k->idle_workers == NULL) { /* none is left for those that are waited for */
         zb_keeper_gather_hurry(k);
@@ -45,10 +50,24 @@ zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job)
 void
 zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job)
 {
-    if (job->expected) {
+    if (job->expected && job->announces) {
+        job->expected = false;
+        job->service->announced = true;
+    } else if (job->expected) {
         job->expected = false;
         k->gather.expected--;
         (void)pthread_cond_broadcast(&k->gather.moved);
+    }
+}
+
+/* Nobody waits a second time for what did not come: the engine may have ended. Caller holds lock.
+ */
+static void
+announced_forget(struct zb_keeper *k)
+{
+    for (uint32_t i = 0; i < k->services_count; i++) {
+        k->gather.expected -= k->services[i]->announced ? 1 : 0;
+        k->services[i]->announced = false;
     }
 }
 
@@ -89,11 +108,13 @@ batch_take(const struct zb_keeper_batch *b)
 static void
 batch_wait(struct zb_keeper *k, const struct zb_keeper_batch *b)
 {
-    int64_t left_ms;
-
     while (k->gather.expected > 0 && !b->full && k->idle_workers != NULL && !k->ending &&
-           k->session.stage != ZB_SESSION_LAPSED &&
-           (left_ms = b->until.ms - zb_mono_now().ms) > 0) {
+           k->session.stage != ZB_SESSION_LAPSED) {
+        int64_t left_ms = b->until.ms - zb_mono_now().ms;
+        if (left_ms <= 0) {
+            announced_forget(k);
+            return;
+        }
         zb_keeper_wait(k, &k->gather.moved, left_ms);
     }
 }

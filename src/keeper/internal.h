@@ -55,6 +55,7 @@ struct zb_keeper_look {
     uint64_t mounts;       /* ... after so many changes of mounts, ... */
     uint64_t changes;      /* ... and so many of the service */
     bool running;
+    uint64_t written_bytes; /* of all datasets */
 };
 
 struct zb_keeper_service {
@@ -89,6 +90,7 @@ struct zb_keeper_service {
     struct zb_keeper_look look; /* [lock] the last one */
     bool aside;      /* [lock] a RESCUE is moving the tree: there may be none for a moment */
     uint64_t asides; /* [lock] how often one has begun to */
+    bool announced;  /* [lock] a set follows the look that ended: gather.c */
 };
 
 struct zb_keeper;
@@ -121,8 +123,9 @@ struct zb_keeper_job {
     enum zb_keeper_claim claim;
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
-    bool canceled; /* [lock] */
-    bool expected; /* [lock] others may wait for its snapshot: gather.c */
+    bool canceled;  /* [lock] */
+    bool expected;  /* [lock] others may wait for its snapshot: gather.c */
+    bool announces; /* a look after which a set is due: it found something written */
     /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending; -1 none */
     int transfer_fd;
 };
@@ -179,7 +182,8 @@ struct zb_keeper {
     } gather;                          /* [lock] */
     struct zb_keeper_worker *workers;  /* room for ZB_KEEPER_JOBS_MAX */
     uint32_t workers_count;
-    bool stuck; /* workers did not end: nothing is freed */
+    uint32_t key_asks; /* [key_lock] programs that are asked: key_state.c */
+    bool stuck;        /* workers did not end: nothing is freed */
 
     /* engine.c; the loop's alone but for generation [lock] */
     uint64_t generation;
@@ -507,15 +511,16 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- gather.c: snapshots of many services in one transaction group ---- */
 
-/* The job was accepted: others wait for its snapshot until it has joined them, or ends (forget).
- * Caller holds lock, as of all three. */
+/* The job was accepted: others wait for its snapshot until it has joined them, or ends (forget). A
+ * look after which a set is due is waited for too, and if it announces one, that. Caller holds
+ * lock, as of all three. */
 void zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job);
 void zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job);
 /* Wakes who waits, to see that the session lapsed or workers end: set that first. */
 void zb_keeper_gather_hurry(struct zb_keeper *k);
 /* As zb_zfs_snapshot, but other services' snapshots may be taken in the same call: waits for them
- * at most a quarter of the interval and 2 s. Blocks. Errors are this service's own; ZB_E_STALE: the
- * session lapsed meanwhile. */
+ * at most a quarter of the interval and 10 s. Blocks. Errors are this service's own; ZB_E_STALE:
+ * the session lapsed meanwhile. */
 enum zb_rc zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
                                      const char *const *snaps, size_t count,
                                      char (*newest)[ZB_DATASET_NAME_SIZE],

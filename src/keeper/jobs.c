@@ -347,7 +347,7 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
         zb_keeper_worker_wake(k);
     }
     for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {
-        if (zb_keeper_job_cancelable(j)) {
+        if (zb_keeper_job_cancelable(j) || j->req.op == ZB_KOP_PROMOTE) {
             zb_keeper_job_cancel(j);
         }
     }
@@ -359,5 +359,5 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
     for (uint32_t i = 0; ended && i < k->workers_count; i++) {
         (void)pthread_join(k->workers[i].thread, NULL);
     }
-    return ended;
+    return zb_keeper_key_asks_end(k, deadline) && ended;
 }

@@ -47,10 +47,11 @@ struct zb_keeper_key_text {
 };
 
 void zb_keeper_key_source(const struct zb_conf_service *conf, struct zb_keeper_key_source *source);
-/* Blocks for as long as a program may take (20 s): no lock is held. ZB_E_NOTFOUND: no such file or
- * program; ZB_E_REFUSED: others than root could read or write it; codes of zb_runner_ask. */
+/* Blocks for as long as a program may take (20 s), or until cancel_fd is readable (-1: none): no
+ * lock is held. ZB_E_NOTFOUND: no such file or program; ZB_E_REFUSED: others than root could read
+ * or write it; codes of zb_runner_ask. */
 enum zb_rc zb_keeper_key_text_read(const struct zb_keeper *k,
-                                   const struct zb_keeper_key_source *source,
+                                   const struct zb_keeper_key_source *source, int cancel_fd,
                                    struct zb_keeper_key_text *t, struct zb_err *err) ZB_CHECKED;
 enum zb_rc zb_keeper_key_file_read(const char *path, struct zb_keeper_key_text *t,
                                    struct zb_err *err) ZB_CHECKED;
@@ -91,21 +92,34 @@ enum zb_rc zb_keeper_tree_encrypt(const struct zb_keeper *k, const char *dataset
 /* Of a service. */
 struct zb_keeper_keys {
     unsigned users; /* who loaded it and has not mounted yet, or has not replayed */
-    /* What was tried last: deriving a passphrase takes long, and so may asking a program. */
+    enum zb_key_state state;
+    /* The passphrase that was tried last: deriving it takes long. */
     dev_t dev;
-    ino_t ino;
+    ino_t ino; /* 0: none was */
     struct timespec changed;
     uint64_t salt;
-    struct zb_mono asked_at; /* 0: no program was */
-    enum zb_key_state state;
+    /* The program. */
+    uint64_t declared; /* how often it may have become another one */
+    bool asking;
+    struct zb_mono asked_at; /* when it said what state is of; 0: it has not yet */
 };
 
-/* Loads the keys of all encryption roots of the tree, and proves that they are the declared one. A
- * dataset without the marks is left as it is. Each success wants one end, before which nobody
+struct zb_keeper_key_service {
+    struct zb_keeper_service *s;
+    bool leads; /* its stage is not rest */
+    struct zb_keeper_key_source source;
+};
+/* False: it is no service of the raw flavour. Takes k->lock. */
+bool zb_keeper_key_service(struct zb_keeper *k, const char *name, struct zb_keeper_key_service *of);
+
+/* Loads the keys of all encryption roots of the tree, and proves that they are the declared one;
+ * what is loaded where the service leads is taken as it is. A dataset without the marks is left as
+ * it is. Each success wants one end, before which nobody
  * unloads them. Codes of zb_keeper_create_key_check; ZB_E_MISMATCH: it is another key; then what
- * was loaded is not any more. The error names dataset and file or program. */
+ * was loaded is not any more. The error names file or program, and of a wrong key the dataset. */
 enum zb_rc zb_keeper_keys_begin(struct zb_keeper *k, const char *service,
-                                const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
+                                const struct zb_keeper_view *view, int cancel_fd,
+                                struct zb_err *err) ZB_CHECKED;
 /* What is mounted by now keeps them loaded. */
 void zb_keeper_keys_end(struct zb_keeper *k, const char *service);
 /* Unloads them, unless the service leads here, somebody has begun and not ended, or something of
@@ -126,9 +140,15 @@ void zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service,
  * One that cannot is logged: the next set names it. */
 void zb_keeper_keys_inherit(struct zb_keeper *k, const char *service,
                             const struct zb_keeper_view *view);
-/* A new declaration: what a program said is of the one before. */
+
+/* ---- key_state.c ---- */
+
+/* A new declaration: what a program said, or is about to, is of the one before. */
 void zb_keeper_keys_forget(struct zb_keeper *k, struct zb_keeper_service *s);
-/* Whether this node could mount the tree. */
+/* False: some that were asked have not ended by then. */
+bool zb_keeper_key_asks_end(struct zb_keeper *k, struct zb_mono deadline) ZB_CHECKED;
+/* Whether this node could mount the tree; of a program what it said lately, which is waited for (2
+ * s) only until it has said anything. */
 enum zb_key_state zb_keeper_key_state(struct zb_keeper *k, const char *service,
                                       const struct zb_keeper_view *view);
 

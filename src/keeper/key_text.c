@@ -11,7 +11,6 @@
 #include "runner/runner.h"
 
 #define COMMAND_MS 20000
-#define GROUP_SIZE (ZB_NODE_NAME_SIZE + ZB_SERVICE_NAME_SIZE + 24)
 
 void
 zb_keeper_key_source(const struct zb_conf_service *conf, struct zb_keeper_key_source *source)
@@ -95,33 +94,34 @@ zb_keeper_key_file_read(const char *path, struct zb_keeper_key_text *t, struct z
 
 /* ---- a program ---- */
 
-/* In a group of its own each time: two may be asked for one service at once. */
+/* In a group of its own each time: two may be asked for one service at once. Names of groups are
+ * shorter than those of nodes and services may be. */
 static enum zb_rc
-command_read(const struct zb_keeper *k, const struct zb_keeper_key_source *source,
+command_read(const struct zb_keeper *k, const struct zb_keeper_key_source *source, int cancel_fd,
              struct zb_keeper_key_text *t, struct zb_err *err)
 {
     static atomic_uint serial;
-    char group[GROUP_SIZE];
+    char group[ZB_RUNNER_GROUP_MAX];
     const struct zb_runner r = {.kind = ZB_RUNNER_COMMAND,
                                 .service = source->service,
                                 .group = group,
                                 .commands_dir = k->conf->commands_dir};
     enum zb_rc rc;
 
-    (void)snprintf(group, sizeof(group), "%s.%s.key-%u", k->conf->node, source->service,
+    (void)snprintf(group, sizeof(group), "%.32s.%.32s.key-%u", k->conf->node, source->service,
                    atomic_fetch_add(&serial, 1));
     (void)snprintf(t->from, sizeof(t->from), "key-command %.300s", source->command);
     t->size = sizeof(t->bytes);
-    rc = zb_runner_ask(&r, source->command, COMMAND_MS, t->bytes, &t->size, err);
+    rc = zb_runner_ask(&r, source->command, COMMAND_MS, cancel_fd, t->bytes, &t->size, err);
     return rc == ZB_OK ? rc : zb_err_wrap(err, "key-command");
 }
 
 enum zb_rc
 zb_keeper_key_text_read(const struct zb_keeper *k, const struct zb_keeper_key_source *source,
-                        struct zb_keeper_key_text *t, struct zb_err *err)
+                        int cancel_fd, struct zb_keeper_key_text *t, struct zb_err *err)
 {
     *t = (struct zb_keeper_key_text){0};
-    return source->command[0] != '\0' ? command_read(k, source, t, err)
+    return source->command[0] != '\0' ? command_read(k, source, cancel_fd, t, err)
                                       : zb_keeper_key_file_read(source->file, t, err);
 }
 

@@ -8,7 +8,6 @@
 
 #define ITERATIONS 350000 /* pbkdf2iters, as zfs(8) has it */
 #define SOON_MS 200       /* how long who has to be quick waits for others with keys */
-#define ASK_MS 60000      /* how long it holds what a program said of a key */
 
 /* ---- which datasets ---- */
 
@@ -67,17 +66,19 @@ is_first_of_root(const struct list *list, size_t i)
 
 /* ---- loading ---- */
 
-/* False: it is no service of the raw flavour. */
-static bool
-service_find(struct zb_keeper *k, const char *name, struct zb_keeper_service **s,
-             struct zb_keeper_key_source *source, bool *leads)
+bool
+zb_keeper_key_service(struct zb_keeper *k, const char *name, struct zb_keeper_key_service *of)
 {
+    struct zb_keeper_service *s;
+    bool raw;
+
     (void)pthread_mutex_lock(&k->lock);
-    *s = zb_keeper_service_find(k, name);
-    bool raw = *s != NULL && (*s)->defined && (*s)->conf.flavour == ZB_CONF_FLAVOUR_RAW;
+    s = zb_keeper_service_find(k, name);
+    raw = s != NULL && s->defined && s->conf.flavour == ZB_CONF_FLAVOUR_RAW;
     if (raw) {
-        zb_keeper_key_source(&(*s)->conf, source);
-        *leads = (*s)->stage != ZB_STAGE_REST;
+        of->s = s;
+        of->leads = s->stage != ZB_STAGE_REST;
+        zb_keeper_key_source(&s->conf, &of->source);
     }
     (void)pthread_mutex_unlock(&k->lock);
     return raw;
@@ -125,7 +126,7 @@ root_load(struct derived *d, const char *root, const struct zb_keeper_key_text *
     }
     if (rc == ZB_E_MISMATCH) {
         (void)zb_err_set(err, ZB_E_MISMATCH, "%s does not hold the key of %s", text->from, root);
-        (void)zb_err_hint(err, "zfs load-key -n %.120s tries one by hand", root);
+        (void)zb_err_hint(err, "zfs load-key -n %.120s tries one from its standard input", root);
     }
     zb_zfs_props_close(&props);
     return rc;
@@ -153,50 +154,79 @@ roots_unload(const struct zb_keeper *k, const struct list *list)
     }
 }
 
-static enum zb_rc
-list_begin(struct zb_keeper *k, const char *service, const struct list *list, struct zb_err *err)
+/* What is loaded where the service leads is its key, whatever became of where it came from: who
+ * writes there waits for no program, nor for a file. */
+static bool
+is_to_load(const struct list *list, size_t i, bool leads)
 {
-    struct zb_keeper_service *s;
-    struct zb_keeper_key_source source;
-    struct zb_keeper_key_text text = {0};
+    return is_first_of_root(list, i) && !(leads && list->props[i]->key_available);
+}
+
+static enum zb_rc
+list_load(const struct list *list, bool leads, const struct zb_keeper_key_text *text,
+          struct zb_err *err)
+{
     struct derived derived = {0};
-    bool leads = false, needed = false;
     enum zb_rc rc = ZB_OK;
 
-    if (!service_find(k, service, &s, &source, &leads)) {
+    for (size_t i = 0; i < list->count && rc == ZB_OK; i++) {
+        if (is_to_load(list, i, leads)) {
+            rc = root_load(&derived, list->props[i]->encryption_root, text, false, err);
+        }
+    }
+    OPENSSL_cleanse(&derived, sizeof(derived));
+    return rc;
+}
+
+static bool
+leads_now(struct zb_keeper *k, const struct zb_keeper_service *s)
+{
+    bool leads;
+
+    (void)pthread_mutex_lock(&k->lock);
+    leads = s->stage != ZB_STAGE_REST;
+    (void)pthread_mutex_unlock(&k->lock);
+    return leads;
+}
+
+static enum zb_rc
+list_begin(struct zb_keeper *k, const char *service, const struct list *list, int cancel_fd,
+           struct zb_err *err)
+{
+    struct zb_keeper_key_service of;
+    struct zb_keeper_key_text text = {0};
+    bool needed = false;
+    enum zb_rc rc = ZB_OK;
+
+    if (!zb_keeper_key_service(k, service, &of)) {
         return ZB_OK;
     }
     for (size_t i = 0; i < list->count && !needed; i++) {
-        needed = is_first_of_root(list, i);
+        needed = is_to_load(list, i, of.leads);
     }
-    if (needed) {
-        rc = zb_keeper_key_text_read(k, &source, &text, err);
+    if (needed) { /* before the lock: a program takes its time */
+        rc = zb_keeper_key_text_read(k, &of.source, cancel_fd, &text, err);
     }
     (void)pthread_mutex_lock(&k->key_lock);
-    for (size_t i = 0; i < list->count && rc == ZB_OK; i++) {
-        if (is_first_of_root(list, i)) {
-            rc = root_load(&derived, list->props[i]->encryption_root, &text, false, err);
-        }
-    }
+    rc = rc == ZB_OK ? list_load(list, of.leads, &text, err) : rc;
     if (rc == ZB_OK) {
-        s->keys.users++;
-    } else if (!leads && s->keys.users == 0) {
+        of.s->keys.users++;
+    } else if (of.s->keys.users == 0 && !leads_now(k, of.s)) {
         roots_unload(k, list);
     }
     (void)pthread_mutex_unlock(&k->key_lock);
-    OPENSSL_cleanse(&derived, sizeof(derived));
     zb_keeper_key_text_wipe(&text);
     return rc;
 }
 
 enum zb_rc
 zb_keeper_keys_begin(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
-                     struct zb_err *err)
+                     int cancel_fd, struct zb_err *err)
 {
     struct list list;
     enum zb_rc rc = view_list(view, &list, err);
 
-    rc = rc == ZB_OK ? list_begin(k, service, &list, err) : rc;
+    rc = rc == ZB_OK ? list_begin(k, service, &list, cancel_fd, err) : rc;
     free(list.props);
     return rc;
 }
@@ -208,7 +238,7 @@ zb_keeper_side_keys_begin(struct zb_keeper *k, const char *service, const struct
     struct list list;
     enum zb_rc rc = tree_list(tree, &list, err);
 
-    rc = rc == ZB_OK ? list_begin(k, service, &list, err) : rc;
+    rc = rc == ZB_OK ? list_begin(k, service, &list, -1, err) : rc;
     free(list.props);
     return rc;
 }
@@ -216,13 +246,11 @@ zb_keeper_side_keys_begin(struct zb_keeper *k, const char *service, const struct
 void
 zb_keeper_keys_end(struct zb_keeper *k, const char *service)
 {
-    struct zb_keeper_service *s;
-    struct zb_keeper_key_source source;
-    bool leads = false;
+    struct zb_keeper_key_service of;
 
-    if (service_find(k, service, &s, &source, &leads)) {
+    if (zb_keeper_key_service(k, service, &of)) {
         (void)pthread_mutex_lock(&k->key_lock);
-        s->keys.users -= s->keys.users > 0 ? 1 : 0;
+        of.s->keys.users -= of.s->keys.users > 0 ? 1 : 0;
         (void)pthread_mutex_unlock(&k->key_lock);
     }
 }
@@ -246,11 +274,9 @@ locked_soon(struct zb_keeper *k)
 static void
 list_unload(struct zb_keeper *k, const char *service, const struct list *list, bool soon)
 {
-    struct zb_keeper_service *s;
-    struct zb_keeper_key_source source;
-    bool leads = false;
+    struct zb_keeper_key_service of;
 
-    if (!service_find(k, service, &s, &source, &leads) || leads) {
+    if (!zb_keeper_key_service(k, service, &of) || of.leads) {
         return;
     }
     if (soon && !locked_soon(k)) {
@@ -260,7 +286,7 @@ list_unload(struct zb_keeper *k, const char *service, const struct list *list, b
     if (!soon) {
         (void)pthread_mutex_lock(&k->key_lock);
     }
-    if (s->keys.users == 0) {
+    if (of.s->keys.users == 0) {
         roots_unload(k, list);
     }
     (void)pthread_mutex_unlock(&k->key_lock);
@@ -304,21 +330,11 @@ zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service, const struc
 }
 
 void
-zb_keeper_keys_forget(struct zb_keeper *k, struct zb_keeper_service *s)
-{
-    (void)pthread_mutex_lock(&k->key_lock);
-    s->keys.asked_at.ms = 0;
-    (void)pthread_mutex_unlock(&k->key_lock);
-}
-
-void
 zb_keeper_keys_inherit(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
 {
-    struct zb_keeper_service *s;
-    struct zb_keeper_key_source source;
-    bool leads = false;
+    struct zb_keeper_key_service of;
 
-    if (!service_find(k, service, &s, &source, &leads)) {
+    if (!zb_keeper_key_service(k, service, &of)) {
         return;
     }
     for (uint32_t i = 0; i < view->count; i++) {
@@ -353,7 +369,7 @@ declared_text(const struct zb_keeper *k, const struct zb_conf_service *conf,
     struct zb_keeper_key_source source;
 
     zb_keeper_key_source(conf, &source);
-    return zb_keeper_key_text_read(k, &source, text, err);
+    return zb_keeper_key_text_read(k, &source, -1, text, err);
 }
 
 static enum zb_rc
@@ -409,122 +425,4 @@ zb_keeper_tree_encrypt(const struct zb_keeper *k, const char *dataset,
         zb_log_info("%s", ignored.msg);
     }
     return rc;
-}
-
-/* ---- could it be mounted? ---- */
-
-static enum zb_key_state
-state_of(enum zb_rc rc)
-{
-    switch (rc) {
-    case ZB_OK:
-        return ZB_KEY_GOOD;
-    case ZB_E_NOTFOUND:
-        return ZB_KEY_MISSING;
-    case ZB_E_MISMATCH:
-        return ZB_KEY_OTHER;
-    default:
-        return ZB_KEY_UNFIT;
-    }
-}
-
-/* Caller holds key_lock. */
-static bool
-is_known(const struct zb_keeper_keys *known, const struct zb_keeper_key_text *text, uint64_t salt)
-{
-    return text->ino != 0 && known->salt == salt && known->dev == text->dev &&
-           known->ino == text->ino && known->changed.tv_sec == text->changed.tv_sec &&
-           known->changed.tv_nsec == text->changed.tv_nsec;
-}
-
-/* Caller holds key_lock. A passphrase is tried when file or salt have changed: the salt is another
- * whenever the key is. */
-static enum zb_key_state
-key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root,
-        const struct zb_keeper_key_text *text)
-{
-    struct zb_zfs_key_params params;
-    uint8_t key[ZB_ZFS_KEY_SIZE];
-    struct zb_err err;
-    bool slow;
-    enum zb_rc rc;
-
-    if (root == NULL || !zb_zfs_key_params_find(root, &params)) {
-        return ZB_KEY_GOOD; /* as far as can be told */
-    }
-    slow = params.format == ZB_ZFS_KEY_PASSPHRASE;
-    if (slow && is_known(known, text, params.salt)) {
-        return known->state;
-    }
-    rc = zb_keeper_key_derive(text->bytes, text->size, &params, key, &err);
-    if (rc == ZB_OK) {
-        rc = zb_zfs_key_load(root->name, key, true, &err);
-    }
-    OPENSSL_cleanse(key, sizeof(key));
-    if (slow) {
-        known->dev = text->dev;
-        known->ino = rc == ZB_OK || rc == ZB_E_MISMATCH ? text->ino : 0; /* others may pass */
-        known->changed = text->changed;
-        known->salt = params.salt;
-    }
-    return state_of(rc);
-}
-
-/* A program is not asked at each look: what it said holds for a while. Where the key is in use it
- * is not asked at all, or a vault that does not answer would hold up a leader's sets. */
-static bool
-is_asked(struct zb_keeper *k, struct zb_keeper_keys *known, const struct zb_zfs_props *root,
-         bool leads, enum zb_key_state *state)
-{
-    bool asked;
-
-    if (leads && root != NULL && root->key_available) {
-        *state = ZB_KEY_GOOD;
-        return true;
-    }
-    (void)pthread_mutex_lock(&k->key_lock);
-    *state = known->state;
-    asked = known->asked_at.ms != 0 && zb_mono_now().ms - known->asked_at.ms < ASK_MS;
-    (void)pthread_mutex_unlock(&k->key_lock);
-    return asked;
-}
-
-enum zb_key_state
-zb_keeper_key_state(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
-{
-    struct zb_keeper_service *s;
-    struct zb_keeper_key_source source;
-    struct zb_keeper_key_text text;
-    bool leads = false;
-    enum zb_key_state state;
-    struct zb_err err;
-    enum zb_rc rc;
-
-    if (!service_find(k, service, &s, &source, &leads)) {
-        return ZB_KEY_GOOD;
-    }
-    const struct zb_zfs_props *root = view->count > 0 ? view->props[0] : NULL;
-    if (root != NULL && (root->inconsistent || strcmp(root->encryption_root, root->name) != 0)) {
-        root = NULL; /* none is known yet */
-    }
-    bool command = source.command[0] != '\0';
-    if (command && is_asked(k, &s->keys, root, leads, &state)) {
-        return state;
-    }
-    rc = zb_keeper_key_text_read(k, &source, &text, &err);
-    if (rc != ZB_OK && command) {
-        zb_log_warning("%s: %s", service, err.msg);
-    }
-    (void)pthread_mutex_lock(&k->key_lock);
-    if (rc == ZB_OK) {
-        s->keys.state = key_try(&s->keys, root, &text);
-    } else {
-        s->keys.state = state_of(rc);
-        s->keys.ino = 0;
-    }
-    state = s->keys.state;
-    s->keys.asked_at.ms = command ? zb_mono_now().ms : 0;
-    (void)pthread_mutex_unlock(&k->key_lock);
-    zb_keeper_key_text_wipe(&text);
-    return state;
 }

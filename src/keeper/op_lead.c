@@ -66,10 +66,30 @@ promote_mount(struct zb_keeper *k, const struct zb_keeper_view *view, const stru
     return rc == ZB_OK ? zb_keeper_tree_mount(view, conf, err) : rc;
 }
 
+/* A program may take longer than there is time for: a lapse of the session ends it. */
+static enum zb_rc
+keys_begin(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
+           struct zb_err *err)
+{
+    int fd = -1;
+    enum zb_rc rc = ZB_OK;
+
+    if (job->conf.key_command[0] != '\0') {
+        rc = zb_keeper_job_cancel_open(k, job, &fd, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_keys_begin(k, job->req.service, view, fd, err);
+    }
+    if (fd >= 0) {
+        zb_keeper_job_cancel_close(k, job, fd);
+    }
+    return rc;
+}
+
 /* A term is not begun with a tree that cannot be mounted. What was mounted here before has its key
  * loaded still, whatever became of the file. */
 static enum zb_rc
-keys_load(struct zb_keeper *k, const struct zb_keeper_job *job, const struct zb_keeper_view *view,
+keys_load(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
           bool *begun, struct zb_err *err)
 {
     enum zb_rc rc = ZB_OK;
@@ -81,7 +101,7 @@ keys_load(struct zb_keeper *k, const struct zb_keeper_job *job, const struct zb_
     if (rc != ZB_OK) {
         return rc;
     }
-    rc = zb_keeper_keys_begin(k, job->req.service, view, err);
+    rc = keys_begin(k, job, view, err);
     *begun = rc == ZB_OK;
     if (rc != ZB_OK && (job->req.flags & ZB_KF_REMOUNT) != 0) {
         zb_log_warning("%s: %s", job->req.service, err->msg);
@@ -109,6 +129,9 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     }
     if (rc == ZB_OK) {
         rc = promote_check(k, job, &view, &next, err);
+    }
+    if (rc == ZB_OK) { /* again: all of this takes its time */
+        rc = session_check(k, job, err);
     }
     if (rc == ZB_OK && !remount) { /* M7: recorded before anything can be written */
         zb_rules_promoted(&next, &job->req, k->conf->node, k->boot_id, view.pool_guid);

@@ -11,6 +11,17 @@
 
 #define LOOK_AGAIN_MS 300000 /* whatever is told, so often it is looked for itself */
 
+static uint64_t
+written_of(const struct zb_krep *rep)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < rep->datasets_count; i++) {
+        bytes += rep->datasets[i].written_bytes;
+    }
+    return bytes;
+}
+
 /* ---- the same as before ---- */
 
 /* What a look is about, as it begins: what comes later is not in it. False: it is not known when
@@ -32,18 +43,26 @@ look_begin(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keepe
     return alone && look->txg.txg != 0;
 }
 
+/* What was written, if it is enough for a set: a service that hardly changes waits for more. */
+static void
+set_announce(struct zb_keeper_job *job, uint64_t written_bytes)
+{
+    job->announces = written_bytes > 0 && written_bytes >= job->conf.idle_bytes;
+}
+
 static void
 look_keep(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_look *look)
 {
     look->nonce = job->rep.nonce = zb_random_u64() | 1;
     look->running = job->rep.running != 0;
+    look->written_bytes = written_of(&job->rep);
     (void)pthread_mutex_lock(&k->lock);
     job->service->look = *look;
     (void)pthread_mutex_unlock(&k->lock);
 }
 
 static bool
-look_is_same(struct zb_keeper *k, const struct zb_keeper_job *job)
+look_is_same(struct zb_keeper *k, struct zb_keeper_job *job)
 {
     struct zb_keeper_service *s = job->service;
     struct zb_keeper_look look;
@@ -71,6 +90,7 @@ look_is_same(struct zb_keeper *k, const struct zb_keeper_job *job)
     same = s->look.nonce == look.nonce && look.changes == s->changes;
     if (same) {
         s->look.txg = look.txg;
+        set_announce(job, look.written_bytes);
     }
     (void)pthread_mutex_unlock(&k->lock);
     return same;
@@ -160,6 +180,9 @@ zb_keeper_op_observe(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     rc = observe(k, job, &sure, err);
     if (rc == ZB_OK) {
         rc = zb_keeper_aside_check(k, job, asides, err);
+    }
+    if (rc == ZB_OK) {
+        set_announce(job, written_of(&job->rep));
     }
     if (rc == ZB_OK && keep && sure) {
         look_keep(k, job, &look);

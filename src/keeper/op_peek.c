@@ -254,12 +254,12 @@ peek_make(struct zb_keeper *k, const struct zb_kreq *req, const struct zb_keeper
     return rc;
 }
 
-/* What is wrong with a key is told as of any dataset without its key. */
+/* A key that is not there or does not fit is told as of any dataset without its key. */
 static enum zb_rc
 keys_begin(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
            struct zb_err *err)
 {
-    enum zb_rc rc = zb_keeper_keys_begin(k, service, view, err);
+    enum zb_rc rc = zb_keeper_keys_begin(k, service, view, -1, err);
 
     if (rc == ZB_E_NOTFOUND || rc == ZB_E_MISMATCH || rc == ZB_E_FORMAT) {
         err->rc = rc = ZB_E_UNSUPPORTED;

@@ -47,7 +47,9 @@ definition_store(struct zb_keeper *k, struct zb_keeper_service *s, const char *f
         s->conf = conf;
         s->defined = true;
         (void)pthread_mutex_unlock(&k->lock);
-        zb_keeper_keys_forget(k, s);
+        if (conf.flavour == ZB_CONF_FLAVOUR_RAW) {
+            zb_keeper_keys_forget(k, s);
+        }
     }
     return rc;
 }

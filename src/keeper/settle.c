@@ -160,7 +160,7 @@ logs_replay(struct zb_keeper *k, const char *service, const struct zb_keeper_vie
             struct zb_err *err)
 {
     struct replay r = {.view = view};
-    enum zb_rc rc = zb_keeper_keys_begin(k, service, view, err);
+    enum zb_rc rc = zb_keeper_keys_begin(k, service, view, -1, err);
 
     if (rc != ZB_OK && !any_written(view)) {
         zb_log_warning("%s: no intent log is replayed, and there is none: %s", service, err->msg);

@@ -342,7 +342,7 @@ zb_keeper_written_prove(struct zb_keeper *k, struct zb_keeper_view *view, const 
     if (!any) {
         return;
     }
-    bool keys = replay && zb_keeper_keys_begin(k, service, view, &err) == ZB_OK;
+    bool keys = replay && zb_keeper_keys_begin(k, service, view, -1, &err) == ZB_OK;
     if (replay && !keys) { /* then none is replayed, and all stay as they look */
         zb_log_warning("%s: %s", service, err.msg);
     }

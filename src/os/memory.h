@@ -8,5 +8,7 @@
  * ever needed at once, and tables come in huge pages. For the whole process; what fails leaves
  * that. */
 void zb_os_memory_spare(void);
+/* In a child before its exec: what of it would be inherited is of nobody else's choice. */
+void zb_os_memory_child(void);
 
 #endif

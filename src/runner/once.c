@@ -109,7 +109,6 @@ pipes_close(const struct pipes *p)
 static enum zb_rc
 pipes_open(const struct zb_once *o, struct pipes *p, struct zb_err *err)
 {
-    *p = (struct pipes){{{-1, -1}, {-1, -1}}};
     for (int i = o->output != NULL ? OUTPUT : ERROR; i < PIPES; i++) {
         if (pipe2(p->fds[i], O_CLOEXEC) != 0 || fcntl(p->fds[i][0], F_SETFL, O_NONBLOCK) != 0) {
             return zb_err_sys(err, errno, "pipe");

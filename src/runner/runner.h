@@ -10,7 +10,8 @@
  * group.
  *
  * Every function blocks up to its timeout (worker threads only) and is thread safe; the caller sees
- * to it that no two of them work on one service at once, but for STOP beside START.
+ * to it that no two of them work on one service at once, but for STOP beside START, and
+ * zb_runner_ask, which is in a group of its own.
  */
 #ifndef ZB_RUNNER_RUNNER_H
 #define ZB_RUNNER_RUNNER_H
@@ -85,7 +86,7 @@ enum zb_rc zb_runner_drill(const struct zb_runner *r, const char *line, uint32_t
  * zb_runner_drill, whatever came; it may be a secret, and the caller's to wipe.
  */
 enum zb_rc zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
-                         uint8_t *text, size_t *size, struct zb_err *err) ZB_CHECKED;
+                         int cancel_fd, uint8_t *text, size_t *size, struct zb_err *err) ZB_CHECKED;
 
 /* *alive: any process of the service is left, healthy or not. Asks no check command. */
 enum zb_rc zb_runner_alive(const struct zb_runner *r, bool *alive, struct zb_err *err) ZB_CHECKED;

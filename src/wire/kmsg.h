@@ -292,6 +292,7 @@ enum zb_kop {
 #define ZB_KF_NEW 0x800u   /* BEAT: of a new session */
 #define ZB_KF_SAME                                                                                 \
     0x2000u /* reply of OBSERVE: as the look with that nonce; nothing else is filled */
+#define ZB_KF_DUE 0x4000u   /* OBSERVE: SNAPSHOT follows if anything was written */
 #define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */

@@ -174,7 +174,7 @@ enum zb_rc zb_zfs_props_get(const char *name, struct zb_zfs_props *props,
 /* Accepts the zero state. */
 void zb_zfs_props_close(struct zb_zfs_props *props);
 /* Any property, native or user ("zbaton:uuid"). False when it is not there: native ones at their
- * default are not, nor are figures that have a field above. value's strings live as long as props. */
+ * default are not, nor are figures, but those of keys. value's strings live as long as props. */
 bool zb_zfs_props_find(const struct zb_zfs_props *props, const char *name,
                        struct zb_zfs_value *value);
 /* The text of a user property whose source is local, else NULL: what a mark on disk is read with.

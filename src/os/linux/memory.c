@@ -14,3 +14,9 @@ zb_os_memory_spare(void)
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
+
+void
+zb_os_memory_child(void)
+{
+    (void)prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+}

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "os/cgroup.h"
+#include "os/memory.h"
 
 extern char **environ;
 
@@ -104,6 +105,7 @@ child_run(const struct child_plan *plan)
         signals_default() == 0 && descriptors_arrange(plan) == 0 &&
         identity_take(plan->spec->as) == 0) {
         (void)umask(022);
+        zb_os_memory_child();
         (void)execve(plan->spec->path, plan->spec->argv, plan->env);
     }
     e = errno;

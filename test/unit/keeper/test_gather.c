@@ -9,6 +9,7 @@
 
 #define SERVICES 3
 #define INTERVAL_MS 20000
+#define WAIT_MS 5000 /* a quarter */
 
 static const char *const snaps[SERVICES] = {"tank/a@1", "tank/b@1", "tank/c@1"};
 
@@ -61,6 +62,7 @@ __wrap_zb_mono_now(void)
 
 struct one {
     struct zb_keeper *k;
+    struct zb_keeper_service service;
     struct zb_keeper_job job;
     const char *snap;
     char newest[1][ZB_DATASET_NAME_SIZE];
@@ -90,6 +92,7 @@ set_up(void **state)
         services[i] = (struct one){.k = &keeper, .snap = snaps[i]};
         services[i].job.req.op = ZB_KOP_SNAPSHOT;
         services[i].job.conf.interval_ms = INTERVAL_MS;
+        services[i].job.service = keeper.services[keeper.services_count++] = &services[i].service;
         zb_keeper_gather_expect(&keeper, &services[i].job);
     }
     return 0;
@@ -181,17 +184,101 @@ nobody_waits_for_longer_than_agreed(void **state)
     (void)state;
     begin(0);
     locked_at_wait(1);
-    world.now_ms += 1999;
+    world.now_ms += WAIT_MS - 1;
     zb_keeper_gather_hurry(&keeper);
     (void)pthread_mutex_unlock(&keeper.lock);
     locked_at_wait(2);
     assert_int_equal(world.calls, 0);
-    assert_int_equal(world.longest_ms, 2000);
+    assert_int_equal(world.longest_ms, WAIT_MS);
     world.now_ms += 1;
     zb_keeper_gather_hurry(&keeper);
     (void)pthread_mutex_unlock(&keeper.lock);
     end(0, ZB_OK);
     assert_int_equal(world.calls, 1);
+}
+
+static void
+nobody_waits_for_longer_than_that_however_long_the_interval(void **state)
+{
+    (void)state;
+    services[0].job.conf.interval_ms = 3600000;
+    begin(0);
+    locked_at_wait(1);
+    assert_int_equal(world.longest_ms, 10000);
+    world.now_ms += 10000;
+    zb_keeper_gather_hurry(&keeper);
+    (void)pthread_mutex_unlock(&keeper.lock);
+    end(0, ZB_OK);
+}
+
+/* In place of what was asked for: a look of a service of which a set is due. */
+static void
+look_begin(struct zb_keeper_job *look, int i)
+{
+    *look = (struct zb_keeper_job){.req = {.op = ZB_KOP_OBSERVE, .flags = ZB_KF_DUE},
+                                   .service = &services[i].service};
+    (void)pthread_mutex_lock(&keeper.lock);
+    zb_keeper_gather_forget(&keeper, &services[i].job);
+    zb_keeper_gather_expect(&keeper, look);
+    (void)pthread_mutex_unlock(&keeper.lock);
+}
+
+static void
+a_set_is_waited_for_from_the_look_before_it_on(void **state)
+{
+    struct zb_keeper_job looks[2];
+
+    (void)state;
+    look_begin(&looks[0], 1);
+    look_begin(&looks[1], 2);
+    begin(0);
+    locked_at_wait(1);
+    looks[0].announces = true;
+    zb_keeper_gather_forget(&keeper, &looks[0]); /* written to */
+    zb_keeper_gather_forget(&keeper, &looks[1]); /* not */
+    assert_int_equal(keeper.gather.expected, 1);
+    (void)pthread_mutex_unlock(&keeper.lock);
+    locked_at_wait(2);
+    assert_int_equal(world.calls, 0);
+    services[1].job.expected = false;
+    zb_keeper_gather_expect(&keeper, &services[1].job); /* the set that was announced */
+    assert_int_equal(keeper.gather.expected, 1);
+    (void)pthread_mutex_unlock(&keeper.lock);
+    begin(1);
+    end(0, ZB_OK);
+    end(1, ZB_OK);
+    assert_int_equal(world.calls, 1);
+    assert_int_equal(world.counts[0], 2);
+    assert_int_equal(keeper.gather.expected, 0);
+}
+
+static void
+what_was_announced_and_does_not_come_is_waited_for_once(void **state)
+{
+    struct zb_keeper_job looks[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        look_begin(&looks[i], i + 1);
+        looks[i].announces = true;
+        (void)pthread_mutex_lock(&keeper.lock);
+        zb_keeper_gather_forget(&keeper, &looks[i]);
+        (void)pthread_mutex_unlock(&keeper.lock);
+    }
+    /* Something else is asked of one of them. */
+    struct zb_keeper_job other = {.req.op = ZB_KOP_PRUNE, .service = &services[1].service};
+    (void)pthread_mutex_lock(&keeper.lock);
+    zb_keeper_gather_expect(&keeper, &other);
+    (void)pthread_mutex_unlock(&keeper.lock);
+    begin(0);
+    locked_at_wait(1);
+    assert_int_equal(keeper.gather.expected, 1);
+    world.now_ms += WAIT_MS;
+    zb_keeper_gather_hurry(&keeper);
+    (void)pthread_mutex_unlock(&keeper.lock);
+    end(0, ZB_OK);
+    assert_int_equal(keeper.gather.expected, 0);
+    assert_false(services[2].service.announced);
 }
 
 static void
@@ -217,6 +304,7 @@ nobody_waits_where_no_worker_is_left_for_the_others(void **state)
     struct one late = {.k = &keeper, .job.req.op = ZB_KOP_SNAPSHOT};
 
     (void)state;
+    late.job.service = &late.service;
     begin(0);
     locked_at_wait(1);
     keeper.idle_workers = NULL;
@@ -237,6 +325,7 @@ a_final_set_waits_for_nobody(void **state)
                         .job.req = {.op = ZB_KOP_SNAPSHOT, .flags = ZB_KF_SYNC}};
 
     (void)state;
+    final.job.service = &final.service;
     zb_keeper_gather_expect(&keeper, &final.job);
     (void)take(&final);
     assert_int_equal(final.rc, ZB_OK);
@@ -252,6 +341,9 @@ main(void)
         cmocka_unit_test_setup(each_has_its_own_error, set_up),
         cmocka_unit_test_setup(who_ends_without_a_snapshot_is_not_waited_for, set_up),
         cmocka_unit_test_setup(nobody_waits_for_longer_than_agreed, set_up),
+        cmocka_unit_test_setup(nobody_waits_for_longer_than_that_however_long_the_interval, set_up),
+        cmocka_unit_test_setup(a_set_is_waited_for_from_the_look_before_it_on, set_up),
+        cmocka_unit_test_setup(what_was_announced_and_does_not_come_is_waited_for_once, set_up),
         cmocka_unit_test_setup(a_set_past_a_lapse_is_none, set_up),
         cmocka_unit_test_setup(nobody_waits_where_no_worker_is_left_for_the_others, set_up),
         cmocka_unit_test_setup(a_final_set_waits_for_nobody, set_up),

@@ -1,7 +1,9 @@
 /* Keys of a service that are loaded and unloaded again; the calls into ZFS are replaced. */
 #include "unit.h"
 
+#include <stdatomic.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "keeper/internal.h"
@@ -94,32 +96,39 @@ __wrap_zb_zfs_key_inherit(const char *root, struct zb_err *err)
     return ZB_OK;
 }
 
-/* The program that gives the key. */
+/* The program that gives the key, asked by any thread. */
 static struct {
     const char *says; /* NULL: it fails */
-    int asked;
+    atomic_int asked, wrong;
+    atomic_bool hangs;
     char line[64], group[64];
 } program;
 
 enum zb_rc __wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
-                                uint8_t *text, size_t *size, struct zb_err *err);
+                                int cancel_fd, uint8_t *text, size_t *size, struct zb_err *err);
 
 enum zb_rc
 __wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
-                     uint8_t *text, size_t *size, struct zb_err *err)
+                     int cancel_fd, uint8_t *text, size_t *size, struct zb_err *err)
 {
-    assert_true(timeout_ms > 0);
-    assert_string_equal(r->service, "web");
-    assert_string_equal(r->commands_dir, "/c");
-    assert_string_not_equal(r->group, program.group); /* two may be asked at once */
+    const struct timespec pause = {.tv_nsec = 1000000};
+
+    /* A group of its own each time; room enough for what is too long to be seen. */
+    if (timeout_ms == 0 || cancel_fd != -1 || strcmp(r->service, "web") != 0 ||
+        strcmp(r->commands_dir, "/c") != 0 || strcmp(r->group, program.group) == 0 ||
+        *size <= ZB_KEEPER_KEY_TEXT_MAX + 1) {
+        program.wrong++;
+    }
     zb_strcopy(program.group, sizeof(program.group), r->group);
     zb_strcopy(program.line, sizeof(program.line), line);
     program.asked++;
+    while (program.hangs) {
+        (void)nanosleep(&pause, NULL);
+    }
     if (program.says == NULL) {
         *size = 0;
         return zb_err_set(err, ZB_E_FAILED, "exit status 1: sealed");
     }
-    assert_true(*size > ZB_KEEPER_KEY_TEXT_MAX + 1); /* that it is too long is seen */
     *size = strlen(program.says) < *size ? strlen(program.says) : *size;
     memcpy(text, program.says, *size);
     return ZB_OK;
@@ -215,10 +224,10 @@ they_stay_as_long_as_somebody_is_about_to_mount(void **state)
     struct fixture *f = *state;
     struct zb_err err;
 
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     assert_loaded(true);
     assert_int_equal(zfs.loads, 2);
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     assert_int_equal(zfs.tries, 2); /* loaded already: compared alone */
     zb_keeper_keys_end(&f->k, "web");
     zb_keeper_keys_unload(&f->k, "web", &f->view);
@@ -235,7 +244,7 @@ a_leader_keeps_them(void **state)
     struct fixture *f = *state;
     struct zb_err err;
 
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     zb_keeper_keys_end(&f->k, "web");
     f->s.stage = ZB_STAGE_SEALED; /* an aborted move mounts it again */
     zb_keeper_keys_unload(&f->k, "web", &f->view);
@@ -254,7 +263,7 @@ they_stay_where_others_take_too_long(void **state)
     struct fixture *f = *state;
     struct zb_err err;
 
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     zb_keeper_keys_end(&f->k, "web");
     assert_int_equal(pthread_mutex_lock(&f->k.key_lock), 0);
     zb_keeper_keys_unload_soon(&f->k, "web", &f->view);
@@ -285,23 +294,23 @@ another_key_leaves_nothing_loaded(void **state)
     struct zb_err err;
 
     zfs.first = 9;
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_MISMATCH);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_MISMATCH);
     assert_non_null(strstr(err.msg, "does not hold the key of p/web"));
     assert_loaded(false);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
     assert_int_equal(chmod(f->path, 0644), 0);
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_REFUSED);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_REFUSED);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT);
     assert_int_equal(unlink(f->path), 0);
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_NOTFOUND);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_NOTFOUND);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_MISSING);
     assert_int_equal(f->s.keys.users, 0);
 }
 
+/* The file's text is the passphrase of what is there, with salt 5. */
 static void
-a_passphrase_is_tried_when_it_may_have_changed(void **state)
+passphrase_use(const struct fixture *f)
 {
-    struct fixture *f = *state;
     const struct zb_zfs_key_params params = {ZB_ZFS_KEY_PASSPHRASE, 5, 1};
     struct zb_keeper_key_text text;
     uint8_t key[ZB_ZFS_KEY_SIZE];
@@ -312,6 +321,14 @@ a_passphrase_is_tried_when_it_may_have_changed(void **state)
     assert_int_equal(zb_keeper_key_file_read(f->path, &text, &err), ZB_OK);
     assert_int_equal(zb_keeper_key_derive(text.bytes, text.size, &params, key, &err), ZB_OK);
     zfs.first = key[1];
+}
+
+static void
+a_passphrase_is_tried_when_it_may_have_changed(void **state)
+{
+    struct fixture *f = *state;
+
+    passphrase_use(f);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
     assert_int_equal(zfs.tries, 1);
@@ -327,17 +344,9 @@ static void
 a_file_that_went_and_came_back_is_tried(void **state)
 {
     struct fixture *f = *state;
-    const struct zb_zfs_key_params params = {ZB_ZFS_KEY_PASSPHRASE, 5, 1};
-    struct zb_keeper_key_text text;
-    uint8_t key[ZB_ZFS_KEY_SIZE];
     char away[40];
-    struct zb_err err;
 
-    zfs.format = ZB_ZFS_KEY_PASSPHRASE;
-    zfs.salt = 5;
-    assert_int_equal(zb_keeper_key_file_read(f->path, &text, &err), ZB_OK);
-    assert_int_equal(zb_keeper_key_derive(text.bytes, text.size, &params, key, &err), ZB_OK);
-    zfs.first = key[1];
+    passphrase_use(f);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
     (void)snprintf(away, sizeof(away), "%s.away", f->path);
     assert_int_equal(rename(f->path, away), 0);
@@ -353,7 +362,7 @@ a_program_gives_the_key(void **state)
     struct zb_err err;
 
     declare_command(f);
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     assert_loaded(true);
     assert_int_equal(program.asked, 1); /* for both roots */
     assert_string_equal(program.line, "vault web");
@@ -362,22 +371,29 @@ a_program_gives_the_key(void **state)
     assert_loaded(false);
 
     zfs.first = 9;
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_MISMATCH);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_MISMATCH);
     assert_non_null(strstr(err.msg, "key-command vault web does not hold the key of p/web"));
     program.says = "too short";
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_FORMAT);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_FORMAT);
     assert_non_null(strstr(err.msg, "64 hexadecimal digits"));
     program.says = NULL;
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_E_FAILED);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_FAILED);
     assert_non_null(strstr(err.msg, "key-command: exit status 1: sealed"));
     assert_loaded(false);
     assert_int_equal(f->s.keys.users, 0);
+    assert_int_equal(program.wrong, 0);
 }
 
-static void
-clock_turn_back(struct fixture *f, int64_t ms)
+/* The state at a look so much later, and at the next one, when who was asked has answered. */
+static enum zb_key_state
+state_after(struct fixture *f, int64_t ms)
 {
+    enum zb_key_state before = f->s.keys.state;
+
     f->s.keys.asked_at.ms -= ms;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), before);
+    assert_true(zb_keeper_key_asks_end(&f->k, (struct zb_mono){zb_mono_now().ms + 20000}));
+    return zb_keeper_key_state(&f->k, "web", &f->view);
 }
 
 static void
@@ -391,36 +407,85 @@ a_program_is_not_asked_at_each_look(void **state)
     }
     assert_int_equal(program.asked, 1);
     program.says = NULL;
-    clock_turn_back(f, 58000);
-    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
-    clock_turn_back(f, 3000);
-    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT);
+    assert_int_equal(state_after(f, 58000), ZB_KEY_GOOD);
+    assert_int_equal(program.asked, 1);
+    assert_int_equal(state_after(f, 3000), ZB_KEY_UNFIT);
     program.says = DIGITS;
-    clock_turn_back(f, 58000);
-    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT);
-    assert_int_equal(program.asked, 2);
-    clock_turn_back(f, 3000);
-    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(state_after(f, 61000), ZB_KEY_GOOD);
     zfs.first = 9;
-    zb_keeper_keys_forget(&f->k, &f->s); /* declared anew */
-    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
+    assert_int_equal(state_after(f, 61000), ZB_KEY_OTHER);
     assert_int_equal(program.asked, 4);
+    zfs.first = 1;
+    zb_keeper_keys_forget(&f->k, &f->s); /* declared anew */
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(program.wrong, 0);
 }
 
-/* A vault that does not answer holds up nobody who has the key loaded. */
 static void
-a_leader_asks_no_program(void **state)
+no_look_waits_for_a_program_that_hangs(void **state)
 {
     struct fixture *f = *state;
 
     declare_command(f);
+    program.hangs = true;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_UNFIT); /* 2 s */
+    assert_false(zb_keeper_key_asks_end(&f->k, zb_mono_now()));
+    program.hangs = false;
+    assert_true(zb_keeper_key_asks_end(&f->k, (struct zb_mono){zb_mono_now().ms + 20000}));
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    program.hangs = true;
+    f->s.keys.asked_at.ms -= 61000;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    }
+    /* What it says of the declaration before counts for nothing, and is not waited for. */
+    zb_keeper_keys_forget(&f->k, &f->s);
+    zfs.first = 9;
+    program.hangs = false;
+    assert_true(zb_keeper_key_asks_end(&f->k, (struct zb_mono){zb_mono_now().ms + 20000}));
+    assert_int_equal(f->s.keys.asked_at.ms, 0);
+    zfs.first = 1;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(program.asked, 3);
+    assert_int_equal(program.wrong, 0);
+}
+
+/* A vault that does not answer holds up nobody who has the key loaded. */
+static void
+a_leader_with_its_key_asks_no_program(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    declare_command(f);
+    program.says = NULL;
     f->s.stage = ZB_STAGE_MOUNTED;
-    f->tree[0].key_available = true;
+    f->tree[0].key_available = f->tree[1].key_available = true;
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
+    zb_keeper_keys_end(&f->k, "web");
     assert_int_equal(program.asked, 0);
-    f->tree[0].key_available = false;
+    f->tree[1].key_available = false;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_FAILED);
+    f->s.stage = ZB_STAGE_REST; /* it may have been changed since */
+    f->tree[1].key_available = true;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_FAILED);
+    assert_int_equal(program.asked, 2);
+}
+
+/* Without a tree nothing says that the passphrase is its. */
+static void
+what_was_tried_is_of_the_tree_that_was_there(void **state)
+{
+    struct fixture *f = *state;
+
+    passphrase_use(f);
+    zfs.first++;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
+    f->view.count = 0;
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
-    assert_int_equal(program.asked, 1);
+    f->view.count = 3;
+    assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_OTHER);
 }
 
 static void
@@ -430,7 +495,7 @@ plain_services_are_left_alone(void **state)
     struct zb_err err;
 
     f->s.conf.flavour = ZB_CONF_FLAVOUR_PLAIN;
-    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, &err), ZB_OK);
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     zb_keeper_keys_end(&f->k, "web");
     zb_keeper_keys_inherit(&f->k, "web", &f->view);
     assert_int_equal(zb_keeper_key_state(&f->k, "web", &f->view), ZB_KEY_GOOD);
@@ -454,7 +519,9 @@ main(void)
         T(a_file_that_went_and_came_back_is_tried),
         T(a_program_gives_the_key),
         T(a_program_is_not_asked_at_each_look),
-        T(a_leader_asks_no_program),
+        T(no_look_waits_for_a_program_that_hangs),
+        T(a_leader_with_its_key_asks_no_program),
+        T(what_was_tried_is_of_the_tree_that_was_there),
         T(plain_services_are_left_alone),
     };
     if (geteuid() != 0) { /* a key file has to be root's */

@@ -9,8 +9,9 @@
 static struct {
     struct zb_mono now;
     uint64_t mounts;
-    bool written; /* since the last group that is known */
-    bool unknown; /* which group is the last one */
+    bool written;           /* since the last group that is known */
+    uint64_t written_bytes; /* of the one dataset; 0: there is none */
+    bool unknown;           /* which group is the last one */
     enum zb_zfs_pool_state pool;
     bool running;
     bool doubtful; /* what looks written to could not be compared */
@@ -91,6 +92,14 @@ __wrap_zb_keeper_view_open(const struct zb_keeper *k, const char *name, struct z
     (void)k;
     (void)name;
     *view = (struct zb_keeper_view){.doubtful = world.doubtful};
+    if (world.written_bytes > 0) {
+        static const struct zb_zfs_props *props[] = {NULL};
+        view->props = props; /* not looked at */
+        view->count = 1;
+        view->datasets = calloc(1, sizeof(*view->datasets));
+        assert_non_null(view->datasets);
+        view->datasets[0].written_bytes = world.written_bytes;
+    }
     world.looks++;
     if (world.during != NULL) {
         world.during();
@@ -154,7 +163,9 @@ look(enum zb_rc rc)
     struct zb_err err;
 
     job.req.nonce = nonce;
+    free(job.rep.datasets);
     job.rep = (struct zb_krep){0};
+    job.announces = false;
     assert_int_equal(zb_keeper_op_observe(&keeper, &job, &err), rc);
     bool same = job.rep.flags == ZB_KF_SAME;
     assert_int_equal(world.looks - looks, same ? 0 : 1);
@@ -231,6 +242,33 @@ whatever_has_changed_is_looked_at(void **state)
     assert_true(look(ZB_OK));
 }
 
+/* Others wait for the set that follows it: also where nothing more was written since. */
+static void
+what_was_written_announces_a_set(void **state)
+{
+    (void)state;
+    rest();
+    assert_false(job.announces);
+    world.mounts++;
+    world.written_bytes = 512;
+    assert_false(look(ZB_OK));
+    assert_true(job.announces);
+    assert_true(look(ZB_OK));
+    assert_true(job.announces);
+    job.conf.idle_bytes = 513; /* it waits for more */
+    assert_true(look(ZB_OK));
+    assert_false(job.announces);
+    world.mounts++;
+    assert_false(look(ZB_OK));
+    assert_false(job.announces);
+    world.written_bytes = 513;
+    world.mounts++;
+    assert_false(look(ZB_OK));
+    assert_true(job.announces);
+    free(job.rep.datasets);
+    job.rep.datasets = NULL;
+}
+
 /* An engine of before, or none, has other numbers. */
 static void
 of_another_engine(void **state)
@@ -304,6 +342,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(nothing_has_changed, set_up),
         cmocka_unit_test_setup(whatever_has_changed_is_looked_at, set_up),
+        cmocka_unit_test_setup(what_was_written_announces_a_set, set_up),
         cmocka_unit_test_setup(of_another_engine, set_up),
         cmocka_unit_test_setup(what_is_not_certain_is_not_kept, set_up),
         cmocka_unit_test_setup(what_has_failed_is_not_kept, set_up),

@@ -73,7 +73,7 @@ ask(const char *text, uint32_t timeout_ms, char said[9], struct zb_err *err)
 
     programs_need();
     program_make("key", text);
-    enum zb_rc rc = zb_runner_ask(&r, "key 'a b'", timeout_ms, bytes, &size, err);
+    enum zb_rc rc = zb_runner_ask(&r, "key 'a b'", timeout_ms, -1, bytes, &size, err);
     assert_true(size <= sizeof(bytes));
     memcpy(said, bytes, size);
     said[size] = '\0';
