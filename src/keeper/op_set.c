@@ -262,7 +262,7 @@ snapshots_close(struct snapshots *t)
 
 /* Takes the snapshots, re-reads their guids into the manifest, and looks for foreign ones below. */
 static enum zb_rc
-set_take(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
+set_take(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
          struct zb_err *err)
 {
     const struct zb_kreq *req = &job->req;
@@ -281,6 +281,7 @@ set_take(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_
     if (rc == ZB_OK) {
         rc = zb_manifest_init(m, view->count, err);
     }
+    zb_keeper_view_slim(view); /* hundreds may wait for each other */
     if (rc == ZB_OK) {
         rc = zb_keeper_gather_snapshot(k, job, t.list, view->count, t.newest, err);
     }

@@ -202,12 +202,19 @@ out:
 }
 
 void
-zb_keeper_view_close(struct zb_keeper_view *view)
+zb_keeper_view_slim(struct zb_keeper_view *view)
 {
     zb_zfs_tree_close(&view->tree);
     zb_os_mounts_close(&view->mounts);
-    free(view->datasets);
     free(view->props);
+    view->props = NULL;
+}
+
+void
+zb_keeper_view_close(struct zb_keeper_view *view)
+{
+    zb_keeper_view_slim(view);
+    free(view->datasets);
     *view = (struct zb_keeper_view){0};
 }
 

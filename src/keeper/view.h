@@ -39,6 +39,8 @@ enum zb_rc zb_keeper_dataset_name(const struct zb_keeper *k, const char *service
 enum zb_rc zb_keeper_view_open(const struct zb_keeper *k, const char *service,
                                struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 void zb_keeper_view_close(struct zb_keeper_view *view);
+/* Of a view that is kept for long: datasets stay, props, mounts and tree go. */
+void zb_keeper_view_slim(struct zb_keeper_view *view);
 /* Carries the orphan's mark, or is below one of the tree that does; p is one of view->tree. */
 bool zb_keeper_is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p);
 /* The tree has what no set can hold: a volume, an unusual name, a dataset that the service's

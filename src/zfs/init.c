@@ -12,7 +12,7 @@
 
 /* As large as any zfs_cmd_t; the kernel copies its own size of it (13-14 KiB). */
 #define CMD_SIZE (16u << 10)
-#define REPLY_SIZE_FIRST (64u << 10)
+#define REPLY_SIZE_FIRST (16u << 10)
 #define REPLY_SIZE_MAX (16u << 20)
 
 /* The part of zfs_cmd_t whose layout has not changed since 2.1 (zfs_ioctl.h says so on purpose). */

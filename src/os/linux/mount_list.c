@@ -91,7 +91,7 @@ entry_add(struct zb_os_mounts *mounts, size_t *room, const struct zb_os_mountinf
         return zb_err_set(err, ZB_E_LIMIT, "the mount point of %.300s is too long", line->source);
     }
     if (mounts->count == *room) {
-        size_t larger = *room == 0 ? 8 : 2 * *room;
+        size_t larger = *room == 0 ? 1 : 2 * *room;
         void *entries = realloc(mounts->entries, larger * sizeof *mounts->entries);
         if (entries == NULL) {
             return zb_err_set(err, ZB_E_NOMEM, "list mounts: no memory");

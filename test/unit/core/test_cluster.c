@@ -566,6 +566,38 @@ the_others_are_told_what_to_keep(void **state)
     assert_int_equal(zb_set_id_cmp(v.peers[0].report.floor_way, at), 0);
 }
 
+/* What is told of a lead without a view of everybody is what the view tells. */
+static void
+who_leads_is_told_alone(void **state)
+{
+    struct zb_core_lead lead;
+    struct zb_core_view v;
+    unsigned moving = 0;
+    (void)state;
+    zb_core_view(W.nodes[0].core, 0, &v);
+    assert_true(zb_core_lead(W.nodes[0].core, 0, &lead));
+    assert_true(lead.running && v.obs.running);
+    assert_int_equal(lead.term, v.term);
+    assert_int_equal(lead.version, v.version);
+    assert_int_equal(zb_set_id_cmp(lead.newest, v.obs.newest.id), 0);
+    assert_false(zb_core_lead(W.nodes[1].core, 0, &lead));
+    assert_false(zb_core_lead(W.nodes[0].core, 1, &lead)); /* nobody declared it */
+    world_command(&W, 0, ZB_CMD_MOVE, 1, 7);
+    for (int i = 0; i < 60000 && !stories_replied(&W, 7); i++) {
+        world_run(&W, 1);
+        for (unsigned n = 0; n < 2; n++) {
+            zb_core_view(W.nodes[n].core, 0, &v);
+            bool leads = v.role == ZB_ROLE_LEADING && v.leader == n;
+            assert_int_equal(zb_core_lead(W.nodes[n].core, 0, &lead), leads);
+            moving += n == 0 && !leads ? 1 : 0;
+        }
+    }
+    assert_true(moving > 0);
+    stories_current(1, 20000);
+    assert_true(zb_core_lead(W.nodes[1].core, 0, &lead));
+    assert_int_equal(lead.term, 2);
+}
+
 int
 main(void)
 {
@@ -601,6 +633,7 @@ main(void)
         T(what_is_left_to_prune_goes_soon),
         T(what_a_member_on_its_way_needs_stays_however_much_it_is),
         T(the_others_are_told_what_to_keep),
+        T(who_leads_is_told_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
