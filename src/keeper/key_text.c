@@ -106,13 +106,14 @@ command_read(const struct zb_keeper *k, const struct zb_keeper_key_source *sourc
                                 .service = source->service,
                                 .group = group,
                                 .commands_dir = k->conf->commands_dir};
+    struct zb_once_output output = {.bytes = t->bytes, .size = sizeof(t->bytes)};
     enum zb_rc rc;
 
     (void)snprintf(group, sizeof(group), "%.32s.%.32s.key-%u", k->conf->node, source->service,
                    atomic_fetch_add(&serial, 1));
     (void)snprintf(t->from, sizeof(t->from), "key-command %.300s", source->command);
-    t->size = sizeof(t->bytes);
-    rc = zb_runner_ask(&r, source->command, COMMAND_MS, cancel_fd, t->bytes, &t->size, err);
+    rc = zb_runner_ask(&r, source->command, COMMAND_MS, cancel_fd, &output, err);
+    t->size = output.used;
     return rc == ZB_OK ? rc : zb_err_wrap(err, "key-command");
 }
 

@@ -1,5 +1,4 @@
 #include "runner/internal.h"
-#include "runner/once.h"
 
 /* how: what of the run is not in the line. */
 static enum zb_rc
@@ -30,13 +29,10 @@ zb_runner_drill(const struct zb_runner *r, const char *line, uint32_t timeout_ms
 
 enum zb_rc
 zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms, int cancel_fd,
-              uint8_t *text, size_t *size, struct zb_err *err)
+              struct zb_once_output *output, struct zb_err *err)
 {
-    struct zb_once_output output = {.bytes = text, .size = *size};
-    const struct zb_once how = {
-        .timeout_ms = timeout_ms, .cancel_fd = cancel_fd, .output = &output};
-    enum zb_rc rc = line_run(r, line, how, err);
+    const struct zb_once how = {.timeout_ms = timeout_ms, .cancel_fd = cancel_fd, .output = output};
 
-    *size = output.used;
-    return rc;
+    output->used = 0;
+    return line_run(r, line, how, err);
 }

@@ -141,7 +141,7 @@ end_wait(const struct zb_once *o, const struct zb_os_child *child, const struct 
         if (p[2].revents != 0 && !lines_read(l, error_fd)) {
             error_fd = -1;
         }
-        if (p[3].revents != 0 && !output_read(o->output, output_fd)) {
+        if (o->output != NULL && p[3].revents != 0 && !output_read(o->output, output_fd)) {
             output_fd = -1;
         }
         if (p[1].revents != 0) {
@@ -232,9 +232,6 @@ zb_once_run(const struct zb_once *o, struct zb_err *err)
     struct pipes pipes = {{{-1, -1}, {-1, -1}}};
     enum zb_rc rc = zb_once_group_end(o->group, err);
 
-    if (o->output != NULL) {
-        o->output->used = 0;
-    }
     if (rc == ZB_OK) {
         rc = pipes_open(o, &pipes, err);
     }

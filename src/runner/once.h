@@ -16,7 +16,7 @@
 struct zb_once_output {
     uint8_t *bytes; /* the caller's */
     size_t size;
-    size_t used; /* set by the call, whatever became of the program */
+    size_t used; /* so far; 0 at first */
 };
 
 /* All strings are borrowed. */

@@ -17,6 +17,7 @@
 #define ZB_RUNNER_RUNNER_H
 
 #include "base/types.h"
+#include "runner/once.h"
 
 #define ZB_RUNNER_GROUP_MAX 128
 #define ZB_RUNNER_WORDS_MAX 64  /* words of a command line; more: ZB_E_LIMIT */
@@ -81,12 +82,13 @@ enum zb_rc zb_runner_drill(const struct zb_runner *r, const char *line, uint32_t
                            int cancel_fd, struct zb_err *err) ZB_CHECKED;
 
 /*
- * Runs the command line `line` for what it writes to stdout, with nothing mounted: the first *size
- * bytes go to text, and *size says how many there were. r->group is its own. Codes of
- * zb_runner_drill, whatever came; it may be a secret, and the caller's to wipe.
+ * Runs the command line `line` for what it writes to stdout (runner/once.h), with nothing mounted.
+ * r->group is its own. Codes of zb_runner_drill, whatever came; it may be a secret, and the
+ * caller's to wipe.
  */
 enum zb_rc zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
-                         int cancel_fd, uint8_t *text, size_t *size, struct zb_err *err) ZB_CHECKED;
+                         int cancel_fd, struct zb_once_output *output,
+                         struct zb_err *err) ZB_CHECKED;
 
 /* *alive: any process of the service is left, healthy or not. Asks no check command. */
 enum zb_rc zb_runner_alive(const struct zb_runner *r, bool *alive, struct zb_err *err) ZB_CHECKED;

@@ -105,18 +105,18 @@ static struct {
 } program;
 
 enum zb_rc __wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
-                                int cancel_fd, uint8_t *text, size_t *size, struct zb_err *err);
+                                int cancel_fd, struct zb_once_output *output, struct zb_err *err);
 
 enum zb_rc
 __wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeout_ms,
-                     int cancel_fd, uint8_t *text, size_t *size, struct zb_err *err)
+                     int cancel_fd, struct zb_once_output *output, struct zb_err *err)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
 
     /* A group of its own each time; room enough for what is too long to be seen. */
     if (timeout_ms == 0 || cancel_fd != -1 || strcmp(r->service, "web") != 0 ||
         strcmp(r->commands_dir, "/c") != 0 || strcmp(r->group, program.group) == 0 ||
-        *size <= ZB_KEEPER_KEY_TEXT_MAX + 1) {
+        output->size <= ZB_KEEPER_KEY_TEXT_MAX + 1 || output->used != 0) {
         program.wrong++;
     }
     zb_strcopy(program.group, sizeof(program.group), r->group);
@@ -126,11 +126,10 @@ __wrap_zb_runner_ask(const struct zb_runner *r, const char *line, uint32_t timeo
         (void)nanosleep(&pause, NULL);
     }
     if (program.says == NULL) {
-        *size = 0;
         return zb_err_set(err, ZB_E_FAILED, "exit status 1: sealed");
     }
-    *size = strlen(program.says) < *size ? strlen(program.says) : *size;
-    memcpy(text, program.says, *size);
+    output->used = strlen(program.says) < output->size ? strlen(program.says) : output->size;
+    memcpy(output->bytes, program.says, output->used);
     return ZB_OK;
 }
 

@@ -68,15 +68,15 @@ ask(const char *text, uint32_t timeout_ms, char said[9], struct zb_err *err)
                                 .service = "web",
                                 .group = programs_group,
                                 .commands_dir = programs_dir};
-    uint8_t bytes[8] = {0};
-    size_t size = sizeof(bytes);
+    uint8_t bytes[8];
+    struct zb_once_output output = {.bytes = bytes, .size = sizeof(bytes)};
 
     programs_need();
     program_make("key", text);
-    enum zb_rc rc = zb_runner_ask(&r, "key 'a b'", timeout_ms, -1, bytes, &size, err);
-    assert_true(size <= sizeof(bytes));
-    memcpy(said, bytes, size);
-    said[size] = '\0';
+    enum zb_rc rc = zb_runner_ask(&r, "key 'a b'", timeout_ms, -1, &output, err);
+    assert_true(output.used <= sizeof(bytes));
+    memcpy(said, bytes, output.used);
+    said[output.used] = '\0';
     return rc;
 }
 
