@@ -262,11 +262,7 @@ lapse_tell(struct zb_keeper *k, const char *why)
     k->session.rested = is_at_rest(k);
     (void)pthread_cond_broadcast(&k->deadline.lapsed);
     zb_keeper_gather_hurry(k);
-    for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {
-        if (j->req.op == ZB_KOP_PROMOTE) { /* it may be waiting for a key */
-            zb_keeper_job_cancel(j);
-        }
-    }
+    zb_keeper_promotes_cancel(k);
 }
 
 /* Caller holds lock. Before a stamp or a renewal, so that no lapse goes by untold. */

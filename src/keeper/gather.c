@@ -38,9 +38,11 @@ zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job)
     if (job->service->announced) { /* that is this one, or it does not come */
         job->service->announced = false;
         k->gather.expected--;
+        (void)pthread_cond_broadcast(&k->gather.moved);
     }
-    job->expected = (job->req.op == ZB_KOP_SNAPSHOT && (job->req.flags & ZB_KF_SYNC) == 0) ||
-                    (job->req.op == ZB_KOP_OBSERVE && (job->req.flags & ZB_KF_DUE) != 0);
+    job->gathers = job->req.op == ZB_KOP_SNAPSHOT && (job->req.flags & ZB_KF_SYNC) == 0;
+    job->expected =
+        job->gathers || (job->req.op == ZB_KOP_OBSERVE && (job->req.flags & ZB_KF_DUE) != 0);
     k->gather.expected += job->expected ? 1 : 0;
     if (k->idle_workers == NULL) { /* none is left for those that are waited for */
         zb_keeper_gather_hurry(k);
@@ -50,7 +52,7 @@ zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job)
 void
 zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job)
 {
-    if (job->expected && job->announces) {
+    if (job->expected && job->announces && !job->service->announced) {
         job->expected = false;
         job->service->announced = true;
     } else if (job->expected) {
@@ -60,15 +62,22 @@ zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job)
     }
 }
 
-/* Nobody waits a second time for what did not come: the engine may have ended. Caller holds lock.
- */
+/* Nobody waits a second time for what did not come: the engine may have ended, or an operation
+ * hang. Caller holds lock. */
 static void
-announced_forget(struct zb_keeper *k)
+expected_forget(struct zb_keeper *k)
 {
+    const struct zb_keeper_list *lists[] = {&k->waiting, &k->active};
+
     for (uint32_t i = 0; i < k->services_count; i++) {
-        k->gather.expected -= k->services[i]->announced ? 1 : 0;
         k->services[i]->announced = false;
     }
+    for (size_t i = 0; i < 2; i++) {
+        for (struct zb_keeper_job *j = lists[i]->head; j != NULL; j = j->next) {
+            j->expected = false;
+        }
+    }
+    k->gather.expected = 0;
 }
 
 void
@@ -112,7 +121,7 @@ batch_wait(struct zb_keeper *k, const struct zb_keeper_batch *b)
            k->session.stage != ZB_SESSION_LAPSED) {
         int64_t left_ms = b->until.ms - zb_mono_now().ms;
         if (left_ms <= 0) {
-            announced_forget(k);
+            expected_forget(k);
             return;
         }
         zb_keeper_wait(k, &k->gather.moved, left_ms);
@@ -165,7 +174,7 @@ zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, const 
     struct zb_keeper_batch own = {0};
     bool lapsed;
 
-    if (!job->expected) {
+    if (!job->gathers) {
         return zb_zfs_snapshot(snaps, count, newest, err);
     }
     wait_ms = wait_ms < WAIT_MS_MAX ? wait_ms : WAIT_MS_MAX;

@@ -14,6 +14,7 @@
 #include "conf/node.h"
 #include "conf/service.h"
 #include "keeper/deadline.h"
+#include "keeper/gather.h"
 #include "keeper/key.h"
 #include "keeper/rules.h"
 #include "keeper/view.h"
@@ -124,7 +125,8 @@ struct zb_keeper_job {
     uint64_t generation; /* of the engine that asked */
     struct zb_mono drain_deadline;
     bool canceled;  /* [lock] */
-    bool expected;  /* [lock] others may wait for its snapshot: gather.c */
+    bool gathers;   /* its snapshot may be taken with others': gather.c */
+    bool expected;  /* [lock] ... who wait for it, or for the look before it */
     bool announces; /* a look after which a set is due: it found something written */
     /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending; -1 none */
     int transfer_fd;
@@ -182,7 +184,8 @@ struct zb_keeper {
     } gather;                          /* [lock] */
     struct zb_keeper_worker *workers;  /* room for ZB_KEEPER_JOBS_MAX */
     uint32_t workers_count;
-    uint32_t key_asks; /* [key_lock] programs that are asked: key_state.c */
+    uint32_t key_asks; /* [key_lock] programs that are asked: key_state.c ... */
+    int key_end_fd;    /* eventfd: ... nobody waits for them any more */
     bool stuck;        /* workers did not end: nothing is freed */
 
     /* engine.c; the loop's alone but for generation [lock] */
@@ -242,6 +245,7 @@ void zb_keeper_reply(struct zb_keeper *k, uint64_t generation, const struct zb_k
 void zb_keeper_outcome(struct zb_krep *rep, enum zb_rc rc, const struct zb_err *err);
 /* Ends a transfer's kernel call or a program, now or as soon as it begins. Caller holds lock. */
 void zb_keeper_job_cancel(struct zb_keeper_job *job);
+void zb_keeper_promotes_cancel(struct zb_keeper *k);
 static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
 {
@@ -508,23 +512,6 @@ void zb_keeper_unproven_set(struct zb_keeper *k, struct zb_keeper_service *s, bo
 enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
                             const struct zb_conf_service *conf, uint32_t timeout_ms,
                             struct zb_err *err) ZB_CHECKED;
-
-/* ---- gather.c: snapshots of many services in one transaction group ---- */
-
-/* The job was accepted: others wait for its snapshot until it has joined them, or ends (forget). A
- * look after which a set is due is waited for too, and if it announces one, that. Caller holds
- * lock, as of all three. */
-void zb_keeper_gather_expect(struct zb_keeper *k, struct zb_keeper_job *job);
-void zb_keeper_gather_forget(struct zb_keeper *k, struct zb_keeper_job *job);
-/* Wakes who waits, to see that the session lapsed or workers end: set that first. */
-void zb_keeper_gather_hurry(struct zb_keeper *k);
-/* As zb_zfs_snapshot, but other services' snapshots may be taken in the same call: waits for them
- * at most a quarter of the interval and 10 s. Blocks. Errors are this service's own; ZB_E_STALE:
- * the session lapsed meanwhile. */
-enum zb_rc zb_keeper_gather_snapshot(struct zb_keeper *k, struct zb_keeper_job *job,
-                                     const char *const *snaps, size_t count,
-                                     char (*newest)[ZB_DATASET_NAME_SIZE],
-                                     struct zb_err *err) ZB_CHECKED;
 
 /* ---- op_set.c ---- */
 

@@ -167,6 +167,21 @@ zb_keeper_job_cancel(struct zb_keeper_job *job)
     }
 }
 
+/* They may be waiting for a key. Caller holds lock. */
+void
+zb_keeper_promotes_cancel(struct zb_keeper *k)
+{
+    const struct zb_keeper_list *lists[] = {&k->waiting, &k->active};
+
+    for (size_t i = 0; i < 2; i++) {
+        for (struct zb_keeper_job *j = lists[i]->head; j != NULL; j = j->next) {
+            if (j->req.op == ZB_KOP_PROMOTE) {
+                zb_keeper_job_cancel(j);
+            }
+        }
+    }
+}
+
 void
 zb_keeper_job_run(struct zb_keeper *k, struct zb_keeper_job *job)
 {
@@ -338,6 +353,7 @@ zb_keeper_workers_start(struct zb_keeper *k, struct zb_err *err)
 bool
 zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
 {
+    const uint64_t one = 1;
     bool ended;
 
     (void)pthread_mutex_lock(&k->lock);
@@ -347,10 +363,12 @@ zb_keeper_workers_end(struct zb_keeper *k, struct zb_mono deadline)
         zb_keeper_worker_wake(k);
     }
     for (struct zb_keeper_job *j = k->active.head; j != NULL; j = j->next) {
-        if (zb_keeper_job_cancelable(j) || j->req.op == ZB_KOP_PROMOTE) {
+        if (zb_keeper_job_cancelable(j)) {
             zb_keeper_job_cancel(j);
         }
     }
+    zb_keeper_promotes_cancel(k);
+    (void)!write(k->key_end_fd, &one, sizeof(one));
     while ((k->active.head != NULL || k->waiting.head != NULL) && zb_mono_now().ms < deadline.ms) {
         zb_keeper_wait(k, &k->ended, 100);
     }

@@ -89,7 +89,8 @@ keeper_open(struct zb_keeper *k, struct zb_err *err)
                    : zb_err_sys(err, errno, "lock %s", k->conf->state_dir);
     }
     k->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (k->wake_fd < 0) {
+    k->key_end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (k->wake_fd < 0 || k->key_end_fd < 0) {
         return zb_err_sys(err, errno, "eventfd");
     }
     k->in = malloc(4 + ZB_KMSG_MAX);
@@ -103,7 +104,7 @@ keeper_open(struct zb_keeper *k, struct zb_err *err)
 static void
 keeper_close(struct zb_keeper *k)
 {
-    const int fds[] = {k->wake_fd, k->lock_fd, k->dir_fd};
+    const int fds[] = {k->wake_fd, k->key_end_fd, k->lock_fd, k->dir_fd};
 
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
@@ -334,6 +335,7 @@ zb_keeper_run(const struct zb_conf_node *conf, const char *engine_path, struct z
         .dir_fd = -1,
         .lock_fd = -1,
         .wake_fd = -1,
+        .key_end_fd = -1,
         .engine_fd = -1,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .key_lock = PTHREAD_MUTEX_INITIALIZER,

@@ -147,8 +147,8 @@ void zb_keeper_keys_inherit(struct zb_keeper *k, const char *service,
 void zb_keeper_keys_forget(struct zb_keeper *k, struct zb_keeper_service *s);
 /* False: some that were asked have not ended by then. */
 bool zb_keeper_key_asks_end(struct zb_keeper *k, struct zb_mono deadline) ZB_CHECKED;
-/* Whether this node could mount the tree; of a program what it said lately, which is waited for (2
- * s) only until it has said anything. */
+/* Whether this node could mount the tree; of a program what it said lately, which is waited for
+ * only until it has said anything, and 1 s. */
 enum zb_key_state zb_keeper_key_state(struct zb_keeper *k, const char *service,
                                       const struct zb_keeper_view *view);
 

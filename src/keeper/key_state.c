@@ -8,8 +8,9 @@
 
 /* A program is not asked at each look: so long it holds what it said, ... */
 #define ASK_MS 60000
-#define FIRST_MS 2000 /* ... and before it ever said anything so long it is waited for */
+#define FIRST_MS 1000 /* ... and before it ever said anything so long it is waited for */
 #define POLL_MS 10
+#define ASKS_MAX 32
 
 static enum zb_key_state
 state_of(enum zb_rc rc)
@@ -90,7 +91,7 @@ ask_run(void *arg)
     enum zb_key_state state;
     struct zb_err err;
     bool there = ask->root[0] != '\0' && zb_zfs_props_get(ask->root, &root, &err) == ZB_OK;
-    enum zb_rc rc = zb_keeper_key_text_read(ask->k, &ask->source, -1, &text, &err);
+    enum zb_rc rc = zb_keeper_key_text_read(ask->k, &ask->source, ask->k->key_end_fd, &text, &err);
 
     if (rc != ZB_OK) {
         zb_log_warning("%s: %s", ask->source.service, err.msg);
@@ -110,17 +111,18 @@ ask_run(void *arg)
     return NULL;
 }
 
-/* Caller holds key_lock. */
+/* Unless it runs, or many do. What is declared is looked up with the number of declarations. Caller
+ * holds key_lock. */
 static void
-ask_start(struct zb_keeper *k, const struct zb_keeper_key_service *of,
-          const struct zb_zfs_props *root)
+ask_start(struct zb_keeper *k, struct zb_keeper_key_service *of, const struct zb_zfs_props *root)
 {
-    struct ask *ask = calloc(1, sizeof(*ask));
+    struct ask *ask;
     pthread_attr_t attr;
     pthread_t thread;
     int e;
 
-    if (ask == NULL) {
+    if (of->s->keys.asking || k->key_asks >= ASKS_MAX ||
+        !zb_keeper_key_service(k, of->s->name, of) || (ask = calloc(1, sizeof(*ask))) == NULL) {
         return; /* the next look tries again */
     }
     ask->k = k;
@@ -156,18 +158,18 @@ lock_leave(struct zb_keeper *k)
 }
 
 static enum zb_key_state
-program_state(struct zb_keeper *k, const struct zb_keeper_key_service *of,
+program_state(struct zb_keeper *k, struct zb_keeper_key_service *of,
               const struct zb_zfs_props *root)
 {
     const struct zb_keeper_keys *keys = &of->s->keys;
     enum zb_key_state state;
 
     (void)pthread_mutex_lock(&k->key_lock);
-    if (!keys->asking &&
-        (keys->asked_at.ms == 0 || zb_mono_now().ms - keys->asked_at.ms >= ASK_MS)) {
+    if (keys->asked_at.ms != 0 && zb_mono_now().ms - keys->asked_at.ms >= ASK_MS) {
         ask_start(k, of, root);
     }
-    for (int ms = 0; ms < FIRST_MS && keys->asking && keys->asked_at.ms == 0; ms += POLL_MS) {
+    for (int ms = 0; ms < FIRST_MS && keys->asked_at.ms == 0; ms += POLL_MS) {
+        ask_start(k, of, root);
         lock_leave(k);
     }
     state = keys->asked_at.ms != 0 ? keys->state : ZB_KEY_UNFIT;
@@ -194,6 +196,7 @@ zb_keeper_keys_forget(struct zb_keeper *k, struct zb_keeper_service *s)
 {
     (void)pthread_mutex_lock(&k->key_lock);
     s->keys.declared++;
+    s->keys.ino = 0;
     s->keys.asking = false;
     s->keys.asked_at.ms = 0;
     (void)pthread_mutex_unlock(&k->key_lock);

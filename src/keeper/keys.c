@@ -189,6 +189,29 @@ leads_now(struct zb_keeper *k, const struct zb_keeper_service *s)
     return leads;
 }
 
+/* Somebody has begun and not ended, and what that one loaded a program gave: it is not asked twice
+ * for one operation, which a lapse could not end. True: this one has begun too. */
+static bool
+is_held(struct zb_keeper *k, const struct zb_keeper_key_service *of, const struct list *list)
+{
+    struct zb_err ignored;
+    bool held;
+
+    (void)pthread_mutex_lock(&k->key_lock);
+    held = of->source.command[0] != '\0' && of->s->keys.users > 0;
+    for (size_t i = 0; i < list->count && held; i++) {
+        struct zb_zfs_props root = {0};
+        if (is_first_of_root(list, i)) {
+            held = zb_zfs_props_get(list->props[i]->encryption_root, &root, &ignored) == ZB_OK &&
+                   root.key_available;
+            zb_zfs_props_close(&root);
+        }
+    }
+    of->s->keys.users += held ? 1 : 0;
+    (void)pthread_mutex_unlock(&k->key_lock);
+    return held;
+}
+
 static enum zb_rc
 list_begin(struct zb_keeper *k, const char *service, const struct list *list, int cancel_fd,
            struct zb_err *err)
@@ -198,7 +221,7 @@ list_begin(struct zb_keeper *k, const char *service, const struct list *list, in
     bool needed = false;
     enum zb_rc rc = ZB_OK;
 
-    if (!zb_keeper_key_service(k, service, &of)) {
+    if (!zb_keeper_key_service(k, service, &of) || is_held(k, &of, list)) {
         return ZB_OK;
     }
     for (size_t i = 0; i < list->count && !needed; i++) {

@@ -281,6 +281,44 @@ what_was_announced_and_does_not_come_is_waited_for_once(void **state)
     assert_false(services[2].service.announced);
 }
 
+/* Two engines' looks may overlap: one set follows. */
+static void
+a_set_is_announced_once(void **state)
+{
+    struct zb_keeper_job looks[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        look_begin(&looks[i], 1);
+        looks[i].announces = true;
+    }
+    (void)pthread_mutex_lock(&keeper.lock);
+    zb_keeper_gather_forget(&keeper, &looks[0]);
+    zb_keeper_gather_forget(&keeper, &looks[1]);
+    assert_int_equal(keeper.gather.expected, 3); /* the others, and one of the two */
+    (void)pthread_mutex_unlock(&keeper.lock);
+}
+
+/* The next batch does not wait for what hung the one before; it may join one all the same. */
+static void
+who_hangs_is_waited_for_once(void **state)
+{
+    (void)state;
+    zb_keeper_list_add(&keeper.active, &services[1].job);
+    zb_keeper_list_add(&keeper.active, &services[2].job);
+    begin(0);
+    locked_at_wait(1);
+    world.now_ms += WAIT_MS;
+    zb_keeper_gather_hurry(&keeper);
+    (void)pthread_mutex_unlock(&keeper.lock);
+    end(0, ZB_OK);
+    assert_int_equal(keeper.gather.expected, 0);
+    begin(1);
+    end(1, ZB_OK);
+    assert_int_equal(world.waits, 1);
+    assert_int_equal(world.calls, 2);
+}
+
 static void
 a_set_past_a_lapse_is_none(void **state)
 {
@@ -344,6 +382,8 @@ main(void)
         cmocka_unit_test_setup(nobody_waits_for_longer_than_that_however_long_the_interval, set_up),
         cmocka_unit_test_setup(a_set_is_waited_for_from_the_look_before_it_on, set_up),
         cmocka_unit_test_setup(what_was_announced_and_does_not_come_is_waited_for_once, set_up),
+        cmocka_unit_test_setup(a_set_is_announced_once, set_up),
+        cmocka_unit_test_setup(who_hangs_is_waited_for_once, set_up),
         cmocka_unit_test_setup(a_set_past_a_lapse_is_none, set_up),
         cmocka_unit_test_setup(nobody_waits_where_no_worker_is_left_for_the_others, set_up),
         cmocka_unit_test_setup(a_final_set_waits_for_nobody, set_up),

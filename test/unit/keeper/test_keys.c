@@ -158,6 +158,7 @@ setup(void **state)
     zfs.format = ZB_ZFS_KEY_HEX;
     static const struct zb_conf_node node = {.root = "p"};
     f->k.conf = &node;
+    f->k.key_end_fd = -1;
     assert_int_equal(pthread_mutex_init(&f->k.lock, NULL), 0);
     assert_int_equal(pthread_mutex_init(&f->k.key_lock, NULL), 0);
     zb_strcopy(f->path, sizeof(f->path), "/tmp/zb-keys-XXXXXX");
@@ -364,6 +365,10 @@ a_program_gives_the_key(void **state)
     assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
     assert_loaded(true);
     assert_int_equal(program.asked, 1); /* for both roots */
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
+    assert_int_equal(program.asked, 1); /* who began before has proven it */
+    assert_int_equal(f->s.keys.users, 2);
+    zb_keeper_keys_end(&f->k, "web");
     assert_string_equal(program.line, "vault web");
     zb_keeper_keys_end(&f->k, "web");
     zb_keeper_keys_unload(&f->k, "web", &f->view);
