@@ -5,8 +5,9 @@ have no key loaded; who leads loads it, and lets go of it with the lead.
 import json
 
 import pytest
-from test_keeper import host, keepers, ship  # noqa: F401
+from test_keeper import PROBE, host, keepers, ship, words_of  # noqa: F401
 from test_rescue import in_s, peeks, rescue, rescues
+from zblab import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -95,6 +96,35 @@ def test_the_lead_goes_back_and_forth(keepers, key_format, moves):
     assert host.run("cd /srv/web && find . -type f | sort | xargs sha256sum").out == sums
     target.ask("demote").good()
     assert_locked(target)
+
+
+def test_a_program_that_hangs_does_not_keep_the_keeper_from_ending(keepers):
+    a, b, base = led_raw(keepers)
+    host = a.host
+    final = a.snapshot(1, 1, base_term=1, base_seq=0, flags=["sync"]).good()["manifest"]
+    ship(a, b, final, base)["receive"].good()
+    a.ask("demote").good()
+    host.run("cat >/opt/commands/key; chmod 755 /opt/commands/key",
+             input=f"#!/bin/sh\n[ ! -e /run/hang ] || {{ touch /run/asked; exec sleep 4321; }}\ncat {KEY}\n")
+    b.define(**{**RAW, "key-file": None, "key-command": "key", "key-format": "raw"}).good()
+    assert b.observe()["key"] == 0
+    for keeper in (a, b):
+        keeper.ask("grant", term=2, node="vb", version=1, nonce=1).good()
+    host.run("rm -f /run/asked; touch /run/hang")
+    promote = dict(term=2, manifest=final, flags=["planned"])
+    words = words_of(dict(promote, op="promote", service="web"))
+    host.run(f"setsid {PROBE} ask {b.conf} {words} >/root/promoted 2>&1 </dev/null &")
+    wait_until(lambda: host.run("test -e /run/asked", check=False).rc == 0, 30, "it is asked for the key")
+    b.stop()
+    assert "stuck" not in b.log()
+    assert host.run("pgrep -f '[s]leep 4321'", check=False).rc != 0
+    assert set(values(b, "mounted")) == {"no"}
+    host.run("rm /run/hang")
+    b.start()
+    assert b.observe()["record"]["established_term"] == 0
+    b.ask("promote", **promote).good()
+    assert set(values(b, "mounted")) == {"yes"}
+    b.ask("demote").good()
 
 
 def test_without_the_key_nothing_is_led(keepers):
