@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define REPORT_GRAIN_MS 1000
+
 static void
 fill(const struct step *x, struct zb_core_msg *m)
 {
@@ -62,11 +64,13 @@ zb_core_report_send(struct step *x, uint8_t node)
     a->msg.parted = x->s->rejoin.wanted; /* for people: the next refresh is soon enough */
 }
 
-/* All services' fall together: a node wakes up once for them, and says it once. */
+/* Those of one second fall together: a node wakes up once for them, and says it once. */
 static int64_t
 refresh_due_ms(const struct svc *s)
 {
-    return (s->reported_at.ms / ZB_REPORT_MS + 1) * ZB_REPORT_MS;
+    int64_t due_ms = s->reported_at.ms + ZB_REPORT_MS;
+
+    return (due_ms + REPORT_GRAIN_MS - 1) / REPORT_GRAIN_MS * REPORT_GRAIN_MS;
 }
 
 /* On change (not of the bases, which change with every acknowledged set), and as a refresh. */
