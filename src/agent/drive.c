@@ -327,7 +327,6 @@ zb_drive_event(struct zb_agent *a, struct zb_event *event)
         free(q);
     }
     d->stepping = false;
-    zb_said_send_all(a);
     /* At least a moment, so that a core that wants to be woken at once does not starve the loop. */
     int64_t wait_ms = d->plan.wake.ms - zb_mono_now().ms;
     (void)uv_timer_start(&d->wake, on_wake, wait_ms > 1 ? (uint64_t)wait_ms : 1, 0);

@@ -32,7 +32,7 @@ zb_parts_open(struct zb_agent *a)
     a->rescues = zb_rescues_new(a);
     a->peeks = zb_peeks_new(a);
     a->foreigns = zb_foreigns_new();
-    a->said = zb_said_new();
+    a->said = zb_said_new(a);
     a->drills = zb_drills_new(a);
     a->troubles = zb_troubles_new();
     a->promises = zb_promises_new(a);
@@ -53,6 +53,7 @@ zb_parts_close(struct zb_agent *a)
     zb_promises_close(a);
     zb_rescues_close(a);
     zb_peeks_close(a);
+    zb_said_close(a);
     zb_drills_close(a);
     zb_ships_free(a);
     zb_lands_free(a);

@@ -10,6 +10,8 @@
 #include "agent/peer.h"
 #include "base/log.h"
 
+#define GATHER_MS 1000
+
 /* The last report of a service to and of a node on this connection; NULL: there was none. */
 typedef struct zb_core_msg *reports[ZB_SERVICES_MAX][ZB_NODES_MAX];
 
@@ -17,12 +19,35 @@ struct zb_said {
     reports told;
     reports heard;
     json_t *same[ZB_NODES_MAX]; /* names that wait for zb_said_send; NULL: none */
+    uv_timer_t timer;
 };
 
-struct zb_said *
-zb_said_new(void)
+static void
+on_timer(uv_timer_t *timer)
 {
-    return zb_must_alloc(1, sizeof(struct zb_said));
+    struct zb_agent *a = timer->data;
+
+    for (uint32_t n = 0; n < a->nodes_count; n++) {
+        zb_said_send(a, (uint8_t)n);
+    }
+}
+
+struct zb_said *
+zb_said_new(struct zb_agent *a)
+{
+    struct zb_said *s = zb_must_alloc(1, sizeof(*s));
+
+    (void)uv_timer_init(&a->loop, &s->timer);
+    s->timer.data = a;
+    return s;
+}
+
+void
+zb_said_close(struct zb_agent *a)
+{
+    if (a->said != NULL) {
+        uv_close((uv_handle_t *)&a->said->timer, NULL);
+    }
 }
 
 static void
@@ -109,6 +134,9 @@ zb_said_before(struct zb_agent *a, uint16_t service, uint8_t node, const struct 
     if (s->same[node] == NULL) {
         s->same[node] = zb_json_array_new();
     }
+    if (!uv_is_active((uv_handle_t *)&s->timer)) {
+        (void)uv_timer_start(&s->timer, on_timer, GATHER_MS, 0);
+    }
     zb_json_append(s->same[node], zb_json_text(a->services[service].conf.name));
     return true;
 }
@@ -123,14 +151,6 @@ zb_said_send(struct zb_agent *a, uint8_t node)
         a->said->same[node] = NULL;
         zb_json_put(msg, "services", services);
         (void)zb_peer_send(a, node, msg);
-    }
-}
-
-void
-zb_said_send_all(struct zb_agent *a)
-{
-    for (uint32_t n = 0; n < a->nodes_count; n++) {
-        zb_said_send(a, (uint8_t)n);
     }
 }
 

@@ -11,17 +11,18 @@
 
 struct zb_said;
 
-struct zb_said *zb_said_new(void);
+struct zb_said *zb_said_new(struct zb_agent *a);
+/* Nothing more is sent; the loop runs the closing handle. */
+void zb_said_close(struct zb_agent *a);
 /* NULL is fine. */
 void zb_said_free(struct zb_said *s);
 
-/* A report to node. True: it says what the one before said, and goes with zb_said_send. Another one
- * is remembered, and the caller sends it. */
+/* A report to node. True: it says what the one before said, and goes within a second, with others.
+ * Another one is remembered, and the caller sends it. */
 bool zb_said_before(struct zb_agent *a, uint16_t service, uint8_t node,
                     const struct zb_core_msg *report);
 /* Before anything else that the core says to node, so that nothing overtakes a report. */
 void zb_said_send(struct zb_agent *a, uint8_t node);
-void zb_said_send_all(struct zb_agent *a);
 
 /* A report of node, whole. */
 void zb_said_heard(struct zb_agent *a, uint16_t service, uint8_t node,

@@ -100,6 +100,17 @@ zb_core_copy_forget(struct step *x, uint8_t node)
 }
 
 void
+zb_core_ship_hurry(struct step *x, uint8_t node)
+{
+    struct peer *p = &x->s->peers[node];
+
+    if (p->ship_failures != 0 || p->ship_retry_at.ms > x->now.ms) { /* as above */
+        p->ship_failures = 0;
+        p->ship_retry_at = x->now;
+    }
+}
+
+void
 zb_core_msg_copy_answer(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
     struct peer *p = m->node < ZB_NODES_MAX ? &x->s->peers[m->node] : NULL;

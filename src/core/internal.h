@@ -377,6 +377,8 @@ void zb_core_msg_forward_answer(struct step *x, uint8_t node, const struct zb_co
 bool zb_core_copy_settle(struct step *x, uint8_t node);
 /* Leader: it begins anew with it, now or when the node is back. */
 void zb_core_copy_forget(struct step *x, uint8_t node);
+/* Ships to node that failed are tried again now. */
+void zb_core_ship_hurry(struct step *x, uint8_t node);
 void zb_core_msg_copy_ask(struct step *x, uint8_t node, const struct zb_core_msg *m);
 void zb_core_msg_copy_answer(struct step *x, uint8_t node, const struct zb_core_msg *m);
 

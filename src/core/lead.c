@@ -426,9 +426,8 @@ zb_core_command(struct step *x, const struct zb_event *ev)
         if (s->waiters[i].command_id == 0) {
             s->waiters[i].command_id = ev->u.command.id;
             s->waiters[i].kind = ev->u.command.kind;
-            for (unsigned m = 0; m < s->conf.members_count; m++) {
-                s->peers[s->conf.members[m]].ship_failures = 0;
-                s->peers[s->conf.members[m]].ship_retry_at = x->now;
+            for (unsigned n = 0; n < ZB_NODES_MAX; n++) {
+                zb_core_ship_hurry(x, (uint8_t)n);
             }
             return;
         }

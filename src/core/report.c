@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define REPORT_GRAIN_MS 1000
-
 static void
 fill(const struct step *x, struct zb_core_msg *m)
 {
@@ -40,10 +38,10 @@ zb_core_key_lack(enum zb_key_state key)
 {
     static const char *const lacks[] = {
         [ZB_KEY_GOOD] = NULL,
-        [ZB_KEY_MISSING] = "the service's key is not there: no key-file or key-command",
+        [ZB_KEY_MISSING] = "the service's key is not there: no key-file",
         [ZB_KEY_UNFIT] = "the service's key is not there: key-file holds none, or others than root "
-                         "can read it, or key-command gives none",
-        [ZB_KEY_OTHER] = "the service's key is not there: key-file or key-command has another one",
+                         "can read it",
+        [ZB_KEY_OTHER] = "the service's key is not there: key-file holds another one",
     };
     return lacks[key];
 }
@@ -64,15 +62,6 @@ zb_core_report_send(struct step *x, uint8_t node)
     a->msg.parted = x->s->rejoin.wanted; /* for people: the next refresh is soon enough */
 }
 
-/* Those of one second fall together: a node wakes up once for them, and says it once. */
-static int64_t
-refresh_due_ms(const struct svc *s)
-{
-    int64_t due_ms = s->reported_at.ms + ZB_REPORT_MS;
-
-    return (due_ms + REPORT_GRAIN_MS - 1) / REPORT_GRAIN_MS * REPORT_GRAIN_MS;
-}
-
 /* On change (not of the bases, which change with every acknowledged set), and as a refresh. */
 void
 zb_core_report_settle(struct step *x)
@@ -86,7 +75,8 @@ zb_core_report_settle(struct step *x)
     fill(x, &now);
     /* Both were zeroed first; a difference in padding would only cost one report more. */
     // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
-    if (memcmp(&now, &s->reported, sizeof(now)) != 0 || x->now.ms >= refresh_due_ms(s)) {
+    if (memcmp(&now, &s->reported, sizeof(now)) != 0 ||
+        x->now.ms - s->reported_at.ms >= ZB_REPORT_MS) {
         s->reported = now;
         s->reported_at = x->now;
         for (uint8_t n = 0; n < ZB_PEERS_MAX; n++) {
@@ -95,7 +85,7 @@ zb_core_report_settle(struct step *x)
             }
         }
     }
-    zb_core_wake_at(x, refresh_due_ms(s));
+    zb_core_wake_at(x, s->reported_at.ms + ZB_REPORT_MS);
 }
 
 /* Asks for a release that names this node, at most twice a second. */
