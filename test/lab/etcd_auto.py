@@ -67,7 +67,8 @@ def service(cluster):
         yield
     finally:
         cluster.services.pop(NAME)
-        cluster.apply("-y")
+        # Every daemon was started anew: until who leads has told so, it is not withdrawn.
+        wait_until(lambda: cluster.apply("-y", check=False).rc == 0, 60, f"{NAME} is withdrawn")
 
 
 @pytest.fixture(scope="module")
