@@ -38,10 +38,10 @@ zb_core_key_lack(enum zb_key_state key)
 {
     static const char *const lacks[] = {
         [ZB_KEY_GOOD] = NULL,
-        [ZB_KEY_MISSING] = "the service's key is not there: no key-file",
+        [ZB_KEY_MISSING] = "the service's key is not there: no key-file or key-command",
         [ZB_KEY_UNFIT] = "the service's key is not there: key-file holds none, or others than root "
-                         "can read it",
-        [ZB_KEY_OTHER] = "the service's key is not there: key-file holds another one",
+                         "can read it, or key-command gives none",
+        [ZB_KEY_OTHER] = "the service's key is not there: key-file or key-command has another one",
     };
     return lacks[key];
 }
