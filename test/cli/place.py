@@ -219,8 +219,10 @@ def check_stays(a, b, c, base):
 
 
 def check_failback(a, b, c, base):
-    apply(a, base, service("web", leader="vm2", more='prefer = {vm1, vm3}\n failback = "3s"'),
-          service("db", leader="vm2", more="prefer = {vm1}"))
+    db = service("db", leader="vm2", more="prefer = {vm1}")
+    apply(a, base, service("web", leader="vm2"), db)
+    wait_settled(a, b, c, web="vm2", db="vm2")  # everybody has a copy: who is preferred is a choice
+    apply(a, base, service("web", leader="vm2", more='prefer = {vm1, vm3}\n failback = "3s"'), db)
     wait_settled(a, b, c, web="vm1", db="vm2")
     [event] = b.events("A-placing")
     assert event["text"] == "failback: moved to vm1, by preference: before vm2 in prefer", event
