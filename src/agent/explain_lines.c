@@ -435,7 +435,7 @@ dataset_say(struct lines *l, const struct field *k)
         (void)snprintf(help, sizeof help, "zfs rename %s", k->dataset);
         blocker_add(l, &(struct blocker){REPLICATE, "A-unfit", help}, "%s: no set holds %s",
                     k->dataset,
-                    strcmp(k->kind, "volume") == 0 ? "a volume" : "a dataset of that name");
+                    strcmp(k->kind, "volume") == 0 ? "a tree that is a volume itself" : "a dataset of that name");
     }
 }
 

@@ -109,17 +109,20 @@ child_run(const json_t *shown, const char *path, const char *dir, const struct z
 {
     const json_t *rescue = json_object_get(shown, "rescue");
     size_t i;
-    json_t *dataset;
+    json_t *item;
     enum zb_rc rc = ZB_OK;
 
     if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
         return zb_err_sys(err, errno, "mount namespace");
     }
-    json_array_foreach(zb_field_array(rescue, "datasets"), i, dataset)
+    json_array_foreach(zb_field_array(rescue, "datasets"), i, item)
     {
-        if (rc == ZB_OK) {
-            rc = dataset_diff(json_object_get(shown, "live"), path, zb_field_text(dataset, "rel"),
-                              dir, compare, err);
+        const char *rel = zb_field_text(item, "rel");
+
+        if (json_is_true(json_object_get(item, "volume"))) {
+            compare->on_change(compare->ctx, '?', rel, 0); /* only its users know what is in it */
+        } else if (rc == ZB_OK) {
+            rc = dataset_diff(json_object_get(shown, "live"), path, rel, dir, compare, err);
         }
     }
     return rc;

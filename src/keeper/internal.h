@@ -442,10 +442,10 @@ enum zb_rc zb_keeper_arrange(struct zb_keeper *k, const struct zb_kreq *req,
 /* ---- policy.c: properties ---- */
 
 /* Sets what every copy at rest has (design.md, On disk), where it differs; is_root: the tree's own
- * dataset. */
-enum zb_rc zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root,
+ * dataset; in_use: what would act on a live mount or device stays as it is. */
+enum zb_rc zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use,
                               struct zb_err *err) ZB_CHECKED;
-/* As above for each dataset of the tree; a mounted one keeps readonly as it is. */
+/* As above for each dataset of the tree; one that is mounted read-write is in use. */
 enum zb_rc zb_keeper_rest_set_all(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 /* What would change, for the plan of CREATE; appended to text (size bytes), one per line. */
 void zb_keeper_rest_plan(const struct zb_zfs_props *props, bool is_root, char *text, size_t size);
@@ -465,7 +465,7 @@ struct zb_keeper_new_props {
     struct zb_zfs_setprop props[ZB_KEEPER_NEW_PROPS_MAX];
 };
 void zb_keeper_new_props_fill(struct zb_keeper_new_props *p, const struct zb_keeper_mark *mark,
-                              bool is_root);
+                              bool is_root, enum zb_zfs_type type);
 /* Marks a dataset that exists: remembers the values that the rest will change, once; then the
  * marks. 1-2 txgs. */
 enum zb_rc zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *mark,
@@ -478,12 +478,28 @@ enum zb_rc zb_keeper_declared_set(const char *dataset, const struct zb_conf_serv
 bool zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, const char *node,
                          uint64_t pool_guid);
 
+/* ---- volume.c: zvols of a tree ---- */
+
+/* The device appears, read-only or not, as /dev/zvol/<dataset>. ZB_E_TIMEOUT when udev makes no
+ * such link. 1-2 txgs. */
+enum zb_rc zb_keeper_volume_show(const char *dataset, bool writable,
+                                 struct zb_err *err) ZB_CHECKED;
+/* As a leader has it: writable, which is proven, and with its link in /dev/zbaton. */
+enum zb_rc zb_keeper_volume_lead(const struct zb_conf_service *conf, const char *rel,
+                                 const char *dataset, struct zb_err *err) ZB_CHECKED;
+/* The device goes. ZB_E_HELD: something has it open; asked again once nothing has, it goes. 1 txg.
+ */
+enum zb_rc zb_keeper_volume_hide(const char *dataset, struct zb_err *err) ZB_CHECKED;
+/* What was fsync'ed before a crash is in the dataset afterwards: of a file system (mount.h), or of
+ * a volume, whose log is replayed when its device is made. ZB_E_EXISTS: mounted, or there. */
+enum zb_rc zb_keeper_replay(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
+
 /* ---- tree.c: mounts of a whole tree ---- */
 
 /* Runs fn(ctx, 0 .. count-1), some at once, and waits for all. */
 void zb_keeper_parallel(size_t count, void (*fn)(void *ctx, size_t i), void *ctx);
 /* Mounts every dataset read-write below conf->mountpoint, parents first, proves each and writes a
- * probe. On an error everything of the tree is unmounted again. */
+ * probe; of volumes the devices appear. On an error everything of the tree is unmounted again. */
 enum zb_rc zb_keeper_tree_mount(const struct zb_keeper_view *view,
                                 const struct zb_conf_service *conf, struct zb_err *err) ZB_CHECKED;
 /* syncfs of every dataset that is mounted read-write. */

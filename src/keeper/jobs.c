@@ -326,6 +326,7 @@ worker(void *arg)
         }
         zb_keeper_job_run(k, job);
         job_finish(k, job);
+        zb_os_memory_stack_free();
     }
 }
 

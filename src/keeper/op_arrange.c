@@ -26,7 +26,6 @@ zb_keeper_places_new(const struct zb_keeper *k, const struct zb_keeper_view *vie
         places[i].uuid = uuid != NULL && zb_uuid_valid(uuid) ? uuid : "";
         places[i].own = places[i].uuid[0] != '\0' &&
                         zb_keeper_is_marked(p, service, k->conf->node, view->pool_guid);
-        places[i].volume = p->type != ZB_ZFS_FILESYSTEM;
         places[i].orphan = zb_zfs_props_local(p, ZB_KEEPER_ORPHAN) != NULL;
     }
     return places;

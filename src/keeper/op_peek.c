@@ -159,9 +159,11 @@ clone_make(const struct zb_kreq *req, const struct zb_manifest_entry *e,
     char dataset[ZB_DATASET_NAME_SIZE];
     const struct zb_zfs_setprop props[] = {
         {.name = "readonly", .number = ZB_ZFS_ON},
-        {.name = "canmount", .number = ZB_ZFS_CANMOUNT_NOAUTO},
         {.name = "zbaton:service", .text = req->service},
         {.name = MARK, .text = mark},
+        from->type == ZB_ZFS_VOLUME
+            ? (struct zb_zfs_setprop){.name = "volmode", .number = ZB_ZFS_VOLMODE_NONE}
+            : (struct zb_zfs_setprop){.name = "canmount", .number = ZB_ZFS_CANMOUNT_NOAUTO},
     };
     enum zb_rc rc = zb_keeper_snap_find(from, e->guid, snap, err);
 

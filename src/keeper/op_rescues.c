@@ -28,9 +28,10 @@ dataset_describe(const struct zb_zfs_tree *tree, size_t i, struct zb_keeper_text
     }
     zb_keeper_text_add(t,
                        "%s{\"rel\":\"%s\",\"fork\":\"%s\",\"fork_guid\":\"%" PRIu64
-                       "\",\"snaps\":%zu,\"written\":%" PRIu64 "}",
+                       "\",\"snaps\":%zu,\"written\":%" PRIu64 ",\"volume\":%s}",
                        i > 0 ? "," : "", rel[0] == '/' ? rel + 1 : rel,
-                       guid != 0 && at != NULL ? at + 1 : "", guid, snaps.count, p->written_bytes);
+                       guid != 0 && at != NULL ? at + 1 : "", guid, snaps.count, p->written_bytes,
+                       p->type == ZB_ZFS_VOLUME ? "true" : "false");
     zb_zfs_snaps_close(&snaps);
     return ZB_OK;
 }

@@ -164,7 +164,7 @@ newcomer_rest(const struct zb_zfs_props *p, const struct zb_os_mount_entry *e, s
     if (e != NULL && !e->readonly) { /* readonly=on acts on it at once */
         rc = zb_os_syncfs(p->name, e->dir, err);
     }
-    return rc == ZB_OK ? zb_keeper_rest_set(p, false, err) : rc;
+    return rc == ZB_OK ? zb_keeper_rest_set(p, false, false, err) : rc;
 }
 
 /* Values at rest, and mounted read-write in its place. Where it is mounted already it is turned
@@ -196,6 +196,27 @@ newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *vie
     return rc == ZB_OK ? zb_os_mount(p->name, dir, ZB_OS_MOUNT_RW, err) : rc;
 }
 
+static enum zb_rc
+newcomer_volume(const struct zb_keeper_job *job, const struct zb_zfs_props *p, const char *rel,
+                struct zb_err *err)
+{
+    enum zb_rc rc = zb_keeper_rest_set(p, false, true, err);
+
+    return rc == ZB_OK ? zb_keeper_volume_lead(&job->conf, rel, p->name, err) : rc;
+}
+
+/* The service can write to it, and it has the values at rest. */
+static bool
+is_at_work(const struct zb_kdataset *d, const struct zb_zfs_props *p)
+{
+    struct zb_zfs_value mode;
+
+    return d->mount == ZB_MOUNT_RW &&
+           (p->type == ZB_ZFS_VOLUME ? zb_zfs_props_find(p, "volmode", &mode) &&
+                                           mode.source == ZB_ZFS_SOURCE_LOCAL
+                                     : d->readonly_on);
+}
+
 void
 zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view)
 {
@@ -205,18 +226,22 @@ zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper
 
     for (uint32_t i = 0; i < view->count; i++) { /* sorted: parents first */
         const struct zb_kdataset *d = &view->datasets[i];
+        const struct zb_zfs_props *p = view->props[i];
         struct zb_err err = {0};
+        enum zb_rc rc;
 
-        if (d->rel[0] == '\0' || !d->marked || (d->mount == ZB_MOUNT_RW && d->readonly_on)) {
+        if (d->rel[0] == '\0' || !d->marked || is_at_work(d, p)) {
             continue;
         }
-        if (newcomer_mount(job, view, i, &err) != ZB_OK && bad[0] == '\0') {
-            bad = view->props[i]->name;
+        rc = p->type == ZB_ZFS_VOLUME ? newcomer_volume(job, p, d->rel, &err)
+                                      : newcomer_mount(job, view, i, &err);
+        if (rc != ZB_OK && bad[0] == '\0') {
+            bad = p->name;
             first = err;
         }
     }
     if (bad[0] != '\0' && strcmp(bad, s->warned) != 0) {
-        zb_log_warning("new dataset %s is in the sets, but not mounted read-write: %s", bad,
+        zb_log_warning("new dataset %s is in the sets, but cannot be written to: %s", bad,
                        first.msg);
     }
     zb_strcopy(s->warned, sizeof(s->warned), bad);

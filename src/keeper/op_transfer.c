@@ -320,7 +320,7 @@ receive_check(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_v
     }
     rc = zb_rules_receive_dataset(&job->req, d, err);
     if (rc == ZB_OK && d != NULL) {
-        rc = zb_keeper_rest_set(view->props[d - view->datasets], d->rel[0] == '\0', err);
+        rc = zb_keeper_rest_set(view->props[d - view->datasets], d->rel[0] == '\0', false, err);
     }
     return rc;
 }
@@ -339,9 +339,11 @@ copier_remember(struct zb_keeper *k, const struct zb_keeper_job *job)
 
 /* The stream itself: its begin record first, then the kernel, then what the pool says. */
 static enum zb_rc
-receive_run(struct zb_keeper_job *job, struct zb_zfs_receive *receive, struct zb_err *err)
+receive_run(struct zb_keeper_job *job, struct zb_zfs_receive *receive,
+            const struct zb_keeper_mark *mark, struct zb_err *err)
 {
     uint8_t begin[ZB_ZFS_BEGIN_SIZE];
+    struct zb_keeper_new_props props = {0};
     struct zb_stream_begin parsed;
     const char *names[1] = {receive->snap};
     enum zb_rc rc = zb_zfs_begin_read(receive->fd, begin, err);
@@ -356,10 +358,17 @@ receive_run(struct zb_keeper_job *job, struct zb_zfs_receive *receive, struct zb
         rc = zb_rules_flavour(job->conf.flavour, parsed.raw, "the stream", err);
         receive->raw = parsed.raw;
     }
+    if (rc == ZB_OK && job->req.from_guid == 0) {
+        zb_keeper_new_props_fill(&props, mark, job->req.rel[0] == '\0',
+                                 parsed.volume ? ZB_ZFS_VOLUME : ZB_ZFS_FILESYSTEM);
+        receive->props = props.props;
+        receive->props_count = props.count;
+    }
     if (rc == ZB_OK) {
         receive->begin = begin;
         rc = zb_zfs_receive(receive, &job->rep.bytes, err);
         receive->begin = NULL;
+        receive->props = NULL;
     }
     if (rc == ZB_OK) { /* S7 */
         rc = zb_zfs_guids(names, 1, &job->rep.guid, err);
@@ -375,7 +384,6 @@ enum zb_rc
 zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
     struct zb_keeper_view view = {0};
-    struct zb_keeper_new_props props = {0};
     struct zb_keeper_mark mark = {.service = job->req.service,
                                   .node = k->conf->node,
                                   .uuid = job->req.uuid,
@@ -409,13 +417,8 @@ zb_keeper_op_receive(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
     if (rc != ZB_OK) {
         return rc;
     }
-    if (job->req.from_guid == 0) {
-        zb_keeper_new_props_fill(&props, &mark, job->req.rel[0] == '\0');
-        receive.props = props.props;
-        receive.props_count = props.count;
-    }
     receive.fd = job->transfer_fd;
-    rc = receive_run(job, &receive, err);
+    rc = receive_run(job, &receive, &mark, err);
     if (rc == ZB_OK) {
         zb_keeper_copy_received(snap, job->rep.guid);
     }

@@ -262,7 +262,7 @@ tree_make(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
 
     zb_uuid_new(uuid);
     mark_fill(k, job, view->pool_guid, uuid, &mark);
-    zb_keeper_new_props_fill(&props, &mark, true);
+    zb_keeper_new_props_fill(&props, &mark, true, ZB_ZFS_FILESYSTEM);
     rc = job->conf.flavour == ZB_CONF_FLAVOUR_RAW
              ? zb_keeper_tree_encrypt(k, view->dataset, &job->conf, &props, err)
              : zb_zfs_create(view->dataset, props.props, props.count, err);
@@ -289,7 +289,7 @@ tree_adopt(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keepe
             rc = zb_keeper_adopt(view->props[i], &mark, d->rel[0] == '\0', err);
         }
         if (rc == ZB_OK) {
-            rc = zb_keeper_rest_set(view->props[i], d->rel[0] == '\0', err);
+            rc = zb_keeper_rest_set(view->props[i], d->rel[0] == '\0', false, err);
         }
         if (rc != ZB_OK) {
             return rc;
@@ -315,8 +315,10 @@ create_plan(const struct zb_keeper_view *view, const struct zb_conf_service *con
                        view->dataset);
     }
     for (size_t i = view->mounts.count; i-- > 0 && used < TEXT_MAX;) {
-        used += (size_t)snprintf(plan + used, TEXT_MAX - used, "zfs unmount %s\n",
-                                 view->mounts.entries[i].dir);
+        const struct zb_os_mount_entry *e = &view->mounts.entries[i];
+        used += (size_t)snprintf(plan + used, TEXT_MAX - used, "%s %s\n",
+                                 e->volume ? "zfs set volmode=none" : "zfs unmount",
+                                 e->volume ? e->dataset : e->dir);
     }
     for (uint32_t i = 0; i < view->count; i++) {
         zb_keeper_rest_plan(view->props[i], view->datasets[i].rel[0] == '\0', plan, TEXT_MAX);
@@ -407,7 +409,8 @@ unadopted_mount(const struct zb_keeper_view *view, struct zb_err *err)
 
         zb_strcopy(name, sizeof(name), view->props[i]->name);
         rc = zb_zfs_props_get(name, &props, err);
-        bool mounts = rc == ZB_OK && props.canmount == ZB_ZFS_ON && props.mountpoint[0] == '/';
+        bool mounts = rc == ZB_OK && props.type == ZB_ZFS_FILESYSTEM &&
+                      props.canmount == ZB_ZFS_ON && props.mountpoint[0] == '/';
         zb_zfs_props_close(&props);
         if (mounts) {
             rc = zb_os_run(&spec, deadline, output, sizeof(output), &status, err);

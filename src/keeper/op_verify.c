@@ -55,7 +55,7 @@ go_on(void *ctx, struct zb_err *err)
     return ZB_OK;
 }
 
-/* Every dataset of the peek, where it is mounted. */
+/* Every dataset of the peek, where it is mounted or has its device. */
 static enum zb_rc
 datasets_read(const struct zb_keeper *k, const char *peek, uint32_t count, struct zb_sum *sum,
               struct zb_err *err)
@@ -72,7 +72,9 @@ datasets_read(const struct zb_keeper *k, const char *peek, uint32_t count, struc
         const struct zb_os_mount_entry *m = &mounts.entries[i];
         const char *rel = m->dataset + strlen(top);
         if (zb_os_mounts_find(&mounts, m->dataset) == m && strchr(rel, '@') == NULL) {
-            rc = zb_sum_tree(sum, rel[0] == '/' ? rel + 1 : rel, m->dir, m->dev, err);
+            rel += rel[0] == '/' ? 1 : 0;
+            rc = m->volume ? zb_sum_volume(sum, rel, m->dir, m->dev, err)
+                           : zb_sum_tree(sum, rel, m->dir, m->dev, err);
             read++;
         }
     }

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
-/* Whether the set has this dataset of the tree (a volume or an unfit one: never). */
+/* Whether the set has this dataset of the tree (an unfit one: never). */
 static bool
 is_in_set(const struct zb_manifest *m, const struct zb_keeper_view *view,
           const struct zb_zfs_props *p)

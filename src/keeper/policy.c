@@ -9,7 +9,7 @@
 #define NOT_LOCAL "-" /* value of a prior mark: nobody had set the property on this dataset */
 #define SERVICE_MARK "zbaton:service"
 
-/* What every copy has at rest (S0 and "On disk" of design.md), the leader's too. */
+/* What every copy has at rest (S0 and "On disk" of design.md), the leader's file systems too. */
 static const struct value {
     const char *name;
     const char *text; /* NULL: number */
@@ -18,19 +18,24 @@ static const struct value {
     bool local;            /* must be set on the dataset itself, inherited is not enough */
     bool root_only;        /* children inherit it: no value of their own */
     bool no_inherit;       /* cannot be inherited: cleared by setting unset_number */
+    enum { ALL, FILE_SYSTEMS, VOLUMES } of;
+    bool live; /* acts on what is in use at once: not changed there */
 } rest[] = {
-    {"readonly", NULL, ZB_ZFS_ON, ZB_ZFS_OFF, .local = true},
-    {"canmount", NULL, ZB_ZFS_CANMOUNT_NOAUTO, ZB_ZFS_ON, .local = true, .no_inherit = true},
+    {"readonly", NULL, ZB_ZFS_ON, ZB_ZFS_OFF, .local = true, .live = true},
+    {"volmode", NULL, ZB_ZFS_VOLMODE_NONE, 0, .local = true, .of = VOLUMES, .live = true},
+    {"snapdev", NULL, 0, 0, .of = VOLUMES},
+    {"canmount", NULL, ZB_ZFS_CANMOUNT_NOAUTO, ZB_ZFS_ON, .local = true, .no_inherit = true,
+     .of = FILE_SYSTEMS},
     {"mountpoint", "none", 0, 0, .local = true, .root_only = true},
-    {"dnodesize", NULL, ZB_ZFS_DNODESIZE_LEGACY, ZB_ZFS_DNODESIZE_LEGACY},
-    {"setuid", NULL, ZB_ZFS_OFF, ZB_ZFS_ON},
-    {"exec", NULL, ZB_ZFS_OFF, ZB_ZFS_ON},
-    {"devices", NULL, ZB_ZFS_OFF, ZB_ZFS_ON},
+    {"dnodesize", NULL, ZB_ZFS_DNODESIZE_LEGACY, ZB_ZFS_DNODESIZE_LEGACY, .of = FILE_SYSTEMS},
+    {"setuid", NULL, ZB_ZFS_OFF, ZB_ZFS_ON, .of = FILE_SYSTEMS},
+    {"exec", NULL, ZB_ZFS_OFF, ZB_ZFS_ON, .of = FILE_SYSTEMS},
+    {"devices", NULL, ZB_ZFS_OFF, ZB_ZFS_ON, .of = FILE_SYSTEMS},
     {"com.sun:auto-snapshot", "false", 0, 0},
-    {"sharenfs", "off", 0, 0},
-    {"sharesmb", "off", 0, 0},
-    {"quota", NULL, 0, 0, .no_inherit = true},
-    {"refquota", NULL, 0, 0, .no_inherit = true},
+    {"sharenfs", "off", 0, 0, .of = FILE_SYSTEMS},
+    {"sharesmb", "off", 0, 0, .of = FILE_SYSTEMS},
+    {"quota", NULL, 0, 0, .no_inherit = true, .of = FILE_SYSTEMS},
+    {"refquota", NULL, 0, 0, .no_inherit = true, .of = FILE_SYSTEMS},
     {"reservation", NULL, 0, 0, .no_inherit = true},
     {"refreservation", NULL, 0, 0, .no_inherit = true},
 };
@@ -53,6 +58,12 @@ value_equal(const struct value *v, const struct zb_zfs_value *now)
     return now->text == NULL && now->number == v->number;
 }
 
+static bool
+applies(const struct value *v, enum zb_zfs_type type)
+{
+    return v->of == ALL || (v->of == VOLUMES) == (type == ZB_ZFS_VOLUME);
+}
+
 /* What is to be done to the property: nothing, set it, or let it be inherited. */
 enum action { KEEP, SET, INHERIT };
 
@@ -63,6 +74,9 @@ value_action(const struct value *v, const struct zb_zfs_props *props, bool is_ro
     bool found = zb_zfs_props_find(props, v->name, &now);
     bool local = found && now.source == ZB_ZFS_SOURCE_LOCAL;
 
+    if (!applies(v, props->type)) {
+        return KEEP;
+    }
     if (v->root_only && !is_root) {
         return found && (local || now.source == ZB_ZFS_SOURCE_RECEIVED) ? INHERIT : KEEP;
     }
@@ -79,14 +93,13 @@ struct changes {
 };
 
 static void
-changes_compute(const struct zb_zfs_props *props, bool is_root, bool keep_readonly,
-                struct changes *c)
+changes_compute(const struct zb_zfs_props *props, bool is_root, bool in_use, struct changes *c)
 {
     *c = (struct changes){0};
     for (size_t i = 0; i < REST_COUNT; i++) {
         switch (value_action(&rest[i], props, is_root)) {
         case SET:
-            if (!keep_readonly || i != 0) {
+            if (!in_use || !rest[i].live) {
                 c->set[c->set_count++] = (struct zb_zfs_setprop){
                     .name = rest[i].name, .text = rest[i].text, .number = rest[i].number};
             }
@@ -100,13 +113,14 @@ changes_compute(const struct zb_zfs_props *props, bool is_root, bool keep_readon
     }
 }
 
-static enum zb_rc
-rest_apply(const struct zb_zfs_props *props, bool is_root, bool keep_readonly, struct zb_err *err)
+enum zb_rc
+zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use,
+                   struct zb_err *err)
 {
     struct changes c;
     enum zb_rc rc = ZB_OK;
 
-    changes_compute(props, is_root, keep_readonly, &c);
+    changes_compute(props, is_root, in_use, &c);
     if (c.set_count > 0) {
         rc = zb_zfs_props_set(props->name, c.set, c.set_count, err);
     }
@@ -117,20 +131,13 @@ rest_apply(const struct zb_zfs_props *props, bool is_root, bool keep_readonly, s
 }
 
 enum zb_rc
-zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, struct zb_err *err)
-{
-    return rest_apply(props, is_root, false, err);
-}
-
-enum zb_rc
 zb_keeper_rest_set_all(const struct zb_keeper_view *view, struct zb_err *err)
 {
     for (uint32_t i = 0; i < view->count; i++) {
         const struct zb_kdataset *d = &view->datasets[i];
-        /* readonly=on would act on the live mount of a leader at once. */
-        enum zb_rc rc =
-            d->marked ? rest_apply(view->props[i], d->rel[0] == '\0', d->mount == ZB_MOUNT_RW, err)
-                      : ZB_OK;
+        enum zb_rc rc = d->marked ? zb_keeper_rest_set(view->props[i], d->rel[0] == '\0',
+                                                       d->mount == ZB_MOUNT_RW, err)
+                                  : ZB_OK;
         if (rc != ZB_OK) {
             return rc;
         }
@@ -179,12 +186,12 @@ marks_fill(const struct zb_keeper_mark *mark, char pool_text[24], struct zb_zfs_
 
 void
 zb_keeper_new_props_fill(struct zb_keeper_new_props *p, const struct zb_keeper_mark *mark,
-                         bool is_root)
+                         bool is_root, enum zb_zfs_type type)
 {
     p->count = marks_fill(mark, p->pool_text, p->props);
     for (size_t i = 0; i < REST_COUNT; i++) {
         const struct value *v = &rest[i];
-        if (v->root_only ? is_root : v->local || !is_default(v)) {
+        if (applies(v, type) && (v->root_only ? is_root : v->local || !is_default(v))) {
             p->props[p->count++] =
                 (struct zb_zfs_setprop){.name = v->name, .text = v->text, .number = v->number};
         }
@@ -225,7 +232,8 @@ zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *m
             struct zb_zfs_value now;
             bool local =
                 zb_zfs_props_find(props, rest[i].name, &now) && now.source == ZB_ZFS_SOURCE_LOCAL;
-            if (local || value_action(&rest[i], props, is_root) != KEEP) {
+            if (applies(&rest[i], props->type) &&
+                (local || value_action(&rest[i], props, is_root) != KEEP)) {
                 prior_fill(&rest[i], props, names[n], sizeof(names[n]), texts[n], sizeof(texts[n]));
                 set[n] = (struct zb_zfs_setprop){.name = names[n], .text = texts[n]};
                 n++;
@@ -273,7 +281,8 @@ zb_keeper_unadopt(const struct zb_zfs_props *props, struct zb_err *err)
 
     /* Values first: as long as the marks are there this can be done again after a crash. */
     for (size_t i = 0; i < REST_COUNT; i++) {
-        enum zb_rc rc = value_restore(&rest[i], props, err);
+        enum zb_rc rc =
+            applies(&rest[i], props->type) ? value_restore(&rest[i], props, err) : ZB_OK;
         if (rc != ZB_OK) {
             return rc;
         }

@@ -140,14 +140,15 @@ struct values {
     struct zb_zfs_setprop *list;
 };
 
-/* Its encryption is the origin's; three values are those of every copy at rest (S0), and the marks
+/* Its encryption is the origin's; some values are those of every copy at rest (S0), and the marks
  * are the rescue's alone. */
 static bool
 is_carried_over(const char *name)
 {
     static const char *const never[] = {"encryption",  "keyformat",      "keylocation",
                                         "pbkdf2iters", "readonly",       "canmount",
-                                        "mountpoint",  ZB_KEEPER_RESCUE, ZB_KEEPER_FORK};
+                                        "mountpoint",  "volmode",        ZB_KEEPER_RESCUE,
+                                        ZB_KEEPER_FORK};
 
     for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
         if (strcmp(name, never[i]) == 0) {
@@ -176,7 +177,9 @@ values_open(const struct zb_zfs_props *p, bool is_root, struct values *v, size_t
     }
     v->list[v->count++] = (struct zb_zfs_setprop){.name = "readonly", .number = ZB_ZFS_ON};
     v->list[v->count++] =
-        (struct zb_zfs_setprop){.name = "canmount", .number = ZB_ZFS_CANMOUNT_NOAUTO};
+        p->type == ZB_ZFS_VOLUME
+            ? (struct zb_zfs_setprop){.name = "volmode", .number = ZB_ZFS_VOLMODE_NONE}
+            : (struct zb_zfs_setprop){.name = "canmount", .number = ZB_ZFS_CANMOUNT_NOAUTO};
     if (is_root) {
         v->list[v->count++] = (struct zb_zfs_setprop){.name = "mountpoint", .text = "none"};
     }

@@ -75,7 +75,6 @@ struct zb_rules_place {
     const char *uuid; /* or "" */
     bool own;         /* has a uuid and the marks of this service, node and pool */
     bool orphan;      /* carries the orphan's mark itself */
-    bool volume;      /* which no set holds */
 };
 enum zb_rules_arrange_kind {
     ZB_ARRANGE_NOTHING, /* every entry's dataset is in its place, or not here */
@@ -99,7 +98,7 @@ enum zb_rc zb_rules_fence(const struct zb_keeper_record *r, const struct zb_kreq
                           const struct zb_keeper_facts *f, bool member,
                           struct zb_err *err) ZB_CHECKED;
 /* RESCUE: whether a tree that came away from the lineage may be set aside. places: everything of
- * the tree, orphans and volumes too. ZB_E_REFUSED names a dataset that is not zbaton's (S9). */
+ * the tree, orphans too. ZB_E_REFUSED names a dataset that is not zbaton's (S9). */
 enum zb_rc zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
                            const struct zb_keeper_facts *f, const struct zb_rules_place *places,
                            size_t count, struct zb_err *err) ZB_CHECKED;

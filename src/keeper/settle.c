@@ -137,7 +137,7 @@ replay_one(void *ctx, size_t i)
 {
     struct replay *r = ctx;
 
-    r->rcs[i] = zb_os_replay(r->view->props[i]->name, &r->errs[i]);
+    r->rcs[i] = zb_keeper_replay(r->view->props[i], &r->errs[i]);
 }
 
 /* A log that was never replayed shows in `written` (zfs.h). */

@@ -262,6 +262,9 @@ dataset_mount(const struct zb_zfs_tree *tree, size_t i, const char *path, struct
     char dir[ZB_PATH_SIZE];
     enum zb_rc rc;
 
+    if (tree->datasets[i].type == ZB_ZFS_VOLUME) {
+        return zb_keeper_volume_show(tree->datasets[i].name, false, err);
+    }
     if ((size_t)snprintf(dir, sizeof(dir), "%s%s", path, rel) >= sizeof(dir)) {
         return zb_err_set(err, ZB_E_LIMIT, "path of %s is too long", tree->datasets[i].name);
     }

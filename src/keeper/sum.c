@@ -14,6 +14,7 @@
 #include "base/be.h"
 
 #define PIECE_BYTES (256u << 10)
+#define PART_BYTES (16u << 20) /* of a volume that are one name: whole pieces */
 #define DIGEST_BYTES 32
 #define NAMES_BYTES (44u << 10)
 #define ERRORS_BYTES (8u << 10)
@@ -175,6 +176,8 @@ struct entry {
     const char *name; /* in that */
     const struct stat *st;
     int error; /* why it, or its content, cannot be read */
+    int device; /* of a volume, whose part it is; else -1 */
+    off_t from; /* where the part begins */
     uint8_t key[DIGEST_BYTES];
     uint8_t digest[DIGEST_BYTES];
 };
@@ -242,21 +245,13 @@ go_on_in(const struct zb_sum *s, struct zb_err *err)
     return rc;
 }
 
-/* The content of a regular file, piece by piece. */
+/* Piece by piece, from where it is at to its end, or to `end`. */
 static enum zb_rc
-content_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
+pieces_add(struct zb_sum *s, struct entry *e, int file, off_t at, off_t end, struct zb_err *err)
 {
-    int file = openat(e->fd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     enum zb_rc rc = ZB_OK;
-    struct stat now;
-    off_t at = 0;
 
-    if (file < 0 || fstat(file, &now) != 0) {
-        e->error = errno;
-    } else if (!S_ISREG(now.st_mode) || now.st_ino != e->st->st_ino) {
-        e->error = ESTALE; /* of a set nothing changes under us */
-    }
-    while (e->error == 0 && rc == ZB_OK && (at = data_find(file, at)) >= 0) {
+    while (rc == ZB_OK && at < end && (at = data_find(file, at)) >= 0 && at < end) {
         ssize_t n = piece_read(s, file, at);
         if (n <= 0) {
             e->error = n < 0 ? errno : 0;
@@ -269,10 +264,29 @@ content_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
         }
         at += n;
     }
+    s->read_files += e->error == 0 ? 1 : 0;
+    return rc;
+}
+
+/* The content of a regular file. */
+static enum zb_rc
+content_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
+{
+    int file = openat(e->fd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    enum zb_rc rc = ZB_OK;
+    struct stat now;
+
+    if (file < 0 || fstat(file, &now) != 0) {
+        e->error = errno;
+    } else if (!S_ISREG(now.st_mode) || now.st_ino != e->st->st_ino) {
+        e->error = ESTALE; /* of a set nothing changes under us */
+    }
+    if (e->error == 0) {
+        rc = pieces_add(s, e, file, 0, INT64_MAX, err);
+    }
     if (file >= 0) {
         (void)close(file);
     }
-    s->read_files += e->error == 0 ? 1 : 0;
     return rc;
 }
 
@@ -345,7 +359,13 @@ inside_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
         return target_add(s, e, err);
     }
     bool drawn = zb_be32_get(e->key + 8) % ZB_SUM_ALL < s->options.share;
-    return S_ISREG(e->st->st_mode) && drawn ? content_add(s, e, err) : ZB_OK;
+    if (!S_ISREG(e->st->st_mode) || !drawn) {
+        return ZB_OK;
+    }
+    if (e->device >= 0) {
+        return pieces_add(s, e, e->device, e->from, e->from + e->st->st_size, err);
+    }
+    return content_add(s, e, err);
 }
 
 /* The digest of a name over its key, what it is, and what is in it. */
@@ -368,32 +388,85 @@ entry_digest(struct zb_sum *s, struct entry *e, struct zb_err *err)
     return digest_add(s, text, (size_t)n) && digest_end(s, e->digest) ? ZB_OK : digest_failed(err);
 }
 
-enum zb_rc
-zb_sum_entry_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, int error,
-                 struct zb_err *err)
+static enum zb_rc
+entry_add(struct zb_sum *s, struct entry *e, struct zb_err *err)
 {
-    struct entry e = {.fd = fd, .name = name, .st = st, .error = error};
     uint64_t position;
     enum zb_rc rc;
 
-    if (!key_make(s, e.key)) {
+    if (!key_make(s, e->key)) {
         return digest_failed(err);
     }
-    position = zb_be64_get(e.key);
+    position = zb_be64_get(e->key);
     if (!is_wanted(&s->options, position)) {
         return ZB_OK;
     }
-    rc = entry_digest(s, &e, err);
+    rc = entry_digest(s, e, err);
     if (rc != ZB_OK) {
         return rc;
     }
     s->entries++;
-    s->files += st != NULL && S_ISREG(st->st_mode) ? 1 : 0;
-    if (e.error != 0) {
-        unreadable_tell(s, e.error);
+    s->files += e->st != NULL && S_ISREG(e->st->st_mode) ? 1 : 0;
+    if (e->error != 0) {
+        unreadable_tell(s, e->error);
     }
-    tally(s, position, e.digest);
+    tally(s, position, e->digest);
     return ZB_OK;
+}
+
+enum zb_rc
+zb_sum_entry_add(struct zb_sum *s, int fd, const char *name, const struct stat *st, int error,
+                 struct zb_err *err)
+{
+    struct entry e = {.fd = fd, .name = name, .st = st, .error = error, .device = -1};
+
+    return entry_add(s, &e, err);
+}
+
+/* --- volumes --- */
+
+static enum zb_rc
+parts_add(struct zb_sum *s, int device, off_t size, struct zb_err *err)
+{
+    enum zb_rc rc = ZB_OK;
+
+    for (off_t at = 0; at < size && rc == ZB_OK; at += PART_BYTES) {
+        const struct stat st = {.st_mode = S_IFREG,
+                                .st_size = size - at < PART_BYTES ? size - at : PART_BYTES};
+        struct entry e = {.fd = -1, .name = "", .st = &st, .device = device, .from = at};
+
+        (void)snprintf(s->path, ZB_SUM_PATH_MAX, "from byte %" PRId64, (int64_t)at);
+        rc = entry_add(s, &e, err);
+        if (rc == ZB_OK && s->options.go_on != NULL) {
+            rc = s->options.go_on(s->options.ctx, err);
+        }
+    }
+    s->path[0] = '\0';
+    return rc;
+}
+
+enum zb_rc
+zb_sum_volume(struct zb_sum *s, const char *rel, const char *path, dev_t dev, struct zb_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    enum zb_rc rc = ZB_OK;
+    off_t size = 0;
+
+    if (fd < 0 || fstat(fd, &st) != 0 || (size = lseek(fd, 0, SEEK_END)) < 0) {
+        rc = zb_err_sys(err, errno, "open %.400s", path);
+    } else if (!S_ISBLK(st.st_mode) || st.st_rdev != dev) {
+        rc = zb_err_set(err, ZB_E_MISMATCH, "%.400s is another device than before", path);
+    }
+    if (rc == ZB_OK) {
+        s->rel = rel;
+        rc = parts_add(s, fd, size, err);
+        s->rel = "";
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return rc;
 }
 
 /* --- all of it --- */

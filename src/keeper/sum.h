@@ -1,5 +1,5 @@
 /*
- * What is in mounted file systems, as sums that another host's can be compared with: of each name
+ * What is in mounted file systems, and in volumes, as sums that another host's can be compared with: of each name
  * its type, mode, owner, links, and size, the target of a symbolic link, the number of a device;
  * and of the files that are drawn their content, where holes are as good as zeros and are not read.
  * Not the times. SHA-256 by OpenSSL.
@@ -11,7 +11,8 @@
  * of ZB_SUM_OPEN_MAX directories that are open at once.
  *
  * What cannot be read is part of the sums with its error, counted, and told by name. Changes
- * nothing, follows no symbolic link, and opens nothing but directories and regular files. Blocks as
+ * nothing, and within a file system follows no symbolic link, and opens nothing but directories and
+ * regular files. Blocks as
  * the file system does: worker threads only.
  */
 #ifndef ZB_KEEPER_SUM_H
@@ -88,6 +89,11 @@ void zb_sum_close(struct zb_sum *s);
  * are of no use. */
 enum zb_rc zb_sum_tree(struct zb_sum *s, const char *rel, const char *dir, dev_t dev,
                        struct zb_err *err) ZB_CHECKED;
+
+/* Adds the volume rel, whose device is at path, 16 MiB of it as a file each, "rel/from byte N". As
+ * above; ZB_E_MISMATCH: there is another device. */
+enum zb_rc zb_sum_volume(struct zb_sum *s, const char *rel, const char *path, dev_t dev,
+                         struct zb_err *err) ZB_CHECKED;
 
 /* What was found, in lines as VERIFY of kmsg.h has them; for free(). NULL: no memory. */
 char *zb_sum_text_new(const struct zb_sum *s);

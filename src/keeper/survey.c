@@ -235,8 +235,7 @@ dataset_look(struct walk *w, const char *name, struct zb_err *err)
         if (zb_os_mounts_find(&w->mounts, name) != NULL) {
             zb_strcopy(w->survey->mounted, sizeof(w->survey->mounted), name);
         }
-        if (props.type == ZB_ZFS_FILESYSTEM &&
-            !zb_zfs_props_find(&props, ZB_KEEPER_ORPHAN, &orphan)) {
+        if (!zb_zfs_props_find(&props, ZB_KEEPER_ORPHAN, &orphan)) {
             rc = zb_survey_dataset_add(w->service, name, &snaps, err);
         }
     }

@@ -78,7 +78,8 @@ probe_one(void *ctx, size_t i)
     char dir[ZB_PATH_SIZE];
 
     p->rcs[i] = dir_of(p->conf, p->view->datasets[i].rel, dir, &p->errs[i]);
-    if (p->rcs[i] == ZB_OK && p->view->datasets[i].marked) {
+    if (p->rcs[i] == ZB_OK && p->view->datasets[i].marked &&
+        p->view->props[i]->type == ZB_ZFS_FILESYSTEM) {
         p->rcs[i] = zb_os_write_probe(p->view->props[i]->name, dir, &p->errs[i]);
     }
 }
@@ -108,6 +109,25 @@ out:
     return rc;
 }
 
+static enum zb_rc
+file_system_mount(const struct zb_conf_service *conf, const char *rel, const char *dataset,
+                  struct zb_err *err)
+{
+    char dir[ZB_PATH_SIZE];
+    bool readonly = true;
+    enum zb_rc rc = dir_of(conf, rel, dir, err);
+
+    if (rc == ZB_OK) {
+        rc = zb_os_mount(dataset, dir, ZB_OS_MOUNT_RW, err);
+    }
+    if (rc == ZB_OK || rc == ZB_E_EXISTS) { /* mounted before: a seal that did not come to an end */
+        rc = zb_os_mount_check(dataset, dir, &readonly, err);
+    }
+    return rc == ZB_OK && readonly
+               ? zb_err_set(err, ZB_E_MISMATCH, "%s is mounted read-only", dir)
+               : rc;
+}
+
 enum zb_rc
 zb_keeper_tree_mount(const struct zb_keeper_view *view, const struct zb_conf_service *conf,
                      struct zb_err *err)
@@ -115,22 +135,11 @@ zb_keeper_tree_mount(const struct zb_keeper_view *view, const struct zb_conf_ser
     enum zb_rc rc = ZB_OK;
 
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) { /* sorted: parents first */
-        char dir[ZB_PATH_SIZE];
-        bool readonly = true;
+        const struct zb_zfs_props *p = view->props[i];
 
-        if (!view->datasets[i].marked) { /* a newcomer waits for the next set */
-            continue;
-        }
-        rc = dir_of(conf, view->datasets[i].rel, dir, err);
-        if (rc == ZB_OK) {
-            rc = zb_os_mount(view->props[i]->name, dir, ZB_OS_MOUNT_RW, err);
-        }
-        if (rc == ZB_OK ||
-            rc == ZB_E_EXISTS) { /* mounted before: a seal that did not come to an end */
-            rc = zb_os_mount_check(view->props[i]->name, dir, &readonly, err);
-        }
-        if (rc == ZB_OK && readonly) {
-            rc = zb_err_set(err, ZB_E_MISMATCH, "%s is mounted read-only", dir);
+        if (view->datasets[i].marked) { /* a newcomer waits for the next set */
+            rc = (p->type == ZB_ZFS_VOLUME ? zb_keeper_volume_lead : file_system_mount)(
+                conf, view->datasets[i].rel, p->name, err);
         }
     }
     if (rc == ZB_OK) {
@@ -193,7 +202,8 @@ umount_one(void *ctx, size_t i)
     const struct zb_os_mount_entry *e = &l->mounts->entries[l->members[i]];
     struct zb_err err;
 
-    l->rcs[i] = zb_os_umount(e->dataset, e->dir, &err);
+    l->rcs[i] = e->volume ? zb_keeper_volume_hide(e->dataset, &err)
+                          : zb_os_umount(e->dataset, e->dir, &err);
     if (l->rcs[i] != ZB_OK && l->rcs[i] != ZB_E_HELD) {
         zb_log_info("unmount %s: %s", e->dir, err.msg);
     }
@@ -202,6 +212,9 @@ umount_one(void *ctx, size_t i)
 static bool
 is_innermost(const struct zb_os_mounts *mounts, size_t i)
 {
+    if (mounts->entries[i].volume) { /* it has no id */
+        return true;
+    }
     for (size_t j = 0; j < mounts->count; j++) {
         if (j != i && mounts->entries[j].parent_id == mounts->entries[i].id) {
             return false;
@@ -293,7 +306,8 @@ zb_keeper_tree_sync(const char *dataset, struct zb_err *err)
 
     for (size_t i = 0; rc == ZB_OK && i < mounts.count; i++) {
         const struct zb_os_mount_entry *e = &mounts.entries[i];
-        if (!e->readonly && !e->subtree) {
+        /* A device is written out by who closes it last. */
+        if (!e->readonly && !e->subtree && !e->volume) {
             rc = zb_os_syncfs(e->dataset, e->dir, err);
         }
     }

@@ -56,13 +56,14 @@ zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, const
 }
 
 static uint32_t
-mount_state(const struct zb_os_mounts *mounts, const char *dataset)
+mount_state(const struct zb_os_mounts *mounts, const struct zb_zfs_props *p)
 {
     uint32_t state = ZB_MOUNT_NONE;
 
     for (size_t i = 0; i < mounts->count; i++) {
-        if (strcmp(mounts->entries[i].dataset, dataset) == 0) {
-            if (!mounts->entries[i].readonly) {
+        const struct zb_os_mount_entry *e = &mounts->entries[i];
+        if (strcmp(e->dataset, p->name) == 0) {
+            if (e->volume ? !p->readonly_on : !e->readonly) {
                 return ZB_MOUNT_RW;
             }
             state = ZB_MOUNT_RO;
@@ -91,7 +92,7 @@ dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_kee
         zb_strcopy(d->uuid, sizeof(d->uuid), uuid);
     }
     d->guid = p->guid;
-    d->mount = mount_state(&view->mounts, p->name);
+    d->mount = mount_state(&view->mounts, p);
     d->readonly_on = p->readonly_on;
     d->marked = zb_keeper_is_marked(p, service, k->conf->node, view->pool_guid);
     d->written_bytes = p->written_bytes;
@@ -137,7 +138,7 @@ datasets_fill(const struct zb_keeper *k, const char *service, struct zb_keeper_v
         if (zb_keeper_is_orphan(view, p)) {
             continue;
         }
-        if (p->type != ZB_ZFS_FILESYSTEM) {
+        if (rel[0] == '\0' && p->type == ZB_ZFS_VOLUME) {
             zb_strcopy(view->volume, sizeof(view->volume), p->name);
             continue;
         }
@@ -236,8 +237,12 @@ zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour fla
     enum zb_rc rc = ZB_OK;
 
     if (view->volume[0] != '\0') {
-        (void)zb_err_set(err, ZB_E_UNSUPPORTED, "%s is a volume: no set holds it", view->volume);
-        return zb_err_hint(err, "zfs rename it to a place outside the service's tree");
+        (void)zb_err_set(err, ZB_E_UNSUPPORTED,
+                         "%s is a volume: a service's own dataset is a file system, which may have "
+                         "volumes below it",
+                         view->volume);
+        return zb_err_hint(err, "zfs rename it, create a file system of that name, and zfs rename "
+                                "it to a place below that");
     }
     if (view->unfit[0] != '\0') {
         return zb_err_set(err, ZB_E_LIMIT,
@@ -322,7 +327,7 @@ written_prove(struct zb_keeper_view *view, uint32_t i, bool replay)
     enum zb_rc rc = ZB_OK;
 
     if (replay) { /* what the log alone has is not compared */
-        rc = zb_os_replay(p->name, &err);
+        rc = zb_keeper_replay(p, &err);
     }
     if (rc == ZB_OK) {
         rc = zb_zfs_modified(p->name, &modified, &err);

@@ -17,12 +17,12 @@ struct zb_keeper_view {
     char dataset[ZB_DATASET_NAME_SIZE]; /* root/service */
     uint64_t pool_guid;
     bool led;                /* the mark zbaton:led with this node's marks */
-    struct zb_zfs_tree tree; /* everything; orphans, volumes and unfit ones are not in datasets */
+    struct zb_zfs_tree tree; /* everything; orphans and unfit ones are not in datasets */
     struct zb_os_mounts mounts;
     uint32_t count;                    /* 0: the tree does not exist */
     struct zb_kdataset *datasets;      /* sorted by rel */
     const struct zb_zfs_props **props; /* of datasets[i]; in tree */
-    char volume[ZB_DATASET_NAME_SIZE]; /* a zvol of the tree, or "" */
+    char volume[ZB_DATASET_NAME_SIZE]; /* the tree itself, where it is a zvol, or "" */
     char unfit[ZB_DATASET_NAME_SIZE];  /* a dataset with a name that no set can carry, or "" */
     bool doubtful; /* what looks written to could not be compared: another look may find it equal */
 };
@@ -43,7 +43,7 @@ void zb_keeper_view_close(struct zb_keeper_view *view);
 void zb_keeper_view_slim(struct zb_keeper_view *view);
 /* Carries the orphan's mark, or is below one of the tree that does; p is one of view->tree. */
 bool zb_keeper_is_orphan(const struct zb_keeper_view *view, const struct zb_zfs_props *p);
-/* The tree has what no set can hold: a volume, an unusual name, a dataset that the service's
+/* The tree has what no set can hold: itself a volume, an unusual name, a dataset that the service's
  * flavour does not carry (key.h). Refuses by name. */
 enum zb_rc zb_keeper_view_whole(const struct zb_keeper_view *view, enum zb_conf_flavour flavour,
                                 struct zb_err *err) ZB_CHECKED;

@@ -1,5 +1,5 @@
 /*
- * Who keeps a dataset busy: for the sentence an operator reads when an unmount or a seal is
+ * Who keeps a dataset busy, or the device of a zvol: for the sentence an operator reads when an unmount or a seal is
  * refused. An explanation, never a proof: zb_zfs_held is the proof. What no process shows (an NFS
  * export, a namespace kept only by a bind mount of its file) is not found.
  *
@@ -31,6 +31,7 @@ enum zb_os_holder_kind {
     ZB_OS_HOLDER_MOUNT,     /* mounted in this namespace: the dataset itself (pid 0) */
     ZB_OS_HOLDER_NESTED,    /* another file system is mounted inside it (pid 0) */
     ZB_OS_HOLDER_LOOP,      /* a loop device is backed by a file in it (pid 0; path: device) */
+    ZB_OS_HOLDER_DEVICE,    /* a device is made of it, as LVM does (pid 0; path: that device) */
 };
 
 struct zb_os_holder {
@@ -50,8 +51,8 @@ struct zb_os_holders {
     struct zb_os_holder list[ZB_OS_HOLDERS_MAX];
 };
 
-/* What is looked for. dev: st_dev of the dataset as long as it is known (from zb_os_mounts_read,
- * before the unmount), else 0: it is then taken from any namespace that still mounts it; when none
+/* What is looked for. dev: st_dev of the dataset, or the device of a zvol, as long as it is known
+ * (from zb_os_mounts_read, before the unmount), else 0: it is then taken from any namespace that still mounts it; when none
  * does, files on ZFS that are mounted nowhere are listed as detached with an empty dataset name. */
 struct zb_os_holder_target {
     const char *dataset;

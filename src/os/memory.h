@@ -8,6 +8,9 @@
  * ever needed at once, and tables come in huge pages. For the whole process; what fails leaves
  * that. */
 void zb_os_memory_spare(void);
+/* Gives back what deeper calls than the caller have left of this thread's stack: else each of many
+ * threads keeps as much as it ever needed. */
+void zb_os_memory_stack_free(void);
 /* In a child before its exec: what of it would be inherited is of nobody else's choice. */
 void zb_os_memory_child(void);
 

@@ -2,7 +2,7 @@
  * Mounts of ZFS datasets, by mount(2) and umount2(2), never by zfs(8) and never lazily or by force.
  *
  * Thread safe. Calls that touch a dataset block for ever on a suspended pool: worker threads only.
- * zb_os_mounts_read reads /proc alone and does not block.
+ * zb_os_mounts_read reads /proc and /dev alone and does not block.
  * Directories are resolved without following any symbolic link (a service's user could plant one in
  * the path of a child dataset): such a path is ZB_E_REFUSED, naming the component. Paths are
  * absolute.
@@ -63,13 +63,16 @@ enum zb_rc zb_os_umount(const char *dataset, const char *dir, struct zb_err *err
  * with a log. */
 enum zb_rc zb_os_replay(const char *dataset, struct zb_err *err) ZB_CHECKED;
 
-/* A mount as /proc/self/mountinfo says. */
+/* A mount as /proc/self/mountinfo says; or what a zvol has in its place. */
 struct zb_os_mount_entry {
     uint64_t id; /* mount id, and the id of the mount it is on */
     uint64_t parent_id;
     dev_t dev;                          /* st_dev of every file in it */
     bool readonly;                      /* of the mount or of its superblock */
     bool subtree;                       /* a bind mount of a directory inside it, not its root */
+    /* Not mounted: the device of a zvol, dev, at dir (volume.h); whether it is read-only is not
+     * told, and it has no id. */
+    bool volume;
     char dataset[ZB_DATASET_NAME_SIZE]; /* or "ds@snap" for a .zfs/snapshot automount */
     char dir[ZB_PATH_SIZE];
 };
@@ -80,7 +83,8 @@ struct zb_os_mounts {
 };
 
 /* Mounts in this namespace of dataset and of what is below it ("web", "web/log", "web@snap";
- * never "website"). Octal escapes are undone. Reads only /proc; does not block. What the table says
+ * never "website"), then devices of zvols among these. Octal escapes are undone. Reads only /proc
+ * and /dev; does not block. What the table says
  * was read after the call; who calls at the same time shares a reading. */
 enum zb_rc zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts,
                              struct zb_err *err) ZB_CHECKED;

@@ -100,7 +100,7 @@ enum zb_kop {
  *            itself (canmount=on and a mountpoint) is mounted, as zfs mount does.
  * SNAPSHOT   service, term, seq, time, flags. One atomic recursive snapshot of the tree, named by
  *            zb_set_name_format; datasets that came in since get a uuid first,
- *            and are mounted read-write (tried again at each set). ZB_E_REFUSED names a dataset that does not fit the flavour, ZB_E_UNSUPPORTED a volume below the tree,
+ *            and are mounted read-write (tried again at each set). ZB_E_REFUSED names a dataset that does not fit the flavour, ZB_E_UNSUPPORTED a tree that is a volume itself,
  *            ZB_E_LIMIT a dataset with a name that does not fit (SEAL too). Refuses unless this
  *            node is the established leader of `term` (record), seq is higher than every set of
  *            that term here, and either the tree is mounted by this keeper's life or it is sealed.
@@ -156,7 +156,7 @@ enum zb_kop {
  *            guid by guid, written = 0; without it (restart of the last established leader, first leader)
  *            the tree must be one that this node led last, or new; a child without any mark is a newcomer
  *            then, not mounted before the next SNAPSHOT takes it in. Entries of the manifest are found by
- *            uuid, and get their names as under ARRANGE. Datasets, volumes too, that the manifest does not
+ *            uuid, and get their names as under ARRANGE. Datasets that the manifest does not
  *            have (children that the leader destroyed, somebody's own) are orphans: neither mounted nor
  *            changed, but for the durable property zbaton:orphan=<term> on each. What carries it, or inherits it
  *            from one below the tree's root, is in no view: not in OBSERVE, SNAPSHOT, SEAL, RELEASE, PROMOTE.
@@ -197,7 +197,7 @@ enum zb_kop {
  *            as it is, and goes on from the forks. Refuses unless node is the leader of `term` as RECEIVE wants it, or is this
  *            node, which granted `term` to itself and knows of nobody who led it; and while the tree is mounted (a snapshot of it too), held
  *            (ZB_E_HELD; not asked where a newer bookmark keeps it from being proven) or the service runs, and names a dataset of the tree,
- *            volumes and orphans too, that has not zbaton's marks. Receives are ended first, and partial ones aborted; sends of
+ *            orphans too, that has not zbaton's marks. Receives are ended first, and partial ones aborted; sends of
  *            this service are canceled. Nothing is copied, rolled back or destroyed: the tree is renamed to
  *            <root>/.rescue/<service>-<term, 6 digits>-<UTC>, and each dataset with an entry goes on, by the name that the entry has, as a
  *            clone of its fork that is promoted, with the properties it had; guids of snapshots, holds, clones and bookmarks stay: those up to
@@ -247,7 +247,7 @@ enum zb_kop {
  *            hold (what: tag), clone (what: its name), rescue, peek (what: name of the rescue or peek that is its clone) of sets that the retention lets go;
  *            mount (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
  *            open there), partial (a receive that was begun and can be gone on with), foreign (a dataset of the tree, without zbaton's
- *            marks), orphan, volume, unfit (a name that no set can carry). count: lines that did not fit.
+ *            marks), orphan, volume (the tree itself is one), unfit (a name that no set can carry). count: lines that did not fit.
  * FENCE      service, term, node, text: name of the cluster. Runs the node's fence-command for `node` (runner/fence.h), until its
  *            fence-timeout. Refuses unless this node granted `term` to itself and knows of nobody who led it, and node is another
  *            member, or a suspect of the record. That a majority has granted the term, and that node does not answer, is the

@@ -9,6 +9,7 @@ enum {
     AT_TYPE = 0,
     AT_MAGIC = 8,
     AT_VERSIONINFO = 16,
+    AT_OBJSET = 32,
     AT_FLAGS = 36,
     AT_TOGUID = 40,
     AT_FROMGUID = 48,
@@ -21,6 +22,7 @@ enum {
 #define HDRTYPE_MASK 3
 #define DMU_SUBSTREAM 1
 /* Features begin at bit 2; this one is DMU_BACKUP_FEATURE_RAW, 1 << 24 of them. */
+#define OBJSET_ZVOL 3 /* DMU_OST_ZVOL */
 #define FEATURE_RAW (UINT64_C(1) << 26)
 
 static uint32_t
@@ -61,6 +63,7 @@ zb_stream_begin_parse(const uint8_t *buf, struct zb_stream_begin *out, struct zb
         .fromguid = u64_get(buf + AT_FROMGUID, little),
         .flags = u32_get(buf + AT_FLAGS, little),
         .raw = (u64_get(buf + AT_VERSIONINFO, little) & FEATURE_RAW) != 0,
+        .volume = u32_get(buf + AT_OBJSET, little) == OBJSET_ZVOL,
     };
     if (found.toguid == 0) {
         return zb_err_set(err, ZB_E_FORMAT, "begin record: no toguid");

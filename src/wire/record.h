@@ -15,6 +15,7 @@ struct zb_stream_begin {
     uint64_t fromguid;                 /* 0: full stream */
     uint32_t flags;                    /* DRR_FLAG_* */
     bool raw;                          /* encrypted, as it is stored (zfs send -w) */
+    bool volume;                       /* of a zvol */
     char toname[ZB_DATASET_NAME_SIZE]; /* "pool/ds@snap" on the sender */
 };
 

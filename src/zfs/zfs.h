@@ -115,6 +115,8 @@ enum zb_zfs_type { ZB_ZFS_FILESYSTEM = 1, ZB_ZFS_VOLUME = 2, ZB_ZFS_SNAPSHOT = 3
 #define ZB_ZFS_ON 1u
 #define ZB_ZFS_CANMOUNT_NOAUTO 2u
 #define ZB_ZFS_DNODESIZE_LEGACY 0u
+#define ZB_ZFS_VOLMODE_DEV 2u
+#define ZB_ZFS_VOLMODE_NONE 3u
 
 /* A value as the kernel keeps it: text == NULL means number counts (sizes, times, index
  * properties), else a string property (mountpoint, sharenfs, every user property). */

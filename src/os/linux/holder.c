@@ -99,11 +99,13 @@ is_attached(const struct scan *s, dev_t dev)
     return false;
 }
 
+/* Also of what is mounted from the device of a zvol. */
 static const char *
-target_of(const struct scan *s, const struct zb_os_mountinfo *line)
+target_of(struct scan *s, const struct zb_os_mountinfo *line)
 {
     if (strcmp(line->fstype, "zfs") != 0) {
-        return NULL;
+        const struct wanted *w = find_wanted(s, line->dev);
+        return w != NULL ? w->dataset : NULL;
     }
     for (size_t i = 0; i < s->targets_count; i++) {
         if (strcmp(s->targets[i].dataset, line->source) == 0) {
@@ -225,7 +227,8 @@ note_file(struct scan *s, pid_t pid, enum zb_os_holder_kind kind, int fd, const 
     const struct wanted *w = NULL;
     char target[ZB_PATH_SIZE];
 
-    if (stat(magic, &st) != 0 || !is_held(s, st.st_dev, magic, &w)) {
+    if (stat(magic, &st) != 0 ||
+        !is_held(s, S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev, magic, &w)) {
         return;
     }
     struct zb_os_holder *h = add_holder(s, kind, pid);
@@ -233,7 +236,7 @@ note_file(struct scan *s, pid_t pid, enum zb_os_holder_kind kind, int fd, const 
         return;
     }
     h->fd = fd;
-    h->detached = w == NULL || !w->attached;
+    h->detached = !S_ISBLK(st.st_mode) && (w == NULL || !w->attached);
     if (w != NULL) {
         zb_strcopy(h->dataset, sizeof h->dataset, w->dataset);
     }
@@ -400,6 +403,28 @@ scan_loops(struct scan *s)
     }
 }
 
+/* Devices that are made of the device of a zvol. */
+static void
+scan_stacked(struct scan *s, const struct zb_os_holder_target *target)
+{
+    char path[80];
+
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/holders", major(target->dev),
+             minor(target->dev));
+    DIR *d = target->dev != 0 ? opendir(path) : NULL;
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        struct zb_os_holder *h =
+            e->d_name[0] != '.' ? add_holder(s, ZB_OS_HOLDER_DEVICE, 0) : NULL;
+        if (h != NULL) {
+            zb_strcopy(h->dataset, sizeof h->dataset, target->dataset);
+            snprintf(h->path, sizeof h->path, "/dev/%.200s", e->d_name);
+        }
+    }
+    if (d != NULL) {
+        closedir(d);
+    }
+}
+
 enum zb_rc
 zb_os_holders_find(const struct zb_os_holder_target *targets, size_t count,
                    struct zb_os_holders *out, struct zb_err *err)
@@ -421,6 +446,9 @@ zb_os_holders_find(const struct zb_os_holder_target *targets, size_t count,
     scan_mounts(s, 0, 0);
     scan_loops(s);
     scan_nested(s);
+    for (size_t i = 0; i < count; i++) {
+        scan_stacked(s, &targets[i]);
+    }
     enum zb_rc rc = for_each_process(s, scan_namespace_of, err);
     if (rc == ZB_OK) {
         rc = for_each_process(s, scan_files_of, err);
@@ -464,6 +492,9 @@ format_one(const struct zb_os_holder *h, char *buf, size_t size)
         break;
     case ZB_OS_HOLDER_LOOP:
         snprintf(buf, size, "%s uses a file in %s", h->path, h->dataset);
+        break;
+    case ZB_OS_HOLDER_DEVICE:
+        snprintf(buf, size, "%s is made of %s", h->path, h->dataset);
         break;
     }
 }

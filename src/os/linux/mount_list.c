@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/types.h"
 #include "os/linux/mountinfo.h"
+#include "os/volume.h"
 
 /* All mounts of ZFS in a namespace at one time. */
 struct table {
@@ -83,50 +85,83 @@ is_under(const char *source, const char *dataset)
            (source[length] == '\0' || source[length] == '/' || source[length] == '@');
 }
 
-static enum zb_rc
-entry_add(struct zb_os_mounts *mounts, size_t *room, const struct zb_os_mountinfo *line,
-          struct zb_err *err)
+struct picked {
+    struct zb_os_mounts mounts;
+    size_t room;
+};
+
+/* A new entry, of zeros but for its dataset and dir; NULL with err. */
+static struct zb_os_mount_entry *
+entry_add(struct picked *p, const char *dataset, const char *dir, struct zb_err *err)
 {
-    if (strlen(line->source) >= ZB_DATASET_NAME_SIZE || strlen(line->dir) >= ZB_PATH_SIZE) {
-        return zb_err_set(err, ZB_E_LIMIT, "the mount point of %.300s is too long", line->source);
+    struct zb_os_mounts *mounts = &p->mounts;
+
+    if (strlen(dataset) >= ZB_DATASET_NAME_SIZE || strlen(dir) >= ZB_PATH_SIZE) {
+        (void)zb_err_set(err, ZB_E_LIMIT, "the mount point of %.300s is too long", dataset);
+        return NULL;
     }
-    if (mounts->count == *room) {
-        size_t larger = *room == 0 ? 1 : 2 * *room;
+    if (mounts->count == p->room) {
+        size_t larger = p->room == 0 ? 1 : 2 * p->room;
         void *entries = realloc(mounts->entries, larger * sizeof *mounts->entries);
         if (entries == NULL) {
-            return zb_err_set(err, ZB_E_NOMEM, "list mounts: no memory");
+            (void)zb_err_set(err, ZB_E_NOMEM, "list mounts: no memory");
+            return NULL;
         }
         mounts->entries = entries;
-        *room = larger;
+        p->room = larger;
     }
     struct zb_os_mount_entry *entry = &mounts->entries[mounts->count++];
-    *entry = (struct zb_os_mount_entry){.id = line->id,
-                                        .parent_id = line->parent_id,
-                                        .dev = line->dev,
-                                        .readonly = line->readonly,
-                                        .subtree = strcmp(line->root, "/") != 0};
-    zb_strcopy(entry->dataset, sizeof entry->dataset, line->source);
-    zb_strcopy(entry->dir, sizeof entry->dir, line->dir);
+    *entry = (struct zb_os_mount_entry){0};
+    zb_strcopy(entry->dataset, sizeof entry->dataset, dataset);
+    zb_strcopy(entry->dir, sizeof entry->dir, dir);
+    return entry;
+}
+
+static enum zb_rc
+volume_add(void *ctx, const char *name, dev_t dev, struct zb_err *err)
+{
+    char dir[sizeof "/dev/zvol/" + ZB_DATASET_NAME_SIZE];
+
+    (void)snprintf(dir, sizeof dir, "/dev/zvol/%s", name);
+    struct zb_os_mount_entry *entry = entry_add(ctx, name, dir, err);
+    if (entry == NULL) {
+        return err->rc;
+    }
+    entry->dev = dev;
+    entry->volume = true;
     return ZB_OK;
 }
 
 static enum zb_rc
-table_pick(const struct table *t, const char *dataset, struct zb_os_mounts *mounts,
-           struct zb_err *err)
+table_pick(const struct table *t, const char *dataset, struct picked *p, struct zb_err *err)
 {
-    struct zb_os_mounts out = {0};
-    size_t room = 0;
-    enum zb_rc rc = ZB_OK;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct zb_os_mountinfo *line = &t->lines[i];
+        struct zb_os_mount_entry *entry;
 
-    for (size_t i = 0; rc == ZB_OK && i < t->count; i++) {
-        if (is_under(t->lines[i].source, dataset)) {
-            rc = entry_add(&out, &room, &t->lines[i], err);
+        if (!is_under(line->source, dataset)) {
+            continue;
         }
+        entry = entry_add(p, line->source, line->dir, err);
+        if (entry == NULL) {
+            return err->rc;
+        }
+        entry->id = line->id;
+        entry->parent_id = line->parent_id;
+        entry->dev = line->dev;
+        entry->readonly = line->readonly;
+        entry->subtree = strcmp(line->root, "/") != 0;
     }
+    return ZB_OK;
+}
+
+static enum zb_rc
+picked_give(struct picked *p, enum zb_rc rc, struct zb_os_mounts *mounts)
+{
     if (rc == ZB_OK) {
-        *mounts = out;
+        *mounts = p->mounts;
     } else {
-        zb_os_mounts_close(&out);
+        zb_os_mounts_close(&p->mounts);
     }
     return rc;
 }
@@ -136,16 +171,17 @@ zb_os_mounts_parse(const char *text, const char *dataset, struct zb_os_mounts *m
                    struct zb_err *err)
 {
     struct table *t = NULL;
+    struct picked p = {0};
     char *copy = strdup(text);
     if (copy == NULL) {
         return zb_err_set(err, ZB_E_NOMEM, "list mounts: no memory");
     }
     enum zb_rc rc = table_new(copy, &t, err);
     if (rc == ZB_OK) {
-        rc = table_pick(t, dataset, mounts, err);
+        rc = table_pick(t, dataset, &p, err);
     }
     table_free(t);
-    return rc;
+    return picked_give(&p, rc, mounts);
 }
 
 /* --- of this namespace --- */
@@ -204,6 +240,8 @@ shared_read(void)
 enum zb_rc
 zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts, struct zb_err *err)
 {
+    struct picked p = {0};
+
     (void)pthread_mutex_lock(&shared.lock);
     uint64_t wanted = shared.begun + 1;
     while (shared.ended < wanted) {
@@ -224,14 +262,17 @@ zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts, struct zb_er
     if (rc != ZB_OK) {
         return rc;
     }
-    rc = table_pick(t, dataset, mounts, err);
+    rc = table_pick(t, dataset, &p, err);
     (void)pthread_mutex_lock(&shared.lock);
     bool unused = --t->refs == 0;
     (void)pthread_mutex_unlock(&shared.lock);
     if (unused) {
         table_free(t);
     }
-    return rc;
+    if (rc == ZB_OK) {
+        rc = zb_os_volumes_each(dataset, volume_add, &p, err);
+    }
+    return picked_give(&p, rc, mounts);
 }
 
 uint64_t

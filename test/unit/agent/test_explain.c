@@ -124,7 +124,7 @@ what_the_keeper_names_is_said_with_the_command(void **state)
                                  "process\tpool/web/log\t\tpid 8 (sh) works in /mnt/log\n"
                                  "partial\tpool/web\t\t\n"
                                  "foreign\tpool/web/mine\t\t\n"
-                                 "volume\tpool/web/disk\t\t\n"
+                                 "volume\tpool/web\t\t\n"
                                  "unfit\tpool/web/a:b\t\t\n"
                                  "of another kind\tx\ty\tz\n"
                                  "no fields at all\n" SETS;
@@ -142,7 +142,7 @@ what_the_keeper_names_is_said_with_the_command(void **state)
             "end it, or let it leave the tree");
     line_is(lines_said(), "replicate", "pool/web/mine is not zbaton's", "A-foreign",
             "zfs rename pool/web/mine to a place outside the tree");
-    line_is(lines_said(), "replicate", "pool/web/disk: no set holds a volume", "A-unfit",
+    line_is(lines_said(), "replicate", "pool/web: no set holds a tree that is a volume itself", "A-unfit",
             "zfs rename pool/web/disk");
     line_is(lines_said(), "replicate", "pool/web/a:b: no set holds a dataset of that name",
             "A-unfit", "zfs rename pool/web/a:b");

@@ -71,8 +71,6 @@ test_as_follower(void **state)
     /* On a node that led, it was made in the service, and after the newest set. */
     t.s.r.rec.established_term = 1;
     rescue(&t, ZB_OK, "");
-    t.places[2].volume = true;
-    rescue(&t, ZB_E_REFUSED, "dataset mine of the tree is not zbaton's");
     t.places[2] = (struct zb_rules_place){.rel = "mine", .uuid = CHILD_UUID};
     rescue(&t, ZB_E_REFUSED, "dataset mine of the tree is not zbaton's");
 }

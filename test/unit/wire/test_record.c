@@ -39,11 +39,14 @@ both_byte_orders(void **state)
         assert_true(begin.toguid == 0x8877665544332211);
         assert_true(begin.fromguid == 0x1122334455667788);
         assert_int_equal(begin.flags, 5);
-        assert_true(begin.raw);
+        assert_true(begin.raw && !begin.volume);
         assert_string_equal(begin.toname, "tank/svc/web@daily");
         put(buf + 16, 0xfeffffffu << 2 | 1, 8, little); /* every feature but that one */
         assert_int_equal(zb_stream_begin_parse(buf, &begin, &err), ZB_OK);
         assert_false(begin.raw);
+        put(buf + 32, 3, 4, little); /* DMU_OST_ZVOL */
+        assert_int_equal(zb_stream_begin_parse(buf, &begin, &err), ZB_OK);
+        assert_true(begin.volume);
     }
 }
 
