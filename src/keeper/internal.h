@@ -470,6 +470,8 @@ void zb_keeper_new_props_fill(struct zb_keeper_new_props *p, const struct zb_kee
  * marks. 1-2 txgs. */
 enum zb_rc zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *mark,
                            bool is_root, struct zb_err *err) ZB_CHECKED;
+/* volmode=none; of a dataset that is not marked yet, with what it was for zb_keeper_adopt. 1 txg. */
+enum zb_rc zb_keeper_hide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 /* Puts remembered values back and takes every zbaton:* property away. */
 enum zb_rc zb_keeper_unadopt(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 /* Declared values and the mark of leading on the tree's own dataset, read back. */

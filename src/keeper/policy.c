@@ -8,6 +8,7 @@
 #define PRIOR "zbaton:prior:"
 #define NOT_LOCAL "-" /* value of a prior mark: nobody had set the property on this dataset */
 #define SERVICE_MARK "zbaton:service"
+#define REST_VOLMODE 1 /* where it stands in `rest` */
 
 /* What every copy has at rest (S0 and "On disk" of design.md), the leader's file systems too. */
 static const struct value {
@@ -22,7 +23,7 @@ static const struct value {
     bool live; /* acts on what is in use at once: not changed there */
 } rest[] = {
     {"readonly", NULL, ZB_ZFS_ON, ZB_ZFS_OFF, .local = true, .live = true},
-    {"volmode", NULL, ZB_ZFS_VOLMODE_NONE, 0, .local = true, .of = VOLUMES, .live = true},
+    [REST_VOLMODE] = {"volmode", NULL, ZB_ZFS_VOLMODE_NONE, 0, .local = true, .of = VOLUMES, .live = true},
     {"snapdev", NULL, 0, 0, .of = VOLUMES},
     {"canmount", NULL, ZB_ZFS_CANMOUNT_NOAUTO, ZB_ZFS_ON, .local = true, .no_inherit = true,
      .of = FILE_SYSTEMS},
@@ -236,12 +237,27 @@ zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *m
                 (local || value_action(&rest[i], props, is_root) != KEEP)) {
                 prior_fill(&rest[i], props, names[n], sizeof(names[n]), texts[n], sizeof(texts[n]));
                 set[n] = (struct zb_zfs_setprop){.name = names[n], .text = texts[n]};
-                n++;
+                n += zb_zfs_props_local(props, names[n]) == NULL ? 1 : 0; /* zb_keeper_hide */
             }
         }
     }
     n += marks_fill(mark, pool_text, &set[n]);
     return zb_zfs_props_set(props->name, set, n, err);
+}
+
+enum zb_rc
+zb_keeper_hide(const struct zb_zfs_props *props, struct zb_err *err)
+{
+    const struct value *mode = &rest[REST_VOLMODE];
+    char name[64];
+    char text[ZB_PATH_SIZE];
+    const struct zb_zfs_setprop set[] = {{.name = mode->name, .number = mode->number},
+                                         {.name = name, .text = text}};
+
+    prior_fill(mode, props, name, sizeof(name), text, sizeof(text));
+    bool remembered = zb_zfs_props_local(props, SERVICE_MARK) != NULL ||
+                      zb_zfs_props_local(props, name) != NULL;
+    return zb_zfs_props_set(props->name, set, remembered ? 1 : 2, err);
 }
 
 /* Puts one property back; values of a dataset that zbaton made were set by nobody before. */

@@ -88,10 +88,14 @@ zb_keeper_volume_lead(const struct zb_conf_service *conf, const char *rel, const
 enum zb_rc
 zb_keeper_volume_hide(const char *dataset, struct zb_err *err)
 {
-    const struct zb_zfs_setprop set = {.name = "volmode", .number = ZB_ZFS_VOLMODE_NONE};
+    struct zb_zfs_props props = {0};
     bool gone = false;
-    enum zb_rc rc = zb_zfs_props_set(dataset, &set, 1, err);
+    enum zb_rc rc = zb_zfs_props_get(dataset, &props, err);
 
+    if (rc == ZB_OK) {
+        rc = zb_keeper_hide(&props, err);
+    }
+    zb_zfs_props_close(&props);
     if (rc == ZB_OK) {
         rc = wait_until(dataset, false, GO_MS, &gone, err);
     }

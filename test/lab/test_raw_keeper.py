@@ -113,9 +113,9 @@ def test_a_volume_is_led_with_its_key(keepers):
         assert host.run(f"test -e /dev/zvol/{source.root}/web/disk", check=False).rc != 0
     # The intent log of a volume wants the key too: it is replayed before the tree is led again.
     a.stop("KILL")
-    host.run("umount /srv/web/log /srv/web; zpool freeze pa; "
-             "echo 7 | dd of=/dev/zbaton/web/disk bs=4k seek=10 conv=fsync,notrunc status=none; "
-             "zpool export -f pa; zpool import -N -d /var/tmp pa", timeout=60)
+    put = "dd of=/dev/zbaton/web/disk bs=4k seek=10 conv=fsync,notrunc status=none"
+    host.run(f"umount /srv/web/log /srv/web; exec 3<>/dev/zbaton/web/disk; echo 6 | {put}; zpool sync pa; "
+             f"zpool freeze pa; echo 7 | {put}; exec 3>&-; zpool export -f pa; zpool import -N -d /var/tmp pa", timeout=60)
     a.start()
     assert_locked(a)
     a.take(4).good()

@@ -109,7 +109,12 @@ def test_volumes_go_where_the_service_goes(cluster, programs):
 
     del cluster.services["vm"]
     cluster.apply()
-    wait_until(lambda: properties(one, f"{top}/disk") == before, 60, "the disk is given back as it was")
+
+    def given_back():
+        now = properties(one, f"{top}/disk")
+        assert now == before, (now, before)
+        return True
+    wait_until(given_back, 60, "the disk is as it was")
     one.run(f"zfs destroy -r {top}")
 
 
