@@ -161,6 +161,7 @@ int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
 int zb_run_label(struct zb_cli *cli);
 int zb_run_unlabel(struct zb_cli *cli);
+int zb_run_rekey(struct zb_cli *cli);
 int zb_run_explain(struct zb_cli *cli);
 int zb_run_start(struct zb_cli *cli);
 int zb_run_drain(struct zb_cli *cli);

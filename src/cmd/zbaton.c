@@ -140,6 +140,8 @@ static const struct zb_cli_command commands[] = {
     {"label", "SERVICE SET TEXT", "keep a set under a name", BIT(JSON), 0, 3, 3, zb_run_label},
     {"unlabel", "SERVICE SET", "let retention have a set again", BIT(JSON), 0, 2, 2,
      zb_run_unlabel},
+    {"rekey", "SERVICE", "give an encrypted service the key that key-file or key-command has now",
+     BIT(JSON), 0, 1, 1, zb_run_rekey},
     {"prune", "SERVICE", "destroy sets that need not be kept, now; -n: which stay, and why",
      BIT(DRY_RUN) | TABLE | BIT(ON_NODE), 0, 1, 1, zb_run_prune},
     {"history", "SERVICE", "terms and sets: who led when, from where, why",
