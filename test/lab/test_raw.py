@@ -136,6 +136,75 @@ def test_a_program_gives_the_key(cluster):
     assert one.run(f"cat /srv/{name}/file").out == "more\n"
 
 
+def test_the_key_is_changed(cluster, tmp_path):
+    """Under a writer. Who has the earlier key only follows, until its file is replaced."""
+    name, port = "rekeyed", 6470
+    one, two, three = cluster.hosts
+    key_give(cluster, name, cluster.hosts)
+    declare(cluster, name, start=f"redis {port}")
+    cluster.apply()
+    cluster.wait_current(name, "vm1")
+    one.run(f"zfs create {cluster.dataset(one, name, 'log')}")
+    cluster.zbaton(f"sync {name}")
+    one.run(f"echo before >/srv/{name}/log/file")
+
+    def opens(host, key):
+        tried = f"zfs load-key -n -L file://{KEYS}/{key} {cluster.dataset(host, name)}"
+        return host.run(tried, check=False).rc == 0
+
+    recorder = Recorder(cluster.lab, tmp_path, port=port)
+    try:
+        recorder.wait_more(20)
+        same = cluster.zbaton(f"rekey {name}").out
+        assert "nothing was changed" in same and same.count("has the key") == 3, same
+        for host in cluster.hosts:
+            host.run(f"cp -p {KEYS}/{name} {KEYS}/{name}.old")
+        # What is no key changes nothing.
+        one.run(f"echo 00ff >{KEYS}/{name}")
+        refused = cluster.zbaton(f"rekey {name}", check=False)
+        assert refused.rc not in (0, 6) and "not 64 hexadecimal digits" in refused.err, refused
+        key_give(cluster, f"{name}.new", [one, three])
+        for host in (one, three):
+            host.run(f"mv {KEYS}/{name}.new {KEYS}/{name}")
+        # From another node: it is passed on to the leader.
+        said = cluster.zbaton(f"rekey {name}", host=two, check=False)
+        assert said.rc == 6, said
+        for line in ("vm1: has the key", "vm3: has the key", "key-file or key-command has another one"):
+            assert line in said.out, said
+        assert any(e["rule"] == "A-rekey" for e in cluster.events(name))
+        for host in cluster.hosts:
+            assert not opens(host, f"{name}.old"), host.name
+            assert opens(host, name) == (host is not two), host.name
+        recorder.wait_more(5)
+        refused = wait_until(lambda: (r := cluster.move(name, "vm2", check=False)) and "another one" in r.err and r, 90,
+                             "vm2 has the earlier key")
+        assert refused.rc == 3
+        assert cluster.leader(name) is one
+        # vm3 leads with the other key, and vm1 does not open its copy with the earlier one any more.
+        wait_until(lambda: cluster.move(name, "vm3", check=False).rc == 0, 90, "it is moved to vm3")
+        assert_loaded_on(cluster, name, three)
+        assert three.run(f"cat /srv/{name}/log/file").out == "before\n"
+        recorder.wait_more(5)
+        two.run(f"cat >{KEYS}/{name}", input=one.run(f"cat {KEYS}/{name}").out)
+        wait_until(lambda: cluster.move(name, "vm2", check=False).rc == 0, 90, "it is moved to vm2")
+        recorder.wait_more(5)
+        # Again, where the members led before: their children have their keys from the tree's.
+        key_give(cluster, f"{name}.new", cluster.hosts)
+        for host in cluster.hosts:
+            host.run(f"mv {KEYS}/{name}.new {KEYS}/{name}")
+        again = cluster.zbaton(f"rekey {name}", host=two).out
+        assert again.count("has the key") == 3, again
+        wait_until(lambda: cluster.move(name, "vm1", check=False).rc == 0, 90, "it is moved to vm1")
+        recorder.wait_more(5)
+    finally:
+        recorder.stop()
+    assert recorder.assert_nothing_lost(one) > 30
+    assert_loaded_on(cluster, name, one)
+    assert one.run(f"cat /srv/{name}/log/file").out == "before\n"
+    cluster.zbaton(f"sync {name}")
+    assert "is the same on" in cluster.zbaton(f"verify --full {name}", timeout=180).out
+
+
 def test_what_is_not_taken_in(cluster):
     one = cluster.hosts[0]
     name = "veil-old"
