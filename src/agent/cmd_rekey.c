@@ -1,7 +1,7 @@
 /*
  * rekey: a service of the raw flavour gets the key that its key-file or key-command gives now. The
- * leader's keeper changes it, a set carries it, and each member that has the set is asked whether
- * it has the key. rekey.part is what the leader asks them.
+ * leader's keeper changes it, for root of that host, a set carries it, and each member that has the
+ * set is asked whether it has the key. rekey.part is what the leader asks them.
  */
 #include "agent/internal.h"
 #include "agent/json.h"
@@ -266,14 +266,26 @@ on_changed(void *ctx, const struct zb_krep *rep)
     zb_agent_command_start(a, &command);
 }
 
-/* Led here and staying so; *term is what it is led in. */
+/* Led here and staying so; *term is what it is led in. It is not passed on to who leads: there,
+ * not here, root has to consent (keeper/consent.h). */
 static enum zb_rc
 lead_check(const struct zb_request *r, uint16_t service, uint64_t *term, struct zb_err *err)
 {
-    const struct zb_conf_service *conf = &r->a->services[service].conf;
+    const struct zb_agent *a = r->a;
+    const struct zb_conf_service *conf = &a->services[service].conf;
+    struct zb_core_view view;
     struct zb_core_lead lead;
 
-    if (!zb_core_lead(r->a->core, service, &lead)) {
+    zb_core_view(a->core, service, &view);
+    if (view.leader >= a->nodes_count) {
+        (void)zb_err_set(err, ZB_E_REFUSED, "nobody leads %s: %s", conf->name, view.why);
+        return zb_err_hint(err, "zbaton status %s", conf->name);
+    }
+    if (view.leader != a->self) {
+        (void)zb_err_set(err, ZB_E_REFUSED, "%s is not led here", conf->name);
+        return zb_err_hint(err, "run it on %s, which leads", a->nodes[view.leader].name);
+    }
+    if (!zb_core_lead(a->core, service, &lead)) {
         (void)zb_err_set(err, ZB_E_REFUSED, "%s is on its way to another node", conf->name);
         return zb_err_hint(err, "zbaton status %s; then again", conf->name);
     }
@@ -305,9 +317,6 @@ zb_cmd_rekey(struct zb_request *r)
     const struct zb_conf_service *conf = &r->a->services[service].conf;
     if (flavour_check(conf, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
-        return;
-    }
-    if (!zb_forward_to_leader(r, service)) {
         return;
     }
     if (lead_check(r, service, &req.term, &err) != ZB_OK) {

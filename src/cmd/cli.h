@@ -57,6 +57,8 @@ enum zb_option_id {
     ZB_OPT_RECOVER,
     ZB_OPT_WITHOUT_STATE,
     ZB_OPT_OUT,
+    ZB_OPT_KEY_FILE,
+    ZB_OPT_KEY_COMMAND,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (UINT64_C(1) << (id))

@@ -1,5 +1,5 @@
 /*
- * snapshot, sync, label, unlabel: sets, one at a time; rekey, which a set carries.
+ * snapshot, sync, label, unlabel: sets, one at a time.
  */
 #include "cmd/cli.h"
 #include "cmd/field.h"
@@ -103,28 +103,4 @@ int
 zb_run_unlabel(struct zb_cli *cli)
 {
     return label_command(cli, "");
-}
-
-/* --- rekey --- */
-
-int
-zb_run_rekey(struct zb_cli *cli)
-{
-    json_t *data = NULL;
-    struct zb_client_call call = {.cmd = "rekey",
-                                  .args = json_pack("{s:s}", "service", cli->operands[0])};
-    struct zb_err err;
-
-    if (zb_cli_call(cli, &call, &data, &err) != ZB_OK) {
-        return zb_cli_fail(cli, &err);
-    }
-    if (zb_cli_has(cli, ZB_OPT_JSON)) {
-        zb_cli_json(cli, data);
-    } else {
-        zb_show_rekey(&cli->show, data);
-    }
-    int code =
-        zb_field_bool(data, "changed") && zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
-    json_decref(data);
-    return code;
 }

@@ -7,12 +7,15 @@
  * middle of it. They come to be on hosts that followed: a child that no set holds any more keeps
  * the key that was in force when it came. So each has to be mounted, which none with another key
  * can be.
+ *
+ * It is for root to say what the key becomes (consent.h): what is declared is what the engine says.
  */
 #include <openssl/crypto.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "keeper/consent.h"
 #include "keeper/internal.h"
 
 #define CLAIM_MS 5000 /* for others to end */
@@ -230,7 +233,10 @@ rekey_claimed(struct zb_keeper *k, struct zb_keeper_job *job, int cancel_fd, str
     enum zb_rc rc;
 
     zb_keeper_key_source(&job->conf, &source);
-    rc = zb_keeper_key_text_read(k, &source, cancel_fd, &text, err); /* it may take its time */
+    rc = zb_keeper_consent_check(k, job->req.service, &source, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_key_text_read(k, &source, cancel_fd, &text, err); /* it may take its time */
+    }
     if (rc == ZB_OK && claims) {
         rc = claim_wait(k, job->service, err);
     }
@@ -241,6 +247,9 @@ rekey_claimed(struct zb_keeper *k, struct zb_keeper_job *job, int cancel_fd, str
             zb_keeper_unclaim_more(job->service, ZB_CLAIM_SNAP);
             (void)pthread_mutex_unlock(&k->lock);
         }
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_consent_drop(k, job->req.service);
     }
     zb_keeper_key_text_wipe(&text);
     return rc;

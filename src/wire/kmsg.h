@@ -272,12 +272,13 @@ enum zb_kop {
  *            notify program (runner/notice.h) as the engine's user, until its notify-timeout. ZB_OK: it exited 0. ZB_E_UNSUPPORTED: there is none.
  *            ZB_E_BUSY: it runs already. Ended as FENCE is. -> elapsed_ms.
  * REKEY      service, term, flags. The tree of a service of the raw flavour gets the key that its file or program gives now, as zfs change-key does it;
- *            its format and iterations stay. Refuses unless this node is the established leader of `term` and the tree is mounted read-write by this
- *            keeper's life; names a dataset that does not fit the flavour, or that has the tree's key and is not mounted here, wherever it is in the pool:
- *            whether it really has that key is not known then, and kernels panic at one that has not. ZB_E_NOTFOUND, ZB_E_REFUSED, ZB_E_FORMAT and codes of
- *            programs: file or program give no key. Refused or failed, nothing is changed. -> flags ZB_KF_SAME: that key is in force, nothing was changed.
- *            With ZB_KF_DRY_RUN, on any member, nothing is changed, and whether it leads is not asked. -> key: as of OBSERVE, but a program was asked
- *            for it now. Ended as DRILL is while it waits for a program.
+ *            its format and iterations stay. Refuses unless root of this host has consented to that file or program (keeper/consent.h), this node
+ *            is the established leader of `term`, and the tree is mounted read-write by this keeper's life; names a dataset that does not fit the
+ *            flavour, or that has the tree's key and is not mounted here, wherever it is in the pool: whether it really has that key is not known then,
+ *            and kernels panic at one that has not. ZB_E_NOTFOUND, ZB_E_REFUSED, ZB_E_FORMAT and codes of programs: file or program give no key.
+ *            Refused or failed, nothing is changed. -> flags ZB_KF_SAME: that key is in force, nothing was changed. Done, the consent is used up.
+ *            With ZB_KF_DRY_RUN, on any member, nothing is changed, and neither a consent nor the lead is wanted. -> key: as of OBSERVE, but a program was
+ *            asked for it now. Ended as DRILL is while it waits for a program.
  */
 /* clang-format on */
 

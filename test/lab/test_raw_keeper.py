@@ -114,19 +114,40 @@ def test_the_key_is_changed(keepers, key_format):
     def opens(path, dataset):
         return host.run(f"zfs load-key -n -L file://{path} {dataset}", check=False).rc == 0
 
-    assert a.ask("rekey", term=1).good()["flags"] == FLAGS["same"]
+    def consent(keeper, path, age_s=0):
+        """Root's, as `zbaton rekey` leaves it; where it is."""
+        file = f"{keeper.state}/keeper/web.rekey"
+        host.run(f"umask 077; echo 'key-file {path}' >{file}; touch -d '-{age_s} seconds' {file}")
+        return file
+
+    def rekey(keeper, path, **fields):
+        consent(keeper, path)
+        return keeper.ask("rekey", **fields)
+
+    a.ask("rekey", term=1).bad("refused", "wants the consent of this host's root")
+    assert rekey(a, mine, term=1).good()["flags"] == FLAGS["same"]
     iterations = values(a, "pbkdf2iters")[0]
     other_key(mine)
     assert a.observe()["key"] == 3
-    a.ask("rekey", term=2).bad("refused", "not the established leader of term 2")
-    b.ask("rekey", term=1).bad("refused", "not the established leader of term 1")
+    # An engine that lies: without root, with what root said long ago, with what root did not say, and with a file
+    # that others could have made.
+    a.ask("rekey", term=1).bad("refused", "there is none")
+    consent(a, mine, 700)
+    a.ask("rekey", term=1).bad("refused", "there is none")
+    rekey(a, its, term=1).bad("refused", f"another source of the key than is declared: key-file {mine}")
+    host.run(f"chmod 620 {consent(a, mine)}")
+    a.ask("rekey", term=1).bad("refused", "there is none")
+    host.run(f"rm {consent(a, mine)}")
+    rekey(a, mine, term=2).bad("refused", "not the established leader of term 2")
+    rekey(b, its, term=1).bad("refused", "not the established leader of term 1")
     host.run("umount /srv/web/log")
-    a.ask("rekey", term=1).bad("refused", f"{a.root}/web/log has its key from {a.root}/web and is not mounted")
+    rekey(a, mine, term=1).bad("refused", f"{a.root}/web/log has its key from {a.root}/web and is not mounted")
     assert a.observe()["key"] == 3, "nothing was changed"
     middle = a.snapshot(1, 1, base_term=1, base_seq=0).good()["manifest"]  # it is mounted again
-    assert a.ask("rekey", term=1).good()["flags"] == 0
+    assert rekey(a, mine, term=1).good()["flags"] == 0
     assert a.observe()["key"] == 0
-    assert a.ask("rekey", term=1).good()["flags"] == FLAGS["same"]
+    a.ask("rekey", term=1).bad("refused", "there is none")  # it was used
+    assert rekey(a, mine, term=1).good()["flags"] == FLAGS["same"]
     assert values(a, "pbkdf2iters")[0] == iterations
     assert set(values(a, "keystatus")) == {"available"}
     host.run("echo 3 >/srv/web/log/third")
@@ -156,7 +177,7 @@ def test_the_key_is_changed(keepers, key_format):
     final = pass_on(a, b, 2, after)
     assert host.run(files).out.split() == ["1", "2", "3"]
     other_key(its, FORMATS)
-    assert b.ask("rekey", term=3).good()["flags"] == 0
+    assert rekey(b, its, term=3).good()["flags"] == 0
     host.run("echo 4 >/srv/web/log/fourth")
     last = b.snapshot(3, 0, base_term=2, base_seq=final["seq"]).good()["manifest"]
     ship(b, a, last, final, term=3)["receive"].good()

@@ -12,7 +12,8 @@ static struct zb_agent_service services[ZB_SERVICES_MAX];
 static struct zb_request r;
 
 static struct {
-    bool leads_elsewhere, moves;
+    uint8_t leader;
+    bool moves;
     struct zb_set_id newest;
 } world;
 
@@ -82,14 +83,6 @@ zb_request_fail(struct zb_request *request, const struct zb_err *err, const char
     assert_ptr_equal(request, &r);
     ended++;
     failed = *err;
-}
-
-bool
-zb_forward_to_leader(struct zb_request *request, uint16_t service)
-{
-    (void)request;
-    (void)service;
-    return !world.leads_elsewhere;
 }
 
 void
@@ -193,6 +186,8 @@ zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *
     (void)service;
     memset(view, 0, sizeof(*view));
     view->obs.newest.id = world.newest;
+    view->leader = world.leader;
+    view->why = "it waits";
 }
 
 const char *
@@ -338,10 +333,24 @@ what_is_refused(void **state)
     zb_cmd_rekey(&r);
     assert_non_null(strstr(failed.msg, "on its way to another node"));
     assert_int_equal(ended, 2);
-    world.leads_elsewhere = true; /* it is passed on */
+    world.leader = ZB_NODE_NONE;
     zb_cmd_rekey(&r);
-    assert_int_equal(ended, 2);
+    assert_string_equal(failed.msg, "nobody leads web: it waits");
+    assert_int_equal(ended, 3);
     assert_int_equal(keeper.count, 0);
+}
+
+/* Root of this host has consented, not of that one. */
+static void
+it_is_not_passed_on(void **state)
+{
+    (void)state;
+    world.leader = 1;
+    zb_cmd_rekey(&r);
+    assert_int_equal(failed.rc, ZB_E_REFUSED);
+    assert_string_equal(failed.hint, "run it on vm2, which leads");
+    assert_int_equal(ended, 1);
+    assert_int_equal(keeper.count + asked_count, 0);
 }
 
 static void
@@ -434,6 +443,7 @@ main(void)
         story(a_set_carries_it_and_each_is_asked),
         story(one_that_is_in_force_makes_no_set),
         story(what_is_refused),
+        story(it_is_not_passed_on),
         story(what_fails),
         story(what_is_no_answer_is_said_to_be_none),
         story(who_never_answers_is_not_waited_for),

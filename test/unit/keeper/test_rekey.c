@@ -2,9 +2,11 @@
  * replaced. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keeper/consent.h"
 #include "keeper/internal.h"
 #include "runner/runner.h"
 
@@ -35,7 +37,8 @@ static struct zb_keeper_job job;
 static struct zb_zfs_props root;
 static struct zb_kdataset dataset;
 static struct zb_err err;
-static char path[32];
+static char dir[32]; /* the keeper's */
+static char path[64];
 
 /* ---- replaced ---- */
 
@@ -221,7 +224,36 @@ file_write(const char *text)
     assert_int_equal(chmod(path, 0600), 0);
 }
 
-/* vm1 leads "web" in term 3; its key is OLD, and the file has NEW. */
+static void
+consent_write(const char *text)
+{
+    int fd = openat(keeper.dir_fd, "web.rekey", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(dprintf(fd, "%s", text), strlen(text));
+    assert_int_equal(close(fd), 0);
+}
+
+static void
+consent(void)
+{
+    char text[ZB_COMMAND_SIZE + 32];
+
+    if (service.conf.key_command[0] != '\0') {
+        (void)snprintf(text, sizeof(text), ZB_CONSENT_COMMAND, service.conf.key_command);
+    } else {
+        (void)snprintf(text, sizeof(text), ZB_CONSENT_FILE, service.conf.key_file);
+    }
+    consent_write(text);
+}
+
+static bool
+consent_is_there(void)
+{
+    return faccessat(keeper.dir_fd, "web.rekey", F_OK, 0) == 0;
+}
+
+/* vm1 leads "web" in term 3; its key is OLD, the file has NEW, and root has consented. */
 static int
 setup(void **state)
 {
@@ -237,8 +269,11 @@ setup(void **state)
         .service = &service, .op = &op, .claim = ZB_CLAIM_READ, .transfer_fd = -1};
     assert_int_equal(pthread_mutex_init(&keeper.lock, NULL), 0);
     assert_int_equal(pthread_mutex_init(&keeper.key_lock, NULL), 0);
-    zb_strcopy(path, sizeof(path), "/tmp/zb-rekey-XXXXXX");
-    assert_int_equal(close(mkstemp(path)), 0);
+    zb_strcopy(dir, sizeof(dir), "/tmp/zb-rekey-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    keeper.dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(keeper.dir_fd >= 0);
+    (void)snprintf(path, sizeof(path), "%s/key", dir);
     file_write(NEW "\n");
     zfs.params.format = ZB_ZFS_KEY_HEX;
     service.conf.flavour = ZB_CONF_FLAVOUR_RAW;
@@ -257,6 +292,7 @@ setup(void **state)
     dataset = (struct zb_kdataset){.mount = ZB_MOUNT_RW, .marked = 1};
     zb_strcopy(job.req.service, sizeof(job.req.service), "web");
     job.req.term = 3;
+    consent();
     return 0;
 }
 
@@ -265,11 +301,14 @@ teardown(void **state)
 {
     (void)state;
     (void)unlink(path);
-    return 0;
+    (void)unlinkat(keeper.dir_fd, "web.rekey", 0);
+    (void)close(keeper.dir_fd);
+    return rmdir(dir);
 }
 
+/* As the engine asks for it, whatever root said. */
 static void
-rekey(enum zb_rc wanted, const char *text)
+ask(enum zb_rc wanted, const char *text)
 {
     err = (struct zb_err){0};
     job.conf = service.conf;
@@ -282,6 +321,15 @@ rekey(enum zb_rc wanted, const char *text)
     for (size_t c = 0; c < ZB_CLAIM_COUNT; c++) {
         assert_int_equal(service.claims[c], c == ZB_CLAIM_READ);
     }
+}
+
+/* It is used up if anything came of it, and not by a try. */
+static void
+rekey(enum zb_rc wanted, const char *text)
+{
+    consent();
+    ask(wanted, text);
+    assert_int_equal(consent_is_there(), wanted != ZB_OK || (job.req.flags & ZB_KF_DRY_RUN) != 0);
 }
 
 static void
@@ -314,6 +362,78 @@ one_that_is_in_force_is_left(void **state)
     zfs.things[0] = (struct thing){"p/s/web/gone", TREE, "", false};
     refused(ZB_OK, "");
     assert_int_equal(job.rep.flags, ZB_KF_SAME);
+}
+
+static void
+not_consented(const char *text)
+{
+    ask(ZB_E_REFUSED, text);
+    assert_int_equal(zfs.tries + zfs.changes, 0);
+}
+
+static void
+consent_aged(int64_t s)
+{
+    const struct timespec at = {.tv_sec = zb_wall_now().s - s};
+    const struct timespec times[] = {at, at};
+
+    assert_int_equal(utimensat(keeper.dir_fd, "web.rekey", times, 0), 0);
+}
+
+static void
+root_has_to_consent(void **state)
+{
+    static const char none[] = "wants the consent of this host's root, and there is none";
+
+    (void)state;
+    assert_int_equal(unlinkat(keeper.dir_fd, "web.rekey", 0), 0);
+    not_consented(none);
+    assert_non_null(strstr(err.hint, "as root, here: zbaton rekey web --key-file FILE"));
+    consent();
+    consent_aged(ZB_CONSENT_MAX_S + 5);
+    not_consented(none);
+    consent_aged(-60);
+    not_consented(none);
+    consent_aged(0);
+    assert_int_equal(fchmodat(keeper.dir_fd, "web.rekey", 0640, 0), 0);
+    not_consented(none);
+    assert_int_equal(fchmodat(keeper.dir_fd, "web.rekey", 0600, 0), 0);
+    assert_int_equal(fchownat(keeper.dir_fd, "web.rekey", 1, -1, 0), 0);
+    not_consented(none);
+    assert_int_equal(fchownat(keeper.dir_fd, "web.rekey", 0, -1, 0), 0);
+    assert_int_equal(renameat(keeper.dir_fd, "web.rekey", keeper.dir_fd, "other"), 0);
+    assert_int_equal(symlinkat("other", keeper.dir_fd, "web.rekey"), 0);
+    not_consented(none);
+    assert_int_equal(unlinkat(keeper.dir_fd, "web.rekey", 0), 0);
+    not_consented(none);
+    assert_int_equal(renameat(keeper.dir_fd, "other", keeper.dir_fd, "web.rekey"), 0);
+    consent_aged(ZB_CONSENT_MAX_S - 60);
+    ask(ZB_OK, "");
+    assert_int_equal(zfs.changes, 1);
+    assert_false(consent_is_there());
+    ask(ZB_E_REFUSED, none); /* once */
+}
+
+/* An engine that lies may declare what it likes. */
+static void
+root_consents_to_what_is_declared(void **state)
+{
+    static const char other[] = "root consented to another source of the key than is declared";
+    char text[128];
+
+    (void)state;
+    consent_write("key-file /root/other\n");
+    not_consented(other);
+    assert_non_null(strstr(err.msg, path));
+    consent_write("");
+    not_consented(other);
+    (void)snprintf(text, sizeof(text), ZB_CONSENT_FILE "\n", path);
+    consent_write(text);
+    not_consented(other);
+    (void)snprintf(text, sizeof(text), ZB_CONSENT_COMMAND, path);
+    consent_write(text);
+    not_consented(other);
+    assert_true(consent_is_there());
 }
 
 static void
@@ -442,6 +562,10 @@ a_program_gives_it(void **state)
     (void)state;
     command_declare();
     program.says = NEW "\n";
+    ask(ZB_E_REFUSED, "key-command vault web"); /* it is the file that root consented to */
+    consent_write("key-command vault web2\n");
+    ask(ZB_E_REFUSED, "key-command vault web");
+    assert_int_equal(zfs.changes + program.asked, 0);
     rekey(ZB_OK, "");
     assert_int_equal(program.asked, 1);
     assert_int_equal(zfs.first, 0xff);
@@ -469,6 +593,9 @@ it_is_only_tried(void **state)
     dataset.mount = ZB_MOUNT_NONE;
     job.req.term = 0;
     job.req.flags = ZB_KF_DRY_RUN;
+    assert_int_equal(unlinkat(keeper.dir_fd, "web.rekey", 0), 0);
+    ask(ZB_OK, "");
+    assert_int_equal(job.rep.key, ZB_KEY_OTHER);
     asked(ZB_OK, ZB_KEY_OTHER);
     file_write(OLD "\n");
     asked(ZB_OK, ZB_KEY_GOOD);
@@ -496,6 +623,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         story(the_key_is_the_one_of_the_file),
         story(one_that_is_in_force_is_left),
+        story(root_has_to_consent),
+        story(root_consents_to_what_is_declared),
         story(a_passphrase_gets_another_salt),
         story(what_is_no_key_is_refused),
         story(whose_key_is_not_known_is_in_the_way),
