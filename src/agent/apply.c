@@ -188,6 +188,7 @@ core_configure(struct zb_agent *a, uint16_t service)
     conf->led_before = zb_recovered_has(&a->recovered, from->name);
     conf->version = s->version;
     conf->frozen = s->freeze.reason[0] != '\0';
+    conf->keyed = from->flavour == ZB_CONF_FLAVOUR_RAW;
     conf->held_term = failed != NULL ? failed->term : 0;
     conf->interval_ms = from->interval_ms;
     conf->idle_interval_ms = from->idle_interval_ms;

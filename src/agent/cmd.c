@@ -49,6 +49,8 @@ zb_command_find(const char *name)
         {"verify", false, zb_cmd_verify},
         {"verify.part", true, zb_cmd_verify_part, .peer_only = true},
         {"verify.end", true, zb_cmd_verify_end, .peer_only = true},
+        {"rekey", false, zb_cmd_rekey},
+        {"rekey.part", true, zb_cmd_rekey_part, .peer_only = true},
         {"prune", true, zb_cmd_prune},
         {"explain", true, zb_cmd_explain},
         {"freeze", false, zb_cmd_freeze},

@@ -93,6 +93,8 @@ void zb_cmd_peek_end(struct zb_request *r);
 void zb_cmd_verify(struct zb_request *r);
 void zb_cmd_verify_part(struct zb_request *r);
 void zb_cmd_verify_end(struct zb_request *r);
+void zb_cmd_rekey(struct zb_request *r);
+void zb_cmd_rekey_part(struct zb_request *r);
 void zb_cmd_prune(struct zb_request *r);
 void zb_cmd_explain(struct zb_request *r);
 void zb_cmd_start(struct zb_request *r);

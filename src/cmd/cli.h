@@ -57,6 +57,8 @@ enum zb_option_id {
     ZB_OPT_RECOVER,
     ZB_OPT_WITHOUT_STATE,
     ZB_OPT_OUT,
+    ZB_OPT_KEY_FILE,
+    ZB_OPT_KEY_COMMAND,
     ZB_OPTIONS_COUNT,
 };
 #define ZB_OPT_BIT(id) (UINT64_C(1) << (id))
@@ -161,6 +163,7 @@ int zb_run_snapshot(struct zb_cli *cli);
 int zb_run_sync(struct zb_cli *cli);
 int zb_run_label(struct zb_cli *cli);
 int zb_run_unlabel(struct zb_cli *cli);
+int zb_run_rekey(struct zb_cli *cli);
 int zb_run_explain(struct zb_cli *cli);
 int zb_run_start(struct zb_cli *cli);
 int zb_run_drain(struct zb_cli *cli);

@@ -66,6 +66,9 @@ void zb_show_failover_result(const struct zb_show *show, const char *service, co
 enum zb_rc zb_show_sets(const struct zb_show *show, const json_t *data,
                         struct zb_err *err) ZB_CHECKED;
 
+/* What came of a rekey: the set that carries the key, and which members have it. */
+void zb_show_rekey(const struct zb_show *show, const json_t *data);
+
 /* --- transfers (show_transfers.c) --- */
 
 enum zb_rc zb_show_transfers(const struct zb_show *show, const json_t *data,

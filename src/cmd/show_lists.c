@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "cmd/field.h"
 #include "cmd/format.h"
 #include "cmd/show.h"
@@ -244,5 +246,36 @@ zb_show_apply(const struct zb_show *show, const json_t *data)
     if (json_array_size(plan) > 0) {
         fputs("This also changes:\n", show->out);
         lines_print(show, plan, "  ");
+    }
+}
+
+void
+zb_show_rekey(const struct zb_show *show, const json_t *data)
+{
+    char set[ZB_TEXT_SIZE], elapsed[ZB_TEXT_SIZE];
+    size_t i;
+    json_t *member;
+
+    zb_text_print(show->out, zb_field_text(data, "service"));
+    if (zb_field_bool(data, "changed")) {
+        fprintf(show->out, " has another key, and set %s carries it (%s)\n",
+                zb_field_set(data, "set", set),
+                zb_format_elapsed(zb_field_int(data, "elapsed_ms", 0), elapsed));
+    } else {
+        fputs(" has that key already: nothing was changed\n", show->out);
+    }
+    json_array_foreach(zb_field_array(data, "members"), i, member)
+    {
+        bool good = strcmp(zb_field_text(member, "key"), "good") == 0;
+        fputs("  ", show->out);
+        zb_text_print(show->out, zb_field_text(member, "node"));
+        fputs(": ", show->out);
+        zb_text_print(show->out, good ? "has the key" : zb_field_text(member, "text"));
+        fputc('\n', show->out);
+    }
+    if (zb_field_bool(data, "degraded")) {
+        fputs("warning: who has not the key cannot lead; asked again, this command tells who has "
+              "it\n",
+              show->out);
     }
 }

@@ -60,6 +60,8 @@ static const struct option_form {
     {ZB_OPT_WITHOUT_STATE, 0, "without-state", NULL,
      "although what the earlier cluster left in the state directory cannot be read"},
     {ZB_OPT_OUT, 0, "out", "DIRECTORY", "where the files go; one that is not there is made"},
+    {ZB_OPT_KEY_FILE, 0, "key-file", "FILE", "root consents to the key that this file holds"},
+    {ZB_OPT_KEY_COMMAND, 0, "key-command", "COMMAND", "... or to the one that this program gives"},
     {ZB_OPT_ADDRESS, 0, "address", "ADDRESS:PORT", "where the others reach this node"},
 };
 #define FORMS_COUNT (sizeof option_forms / sizeof option_forms[0])
@@ -140,6 +142,8 @@ static const struct zb_cli_command commands[] = {
     {"label", "SERVICE SET TEXT", "keep a set under a name", BIT(JSON), 0, 3, 3, zb_run_label},
     {"unlabel", "SERVICE SET", "let retention have a set again", BIT(JSON), 0, 2, 2,
      zb_run_unlabel},
+    {"rekey", "SERVICE", "give an encrypted service the key that key-file or key-command has now",
+     BIT(JSON) | BIT(KEY_FILE) | BIT(KEY_COMMAND), 0, 1, 1, zb_run_rekey},
     {"prune", "SERVICE", "destroy sets that need not be kept, now; -n: which stay, and why",
      BIT(DRY_RUN) | TABLE | BIT(ON_NODE), 0, 1, 1, zb_run_prune},
     {"history", "SERVICE", "terms and sets: who led when, from where, why",

@@ -442,20 +442,6 @@ message(struct step *x, const struct zb_event *ev)
 }
 
 static void
-received(struct step *x, const struct zb_set_ref *set)
-{
-    struct svc *s = x->s;
-
-    if (!zb_set_ref_equal(&s->obs.newest, set)) {
-        s->obs.newest = *set;
-        s->newest_at = x->now;
-        s->unpruned++;
-    }
-    s->obs.exists = true;
-    memset(&s->rejoin, 0, sizeof(s->rejoin)); /* it goes on from the leader's sets again */
-}
-
-static void
 apply(struct step *x, const struct zb_event *ev)
 {
     switch (ev->kind) {
@@ -475,7 +461,7 @@ apply(struct step *x, const struct zb_event *ev)
         zb_core_command(x, ev);
         break;
     case ZB_EV_RECEIVED:
-        received(x, &ev->u.set);
+        zb_core_received(x, &ev->u.set);
         break;
     case ZB_EV_PEER_POSITION:
         if (ev->node < ZB_NODES_MAX) {

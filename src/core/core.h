@@ -56,6 +56,7 @@ struct zb_core_conf {
     bool led_before;      /* ... and of this very service there are sets from then */
     uint64_t version;     /* of the declaration; grants carry it (M11) */
     bool frozen;          /* who leads is not changed by anybody's command */
+    bool keyed;           /* a set may bring another key with it */
     uint64_t held_term;   /* the service that ends in this term is not started again; 0: none */
     int64_t interval_ms;
     int64_t idle_interval_ms; /* ... while less than idle_bytes were written; 0: no such */
@@ -403,6 +404,8 @@ void zb_core_step(struct zb_core *core, const struct zb_event *event, struct zb_
 void zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_view *view);
 /* False: it is led elsewhere, by nobody, or on its way. Costs much less than a view. */
 bool zb_core_lead(const struct zb_core *core, uint16_t service, struct zb_core_lead *lead);
+/* In words; NULL: it is good. Pure. */
+const char *zb_core_key_lack(enum zb_key_state key);
 /* What PRUNE would be ordered to leave now: fills its fields of *a. False: nothing is pruned at
  * present, as it is not known what others need. */
 bool zb_core_prune_plan(const struct zb_core *core, uint16_t service, struct zb_action *a);

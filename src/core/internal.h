@@ -260,6 +260,8 @@ void zb_core_join(char *out, size_t size, const char *a, const char *b);
 
 /* settle.c: starts what the facts of the service ask for, until nothing more can start now */
 void zb_core_settle(struct step *x);
+/* This node holds that set whole. */
+void zb_core_received(struct step *x, const struct zb_set_ref *set);
 /* After services settled: all of them, or one. */
 #define ZB_CORE_ALL 0xffffu
 void zb_core_wake_find(struct zb_core *core, uint16_t service);
@@ -415,8 +417,6 @@ void zb_core_diverge_watch(struct step *x);
 void zb_core_diverge_looked(struct step *x, bool same);
 
 /* report.c */
-/* In words; NULL: it is good. */
-const char *zb_core_key_lack(enum zb_key_state key);
 void zb_core_report_settle(struct step *x);
 void zb_core_report_send(struct step *x, uint8_t node);
 void zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m);

@@ -33,6 +33,23 @@ barred_settle(struct step *x)
     }
 }
 
+void
+zb_core_received(struct step *x, const struct zb_set_ref *set)
+{
+    struct svc *s = x->s;
+
+    if (!zb_set_ref_equal(&s->obs.newest, set)) {
+        s->obs.newest = *set;
+        s->newest_at = x->now;
+        s->unpruned++;
+    }
+    s->obs.exists = true;
+    memset(&s->rejoin, 0, sizeof(s->rejoin)); /* it goes on from the leader's sets again */
+    if (s->conf.keyed) {
+        zb_core_look_now(x); /* who has not got that key is not given the lead */
+    }
+}
+
 /* A follower's pass. */
 static void
 follower_settle(struct step *x)

@@ -45,6 +45,7 @@ static const struct zb_keeper_op ops[] = {
     {ZB_KOP_VERIFY, zb_keeper_op_verify, ZB_CLAIM_READ, true, true, false, false, false, false},
     {ZB_KOP_ESTIMATE, zb_keeper_op_estimate, ZB_CLAIM_READ, true, false, false, false, false,
      false},
+    {ZB_KOP_REKEY, zb_keeper_op_rekey, ZB_CLAIM_READ, true, true, false, false, false, false},
 };
 
 /* Which claims on one service go together. A SEND, which reads snapshots that cannot change,
@@ -224,21 +225,34 @@ zb_keeper_unclaim(struct zb_keeper_job *job)
 }
 
 bool
-zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s)
+zb_keeper_claim_more(const struct zb_keeper *k, struct zb_keeper_service *s,
+                     enum zb_keeper_claim claim)
 {
-    const struct zb_keeper_job job = {.service = s, .claim = ZB_CLAIM_WRITE};
+    const struct zb_keeper_job job = {.service = s, .claim = claim};
 
     if (!claim_free(k, &job)) {
         return false;
     }
-    claim_count(s, ZB_CLAIM_WRITE, 1);
+    claim_count(s, claim, 1);
     return true;
+}
+
+void
+zb_keeper_unclaim_more(struct zb_keeper_service *s, enum zb_keeper_claim claim)
+{
+    claim_count(s, claim, -1);
+}
+
+bool
+zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s)
+{
+    return zb_keeper_claim_more(k, s, ZB_CLAIM_WRITE);
 }
 
 void
 zb_keeper_unclaim_write(struct zb_keeper_service *s)
 {
-    claim_count(s, ZB_CLAIM_WRITE, -1);
+    zb_keeper_unclaim_more(s, ZB_CLAIM_WRITE);
 }
 
 static void

@@ -128,7 +128,7 @@ struct zb_keeper_job {
     bool gathers;   /* its snapshot may be taken with others': gather.c */
     bool expected;  /* [lock] ... who wait for it, or for the look before it */
     bool announces; /* a look after which a set is due: it found something written */
-    /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY: of its ending; -1 none */
+    /* [lock] the kernel's end of a transfer, FENCE, DRILL, NOTIFY, REKEY: of its ending; -1 none */
     int transfer_fd;
 };
 
@@ -250,7 +250,8 @@ static inline bool
 zb_keeper_job_cancelable(const struct zb_keeper_job *job)
 {
     return job->op->transfer || job->op->op == ZB_KOP_FENCE || job->op->op == ZB_KOP_DRILL ||
-           job->op->op == ZB_KOP_NOTIFY || job->op->op == ZB_KOP_VERIFY;
+           job->op->op == ZB_KOP_NOTIFY || job->op->op == ZB_KOP_VERIFY ||
+           job->op->op == ZB_KOP_REKEY;
 }
 /* For an operation that runs a program: *fd becomes readable when the job is canceled, until close.
  * ZB_E_CANCELED: it was before. */
@@ -266,6 +267,10 @@ void zb_keeper_request(struct zb_keeper *k, struct zb_kreq *req);
 bool zb_keeper_drains_step(struct zb_keeper *k);
 /* Gives the claim back. Caller holds lock. */
 void zb_keeper_unclaim(struct zb_keeper_job *job);
+/* For a job that claims to read and wants more for a moment: if that is free. Caller holds lock. */
+bool zb_keeper_claim_more(const struct zb_keeper *k, struct zb_keeper_service *s,
+                          enum zb_keeper_claim claim);
+void zb_keeper_unclaim_more(struct zb_keeper_service *s, enum zb_keeper_claim claim);
 
 /* ---- engine.c: the child and its socket ---- */
 
@@ -598,6 +603,6 @@ zb_keeper_handler zb_keeper_op_define, zb_keeper_op_observe, zb_keeper_op_snaps,
     zb_keeper_op_rescue, zb_keeper_op_rescues, zb_keeper_op_rescue_mount, zb_keeper_op_rescue_drop,
     zb_keeper_op_blockers, zb_keeper_op_fence, zb_keeper_op_sets, zb_keeper_op_peek,
     zb_keeper_op_peeks, zb_keeper_op_peek_end, zb_keeper_op_drill, zb_keeper_op_notify,
-    zb_keeper_op_verify, zb_keeper_op_estimate;
+    zb_keeper_op_verify, zb_keeper_op_estimate, zb_keeper_op_rekey;
 
 #endif

@@ -151,5 +151,9 @@ bool zb_keeper_key_asks_end(struct zb_keeper *k, struct zb_mono deadline) ZB_CHE
  * only until it has said anything, and 1 s. */
 enum zb_key_state zb_keeper_key_state(struct zb_keeper *k, const char *service,
                                       const struct zb_keeper_view *view);
+/* The same, by what the program says now. Blocks as zb_keeper_key_text_read does; ZB_E_CANCELED. */
+enum zb_rc zb_keeper_key_ask(struct zb_keeper *k, const char *service,
+                             const struct zb_keeper_view *view, int cancel_fd,
+                             enum zb_key_state *state, struct zb_err *err) ZB_CHECKED;
 
 #endif

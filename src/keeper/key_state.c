@@ -72,6 +72,16 @@ key_try(struct zb_keeper_keys *known, const struct zb_zfs_props *root,
 
 /* ---- a program ---- */
 
+/* Caller holds key_lock. declared: as it was when the program was looked up. */
+static void
+said_keep(struct zb_keeper_keys *keys, uint64_t declared, enum zb_key_state state)
+{
+    if (declared == keys->declared) {
+        keys->state = state;
+        keys->asked_at = zb_mono_now();
+    }
+}
+
 /* In a thread of its own: looks, grants and demotions wait for no vault. */
 struct ask {
     struct zb_keeper *k;
@@ -98,11 +108,8 @@ ask_run(void *arg)
     }
     (void)pthread_mutex_lock(&ask->k->key_lock);
     state = rc == ZB_OK ? key_try(keys, there ? &root : NULL, &text) : state_of(rc);
-    if (ask->declared == keys->declared) {
-        keys->state = state;
-        keys->asked_at = zb_mono_now();
-        keys->asking = false;
-    }
+    said_keep(keys, ask->declared, state);
+    keys->asking = keys->asking && ask->declared != keys->declared;
     ask->k->key_asks--;
     (void)pthread_mutex_unlock(&ask->k->key_lock);
     zb_zfs_props_close(&root);
@@ -227,17 +234,25 @@ file_state(struct zb_keeper *k, const struct zb_keeper_key_service *of,
     return state;
 }
 
+/* Whose key it has to be; NULL: none is known yet. */
+static const struct zb_zfs_props *
+root_of(const struct zb_keeper_view *view)
+{
+    const struct zb_zfs_props *root = view->count > 0 ? view->props[0] : NULL;
+
+    return root == NULL || root->inconsistent || strcmp(root->encryption_root, root->name) != 0
+               ? NULL
+               : root;
+}
+
 enum zb_key_state
 zb_keeper_key_state(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view)
 {
-    const struct zb_zfs_props *root = view->count > 0 ? view->props[0] : NULL;
+    const struct zb_zfs_props *root = root_of(view);
     struct zb_keeper_key_service of;
 
     if (!zb_keeper_key_service(k, service, &of)) {
         return ZB_KEY_GOOD;
-    }
-    if (root != NULL && (root->inconsistent || strcmp(root->encryption_root, root->name) != 0)) {
-        root = NULL; /* none is known yet */
     }
     if (of.source.command[0] == '\0') {
         return file_state(k, &of, root);
@@ -245,4 +260,33 @@ zb_keeper_key_state(struct zb_keeper *k, const char *service, const struct zb_ke
     /* Where it is in use nobody is asked. */
     return of.leads && root != NULL && root->key_available ? ZB_KEY_GOOD
                                                            : program_state(k, &of, root);
+}
+
+enum zb_rc
+zb_keeper_key_ask(struct zb_keeper *k, const char *service, const struct zb_keeper_view *view,
+                  int cancel_fd, enum zb_key_state *state, struct zb_err *err)
+{
+    struct zb_keeper_key_service of = {0};
+    struct zb_keeper_key_text text;
+    uint64_t declared = 0;
+    enum zb_rc rc;
+    bool raw;
+
+    (void)pthread_mutex_lock(&k->key_lock);
+    raw = zb_keeper_key_service(k, service, &of);
+    declared = raw ? of.s->keys.declared : 0;
+    (void)pthread_mutex_unlock(&k->key_lock);
+    if (!raw || of.source.command[0] == '\0') {
+        *state = raw ? file_state(k, &of, root_of(view)) : ZB_KEY_GOOD;
+        return ZB_OK;
+    }
+    rc = zb_keeper_key_text_read(k, &of.source, cancel_fd, &text, err);
+    if (rc != ZB_E_CANCELED) {
+        (void)pthread_mutex_lock(&k->key_lock);
+        *state = rc == ZB_OK ? key_try(&of.s->keys, root_of(view), &text) : state_of(rc);
+        said_keep(&of.s->keys, declared, *state);
+        (void)pthread_mutex_unlock(&k->key_lock);
+    }
+    zb_keeper_key_text_wipe(&text);
+    return rc == ZB_E_CANCELED ? rc : ZB_OK;
 }

@@ -115,6 +115,26 @@ zb_rules_snapshot(const struct zb_keeper_record *r, const struct zb_kreq *req,
 }
 
 enum zb_rc
+zb_rules_rekey(const struct zb_keeper_record *r, const struct zb_kreq *req,
+               const struct zb_keeper_facts *f, struct zb_err *err)
+{
+    enum zb_rc rc = leads_check(r, req->term, f->self, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    /* Sealed, it may be given away with a set that was made before. */
+    if (f->stage != ZB_STAGE_MOUNTED || f->datasets_count == 0 ||
+        f->datasets[0].mount != ZB_MOUNT_RW) {
+        return zb_err_set(err, ZB_E_REFUSED,
+                          "the tree is not mounted read-write by this keeper (it is %s): no set of "
+                          "it would carry another key",
+                          zb_keeper_stage_word(f->stage));
+    }
+    return ZB_OK;
+}
+
+enum zb_rc
 zb_rules_leads(const struct zb_keeper_record *r, const char *self, struct zb_err *err)
 {
     return leads_check(r, r->rec.established_term, self, err);

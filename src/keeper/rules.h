@@ -52,6 +52,9 @@ enum zb_rc zb_rules_receive_begin(const struct zb_kreq *req, uint64_t toguid, ui
  * ZB_E_MISMATCH. */
 enum zb_rc zb_rules_flavour(enum zb_conf_flavour flavour, bool raw, const char *what,
                             struct zb_err *err) ZB_CHECKED;
+/* REKEY: only what is written here, so that its sets are still to come. */
+enum zb_rc zb_rules_rekey(const struct zb_keeper_record *r, const struct zb_kreq *req,
+                          const struct zb_keeper_facts *f, struct zb_err *err) ZB_CHECKED;
 /* This node leads, by its record: before anything is mounted or started. */
 enum zb_rc zb_rules_leads(const struct zb_keeper_record *r, const char *self,
                           struct zb_err *err) ZB_CHECKED;

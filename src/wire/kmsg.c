@@ -188,6 +188,7 @@ static const char *const op_words[] = {
     [ZB_KOP_LAPSE] = "lapse",
     [ZB_KOP_LEAVE] = "leave",
     [ZB_KOP_ESTIMATE] = "estimate",
+    [ZB_KOP_REKEY] = "rekey",
 };
 
 const char *

@@ -14,7 +14,8 @@
  * tree, its mounts or the record exclude each other, RECEIVE and CHECK; SNAPSHOT and PRUNE exclude
  * all of these but CHECK; OBSERVE, SNAPS, SEND and ESTIMATE go with everything (a set is sent while
  * it is sealed), and so do RESCUES, RESCUE_MOUNT, RESCUE_DROP, PEEK, PEEKS, PEEK_END, DRILL,
- * VERIFY, BLOCKERS, FENCE and NOTIFY. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
+ * VERIFY, BLOCKERS, FENCE, NOTIFY and REKEY, which waits up to 5 s until it can change the key as
+ * SNAPSHOT would take a set. GRANT, LEARN of something new, DEMOTE, ARRANGE and RESCUE end
  * receives, and wait up to 5 s for the rest.
  */
 #ifndef ZB_WIRE_KMSG_H
@@ -65,7 +66,8 @@ enum zb_kop {
     ZB_KOP_LAPSE,
     ZB_KOP_LEAVE,
     ZB_KOP_ESTIMATE,
-    ZB_KOP_LAST = ZB_KOP_ESTIMATE,
+    ZB_KOP_REKEY,
+    ZB_KOP_LAST = ZB_KOP_REKEY,
 };
 
 /* clang-format off */
@@ -128,7 +130,7 @@ enum zb_kop {
  *            is aborted; any other is refused by name). The begin record is
  *            checked against toguid/fromguid and the declared flavour before the kernel sees it. Afterwards the guid is
  *            re-read from the pool: -> guid; ZB_E_MISMATCH if it differs. -> fd (to write to), then the end: bytes.
- * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE, DRILL or NOTIFY whose command shall. That operation is answered.
+ * CANCEL     target: id of a SEND or RECEIVE whose kernel call shall end, or of a FENCE, DRILL, NOTIFY or REKEY whose command shall. That operation is answered.
  * START STOP CHECK  service, timeout_ms: the runner. STOP is done when no process of the service
  *            is left (TERM, then KILL at 3/4 of the time); ZB_E_TIMEOUT otherwise.  START refuses unless
  *            the tree is mounted read-write here; children that somebody unmounted are mounted again first. -> elapsed_ms; CHECK -> running 0/1.
@@ -269,6 +271,14 @@ enum zb_kop {
  * NOTIFY     service (may be empty), snap: rule of an event, count: its level (enum zb_log_level), time_s, text: what it says. Runs the node's
  *            notify program (runner/notice.h) as the engine's user, until its notify-timeout. ZB_OK: it exited 0. ZB_E_UNSUPPORTED: there is none.
  *            ZB_E_BUSY: it runs already. Ended as FENCE is. -> elapsed_ms.
+ * REKEY      service, term, flags. The tree of a service of the raw flavour gets the key that its file or program gives now, as zfs change-key does it;
+ *            its format and iterations stay. Refuses unless root of this host has consented to that file or program (keeper/consent.h), this node
+ *            is the established leader of `term`, and the tree is mounted read-write by this keeper's life; names a dataset that does not fit the
+ *            flavour, or that has the tree's key and is not mounted here, wherever it is in the pool: whether it really has that key is not known then,
+ *            and kernels panic at one that has not. ZB_E_NOTFOUND, ZB_E_REFUSED, ZB_E_FORMAT and codes of programs: file or program give no key.
+ *            Refused or failed, nothing is changed. -> flags ZB_KF_SAME: that key is in force, nothing was changed. Done, the consent is used up.
+ *            With ZB_KF_DRY_RUN, on any member, nothing is changed, and neither a consent nor the lead is wanted. -> key: as of OBSERVE, but a program was
+ *            asked for it now. Ended as DRILL is while it waits for a program.
  */
 /* clang-format on */
 
@@ -291,9 +301,11 @@ enum zb_kop {
 #define ZB_KF_LIST 0x400u  /* VERIFY: names instead of sums */
 #define ZB_KF_NEW 0x800u   /* BEAT: of a new session */
 #define ZB_KF_SAME                                                                                 \
-    0x2000u /* reply of OBSERVE: as the look with that nonce; nothing else is filled */
-#define ZB_KF_DUE 0x4000u   /* OBSERVE: SNAPSHOT follows if anything was written */
-#define ZB_KF_DRY_RUN 0x20u /* CREATE, UNADOPT: say in text what would change, change nothing */
+    0x2000u /* reply of OBSERVE: as the look with that nonce; nothing else is filled; of REKEY:    \
+             * that key is in force */
+#define ZB_KF_DUE 0x4000u /* OBSERVE: SNAPSHOT follows if anything was written */
+#define ZB_KF_DRY_RUN                                                                              \
+    0x20u /* CREATE, UNADOPT: say in text what would change, change nothing; REKEY: only try */
 
 /* The durable record of a service on this node (keeper's own file; protocol.md M1-M7, M12). */
 struct zb_record {
@@ -376,7 +388,7 @@ struct zb_krep {
     uint32_t sealed;  /* 1: not mounted, the term kept by this keeper's life: sealed and not
                          released, or unmounted by somebody */
     uint32_t foreign;
-    uint32_t key; /* enum zb_key_state */
+    uint32_t key; /* enum zb_key_state; OBSERVE, REKEY */
     uint32_t count;
     uint32_t elapsed_ms;
     uint64_t bytes;

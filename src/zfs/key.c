@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* DCP_CMD_INHERIT of sys/dsl_crypt.h, which libzfs_core takes as a number. */
+/* DCP_CMD_NEW_KEY and DCP_CMD_INHERIT of sys/dsl_crypt.h, which libzfs_core takes as numbers. */
+#define CHANGE_NEW_KEY 2
 #define CHANGE_INHERIT 3
 
 bool
@@ -30,6 +31,16 @@ zb_zfs_key_params_find(const struct zb_zfs_props *root, struct zb_zfs_key_params
     return true;
 }
 
+static void
+params_add(nvlist_t *in, const struct zb_zfs_key_params *params)
+{
+    fnvlist_add_uint64(in, "keyformat", params->format);
+    if (params->format == ZB_ZFS_KEY_PASSPHRASE) {
+        fnvlist_add_uint64(in, "pbkdf2salt", params->salt);
+        fnvlist_add_uint64(in, "pbkdf2iters", params->iterations);
+    }
+}
+
 enum zb_rc
 zb_zfs_create_encrypted(const char *dataset, const struct zb_zfs_setprop *props, size_t count,
                         const struct zb_zfs_key_params *params, const uint8_t key[ZB_ZFS_KEY_SIZE],
@@ -42,12 +53,8 @@ zb_zfs_create_encrypted(const char *dataset, const struct zb_zfs_setprop *props,
     }
     nvlist_t *in = zb_zfs_setprops_nvlist(props, count);
     fnvlist_add_uint64(in, "encryption", ZB_ZFS_ON);
-    fnvlist_add_uint64(in, "keyformat", params->format);
     fnvlist_add_string(in, "keylocation", "prompt");
-    if (params->format == ZB_ZFS_KEY_PASSPHRASE) {
-        fnvlist_add_uint64(in, "pbkdf2salt", params->salt);
-        fnvlist_add_uint64(in, "pbkdf2iters", params->iterations);
-    }
+    params_add(in, params);
     memcpy(bytes, key, sizeof bytes);
     int e = lzc_create(dataset, LZC_DATSET_TYPE_ZFS, in, bytes, sizeof bytes);
     explicit_bzero(bytes, sizeof bytes);
@@ -99,4 +106,22 @@ zb_zfs_key_inherit(const char *root, struct zb_err *err)
     }
     int e = lzc_change_key(root, CHANGE_INHERIT, NULL, NULL, 0);
     return e == 0 ? ZB_OK : zb_zfs_fail(err, e, root, "let %s inherit its key", root);
+}
+
+enum zb_rc
+zb_zfs_key_change(const char *root, const struct zb_zfs_key_params *params,
+                  const uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err)
+{
+    uint8_t bytes[ZB_ZFS_KEY_SIZE];
+    enum zb_rc rc = zb_zfs_name_check(root, '\0', err);
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    nvlist_t *in = fnvlist_alloc();
+    params_add(in, params);
+    memcpy(bytes, key, sizeof bytes);
+    int e = lzc_change_key(root, CHANGE_NEW_KEY, in, bytes, sizeof bytes);
+    explicit_bzero(bytes, sizeof bytes);
+    fnvlist_free(in);
+    return e == 0 ? ZB_OK : zb_zfs_fail(err, e, root, "change the key of %s", root);
 }

@@ -299,6 +299,12 @@ enum zb_rc zb_zfs_key_unload(const char *root, struct zb_err *err) ZB_CHECKED;
 /* An encryption root whose parent is encrypted is one no more: its data's key is wrapped with the
  * parent's from now on. Both have to be loaded. 1 txg. */
 enum zb_rc zb_zfs_key_inherit(const char *root, struct zb_err *err) ZB_CHECKED;
+/* What has the encryption root's key gets this one, as zfs change-key does it: all or nothing, and
+ * data stays as it is. The key in force has to be loaded; keylocation stays. A KERNEL THAT CANNOT
+ * OPEN ONE OF THEM WITH THE KEY IN FORCE PANICS (dsl_crypt.c,
+ * spa_keystore_change_key_sync_impl): the caller has proven each, as a mount does. 1 txg. */
+enum zb_rc zb_zfs_key_change(const char *root, const struct zb_zfs_key_params *params,
+                             const uint8_t key[ZB_ZFS_KEY_SIZE], struct zb_err *err) ZB_CHECKED;
 
 /* ---- snapshots ---- */
 

@@ -2,11 +2,22 @@
 key is not moved to.
 """
 
+import json
+import shlex
+
 import pytest
 from zblab import wait_until
 from zblab.cluster import Recorder
 
 KEYS = "/etc/zbaton/keys"
+# What anybody who may use the control socket can ask, without `zbaton rekey`.
+ASK = """
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/zbaton/control.sock")
+s.sendall(json.dumps({"v": 1, "cmd": "rekey", "args": {"service": sys.argv[1]}}).encode() + b"\\n")
+print(s.makefile().readline(), end="")
+"""
 
 
 def key_give(cluster, name, hosts):
@@ -134,6 +145,90 @@ def test_a_program_gives_the_key(cluster):
     wait_until(lambda: cluster.move(name, "vm1", host=two, check=False).rc == 0, 120, "it is moved back")
     assert_loaded_on(cluster, name, one)
     assert one.run(f"cat /srv/{name}/file").out == "more\n"
+
+
+def test_the_key_is_changed(cluster, tmp_path):
+    """Under a writer. Who has the earlier key only follows, until its file is replaced."""
+    name, port = "rekeyed", 6470
+    one, two, three = cluster.hosts
+    key_give(cluster, name, cluster.hosts)
+    declare(cluster, name, start=f"redis {port}")
+    cluster.apply()
+    cluster.wait_current(name, "vm1")
+    one.run(f"zfs create {cluster.dataset(one, name, 'log')}")
+    cluster.zbaton(f"sync {name}")
+    one.run(f"echo before >/srv/{name}/log/file")
+
+    def opens(host, key):
+        tried = f"zfs load-key -n -L file://{KEYS}/{key} {cluster.dataset(host, name)}"
+        return host.run(tried, check=False).rc == 0
+
+    def rekey(host, check=True):
+        said = cluster.zbaton(f"rekey {name} --key-file {KEYS}/{name}", host=host, check=check)
+        assert host.run(f"ls /var/lib/zbaton/keeper/{name}.rekey", check=False).rc != 0, "it ends with the command"
+        return said
+
+    recorder = Recorder(cluster.lab, tmp_path, port=port)
+    try:
+        recorder.wait_more(20)
+        same = rekey(one).out
+        assert "nothing was changed" in same and same.count("has the key") == 3, same
+        for host in cluster.hosts:
+            host.run(f"cp -p {KEYS}/{name} {KEYS}/{name}.old")
+        # What is no key changes nothing.
+        one.run(f"echo 00ff >{KEYS}/{name}")
+        refused = rekey(one, check=False)
+        assert refused.rc not in (0, 6) and "not 64 hexadecimal digits" in refused.err, refused
+        key_give(cluster, f"{name}.new", [one, three])
+        for host in (one, three):
+            host.run(f"mv {KEYS}/{name}.new {KEYS}/{name}")
+        # Only for root of the host that leads, who has to mean what is declared; the engine alone cannot have it.
+        elsewhere = rekey(two, check=False)
+        assert elsewhere.rc == 3 and "run it on vm1, which leads" in elsewhere.err, elsewhere
+        other = cluster.zbaton(f"rekey {name} --key-file {KEYS}/{name}.old", check=False)
+        assert other.rc == 3 and f"another source of the key than is declared: key-file {KEYS}/{name}" in other.err, other
+        unsaid = cluster.zbaton(f"rekey {name}", check=False)
+        assert unsaid.rc == 2, unsaid
+        asked = json.loads(one.run(f"python3 -c {shlex.quote(ASK)} {name}").out)
+        assert asked["rc"] == 3 and "wants the consent of this host's root" in asked["error"], asked
+        for host in cluster.hosts:
+            assert opens(host, f"{name}.old"), host.name
+        said = rekey(one, check=False)
+        assert said.rc == 6, said
+        for line in ("vm1: has the key", "vm3: has the key", "key-file or key-command has another one"):
+            assert line in said.out, said
+        assert any(e["rule"] == "A-rekey" for e in cluster.events(name))
+        for host in cluster.hosts:
+            assert not opens(host, f"{name}.old"), host.name
+            assert opens(host, name) == (host is not two), host.name
+        recorder.wait_more(5)
+        refused = wait_until(lambda: (r := cluster.move(name, "vm2", check=False)) and "another one" in r.err and r, 90,
+                             "vm2 has the earlier key")
+        assert refused.rc == 3
+        assert cluster.leader(name) is one
+        # vm3 leads with the other key, and vm1 does not open its copy with the earlier one any more.
+        wait_until(lambda: cluster.move(name, "vm3", check=False).rc == 0, 90, "it is moved to vm3")
+        assert_loaded_on(cluster, name, three)
+        assert three.run(f"cat /srv/{name}/log/file").out == "before\n"
+        recorder.wait_more(5)
+        two.run(f"cat >{KEYS}/{name}", input=one.run(f"cat {KEYS}/{name}").out)
+        wait_until(lambda: cluster.move(name, "vm2", check=False).rc == 0, 90, "it is moved to vm2")
+        recorder.wait_more(5)
+        # Again, where the members led before: their children have their keys from the tree's.
+        key_give(cluster, f"{name}.new", cluster.hosts)
+        for host in cluster.hosts:
+            host.run(f"mv {KEYS}/{name}.new {KEYS}/{name}")
+        again = rekey(two).out
+        assert again.count("has the key") == 3, again
+        wait_until(lambda: cluster.move(name, "vm1", check=False).rc == 0, 90, "it is moved to vm1")
+        recorder.wait_more(5)
+    finally:
+        recorder.stop()
+    assert recorder.assert_nothing_lost(one) > 30
+    assert_loaded_on(cluster, name, one)
+    assert one.run(f"cat /srv/{name}/log/file").out == "before\n"
+    cluster.zbaton(f"sync {name}")
+    assert "is the same on" in cluster.zbaton(f"verify --full {name}", timeout=180).out
 
 
 def test_what_is_not_taken_in(cluster):

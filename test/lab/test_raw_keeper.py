@@ -5,7 +5,7 @@ have no key loaded; who leads loads it, and lets go of it with the lead.
 import json
 
 import pytest
-from test_keeper import PROBE, host, keepers, ship, words_of  # noqa: F401
+from test_keeper import FLAGS, PROBE, host, keepers, ship, words_of  # noqa: F401
 from test_rescue import in_s, peeks, rescue, rescues
 from zblab import wait_until
 
@@ -15,6 +15,7 @@ KEY = "/root/web.key"
 RAW = {"flavour": "raw", "key-file": KEY, "runner": "none", "start": None}
 FORMATS = {"raw": "head -c 32 /dev/urandom", "hex": "head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \\n'; echo",
            "passphrase": "echo 'correct horse battery staple'"}
+OTHERS = {**FORMATS, "passphrase": "echo 'staple battery horse correct'"}
 
 
 def key_make(host, path=KEY, key_format="raw"):
@@ -122,6 +123,96 @@ def test_a_volume_is_led_with_its_key(keepers):
     assert host.run("dd if=/dev/zbaton/web/disk bs=4k skip=10 count=1 status=none | head -c 1").out == "7"
     a.ask("demote").good()
     assert_locked(a)
+
+
+@pytest.mark.parametrize("key_format", sorted(FORMATS))
+def test_the_key_is_changed(keepers, key_format):
+    """There, and on vb again: then the datasets of va, which led before, have their keys from the tree's."""
+    a, b, base = led_raw(keepers, key_format)
+    host = a.host
+    mine, its = KEY, f"{KEY}.b"
+    host.run(f"cp -p {mine} {its}; cp -p {mine} {KEY}.old")
+    b.define(**{**RAW, "key-file": its, "key-format": key_format}).good()
+
+    def other_key(path, commands=OTHERS):
+        host.run(f"umask 077; {{ {commands[key_format]}; }} >{path}")
+
+    def opens(path, dataset):
+        return host.run(f"zfs load-key -n -L file://{path} {dataset}", check=False).rc == 0
+
+    def consent(keeper, path, age_s=0):
+        """Root's, as `zbaton rekey` leaves it; where it is."""
+        file = f"{keeper.state}/keeper/web.rekey"
+        host.run(f"umask 077; echo 'key-file {path}' >{file}; touch -d '-{age_s} seconds' {file}")
+        return file
+
+    def rekey(keeper, path, **fields):
+        consent(keeper, path)
+        return keeper.ask("rekey", **fields)
+
+    a.ask("rekey", term=1).bad("refused", "wants the consent of this host's root")
+    assert rekey(a, mine, term=1).good()["flags"] == FLAGS["same"]
+    iterations = values(a, "pbkdf2iters")[0]
+    other_key(mine)
+    assert a.observe()["key"] == 3
+    # An engine that lies: without root, with what root said long ago, with what root did not say, and with a file
+    # that others could have made.
+    a.ask("rekey", term=1).bad("refused", "there is none")
+    consent(a, mine, 700)
+    a.ask("rekey", term=1).bad("refused", "there is none")
+    rekey(a, its, term=1).bad("refused", f"another source of the key than is declared: key-file {mine}")
+    host.run(f"chmod 620 {consent(a, mine)}")
+    a.ask("rekey", term=1).bad("refused", "there is none")
+    host.run(f"rm {consent(a, mine)}")
+    rekey(a, mine, term=2).bad("refused", "not the established leader of term 2")
+    rekey(b, its, term=1).bad("refused", "not the established leader of term 1")
+    host.run("umount /srv/web/log")
+    rekey(a, mine, term=1).bad("refused", f"{a.root}/web/log has its key from {a.root}/web and is not mounted")
+    assert a.observe()["key"] == 3, "nothing was changed"
+    middle = a.snapshot(1, 1, base_term=1, base_seq=0).good()["manifest"]  # it is mounted again
+    assert rekey(a, mine, term=1).good()["flags"] == 0
+    assert a.observe()["key"] == 0
+    a.ask("rekey", term=1).bad("refused", "there is none")  # it was used
+    assert rekey(a, mine, term=1).good()["flags"] == FLAGS["same"]
+    assert values(a, "pbkdf2iters")[0] == iterations
+    assert set(values(a, "keystatus")) == {"available"}
+    host.run("echo 3 >/srv/web/log/third")
+    after = a.snapshot(1, 2, base_term=1, base_seq=middle["seq"]).good()["manifest"]
+    assert b.observe()["key"] == 0, "its copy has the earlier key"
+    ship(a, b, after, base)["receive"].good()
+    assert b.observe()["key"] == 3
+    assert b.ask("rekey", flags=["dry_run"]).good()["key"] == 3
+    for dataset in (f"{b.root}/web", f"{b.root}/web/log"):
+        assert opens(mine, dataset) and not opens(its, dataset), dataset
+    # A host that starts anew needs the other one.
+    a.stop("KILL")
+    host.run("umount /srv/web/log /srv/web; zfs unload-key -a; true")
+    a.start()
+    a.observe()
+    a.ask("grant", term=2, node="va", version=1, nonce=1).good()
+    host.run(f"mv {mine} {mine}.new; cp -p {KEY}.old {mine}")
+    a.ask("promote", term=2).bad("mismatch", f"{mine} does not hold the key of {a.root}/web")
+    host.run(f"mv {mine}.new {mine}")
+    a.ask("promote", term=2).good()
+    files = "cat /srv/web/file /srv/web/log/file /srv/web/log/third"
+    assert host.run(files).out.split() == ["1", "2", "3"]
+    # vb leads once its file is replaced.
+    b.ask("learn", term=2, node="va").good()
+    host.run(f"cp -p {mine} {its}")
+    assert b.observe()["key"] == 0
+    final = pass_on(a, b, 2, after)
+    assert host.run(files).out.split() == ["1", "2", "3"]
+    other_key(its, FORMATS)
+    assert rekey(b, its, term=3).good()["flags"] == 0
+    host.run("echo 4 >/srv/web/log/fourth")
+    last = b.snapshot(3, 0, base_term=2, base_seq=final["seq"]).good()["manifest"]
+    ship(b, a, last, final, term=3)["receive"].good()
+    assert a.observe()["key"] == 3
+    host.run(f"cp -p {its} {mine}")
+    assert a.observe()["key"] == 0
+    pass_on(b, a, 3, last)
+    assert host.run(f"{files} /srv/web/log/fourth").out.split() == ["1", "2", "3", "4"]
+    assert set(values(a, "encryptionroot")) == {f"{a.root}/web"}
 
 
 def test_a_program_that_hangs_does_not_keep_the_keeper_from_ending(keepers):

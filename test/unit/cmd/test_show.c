@@ -274,6 +274,25 @@ test_sets(void **state)
 }
 
 static void
+test_rekey(void **state)
+{
+    struct picture p;
+
+    (void)state;
+    picture_begin(&p, "rekey");
+    zb_show_rekey(&p.show, p.data);
+    picture_compare(&p, "rekey");
+    picture_begin(&p, "rekey");
+    json_object_set_new(p.data, "changed", json_false());
+    json_object_set_new(p.data, "set", json_null());
+    json_object_set_new(p.data, "degraded", json_false());
+    json_array_remove(json_object_get(p.data, "members"), 2);
+    json_array_remove(json_object_get(p.data, "members"), 1);
+    zb_show_rekey(&p.show, p.data);
+    picture_compare(&p, "rekey-same");
+}
+
+static void
 test_peeks(void **state)
 {
     struct picture p;
@@ -420,6 +439,7 @@ main(void)
         cmocka_unit_test(test_failover_result),
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_peeks),
+        cmocka_unit_test(test_rekey),
         cmocka_unit_test(test_rescues),
         cmocka_unit_test(test_transfers),
         cmocka_unit_test(test_explain),

@@ -109,6 +109,34 @@ a_member_without_the_key_is_told_of_and_not_moved_to(void **state)
     assert_int_equal(world_noted(&W, 0, 2, "C-key"), 2);
 }
 
+/* vm3 has not the key that the next set brings; whether vm1 knows a second after it. */
+static bool
+is_known_after_a_set(uint64_t command)
+{
+    unsigned before = world_noted(&W, 0, 2, "C-key");
+
+    W.nodes[2].disk.record.key = ZB_KEY_GOOD;
+    /* The next look is half an interval away. */
+    world_run(&W, 3 * W.conf.interval_ms - W.now_ms % W.conf.interval_ms + 5000);
+    W.nodes[2].disk.record.key = ZB_KEY_OTHER;
+    world_command(&W, 0, ZB_CMD_SYNC, 0, command);
+    stories_reply(command, ZB_OK, "C-done");
+    world_run(&W, 1000);
+    return world_noted(&W, 0, 2, "C-key") > before;
+}
+
+static void
+what_may_bring_another_key_is_looked_at(void **state)
+{
+    (void)state;
+    assert_false(is_known_after_a_set(1));
+    W.conf.keyed = true;
+    for (unsigned n = 0; n < 3; n++) {
+        world_declare(&W, n, &W.conf);
+    }
+    assert_true(is_known_after_a_set(2));
+}
+
 /* Within one interval of the sets (10 s here), on both sides; and nothing is sent over it. */
 static void
 a_copy_that_was_written_to_is_told_of_within_an_interval(void **state)
@@ -381,6 +409,7 @@ main(void)
         T(a_fork_is_told_on_both_sides_once),
         T(members_that_agree_are_not_told_of),
         T(a_member_without_the_key_is_told_of_and_not_moved_to),
+        T(what_may_bring_another_key_is_looked_at),
         T(a_copy_that_was_written_to_is_told_of_within_an_interval),
         T(a_dataset_that_was_made_in_a_copy_is_told_of),
         T(a_copy_from_before_what_is_remembered_is_not_pruned),

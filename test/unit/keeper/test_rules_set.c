@@ -44,6 +44,43 @@ test_snapshot(void **state)
     snapshot(&s, ZB_OK, "");
 }
 
+/* ---- REKEY ---- */
+
+static void
+rekey(struct story *s, enum zb_rc wanted, const char *text)
+{
+    story_refused(s, zb_rules_rekey(&s->r, &s->req, &s->f, &s->err), wanted, text);
+}
+
+static void
+test_rekey(void **state)
+{
+    struct story s;
+    (void)state;
+
+    story_leader(&s);
+    rekey(&s, ZB_OK, "");
+    s.req.term = 2;
+    rekey(&s, ZB_E_REFUSED, "not the established leader of term 2");
+    story_leader(&s);
+    s.f.stage = ZB_STAGE_REST;
+    rekey(&s, ZB_E_REFUSED, "not mounted read-write by this keeper");
+    story_leader(&s);
+    s.datasets[0].mount = ZB_MOUNT_RO;
+    rekey(&s, ZB_E_REFUSED, "not mounted read-write by this keeper");
+    story_leader(&s);
+    s.f.datasets_count = 0;
+    rekey(&s, ZB_E_REFUSED, "not mounted read-write by this keeper");
+    story_leader(&s);
+    s.r.rec.learned_term = 4;
+    zb_strcopy(s.r.rec.learned_leader, ZB_NODE_NAME_SIZE, "vm3");
+    rekey(&s, ZB_E_REFUSED, "vm3 leads term 4");
+    story_follower(&s);
+    rekey(&s, ZB_E_REFUSED, "not the established leader");
+    story_sealed(&s);
+    rekey(&s, ZB_E_REFUSED, "it is sealed");
+}
+
 /* ---- RECEIVE ---- */
 
 static void
@@ -405,6 +442,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_rekey),
         cmocka_unit_test(test_receive),
         cmocka_unit_test(test_receive_forward),
         cmocka_unit_test(test_receive_first_copy),
