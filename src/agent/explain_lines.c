@@ -404,7 +404,11 @@ use_say(struct lines *l, const struct field *k)
     enum about about = l->f->leads ? MOVE : REPLICATE;
     char help[TEXT_SIZE];
 
-    if (strcmp(k->kind, "mount") == 0) {
+    if (strcmp(k->kind, "device") == 0) {
+        (void)snprintf(help, sizeof help, "zfs set volmode=none %s", k->dataset);
+        blocker_add(l, &(struct blocker){REPLICATE, "A-mount", help}, "%s has the device %s",
+                    k->dataset, k->what);
+    } else if (strcmp(k->kind, "mount") == 0) {
         (void)snprintf(help, sizeof help, "umount %s", k->what);
         blocker_add(l, &(struct blocker){REPLICATE, "A-mount", help}, "%s is mounted at %s",
                     k->dataset, k->what);
@@ -435,7 +439,8 @@ dataset_say(struct lines *l, const struct field *k)
         (void)snprintf(help, sizeof help, "zfs rename %s", k->dataset);
         blocker_add(l, &(struct blocker){REPLICATE, "A-unfit", help}, "%s: no set holds %s",
                     k->dataset,
-                    strcmp(k->kind, "volume") == 0 ? "a tree that is a volume itself" : "a dataset of that name");
+                    strcmp(k->kind, "volume") == 0 ? "a tree that is a volume itself"
+                                                   : "a dataset of that name");
     }
 }
 
@@ -510,10 +515,10 @@ field_say(struct lines *l, const struct field *k)
         const char *kind;
         void (*say)(struct lines *l, const struct field *k);
     } kinds[] = {
-        {"hold", old_set_say},    {"clone", old_set_say},   {"rescue", old_set_say},
-        {"peek", old_set_say},    {"mount", use_say},       {"process", use_say},
-        {"partial", dataset_say}, {"foreign", dataset_say}, {"volume", dataset_say},
-        {"unfit", dataset_say},
+        {"hold", old_set_say},   {"clone", old_set_say},   {"rescue", old_set_say},
+        {"peek", old_set_say},   {"mount", use_say},       {"device", use_say},
+        {"process", use_say},    {"partial", dataset_say}, {"foreign", dataset_say},
+        {"volume", dataset_say}, {"unfit", dataset_say},
     };
 
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {

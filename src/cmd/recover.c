@@ -265,7 +265,8 @@ warnings_show(const struct zb_recover *r)
     const struct zb_config_doc *doc = &r->former.doc;
 
     if (r->survey.mounted[0] != '\0') {
-        printf("warning: %s is mounted\n", r->survey.mounted);
+        printf("warning: %s %s\n", r->survey.mounted,
+               r->survey.mounted_volume ? "has a device" : "is mounted");
     }
     for (uint32_t i = 0; i < r->survey.count; i++) {
         const struct zb_survey_service *s = &r->survey.services[i];
@@ -375,8 +376,10 @@ mounted_check(const struct zb_survey *survey, struct zb_err *err)
     if (survey->mounted[0] == '\0') {
         return ZB_OK;
     }
-    zb_err_set(err, ZB_E_HELD, "%s is mounted", survey->mounted);
-    return zb_err_hint(err, "stop what uses it, then: zfs unmount %s", survey->mounted);
+    zb_err_set(err, ZB_E_HELD, "%s %s", survey->mounted,
+               survey->mounted_volume ? "has a device" : "is mounted");
+    return zb_err_hint(err, "stop what uses it, then: zfs %s %s",
+                       survey->mounted_volume ? "set volmode=none" : "unmount", survey->mounted);
 }
 
 /* The question may have waited for its answer all night. */

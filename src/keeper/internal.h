@@ -475,8 +475,14 @@ void zb_keeper_new_props_fill(struct zb_keeper_new_props *p, const struct zb_kee
  * marks. 1-2 txgs. */
 enum zb_rc zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *mark,
                            bool is_root, struct zb_err *err) ZB_CHECKED;
-/* volmode=none; of a dataset that is not marked yet, with what it was for zb_keeper_adopt. 1 txg. */
+/* Of a volume: volmode=none, readonly=on; of one that is not marked yet volmode alone, with what it
+ * was for zb_keeper_adopt. 1-2 txgs. */
 enum zb_rc zb_keeper_hide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
+/* Of a volume that was given back: its device comes, if volmode says so; that property alone makes
+ * none when it is inherited. */
+enum zb_rc zb_keeper_unhide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
+/* Nothing of the dataset is to be changed for the values at rest. As zb_keeper_rest_set. */
+bool zb_keeper_is_rested(const struct zb_zfs_props *props, bool is_root, bool in_use);
 /* Puts remembered values back and takes every zbaton:* property away. */
 enum zb_rc zb_keeper_unadopt(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 /* Declared values and the mark of leading on the tree's own dataset, read back. */
@@ -487,16 +493,19 @@ bool zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, 
 
 /* ---- volume.c: zvols of a tree ---- */
 
-/* The device appears, read-only or not, as /dev/zvol/<dataset>. ZB_E_TIMEOUT when udev makes no
- * such link. 1-2 txgs. */
-enum zb_rc zb_keeper_volume_show(const char *dataset, bool writable,
+/* The device is there afterwards, read-only or not, as /dev/zvol/<dataset>; on an error it is at
+ * rest. ZB_E_TIMEOUT: udev makes no such link. With k it is only waited for while this node may
+ * write. 1-2 txgs. */
+enum zb_rc zb_keeper_volume_show(struct zb_keeper *k, const char *dataset, bool writable,
                                  struct zb_err *err) ZB_CHECKED;
 /* As a leader has it: writable, which is proven, and with its link in /dev/zbaton. */
-enum zb_rc zb_keeper_volume_lead(const struct zb_conf_service *conf, const char *rel,
-                                 const char *dataset, struct zb_err *err) ZB_CHECKED;
-/* The device goes. ZB_E_HELD: something has it open; asked again once nothing has, it goes. 1 txg.
- */
+enum zb_rc zb_keeper_volume_lead(struct zb_keeper *k, const struct zb_conf_service *conf,
+                                 const char *rel, const char *dataset,
+                                 struct zb_err *err) ZB_CHECKED;
+/* The device goes. ZB_E_HELD: something has it open, and nothing was changed. 2 txgs. */
 enum zb_rc zb_keeper_volume_hide(const char *dataset, struct zb_err *err) ZB_CHECKED;
+/* Values at rest of every volume that is marked, whether its device was seen or not. */
+enum zb_rc zb_keeper_volumes_rest(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 /* What was fsync'ed before a crash is in the dataset afterwards: of a file system (mount.h), or of
  * a volume, whose log is replayed when its device is made. ZB_E_EXISTS: mounted, or there. */
 enum zb_rc zb_keeper_replay(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
@@ -507,7 +516,7 @@ enum zb_rc zb_keeper_replay(const struct zb_zfs_props *props, struct zb_err *err
 void zb_keeper_parallel(size_t count, void (*fn)(void *ctx, size_t i), void *ctx);
 /* Mounts every dataset read-write below conf->mountpoint, parents first, proves each and writes a
  * probe; of volumes the devices appear. On an error everything of the tree is unmounted again. */
-enum zb_rc zb_keeper_tree_mount(const struct zb_keeper_view *view,
+enum zb_rc zb_keeper_tree_mount(struct zb_keeper *k, const struct zb_keeper_view *view,
                                 const struct zb_conf_service *conf, struct zb_err *err) ZB_CHECKED;
 /* syncfs of every dataset that is mounted read-write. */
 enum zb_rc zb_keeper_tree_sync(const char *dataset, struct zb_err *err) ZB_CHECKED;
@@ -515,6 +524,8 @@ enum zb_rc zb_keeper_tree_sync(const char *dataset, struct zb_err *err) ZB_CHECK
  * deadline; then ZB_E_HELD names the holders. What was unmounted stays so. */
 enum zb_rc zb_keeper_tree_umount(const char *dataset, struct zb_mono deadline,
                                  struct zb_err *err) ZB_CHECKED;
+/* Refuses (ZB_E_HELD) what something mounted is in the way of, or a device. */
+enum zb_rc zb_keeper_mounted_say(const struct zb_os_mount_entry *e, struct zb_err *err) ZB_CHECKED;
 /* Proves that nothing owns any dataset: ZB_E_HELD names holders, ZB_E_MISMATCH cannot be proven (a
  * bookmark is newer than the newest snapshot). view as opened while it was still mounted (devices),
  * or after. */
@@ -541,7 +552,8 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 /* Children of the leading tree that are not mounted as they should be, because they came in or
  * somebody unmounted them: tried at each set and before a START, and said once. That one cannot be
  * mounted keeps no set from being made. */
-void zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view);
+void zb_keeper_children_mount(struct zb_keeper *k, const struct zb_keeper_job *job,
+                              const struct zb_keeper_view *view);
 
 /* ---- op_prune.c ---- */
 

@@ -262,7 +262,7 @@ mounts_look(struct lines *l, const struct zb_keeper_view *view, bool led, struct
         const struct zb_os_mount_entry *e = &view->mounts.entries[i];
         targets[i] = (struct zb_os_holder_target){.dataset = e->dataset, .dev = e->dev};
         if (!led) {
-            line_add(l, &(struct line){"mount", e->dataset, "", e->dir});
+            line_add(l, &(struct line){e->volume ? "device" : "mount", e->dataset, "", e->dir});
         }
     }
     rc = holders_look(l, targets, count, err);

@@ -63,7 +63,7 @@ promote_mount(struct zb_keeper *k, const struct zb_keeper_view *view, const stru
     if (rc == ZB_OK) {
         rc = zb_keeper_declared_set(view->dataset, conf, req->term, err);
     }
-    return rc == ZB_OK ? zb_keeper_tree_mount(view, conf, err) : rc;
+    return rc == ZB_OK ? zb_keeper_tree_mount(k, view, conf, err) : rc;
 }
 
 /* A program may take longer than there is time for: a lapse of the session ends it. */
@@ -110,6 +110,24 @@ keys_load(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
     return rc;
 }
 
+/* What was not to be led is free, and at rest: a device may come that was waited for in vain. */
+static bool
+put_back(struct zb_keeper *k, const char *service)
+{
+    struct zb_keeper_view view = {0};
+    struct zb_err ignored;
+    enum zb_rc rc = zb_keeper_view_open(k, service, &view, &ignored);
+
+    if (rc == ZB_OK) {
+        rc = zb_keeper_volumes_rest(&view, &ignored);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_tree_free_prove(&view, &ignored);
+    }
+    zb_keeper_view_close(&view);
+    return rc == ZB_OK;
+}
+
 enum zb_rc
 zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -148,8 +166,7 @@ zb_keeper_op_promote(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_e
         zb_keeper_unproven_set(k, s, false); /* its stage says so */
         zb_keeper_observation_add(k, job);
     } else {
-        struct zb_err ignored;
-        zb_keeper_unproven_set(k, s, zb_keeper_tree_free_prove(&view, &ignored) != ZB_OK);
+        zb_keeper_unproven_set(k, s, !put_back(k, job->req.service));
         /* The probe may have written: what was sealed is so no more. Another term, or another set.
          */
         zb_keeper_stage_set(k, s, remount ? ZB_STAGE_UNMOUNTED : ZB_STAGE_REST);
@@ -173,7 +190,7 @@ seal_undo(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
 {
     struct zb_err err;
 
-    if (zb_keeper_tree_mount(view, &job->conf, &err) == ZB_OK) {
+    if (zb_keeper_tree_mount(k, view, &job->conf, &err) == ZB_OK) {
         zb_keeper_stage_set(k, job->service, ZB_STAGE_MOUNTED);
         job->rep.flags |= ZB_KF_REMOUNTED;
     } else {
@@ -232,6 +249,9 @@ zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     was_mounted = facts.stage == ZB_STAGE_MOUNTED;
     zb_keeper_stage_set(k, s, ZB_STAGE_UNMOUNTED);
     rc = zb_keeper_tree_umount(view.dataset, deadline, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_volumes_rest(&view, err);
+    }
     if (rc == ZB_OK) {
         rc = seal_prove(k, job, &view, err);
     }

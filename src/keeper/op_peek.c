@@ -38,7 +38,7 @@ peek_describe(const struct zb_zfs_tree *tree, const char *name, struct zb_keeper
                        ",\"expires\":%s,\"expires_s\":%" PRId64
                        ",\"datasets\":%zu,\"mounted\":\"%.1000s\"}\n",
                        name, zb_zfs_props_local(root, "zbaton:service"), set.term, set.seq, quoted,
-                       expires.s, tree->count, mounts.count > 0 ? mounts.entries[0].dir : "");
+                       expires.s, tree->count, zb_os_mounts_dir(&mounts));
     zb_os_mounts_close(&mounts);
     return ZB_OK;
 }

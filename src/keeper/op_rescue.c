@@ -24,12 +24,7 @@ places_own(const struct zb_keeper_view *view, struct zb_rules_place *places)
 static enum zb_rc
 unmounted_check(const struct zb_keeper_view *view, struct zb_err *err)
 {
-    if (view->mounts.count == 0) {
-        return ZB_OK;
-    }
-    (void)zb_err_set(err, ZB_E_HELD, "%s is mounted at %.200s", view->mounts.entries[0].dataset,
-                     view->mounts.entries[0].dir);
-    return zb_err_hint(err, "umount %.240s", view->mounts.entries[0].dir);
+    return view->mounts.count == 0 ? ZB_OK : zb_keeper_mounted_say(&view->mounts.entries[0], err);
 }
 
 /* A log that cannot be replayed may have what nothing else tells of: then whether there is anything

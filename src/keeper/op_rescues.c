@@ -53,15 +53,14 @@ rescue_describe(const struct zb_zfs_tree *tree, const char *name, struct zb_keep
 
     (void)zb_rules_rescue_name_parse(name, owner, &term, &time); /* renamed by hand: not known */
     zb_wall_format(time, created);
-    zb_keeper_text_add(t,
-                       "{\"name\":\"%s\",\"service\":\"%s\",\"term\":%" PRIu64
-                       ",\"created\":\"%s\",\"bytes\":%" PRIu64
-                       ",\"whole\":%s,\"kept\":%s,\"mounted\":\"%.1000s\",\"datasets\":[",
-                       name, zb_zfs_props_local(root, "zbaton:service"), term, created,
-                       root->used_bytes,
-                       zb_zfs_props_local(root, ZB_KEEPER_FORK) == NULL ? "true" : "false",
-                       strcmp(mark, ZB_KEEPER_RESCUE_KEPT) == 0 ? "true" : "false",
-                       mounts.count > 0 ? mounts.entries[0].dir : "");
+    zb_keeper_text_add(
+        t,
+        "{\"name\":\"%s\",\"service\":\"%s\",\"term\":%" PRIu64
+        ",\"created\":\"%s\",\"bytes\":%" PRIu64
+        ",\"whole\":%s,\"kept\":%s,\"mounted\":\"%.1000s\",\"datasets\":[",
+        name, zb_zfs_props_local(root, "zbaton:service"), term, created, root->used_bytes,
+        zb_zfs_props_local(root, ZB_KEEPER_FORK) == NULL ? "true" : "false",
+        strcmp(mark, ZB_KEEPER_RESCUE_KEPT) == 0 ? "true" : "false", zb_os_mounts_dir(&mounts));
     zb_os_mounts_close(&mounts);
     for (; i < tree->count && rc == ZB_OK && t->used + 512 < ZB_KEEPER_TEXT_MAX; i++) {
         rc = dataset_describe(tree, i, t, err);

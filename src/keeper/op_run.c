@@ -114,7 +114,7 @@ zb_keeper_op_start(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err
     }
     if (rc == ZB_OK && facts.stage == ZB_STAGE_MOUNTED &&
         zb_rules_start(&facts, &ignored) != ZB_OK) {
-        zb_keeper_children_mount(job, &view);
+        zb_keeper_children_mount(k, job, &view);
         zb_keeper_view_close(&view);
         rc = zb_keeper_view_open(k, job->req.service, &view, err);
         if (rc == ZB_OK) {

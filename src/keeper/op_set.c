@@ -197,28 +197,25 @@ newcomer_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *vie
 }
 
 static enum zb_rc
-newcomer_volume(const struct zb_keeper_job *job, const struct zb_zfs_props *p, const char *rel,
-                struct zb_err *err)
+newcomer_volume(struct zb_keeper *k, const struct zb_keeper_job *job, const struct zb_zfs_props *p,
+                const char *rel, struct zb_err *err)
 {
-    enum zb_rc rc = zb_keeper_rest_set(p, false, true, err);
+    enum zb_rc rc = zb_keeper_volume_lead(k, &job->conf, rel, p->name, err);
 
-    return rc == ZB_OK ? zb_keeper_volume_lead(&job->conf, rel, p->name, err) : rc;
+    return rc == ZB_OK ? zb_keeper_rest_set(p, false, true, err) : rc;
 }
 
 /* The service can write to it, and it has the values at rest. */
 static bool
 is_at_work(const struct zb_kdataset *d, const struct zb_zfs_props *p)
 {
-    struct zb_zfs_value mode;
-
     return d->mount == ZB_MOUNT_RW &&
-           (p->type == ZB_ZFS_VOLUME ? zb_zfs_props_find(p, "volmode", &mode) &&
-                                           mode.source == ZB_ZFS_SOURCE_LOCAL
-                                     : d->readonly_on);
+           (p->type == ZB_ZFS_VOLUME ? zb_keeper_is_rested(p, false, true) : d->readonly_on);
 }
 
 void
-zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper_view *view)
+zb_keeper_children_mount(struct zb_keeper *k, const struct zb_keeper_job *job,
+                         const struct zb_keeper_view *view)
 {
     struct zb_keeper_service *s = job->service;
     const char *bad = "";
@@ -233,11 +230,14 @@ zb_keeper_children_mount(const struct zb_keeper_job *job, const struct zb_keeper
         if (d->rel[0] == '\0' || !d->marked || is_at_work(d, p)) {
             continue;
         }
-        rc = p->type == ZB_ZFS_VOLUME ? newcomer_volume(job, p, d->rel, &err)
+        rc = p->type == ZB_ZFS_VOLUME ? newcomer_volume(k, job, p, d->rel, &err)
                                       : newcomer_mount(job, view, i, &err);
         if (rc != ZB_OK && bad[0] == '\0') {
             bad = p->name;
             first = err;
+        }
+        if (rc == ZB_E_TIMEOUT) { /* without udev each device would take as long */
+            break;
         }
     }
     if (bad[0] != '\0' && strcmp(bad, s->warned) != 0) {
@@ -380,7 +380,7 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         rc = newcomers_adopt(k, job, &view, err);
     }
     if (rc == ZB_OK && facts.stage == ZB_STAGE_MOUNTED) {
-        zb_keeper_children_mount(job, &view);
+        zb_keeper_children_mount(k, job, &view);
     }
     if (rc == ZB_OK && (job->req.flags & ZB_KF_SYNC) != 0) {
         rc = zb_keeper_tree_sync(view.dataset, err);

@@ -409,8 +409,10 @@ unadopted_mount(const struct zb_keeper_view *view, struct zb_err *err)
 
         zb_strcopy(name, sizeof(name), view->props[i]->name);
         rc = zb_zfs_props_get(name, &props, err);
-        bool mounts = rc == ZB_OK && props.type == ZB_ZFS_FILESYSTEM &&
-                      props.canmount == ZB_ZFS_ON && props.mountpoint[0] == '/';
+        bool volume = rc == ZB_OK && props.type == ZB_ZFS_VOLUME;
+        bool mounts =
+            rc == ZB_OK && !volume && props.canmount == ZB_ZFS_ON && props.mountpoint[0] == '/';
+        rc = volume ? zb_keeper_unhide(&props, err) : rc;
         zb_zfs_props_close(&props);
         if (mounts) {
             rc = zb_os_run(&spec, deadline, output, sizeof(output), &status, err);

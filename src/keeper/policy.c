@@ -23,7 +23,8 @@ static const struct value {
     bool live; /* acts on what is in use at once: not changed there */
 } rest[] = {
     {"readonly", NULL, ZB_ZFS_ON, ZB_ZFS_OFF, .local = true, .live = true},
-    [REST_VOLMODE] = {"volmode", NULL, ZB_ZFS_VOLMODE_NONE, 0, .local = true, .of = VOLUMES, .live = true},
+    [REST_VOLMODE] = {"volmode", NULL, ZB_ZFS_VOLMODE_NONE, 0, .local = true, .of = VOLUMES,
+                      .live = true},
     {"snapdev", NULL, 0, 0, .of = VOLUMES},
     {"canmount", NULL, ZB_ZFS_CANMOUNT_NOAUTO, ZB_ZFS_ON, .local = true, .no_inherit = true,
      .of = FILE_SYSTEMS},
@@ -115,8 +116,7 @@ changes_compute(const struct zb_zfs_props *props, bool is_root, bool in_use, str
 }
 
 enum zb_rc
-zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use,
-                   struct zb_err *err)
+zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use, struct zb_err *err)
 {
     struct changes c;
     enum zb_rc rc = ZB_OK;
@@ -129,6 +129,15 @@ zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use,
         rc = zb_zfs_props_inherit(props->name, c.inherit, c.inherit_count, err);
     }
     return rc;
+}
+
+bool
+zb_keeper_is_rested(const struct zb_zfs_props *props, bool is_root, bool in_use)
+{
+    struct changes c;
+
+    changes_compute(props, is_root, in_use, &c);
+    return c.set_count == 0 && c.inherit_count == 0;
 }
 
 enum zb_rc
@@ -251,13 +260,34 @@ zb_keeper_hide(const struct zb_zfs_props *props, struct zb_err *err)
     const struct value *mode = &rest[REST_VOLMODE];
     char name[64];
     char text[ZB_PATH_SIZE];
-    const struct zb_zfs_setprop set[] = {{.name = mode->name, .number = mode->number},
-                                         {.name = name, .text = text}};
+    struct zb_zfs_setprop set[] = {{.name = mode->name, .number = mode->number},
+                                   {.name = name, .text = text}};
 
     prior_fill(mode, props, name, sizeof(name), text, sizeof(text));
-    bool remembered = zb_zfs_props_local(props, SERVICE_MARK) != NULL ||
-                      zb_zfs_props_local(props, name) != NULL;
-    return zb_zfs_props_set(props->name, set, remembered ? 1 : 2, err);
+    if (zb_zfs_props_local(props, SERVICE_MARK) != NULL) {
+        set[1] = (struct zb_zfs_setprop){.name = "readonly", .number = ZB_ZFS_ON};
+    } else if (zb_zfs_props_local(props, name) != NULL) {
+        return zb_zfs_props_set(props->name, set, 1, err);
+    }
+    return zb_zfs_props_set(props->name, set, 2, err);
+}
+
+enum zb_rc
+zb_keeper_unhide(const struct zb_zfs_props *props, struct zb_err *err)
+{
+    const struct value *mode = &rest[REST_VOLMODE];
+    struct zb_zfs_setprop set = {.name = mode->name, .number = mode->unset_number};
+    struct zb_zfs_value now;
+    enum zb_rc rc;
+
+    if (zb_zfs_props_find(props, mode->name, &now)) {
+        if (now.source == ZB_ZFS_SOURCE_LOCAL) {
+            return ZB_OK;
+        }
+        set.number = now.number;
+    }
+    rc = zb_zfs_props_set(props->name, &set, 1, err);
+    return rc == ZB_OK ? zb_zfs_props_inherit(props->name, &mode->name, 1, err) : rc;
 }
 
 /* Puts one property back; values of a dataset that zbaton made were set by nobody before. */

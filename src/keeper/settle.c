@@ -37,7 +37,10 @@ zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
     if (rc != ZB_OK) {
         return rc;
     }
-    rc = zb_keeper_tree_free_prove(&view, err);
+    rc = zb_keeper_volumes_rest(&view, err);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_tree_free_prove(&view, err);
+    }
     if (rc == ZB_E_MISMATCH) {
         rc = ZB_OK; /* a newer bookmark: unmounted all the same, and not to be handed over */
     }
@@ -216,12 +219,14 @@ zb_keeper_settle(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err
     (void)pthread_mutex_lock(&k->lock);
     stage = s->stage;
     (void)pthread_mutex_unlock(&k->lock);
-    if (stage == ZB_STAGE_REST && view.count > 0 && zb_rules_may_have_led(&r, view.led)) {
-        rc = logs_replay(k, s->name, &view, err);
-    }
-    if (rc == ZB_OK && !s->rested && stage == ZB_STAGE_REST) {
+    /* Before keys are loaded for the logs: devices of volumes appear with their key. */
+    if (!s->rested && stage == ZB_STAGE_REST) {
         rc = zb_keeper_rest_set_all(&view, err);
         s->rested = rc == ZB_OK;
+    }
+    if (rc == ZB_OK && stage == ZB_STAGE_REST && view.count > 0 &&
+        zb_rules_may_have_led(&r, view.led)) {
+        rc = logs_replay(k, s->name, &view, err);
     }
     if (rc == ZB_OK) {
         (void)pthread_mutex_lock(&k->lock);

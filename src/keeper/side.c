@@ -263,7 +263,7 @@ dataset_mount(const struct zb_zfs_tree *tree, size_t i, const char *path, struct
     enum zb_rc rc;
 
     if (tree->datasets[i].type == ZB_ZFS_VOLUME) {
-        return zb_keeper_volume_show(tree->datasets[i].name, false, err);
+        return zb_keeper_volume_show(NULL, tree->datasets[i].name, false, err);
     }
     if ((size_t)snprintf(dir, sizeof(dir), "%s%s", path, rel) >= sizeof(dir)) {
         return zb_err_set(err, ZB_E_LIMIT, "path of %s is too long", tree->datasets[i].name);
@@ -426,9 +426,7 @@ unmounted_check(const struct zb_zfs_tree *tree, struct zb_err *err)
     enum zb_rc rc = zb_os_mounts_read(tree->datasets[0].name, &mounts, err);
 
     if (rc == ZB_OK && mounts.count > 0) {
-        (void)zb_err_set(err, ZB_E_HELD, "%s is mounted at %.200s", mounts.entries[0].dataset,
-                         mounts.entries[0].dir);
-        rc = zb_err_hint(err, "umount -R %.240s", mounts.entries[0].dir);
+        rc = zb_keeper_mounted_say(&mounts.entries[0], err);
     }
     zb_os_mounts_close(&mounts);
     return rc;

@@ -1,8 +1,8 @@
 /*
- * What is in mounted file systems, and in volumes, as sums that another host's can be compared with: of each name
- * its type, mode, owner, links, and size, the target of a symbolic link, the number of a device;
- * and of the files that are drawn their content, where holes are as good as zeros and are not read.
- * Not the times. SHA-256 by OpenSSL.
+ * What is in mounted file systems, and in volumes, as sums that another host's can be compared
+ * with: of each name its type, mode, owner, links, and size, the target of a symbolic link, the
+ * number of a device; and of the files that are drawn their content, where holes are as good as
+ * zeros and are not read. Not the times. SHA-256 by OpenSSL.
  *
  * Each name has a position, the digest of a seed and of its path, by which it falls into a bucket;
  * a bucket's sum does not depend on the order in which a directory tells its names. So two trees

@@ -234,6 +234,7 @@ dataset_look(struct walk *w, const char *name, struct zb_err *err)
     if (rc == ZB_OK && w->service != NULL && is_below(rel, w->service->name)) {
         if (zb_os_mounts_find(&w->mounts, name) != NULL) {
             zb_strcopy(w->survey->mounted, sizeof(w->survey->mounted), name);
+            w->survey->mounted_volume = props.type == ZB_ZFS_VOLUME;
         }
         if (!zb_zfs_props_find(&props, ZB_KEEPER_ORPHAN, &orphan)) {
             rc = zb_survey_dataset_add(w->service, name, &snaps, err);

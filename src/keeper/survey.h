@@ -31,6 +31,7 @@ struct zb_survey_service {
 struct zb_survey {
     uint64_t term;                      /* highest of any set below the root, rescues too */
     char mounted[ZB_DATASET_NAME_SIZE]; /* a dataset of a service that is mounted; "" */
+    bool mounted_volume;                /* it is a zvol that has a device */
     uint32_t count;
     struct zb_survey_service *services; /* sorted by name; owned */
 };

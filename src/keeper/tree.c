@@ -123,23 +123,23 @@ file_system_mount(const struct zb_conf_service *conf, const char *rel, const cha
     if (rc == ZB_OK || rc == ZB_E_EXISTS) { /* mounted before: a seal that did not come to an end */
         rc = zb_os_mount_check(dataset, dir, &readonly, err);
     }
-    return rc == ZB_OK && readonly
-               ? zb_err_set(err, ZB_E_MISMATCH, "%s is mounted read-only", dir)
-               : rc;
+    return rc == ZB_OK && readonly ? zb_err_set(err, ZB_E_MISMATCH, "%s is mounted read-only", dir)
+                                   : rc;
 }
 
 enum zb_rc
-zb_keeper_tree_mount(const struct zb_keeper_view *view, const struct zb_conf_service *conf,
-                     struct zb_err *err)
+zb_keeper_tree_mount(struct zb_keeper *k, const struct zb_keeper_view *view,
+                     const struct zb_conf_service *conf, struct zb_err *err)
 {
     enum zb_rc rc = ZB_OK;
 
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) { /* sorted: parents first */
         const struct zb_zfs_props *p = view->props[i];
+        const char *rel = view->datasets[i].rel;
 
         if (view->datasets[i].marked) { /* a newcomer waits for the next set */
-            rc = (p->type == ZB_ZFS_VOLUME ? zb_keeper_volume_lead : file_system_mount)(
-                conf, view->datasets[i].rel, p->name, err);
+            rc = p->type == ZB_ZFS_VOLUME ? zb_keeper_volume_lead(k, conf, rel, p->name, err)
+                                          : file_system_mount(conf, rel, p->name, err);
         }
     }
     if (rc == ZB_OK) {
@@ -185,6 +185,15 @@ holders_name(const struct zb_os_holder_target *targets, size_t count, struct zb_
                       text[0] != '\0' ? text
                                       : "by nobody that could be found (an NFS export, or "
                                         "a mount namespace without processes)");
+}
+
+enum zb_rc
+zb_keeper_mounted_say(const struct zb_os_mount_entry *e, struct zb_err *err)
+{
+    (void)zb_err_set(err, ZB_E_HELD, "%s %s %.200s", e->dataset,
+                     e->volume ? "has the device" : "is mounted at", e->dir);
+    return e->volume ? zb_err_hint(err, "zfs set volmode=none %.200s", e->dataset)
+                     : zb_err_hint(err, "umount -R %.240s", e->dir);
 }
 
 /* ---- unmount ---- */

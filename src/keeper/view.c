@@ -55,14 +55,16 @@ zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, const
            strcmp(p, text) == 0;
 }
 
+/* A volume that is not zbaton's, and read-only as all below the tree, has a device and disturbs
+ * nothing. */
 static uint32_t
-mount_state(const struct zb_os_mounts *mounts, const struct zb_zfs_props *p)
+mount_state(const struct zb_os_mounts *mounts, const struct zb_zfs_props *p, bool marked)
 {
     uint32_t state = ZB_MOUNT_NONE;
 
     for (size_t i = 0; i < mounts->count; i++) {
         const struct zb_os_mount_entry *e = &mounts->entries[i];
-        if (strcmp(e->dataset, p->name) == 0) {
+        if (strcmp(e->dataset, p->name) == 0 && (marked || !e->volume || !p->readonly_on)) {
             if (e->volume ? !p->readonly_on : !e->readonly) {
                 return ZB_MOUNT_RW;
             }
@@ -92,9 +94,9 @@ dataset_fill(const struct zb_keeper *k, const char *service, const struct zb_kee
         zb_strcopy(d->uuid, sizeof(d->uuid), uuid);
     }
     d->guid = p->guid;
-    d->mount = mount_state(&view->mounts, p);
-    d->readonly_on = p->readonly_on;
     d->marked = zb_keeper_is_marked(p, service, k->conf->node, view->pool_guid);
+    d->mount = mount_state(&view->mounts, p, d->marked);
+    d->readonly_on = p->readonly_on;
     d->written_bytes = p->written_bytes;
     d->used_bytes = p->used_bytes;
     /* Another tool's name that no message can carry; the guid says which it is. */

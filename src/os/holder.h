@@ -1,7 +1,7 @@
 /*
- * Who keeps a dataset busy, or the device of a zvol: for the sentence an operator reads when an unmount or a seal is
- * refused. An explanation, never a proof: zb_zfs_held is the proof. What no process shows (an NFS
- * export, a namespace kept only by a bind mount of its file) is not found.
+ * Who keeps a dataset busy, or the device of a zvol: for the sentence an operator reads when an
+ * unmount or a seal is refused. An explanation, never a proof: zb_zfs_held is the proof. What no
+ * process shows (an NFS export, a namespace kept only by a bind mount of its file) is not found.
  *
  * Thread safe. Reads /proc and /sys, and looks at the files of other processes through
  * /proc/<pid>/fd (stat, statfs): cached inodes, no disk, yet a dataset in the middle of a rollback
@@ -52,8 +52,9 @@ struct zb_os_holders {
 };
 
 /* What is looked for. dev: st_dev of the dataset, or the device of a zvol, as long as it is known
- * (from zb_os_mounts_read, before the unmount), else 0: it is then taken from any namespace that still mounts it; when none
- * does, files on ZFS that are mounted nowhere are listed as detached with an empty dataset name. */
+ * (from zb_os_mounts_read, before the unmount), else 0: it is then taken from any namespace that
+ * still mounts it; when none does, files on ZFS that are mounted nowhere are listed as detached
+ * with an empty dataset name. */
 struct zb_os_holder_target {
     const char *dataset;
     dev_t dev;

@@ -67,9 +67,9 @@ enum zb_rc zb_os_replay(const char *dataset, struct zb_err *err) ZB_CHECKED;
 struct zb_os_mount_entry {
     uint64_t id; /* mount id, and the id of the mount it is on */
     uint64_t parent_id;
-    dev_t dev;                          /* st_dev of every file in it */
-    bool readonly;                      /* of the mount or of its superblock */
-    bool subtree;                       /* a bind mount of a directory inside it, not its root */
+    dev_t dev;     /* st_dev of every file in it */
+    bool readonly; /* of the mount or of its superblock */
+    bool subtree;  /* a bind mount of a directory inside it, not its root */
     /* Not mounted: the device of a zvol, dev, at dir (volume.h); whether it is read-only is not
      * told, and it has no id. */
     bool volume;
@@ -84,8 +84,8 @@ struct zb_os_mounts {
 
 /* Mounts in this namespace of dataset and of what is below it ("web", "web/log", "web@snap";
  * never "website"), then devices of zvols among these. Octal escapes are undone. Reads only /proc
- * and /dev; does not block. What the table says
- * was read after the call; who calls at the same time shares a reading. */
+ * and /dev; does not block. What the table says was read after the call; who calls at the same time
+ * shares a reading. */
 enum zb_rc zb_os_mounts_read(const char *dataset, struct zb_os_mounts *mounts,
                              struct zb_err *err) ZB_CHECKED;
 void zb_os_mounts_close(struct zb_os_mounts *mounts);
@@ -95,6 +95,8 @@ uint64_t zb_os_mounts_changes(void);
 /* The first mount of exactly this dataset, not of a subtree; or NULL. */
 const struct zb_os_mount_entry *zb_os_mounts_find(const struct zb_os_mounts *mounts,
                                                   const char *dataset);
+/* Where the first of them is mounted, devices aside; or "". */
+const char *zb_os_mounts_dir(const struct zb_os_mounts *mounts);
 /* As zb_os_mounts_read from text (the contents of a mountinfo file). Pure but for memory.
  * ZB_E_FORMAT. */
 enum zb_rc zb_os_mounts_parse(const char *text, const char *dataset, struct zb_os_mounts *mounts,

@@ -13,8 +13,10 @@
 #include "base/err.h"
 #include "base/limits.h"
 
+#define ZB_OS_VOLUMES "/dev/zvol/" /* before a dataset's name */
+
 /* Calls add for the device of dataset, and for each below it; not for snapshots and partitions.
- * Reads /dev alone. What add says ends it. */
+ * Reads /dev alone. What add says ends it. ZB_E_SYS: not all could be seen. */
 enum zb_rc zb_os_volumes_each(const char *dataset,
                               enum zb_rc (*add)(void *ctx, const char *name, dev_t dev,
                                                 struct zb_err *err),
@@ -26,7 +28,7 @@ enum zb_rc zb_os_volume_writable(const char *dataset, bool *writable,
 
 /* A name of the device that is the same on every host, whatever its pool: /dev/zbaton/<name>, where
  * name is "service/rel". It leads to /dev/zvol/<dataset>, and so to nothing while there is no such
- * device. What link was there is replaced; another kind of file is ZB_E_EXISTS. */
+ * device. Links and directories in its way are older ones of this function, and go. */
 enum zb_rc zb_os_volume_link(const char *name, const char *dataset, struct zb_err *err) ZB_CHECKED;
 
 #endif

@@ -247,7 +247,7 @@ enum zb_kop {
  *            name alone, or ""), what. Control characters are '?'. Kinds:
  *            sets (snapshot: the oldest set of the tree's own dataset; what: "<how many> <oldest that is among the newest N>"),
  *            hold (what: tag), clone (what: its name), rescue, peek (what: name of the rescue or peek that is its clone) of sets that the retention lets go;
- *            mount (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
+ *            mount and device (what: where; of a tree that this node does not lead), process (what: who, beside the service's own, has something
  *            open there), partial (a receive that was begun and can be gone on with), foreign (a dataset of the tree, without zbaton's
  *            marks), orphan, volume (the tree itself is one), unfit (a name that no set can carry). count: lines that did not fit.
  * FENCE      service, term, node, text: name of the cluster. Runs the node's fence-command for `node` (runner/fence.h), until its

@@ -82,8 +82,17 @@ def test_volumes_go_where_the_service_goes(cluster, programs):
     one.run("exec 3<>/dev/zbaton/vm/more/second; setsid sleep 500 >/dev/null 2>&1 & echo $! >/run/holder.pid")
     refused = cluster.move("vm", "vm2", check=False)
     assert refused.rc != 0 and "(sleep) has /dev/zd" in refused.out + refused.err, refused
-    one.run("kill $(cat /run/holder.pid)")
     wait_until(lambda: cluster.leader("vm") is one, 60, "the service runs where it was")
+    least = number(one, "/dev/zbaton/vm/disk")
+    wait_until(lambda: number(one, "/dev/zbaton/vm/disk") > least, 30, "and writes")
+    one.run("kill $(cat /run/holder.pid)")
+
+    # Somebody's own below a follower's tree is in the way of nothing.
+    foreign = cluster.dataset(two, "vm", "foreign")
+    two.run(f"zfs create -s -V 8M {foreign}")
+    cluster.zbaton("sync vm")
+    cluster.wait_current("vm", "vm1")
+    two.run(f"zfs destroy {foreign}")
 
     source = one
     for target in (two, three, one):
@@ -115,6 +124,7 @@ def test_volumes_go_where_the_service_goes(cluster, programs):
         assert now == before, (now, before)
         return True
     wait_until(given_back, 60, "the disk is as it was")
+    wait_until(lambda: len(devices(one, top)) == 2, 30, "the devices are there")
     one.run(f"zfs destroy -r {top}")
 
 

@@ -120,9 +120,9 @@ entry_add(struct picked *p, const char *dataset, const char *dir, struct zb_err 
 static enum zb_rc
 volume_add(void *ctx, const char *name, dev_t dev, struct zb_err *err)
 {
-    char dir[sizeof "/dev/zvol/" + ZB_DATASET_NAME_SIZE];
+    char dir[sizeof ZB_OS_VOLUMES + ZB_DATASET_NAME_SIZE];
 
-    (void)snprintf(dir, sizeof dir, "/dev/zvol/%s", name);
+    (void)snprintf(dir, sizeof dir, ZB_OS_VOLUMES "%s", name);
     struct zb_os_mount_entry *entry = entry_add(ctx, name, dir, err);
     if (entry == NULL) {
         return err->rc;
@@ -311,4 +311,15 @@ zb_os_mounts_find(const struct zb_os_mounts *mounts, const char *dataset)
         }
     }
     return NULL;
+}
+
+const char *
+zb_os_mounts_dir(const struct zb_os_mounts *mounts)
+{
+    for (size_t i = 0; i < mounts->count; i++) {
+        if (!mounts->entries[i].volume) {
+            return mounts->entries[i].dir;
+        }
+    }
+    return "";
 }
