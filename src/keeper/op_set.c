@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "keeper/internal.h"
 
+#define NEWCOMER_LOOKS_MAX 16
+
 /* ---- SNAPSHOT ---- */
 
 /* The highest seq of the term among the snapshots of the tree; looked for once per term and
@@ -81,13 +83,15 @@ foreign_find(const char *snap, const char *newest, struct zb_set_id base, bool *
 /* ---- children that came in ---- */
 
 /* A dataset that somebody made below the leading tree becomes one of the tree: marks and a uuid.
- * It is mounted then as zfs create did it, read-only as it inherits that; newcomer_mount. */
+ * It is mounted then as zfs create did it, read-only as it inherits that; newcomer_mount. *any:
+ * there was one. */
 static enum zb_rc
-newcomers_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
-                struct zb_err *err)
+newcomers_mark(struct zb_keeper *k, const struct zb_keeper_job *job,
+               const struct zb_keeper_view *view, bool *any, struct zb_err *err)
 {
-    bool any = false;
     enum zb_rc rc = ZB_OK;
+
+    *any = false;
 
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
         char uuid[ZB_UUID_SIZE];
@@ -101,18 +105,39 @@ newcomers_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_
         if (!view->datasets[i].marked || view->datasets[i].uuid[0] == '\0') {
             zb_uuid_new(uuid);
             rc = zb_keeper_adopt(view->props[i], &mark, false, err);
-            any = true;
+            *any = true;
             if (rc == ZB_OK) {
                 zb_log_info("new dataset %s belongs to %s now", view->props[i]->name,
                             job->req.service);
             }
         }
     }
-    if (rc == ZB_OK && any) {
+    return rc;
+}
+
+/* Until a look shows none: more may come between two looks, and a set has no place for what has no
+ * uuid. */
+static enum zb_rc
+newcomers_adopt(struct zb_keeper *k, const struct zb_keeper_job *job, struct zb_keeper_view *view,
+                struct zb_err *err)
+{
+    for (int looks = 0; looks < NEWCOMER_LOOKS_MAX; looks++) {
+        bool any;
+        enum zb_rc rc = newcomers_mark(k, job, view, &any, err);
+
+        if (rc != ZB_OK || !any) {
+            return rc;
+        }
         zb_keeper_view_close(view);
         rc = zb_keeper_view_open(k, job->req.service, view, err);
+        if (rc == ZB_OK) {
+            rc = zb_keeper_view_whole(view, job->conf.flavour, err);
+        }
+        if (rc != ZB_OK) {
+            return rc;
+        }
     }
-    return rc;
+    return zb_err_set(err, ZB_E_BUSY, "new datasets come to %s again and again", view->dataset);
 }
 
 /* The dataset above, if it is mounted where it belongs: else the child's directory would be made

@@ -745,6 +745,20 @@ def test_a_child_that_was_made_elsewhere_comes_in(led):
         assert host.run(f"zfs get -Hp -o value,source readonly {a.root}/web/{child}").out.split() == value
 
 
+def test_children_that_come_while_a_set_is_made(led):
+    """Also those between two looks at the tree: each set has a uuid of every dataset."""
+    a, _, _ = led
+    host = a.host
+    host.run(f"setsid sh -c 'for i in $(seq 30); do zfs create {a.root}/web/c$i; sleep 0.1; done; touch /run/made' "
+             ">/dev/null 2>&1 </dev/null &")
+    counts = []
+    while host.run("test -e /run/made", check=False).rc != 0 and len(counts) < 100:
+        entries = a.snapshot(1, len(counts) + 1).good()["manifest"]["entries"]
+        assert all(len(e["uuid"]) == 36 for e in entries), entries
+        counts.append(len(entries))
+    assert counts[-1] > counts[0] and len(set(counts)) > 3, counts
+
+
 def test_a_copy_that_was_rolled_back_is_not_taken_as_written_to(led):
     """`written` stays above 0 after a rollback to a set taken while the intent log was in use."""
     a, b, _ = led

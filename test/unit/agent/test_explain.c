@@ -121,6 +121,7 @@ what_the_keeper_names_is_said_with_the_command(void **state)
                                  "clone\tpool/web\t" OLD "\tpool/mine\n"
                                  "rescue\tpool/web\t" OLD "\tweb-000002-20261122T064100Z\n"
                                  "mount\tpool/web/log\t\t/mnt/log\n"
+                                 "device\tpool/web/disk\t\t/dev/zvol/pool/web/disk\n"
                                  "process\tpool/web/log\t\tpid 8 (sh) works in /mnt/log\n"
                                  "partial\tpool/web\t\t\n"
                                  "foreign\tpool/web/mine\t\t\n"
@@ -138,12 +139,14 @@ what_the_keeper_names_is_said_with_the_command(void **state)
             "zbaton rescue drop web-000002-20261122T064100Z, when it is not needed any more");
     line_is(lines_said(), "replicate", "pool/web/log is mounted at /mnt/log", "A-mount",
             "umount /mnt/log");
+    line_is(lines_said(), "replicate", "pool/web/disk has the device /dev/zvol/pool/web/disk",
+            "A-mount", "zfs set volmode=none pool/web/disk");
     line_is(lines_said(), "replicate", "pid 8 (sh) works in /mnt/log", "A-process",
             "end it, or let it leave the tree");
     line_is(lines_said(), "replicate", "pool/web/mine is not zbaton's", "A-foreign",
             "zfs rename pool/web/mine to a place outside the tree");
-    line_is(lines_said(), "replicate", "pool/web: no set holds a tree that is a volume itself", "A-unfit",
-            "zfs rename pool/web/disk");
+    line_is(lines_said(), "replicate", "pool/web: no set holds a tree that is a volume itself",
+            "A-unfit", "zfs rename pool/web");
     line_is(lines_said(), "replicate", "pool/web/a:b: no set holds a dataset of that name",
             "A-unfit", "zfs rename pool/web/a:b");
     assert_null(line_of(lines_said(), "token")); /* nothing failed: it is gone on with */
