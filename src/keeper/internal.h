@@ -478,8 +478,7 @@ enum zb_rc zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_kee
 /* Of a volume: volmode=none, readonly=on; of one that is not marked yet volmode alone, with what it
  * was for zb_keeper_adopt. 1-2 txgs. */
 enum zb_rc zb_keeper_hide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
-/* Of a volume that was given back: its device comes, if volmode says so; that property alone makes
- * none when it is inherited. */
+/* Of a volume that was given back: its device comes, which inheriting volmode alone does not do. */
 enum zb_rc zb_keeper_unhide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 /* Nothing of the dataset is to be changed for the values at rest. As zb_keeper_rest_set. */
 bool zb_keeper_is_rested(const struct zb_zfs_props *props, bool is_root, bool in_use);
@@ -490,25 +489,6 @@ enum zb_rc zb_keeper_declared_set(const char *dataset, const struct zb_conf_serv
                                   uint64_t term, struct zb_err *err) ZB_CHECKED;
 bool zb_keeper_is_marked(const struct zb_zfs_props *props, const char *service, const char *node,
                          uint64_t pool_guid);
-
-/* ---- volume.c: zvols of a tree ---- */
-
-/* The device is there afterwards, read-only or not, as /dev/zvol/<dataset>; on an error it is at
- * rest. ZB_E_TIMEOUT: udev makes no such link. With k it is only waited for while this node may
- * write. 1-2 txgs. */
-enum zb_rc zb_keeper_volume_show(struct zb_keeper *k, const char *dataset, bool writable,
-                                 struct zb_err *err) ZB_CHECKED;
-/* As a leader has it: writable, which is proven, and with its link in /dev/zbaton. */
-enum zb_rc zb_keeper_volume_lead(struct zb_keeper *k, const struct zb_conf_service *conf,
-                                 const char *rel, const char *dataset,
-                                 struct zb_err *err) ZB_CHECKED;
-/* The device goes. ZB_E_HELD: something has it open, and nothing was changed. 2 txgs. */
-enum zb_rc zb_keeper_volume_hide(const char *dataset, struct zb_err *err) ZB_CHECKED;
-/* Values at rest of every volume that is marked, whether its device was seen or not. */
-enum zb_rc zb_keeper_volumes_rest(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
-/* What was fsync'ed before a crash is in the dataset afterwards: of a file system (mount.h), or of
- * a volume, whose log is replayed when its device is made. ZB_E_EXISTS: mounted, or there. */
-enum zb_rc zb_keeper_replay(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 
 /* ---- tree.c: mounts of a whole tree ---- */
 

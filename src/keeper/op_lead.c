@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "keeper/internal.h"
+#include "keeper/volume.h"
 
 /* ---- PROMOTE ---- */
 

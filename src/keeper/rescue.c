@@ -145,10 +145,9 @@ struct values {
 static bool
 is_carried_over(const char *name)
 {
-    static const char *const never[] = {"encryption",  "keyformat",      "keylocation",
-                                        "pbkdf2iters", "readonly",       "canmount",
-                                        "mountpoint",  "volmode",        ZB_KEEPER_RESCUE,
-                                        ZB_KEEPER_FORK};
+    static const char *const never[] = {
+        "encryption", "keyformat",  "keylocation", "pbkdf2iters",    "readonly",
+        "canmount",   "mountpoint", "volmode",     ZB_KEEPER_RESCUE, ZB_KEEPER_FORK};
 
     for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
         if (strcmp(name, never[i]) == 0) {

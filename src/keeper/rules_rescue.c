@@ -24,8 +24,8 @@ zb_rules_rescue(const struct zb_keeper_record *r, const struct zb_kreq *req,
     }
     for (size_t i = 0; i < count && rc == ZB_OK; i++) {
         /* A child that was made while this node led, and is in no set yet: the service's too. */
-        bool newcomer = places[i].rel[0] != '\0' && places[i].uuid[0] == '\0' &&
-                        r->rec.established_term != 0;
+        bool newcomer =
+            places[i].rel[0] != '\0' && places[i].uuid[0] == '\0' && r->rec.established_term != 0;
         if (!places[i].own && !newcomer) { /* S9 */
             (void)zb_err_set(err, ZB_E_REFUSED,
                              "dataset %s of the tree is not zbaton's: it is not set aside with it",

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "keeper/internal.h"
+#include "keeper/volume.h"
 
 #define TURN_MS 5000
 #define TURN_STEP_MS 20

@@ -175,7 +175,7 @@ struct entry {
     int fd;           /* of the directory it is in */
     const char *name; /* in that */
     const struct stat *st;
-    int error; /* why it, or its content, cannot be read */
+    int error;  /* why it, or its content, cannot be read */
     int device; /* of a volume, whose part it is; else -1 */
     off_t from; /* where the part begins */
     uint8_t key[DIGEST_BYTES];

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "keeper/internal.h"
+#include "keeper/volume.h"
 #include "os/holder.h"
 
 #define HELPERS_MAX 8

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "keeper/internal.h"
+#include "keeper/volume.h"
 
 #define UNFIT_SNAP "unusual-name"
 

@@ -1,9 +1,7 @@
-/* Zvols of a tree: what is a mount for a file system is a device for them. A copy at rest has none
- * (volmode=none, readonly=on); of the leader it is there and writable, for readonly=on cannot be
- * overridden for one device as it can for a mount.
- *
- * A device that is open is never hidden: the kernel would wait for its last close with a thread
+/* A device that is open is never hidden: the kernel would wait for its last close with a thread
  * that makes and removes all devices of the pool (openzfs#17570). */
+#include "keeper/volume.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

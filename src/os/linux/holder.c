@@ -413,8 +413,7 @@ scan_stacked(struct scan *s, const struct zb_os_holder_target *target)
              minor(target->dev));
     DIR *d = target->dev != 0 ? opendir(path) : NULL;
     for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
-        struct zb_os_holder *h =
-            e->d_name[0] != '.' ? add_holder(s, ZB_OS_HOLDER_DEVICE, 0) : NULL;
+        struct zb_os_holder *h = e->d_name[0] != '.' ? add_holder(s, ZB_OS_HOLDER_DEVICE, 0) : NULL;
         if (h != NULL) {
             zb_strcopy(h->dataset, sizeof h->dataset, target->dataset);
             snprintf(h->path, sizeof h->path, "/dev/%.200s", e->d_name);
