@@ -54,11 +54,44 @@ vm1_says(struct pair *w, const char *text)
     json_decref(msg);
 }
 
+/* With a number above the last one, or below. */
+static void
+vm1_says_same(struct pair *w, int above)
+{
+    json_t *msg = json_pack("{s:s,s:[s],s:I}", "t", "core.same", "services", "web", "number",
+                            (json_int_t)report_of(w).number + above);
+
+    assert_non_null(msg);
+    zb_drive_message(&w->hosts[1].a, "vm1", msg);
+    json_decref(msg);
+}
+
+static uint64_t number_before;
+
+static bool
+reported(const struct pair *w)
+{
+    return report_of(w).number > number_before;
+}
+
+/* Its core does, whether there is something new or not. */
+static void
+vm1_reports(struct pair *w)
+{
+    struct host *vm1 = &w->hosts[0];
+
+    number_before = report_of(w).number;
+    zb_drive_event(&vm1->a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = host_other(vm1)});
+    zb_said_send(&vm1->a, host_other(vm1));
+    assert_true(pair_until(w, reported));
+}
+
 static void
 begin(struct pair *w)
 {
     pair_declare(w);
     assert_true(pair_until(w, vm2_follows_vm1));
+    vm1_reports(w);
     assert_true(report_of(w).established_term == 1 && whole(w));
 }
 
@@ -90,15 +123,30 @@ who_does_not_know_what_was_said_asks(void **state)
 
     begin(w);
     mark(w);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"none-such\",\"web\"]}");
+    vm1_reports(w);
     assert_true(marked(w));
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"none-such\"],\"number\":\"1\"}");
     zb_said_forget_service(&vm2->a, 0);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
-    assert_true(pair_until(w, whole)); /* it would say "same" for ever */
+    vm1_reports(w); /* by a name that says nothing: asked for, and told whole under that number */
+    assert_true(whole(w));
     mark(w);
     zb_said_forget_node(&vm2->a, host_other(vm2));
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
+}
+
+static void
+a_name_that_is_late_says_nothing(void **state)
+{
+    struct pair *w = *state;
+
+    begin(w);
+    mark(w);
+    vm1_says_same(w, 0);
+    vm1_says_same(w, -1);
+    assert_true(whole(w));
+    vm1_says_same(w, 1);
+    assert_true(marked(w));
 }
 
 /* What was kept of a node is worth nothing once a name means something else, or a report was lost.
@@ -112,7 +160,7 @@ what_may_be_wrong_is_forgotten(void **state)
     begin(w);
     mark(w);
     vm1_says(w, "{\"t\":\"core\",\"service\":\"web\",\"kind\":\"report\"}");
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
 
     struct zb_agent_node nodes[3] = {vm2->a.nodes[0], vm2->a.nodes[1]};
@@ -120,19 +168,22 @@ what_may_be_wrong_is_forgotten(void **state)
     zb_strcopy(nodes[2].address, sizeof(nodes[2].address), "127.0.0.1:1");
     mark(w);
     zb_agent_nodes_apply(&vm2->a, nodes, 3);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
 
     mark(w);
     zb_drive_peer_down(&vm2->a, "vm1", "for a test");
     zb_drive_peer_up(&vm2->a, "vm1");
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
 
     mark(w);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\",1]}");
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":7}");
-    vm1_says(w, "{\"t\":\"core.same\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\",1],\"number\":\"99999\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":7,\"number\":\"99999\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"number\":\"99999\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"],\"number\":\"0\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"],\"number\":-1}");
     assert_true(whole(w));
 }
 
@@ -141,11 +192,12 @@ only_the_same_report_to_the_same_node_is_a_repetition(void **state)
 {
     struct pair *w = *state;
     struct host *vm1 = &w->hosts[0];
-    struct zb_core_msg report = {.kind = ZB_MSG_REPORT, .version = 7};
+    struct zb_core_msg report = {.kind = ZB_MSG_REPORT, .number = 1, .version = 7};
     const uint8_t node = 1, other = 2;
 
     begin(w);
     assert_false(zb_said_before(&vm1->a, 0, node, &report));
+    report.number++; /* each has another one */
     assert_true(zb_said_before(&vm1->a, 0, node, &report));
     assert_false(zb_said_before(&vm1->a, 0, other, &report));
     assert_false(zb_said_before(&vm1->a, 1, node, &report));
@@ -168,6 +220,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         pair_test(a_refresh_is_by_name),
         pair_test(who_does_not_know_what_was_said_asks),
+        pair_test(a_name_that_is_late_says_nothing),
         pair_test(what_may_be_wrong_is_forgotten),
         pair_test(only_the_same_report_to_the_same_node_is_a_repetition),
     };
