@@ -181,6 +181,34 @@ service_after(const struct zb_agent *a, uint16_t last, const char *name)
     return zb_agent_service_find(a, name);
 }
 
+/* Takes services. */
+static void
+anew_ask(struct zb_agent *a, uint8_t node, json_t *services)
+{
+    json_t *msg = zb_json_new("core.anew");
+
+    zb_json_put(msg, "services", services);
+    (void)zb_peer_send(a, node, msg);
+}
+
+void
+zb_said_ask(struct zb_agent *a, uint16_t service)
+{
+    for (uint32_t n = 0; n < a->nodes_count; n++) {
+        const struct zb_core_msg *report = a->said->heard[service][n];
+        if (n == a->self || !a->nodes[n].up) {
+            continue;
+        }
+        if (report != NULL) {
+            zb_drive_report(a, service, (uint8_t)n, report);
+        } else {
+            json_t *services = zb_json_array_new();
+            zb_json_append(services, zb_json_text(a->services[service].conf.name));
+            anew_ask(a, (uint8_t)n, services);
+        }
+    }
+}
+
 static void
 same_take(struct zb_agent *a, uint8_t node, const json_t *services, uint64_t number)
 {
@@ -202,9 +230,7 @@ same_take(struct zb_agent *a, uint8_t node, const json_t *services, uint64_t num
         }
     }
     if (json_array_size(anew) > 0) {
-        json_t *msg = zb_json_new("core.anew");
-        zb_json_put(msg, "services", anew);
-        (void)zb_peer_send(a, node, msg);
+        anew_ask(a, node, anew);
     } else {
         json_decref(anew);
     }

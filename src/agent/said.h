@@ -28,6 +28,10 @@ void zb_said_send(struct zb_agent *a, uint8_t node);
 void zb_said_heard(struct zb_agent *a, uint16_t service, uint8_t node,
                    const struct zb_core_msg *report);
 
+/* The service is new to the core: it is told what each node said of it last on this connection, and
+ * where that is not known here the node is asked. */
+void zb_said_ask(struct zb_agent *a, uint16_t service);
+
 /* The service is withdrawn: its number may become another one's. */
 void zb_said_forget_service(struct zb_agent *a, uint16_t service);
 /* The connection is lost, or something that node said could not be read. */

@@ -2,6 +2,7 @@
 #include "pair.h"
 
 #include "agent/json.h"
+#include "agent/peer.h"
 #include "agent/said.h"
 
 #define MARK 4242 /* start_ms of a report that vm1 never told */
@@ -149,6 +150,71 @@ a_name_that_is_late_says_nothing(void **state)
     assert_true(marked(w));
 }
 
+static bool
+connected(const struct pair *w)
+{
+    const struct host *vm1 = &w->hosts[0], *vm2 = &w->hosts[1];
+
+    return vm1->a.nodes[host_other(vm1)].up && vm2->a.nodes[host_other(vm2)].up;
+}
+
+static bool
+vm2_follows(const struct pair *w)
+{
+    return host_view(&w->hosts[1]).role == ZB_ROLE_FOLLOWER;
+}
+
+static bool
+vm1_heard_all(const struct pair *w)
+{
+    return strcmp(w->hosts[0].last_message, "none-such") == 0;
+}
+
+/* Which it begins to when it knows that vm2 has granted nothing. */
+static bool
+vm1_leads(const struct pair *w)
+{
+    return host_view(&w->hosts[0]).role == ZB_ROLE_LEADING;
+}
+
+/* What vm2 said before that vm1 had no ears for. */
+static void
+who_hears_of_the_service_later_asks(void **state)
+{
+    struct pair *w = *state;
+    int64_t begun_ms;
+
+    pair_introduce(w);
+    assert_true(pair_until(w, connected));
+    begun_ms = zb_mono_now().ms;
+    host_declare(w, &w->hosts[1]);
+    assert_true(pair_until(w, vm2_follows));
+    (void)zb_peer_send(&w->hosts[1].a, host_other(&w->hosts[1]), zb_json_new("none-such"));
+    assert_true(pair_until(w, vm1_heard_all));
+    host_declare(w, &w->hosts[0]);
+    assert_true(pair_until(w, vm1_leads));
+    assert_true(zb_mono_now().ms - begun_ms < 9000); /* vm2 says it again by itself after 10 s */
+    assert_true(pair_until(w, vm2_follows_vm1));
+}
+
+/* What was said between the declaration and the core's going by it needs no question. */
+static void
+what_was_heard_before_is_not_asked_for(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    struct zb_event removed = {.kind = ZB_EV_REMOVE}, declared = {.kind = ZB_EV_CONFIG};
+
+    begin(w);
+    mark(w);
+    declared.u.conf = (struct zb_core_conf){.version = 1};
+    zb_drive_event(&vm2->a, &removed);
+    zb_drive_event(&vm2->a, &declared);
+    assert_false(host_view(vm2).peers[host_other(vm2)].known);
+    zb_said_ask(&vm2->a, 0);
+    assert_true(marked(w));
+}
+
 /* What was kept of a node is worth nothing once a name means something else, or a report was lost.
  */
 static void
@@ -221,6 +287,8 @@ main(void)
         pair_test(a_refresh_is_by_name),
         pair_test(who_does_not_know_what_was_said_asks),
         pair_test(a_name_that_is_late_says_nothing),
+        pair_test(who_hears_of_the_service_later_asks),
+        pair_test(what_was_heard_before_is_not_asked_for),
         pair_test(what_may_be_wrong_is_forgotten),
         pair_test(only_the_same_report_to_the_same_node_is_a_repetition),
     };
