@@ -296,6 +296,7 @@ on_defined(void *ctx, const struct zb_krep *rep)
         a->applied->loaded[d.service] = true;
         positions_load(a, d.service);
         records_load(a, d.service);
+        zb_said_ask(a, d.service);
     }
 }
 

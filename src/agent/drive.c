@@ -387,6 +387,9 @@ zb_drive_report(struct zb_agent *a, uint16_t service, uint8_t node, const struct
 {
     struct zb_event event = {.kind = ZB_EV_MESSAGE, .service = service, .node = node};
 
+    if (!zb_core_is_news(a->core, service, node, msg)) {
+        return; /* nor is it remembered for the next start */
+    }
     event.u.msg = *msg;
     zb_apply_position(a, service, node, &msg->set);
     if (!zb_set_id_is_none(msg->set.id)) {

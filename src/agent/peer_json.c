@@ -95,6 +95,7 @@ seen_json(const struct zb_peer_names *names, const struct zb_core_seen *seen)
 static void
 report_encode(const struct zb_core_msg *msg, json_t *o)
 {
+    zb_json_put(o, "number", zb_json_u64(msg->number));
     zb_json_put(o, "role", zb_json_int(msg->role));
     zb_json_put(o, "running", zb_json_bool(msg->running));
     zb_json_put(o, "modified", zb_json_bool(msg->modified));
@@ -270,6 +271,10 @@ bases_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 static void
 report_read(struct zb_json_reader *r, struct zb_core_msg *msg)
 {
+    msg->number = zb_json_read_u64(r, "number");
+    if (msg->number == 0) { /* no node's */
+        zb_json_read_fail(r, "number");
+    }
     msg->role = (enum zb_role)zb_json_read_int(r, "role", 0, ZB_ROLE_COUNT - 1);
     msg->running = zb_json_read_bool(r, "running");
     msg->modified = zb_json_read_bool(r, "modified");

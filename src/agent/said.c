@@ -18,7 +18,8 @@ typedef struct zb_core_msg *reports[ZB_SERVICES_MAX][ZB_NODES_MAX];
 struct zb_said {
     reports told;
     reports heard;
-    json_t *same[ZB_NODES_MAX]; /* names that wait for zb_said_send; NULL: none */
+    json_t *same[ZB_NODES_MAX];         /* names that wait for zb_said_send; NULL: none */
+    uint64_t same_number[ZB_NODES_MAX]; /* of the last of those reports */
     uv_timer_t timer;
 };
 
@@ -123,8 +124,11 @@ bool
 zb_said_before(struct zb_agent *a, uint16_t service, uint8_t node, const struct zb_core_msg *report)
 {
     struct zb_said *s = a->said;
-    const struct zb_core_msg *before = s->told[service][node];
+    struct zb_core_msg *before = s->told[service][node];
 
+    if (before != NULL) {
+        before->number = report->number; /* which is another one each time */
+    }
     /* Both were zeroed first; a difference in padding would only cost a whole report. */
     // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison)
     if (before == NULL || memcmp(before, report, sizeof(*report)) != 0) {
@@ -138,6 +142,7 @@ zb_said_before(struct zb_agent *a, uint16_t service, uint8_t node, const struct 
         (void)uv_timer_start(&s->timer, on_timer, GATHER_MS, 0);
     }
     zb_json_append(s->same[node], zb_json_text(a->services[service].conf.name));
+    s->same_number[node] = report->number;
     return true;
 }
 
@@ -150,6 +155,7 @@ zb_said_send(struct zb_agent *a, uint8_t node)
         json_t *msg = zb_json_new("core.same");
         a->said->same[node] = NULL;
         zb_json_put(msg, "services", services);
+        zb_json_put(msg, "number", zb_json_u64(a->said->same_number[node]));
         (void)zb_peer_send(a, node, msg);
     }
 }
@@ -175,8 +181,36 @@ service_after(const struct zb_agent *a, uint16_t last, const char *name)
     return zb_agent_service_find(a, name);
 }
 
+/* Takes services. */
 static void
-same_take(struct zb_agent *a, uint8_t node, const json_t *services)
+anew_ask(struct zb_agent *a, uint8_t node, json_t *services)
+{
+    json_t *msg = zb_json_new("core.anew");
+
+    zb_json_put(msg, "services", services);
+    (void)zb_peer_send(a, node, msg);
+}
+
+void
+zb_said_ask(struct zb_agent *a, uint16_t service)
+{
+    for (uint32_t n = 0; n < a->nodes_count; n++) {
+        const struct zb_core_msg *report = a->said->heard[service][n];
+        if (n == a->self || !a->nodes[n].up) {
+            continue;
+        }
+        if (report != NULL) {
+            zb_drive_report(a, service, (uint8_t)n, report);
+        } else {
+            json_t *services = zb_json_array_new();
+            zb_json_append(services, zb_json_text(a->services[service].conf.name));
+            anew_ask(a, (uint8_t)n, services);
+        }
+    }
+}
+
+static void
+same_take(struct zb_agent *a, uint8_t node, const json_t *services, uint64_t number)
 {
     json_t *anew = zb_json_array_new();
     const json_t *name;
@@ -186,18 +220,17 @@ same_take(struct zb_agent *a, uint8_t node, const json_t *services)
     json_array_foreach(services, i, name)
     {
         service = service_after(a, service, json_string_value(name));
-        const struct zb_core_msg *report =
+        struct zb_core_msg *report =
             service == ZB_SERVICE_NONE ? NULL : a->said->heard[service][node];
         if (report != NULL) {
+            report->number = number;
             zb_drive_report(a, service, node, report);
         } else {
             zb_json_append(anew, json_incref((json_t *)(uintptr_t)name));
         }
     }
     if (json_array_size(anew) > 0) {
-        json_t *msg = zb_json_new("core.anew");
-        zb_json_put(msg, "services", anew);
-        (void)zb_peer_send(a, node, msg);
+        anew_ask(a, node, anew);
     } else {
         json_decref(anew);
     }
@@ -224,18 +257,25 @@ anew_send(struct zb_agent *a, uint8_t node, const json_t *services)
 void
 zb_said_message(struct zb_agent *a, uint8_t node, const json_t *msg)
 {
+    bool same = strcmp(json_string_value(json_object_get(msg, "t")), "core.same") == 0;
     const json_t *services = json_object_get(msg, "services"), *name;
+    struct zb_json_reader r = zb_json_read(msg);
+    uint64_t number = same ? zb_json_read_u64(&r, "number") : 0;
     size_t i;
 
+    if (same && number == 0) {
+        zb_json_read_fail(&r, "number");
+    }
     json_array_foreach(services, i, name)
     {
         if (!json_is_string(name)) {
-            zb_log_warning("message of %s dropped: services", a->nodes[node].name);
-            return;
+            zb_json_read_fail(&r, "services");
         }
     }
-    if (strcmp(json_string_value(json_object_get(msg, "t")), "core.same") == 0) {
-        same_take(a, node, services);
+    if (r.bad != NULL) {
+        zb_log_warning("message of %s dropped: %s", a->nodes[node].name, r.bad);
+    } else if (same) {
+        same_take(a, node, services, number);
     } else {
         anew_send(a, node, services);
     }

@@ -28,6 +28,10 @@ void zb_said_send(struct zb_agent *a, uint8_t node);
 void zb_said_heard(struct zb_agent *a, uint16_t service, uint8_t node,
                    const struct zb_core_msg *report);
 
+/* The service is new to the core: it is told what each node said of it last on this connection, and
+ * where that is not known here the node is asked. */
+void zb_said_ask(struct zb_agent *a, uint16_t service);
+
 /* The service is withdrawn: its number may become another one's. */
 void zb_said_forget_service(struct zb_agent *a, uint16_t service);
 /* The connection is lost, or something that node said could not be read. */
@@ -35,8 +39,10 @@ void zb_said_forget_node(struct zb_agent *a, uint8_t node);
 /* A node got a number: reports that were read before may have named it. */
 void zb_said_forget_all(struct zb_agent *a);
 
-/* {"t":"core.same","services":[name]}: they are as node said last. Of those for which that is not
- * known here {"t":"core.anew","services"} asks, and gets a report. */
+/* {"t":"core.same","services":[name],"number"}: they are as node said last. The number is that of
+ * the last of these reports, and does for all of them: whatever its core says after one of them
+ * comes after this message. Of those for which it is not known here what node said last
+ * {"t":"core.anew","services":[name]} asks, and gets a report. */
 void zb_said_message(struct zb_agent *a, uint8_t node, const json_t *msg);
 
 #endif

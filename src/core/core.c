@@ -435,7 +435,8 @@ message(struct step *x, const struct zb_event *ev)
     };
 
     if (x->s->declared && ev->node < ZB_PEERS_MAX && ev->u.msg.kind >= ZB_MSG_REPORT &&
-        ev->u.msg.kind <= ZB_MSG_LAST) {
+        ev->u.msg.kind <= ZB_MSG_LAST &&
+        zb_core_is_news(x->core, x->service, ev->node, &ev->u.msg)) {
         zb_core_back_heard(x, ev->node, &ev->u.msg);
         handlers[ev->u.msg.kind](x, ev->node, &ev->u.msg);
     }

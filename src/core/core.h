@@ -130,6 +130,9 @@ struct zb_core_msg {
     enum zb_msg_kind kind;
     uint64_t term;
     uint64_t nonce; /* REPORT: of the sender's own start */
+    /* REPORT: rises from each to the next that was sent with this nonce, of whichever service and
+     * to whomever; 0: the witness's, which has no starts */
+    uint64_t number;
     uint64_t version;
     enum zb_rc rc; /* GRANT_ANSWER: ZB_OK granted; ZB_E_STALE, ZB_E_REFUSED, ZB_E_BUSY ... */
     uint8_t node;  /* COPY_ASK, COPY_ANSWER: whose first copy it is */
@@ -406,6 +409,10 @@ void zb_core_view(const struct zb_core *core, uint16_t service, struct zb_core_v
 bool zb_core_lead(const struct zb_core *core, uint16_t service, struct zb_core_lead *lead);
 /* In words; NULL: it is good. Pure. */
 const char *zb_core_key_lack(enum zb_key_state key);
+/* False: a report that is not above the last one of its sender's nonce that was taken for this
+ * service: that one, or from before it. The core drops it as well. */
+bool zb_core_is_news(const struct zb_core *core, uint16_t service, uint8_t node,
+                     const struct zb_core_msg *m);
 /* What PRUNE would be ordered to leave now: fills its fields of *a. False: nothing is pruned at
  * present, as it is not known what others need. */
 bool zb_core_prune_plan(const struct zb_core *core, uint16_t service, struct zb_action *a);

@@ -41,7 +41,8 @@
 
 struct peer {
     bool known;
-    struct zb_core_msg report;
+    struct zb_core_msg report; /* its nonce: the peer's newest, from a RELEASE_ASK too */
+    uint64_t numbered_by;      /* the nonce that report came with: its number counts for that one */
     struct zb_mono report_at;
     bool position_known;
     struct zb_set_ref position;

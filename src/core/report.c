@@ -57,6 +57,7 @@ zb_core_report_send(struct step *x, uint8_t node)
     a = zb_core_act(x, ZB_ACT_MESSAGE);
     a->node = node;
     fill(x, &a->msg);
+    a->msg.number = a->id;
     a->msg.seen = x->s->peers[node].seen;
     zb_core_bases_fill(x, node, &a->msg);
     a->msg.parted = x->s->rejoin.wanted; /* for people: the next refresh is soon enough */
@@ -108,6 +109,18 @@ release_wanted(struct step *x, uint8_t node, const struct zb_core_msg *m)
     a->msg.nonce = x->core->opt.nonce;
 }
 
+/* One that was overtaken, or comes twice: what it says was so before, and its sender has said since
+ * what is. With another nonce numbers begin anew. */
+bool
+zb_core_is_news(const struct zb_core *core, uint16_t service, uint8_t node,
+                const struct zb_core_msg *m)
+{
+    const struct peer *p = &core->services[service].peers[node];
+
+    return m->kind != ZB_MSG_REPORT || m->number == 0 || m->nonce != p->numbered_by ||
+           m->number > p->report.number;
+}
+
 void
 zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
 {
@@ -121,6 +134,7 @@ zb_core_msg_report(struct step *x, uint8_t node, const struct zb_core_msg *m)
     }
     p->known = true;
     p->report = *m;
+    p->numbered_by = m->nonce;
     p->report_at = x->now;
     /* What is told in the middle of a transfer may be half of what it brings. */
     if (p->ship_id == 0 || !p->position_known || zb_set_id_cmp(m->set.id, p->position.id) < 0) {

@@ -462,17 +462,20 @@ sim_check_grant(struct sim *w, uint8_t node, uint8_t service, const struct zb_ke
     }
 }
 
-/* Whether node has the newest set, or lacks no more than a backup does between its times. */
+/* Whether node has the newest set, or lacks no more than a backup does between its times. The
+ * interval is another one after a change of the declaration. */
 static bool
 is_current(struct sim *w, uint8_t node, uint8_t service, const struct zb_set_ref *newest)
 {
     const struct zb_core_conf *conf = &w->conf[service];
+    uint64_t sets = (uint64_t)(conf->backup_every_ms / conf->interval_ms);
     struct zb_set_ref own;
 
+    sets = sets > SIM_BACKUP_SETS ? sets : SIM_BACKUP_SETS;
     sim_position(w, node, service, &own);
     return zb_set_ref_equal(&own, newest) ||
            (!sim_is_voter(conf, node) && conf->backup_every_ms > 0 &&
-            own.id.term == newest->id.term && newest->id.seq <= own.id.seq + SIM_BACKUP_SETS + 2);
+            own.id.term == newest->id.term && newest->id.seq <= own.id.seq + sets + 2);
 }
 
 static bool

@@ -134,7 +134,7 @@ writable_newest(struct sim *w, const struct sim_item *item)
             ahead(w, item, lineage, n, at.id, "S3", "can be asked and holds");
         }
         if (!led) { /* whose last sets are what is stated (statement.c) */
-            ahead(w, item, lineage, n, w->told[item->node][n][item->service], "S6",
+            ahead(w, item, lineage, n, w->told[item->node][n][item->service].at, "S6",
                   "did not grant it, and told that it holds");
         }
     }

@@ -111,32 +111,48 @@ sim_message_send(struct sim *w, uint8_t from, uint8_t service, uint8_t to,
     }
 }
 
+/* What a check goes by, whatever the core believes. */
+static void
+told_note(struct sim *w, const struct sim_item *item)
+{
+    const struct zb_core_msg *m = &item->u.msg;
+    struct sim_told *told = &w->told[item->node][item->peer][item->service];
+
+    if (m->number == 0 || m->nonce != told->nonce || m->number > told->number) {
+        *told = (struct sim_told){m->nonce, m->number, m->set.id};
+    }
+}
+
 void
 sim_message_arrive(struct sim *w, const struct sim_item *item)
 {
     struct zb_event ev = {.kind = ZB_EV_MESSAGE, .node = item->peer, .service = item->service};
     const struct sim_node *n = &w->nodes[item->node];
+    bool news;
 
     if (!n->engine || w->cut[item->peer][item->node] ||
         (item->session != 0 && item->session != n->session[item->peer])) {
         return;
     }
     ev.u.msg = item->u.msg;
+    news = zb_core_is_news(w->cores[item->node], item->service, item->peer, &ev.u.msg);
     if (ev.u.msg.kind == ZB_MSG_GRANT_ASK) {
         w->asked_version[item->node][item->peer][item->service] = ev.u.msg.version;
     }
     if (ev.u.msg.kind == ZB_MSG_REPORT) {
-        w->told[item->node][item->peer][item->service] = ev.u.msg.set.id;
+        told_note(w, item);
+    }
+    if (ev.u.msg.kind == ZB_MSG_REPORT && news) {
         w->nodes[item->node].services[item->service].told_version[item->peer] = ev.u.msg.version;
         if (!w->manual && !zb_set_id_is_none(ev.u.msg.set.id)) {
             w->nodes[item->node].services[item->service].positions[item->peer] = ev.u.msg.set;
         }
     }
-    sim_tell(w, item->node, "message of n%u: kind %d term %lu rc %d set %lu/%lu granted %lu",
+    sim_tell(w, item->node, "message of n%u: kind %d term %lu rc %d set %lu/%lu granted %lu%s",
              item->peer + 1, (int)ev.u.msg.kind, (unsigned long)ev.u.msg.term, (int)ev.u.msg.rc,
              (unsigned long)ev.u.msg.set.id.term, (unsigned long)ev.u.msg.set.id.seq,
-             (unsigned long)ev.u.msg.granted_term);
-    if (ev.u.msg.kind == ZB_MSG_REPORT || ev.u.msg.kind == ZB_MSG_GRANT_ANSWER) {
+             (unsigned long)ev.u.msg.granted_term, news ? "" : ": late");
+    if ((ev.u.msg.kind == ZB_MSG_REPORT && news) || ev.u.msg.kind == ZB_MSG_GRANT_ANSWER) {
         const struct zb_core_seen told = {.granted_term = ev.u.msg.granted_term,
                                           .granted_to = ev.u.msg.granted_to,
                                           .learned_term = ev.u.msg.learned_term,

@@ -334,8 +334,13 @@ struct sim {
         uint32_t session;
         int64_t local_ms;
     } majority[SIM_SERVICES];
-    struct zb_set_id told[SIM_NODES][SIM_NODES][SIM_SERVICES]; /* to, by: position in a report */
-    bool allow_loss[SIM_NODES][SIM_SERVICES];                  /* of the last order to that node */
+    /* To, by: the position in the newest report that arrived. */
+    struct sim_told {
+        uint64_t nonce;
+        uint64_t number;
+        struct zb_set_id at;
+    } told[SIM_NODES][SIM_NODES][SIM_SERVICES];
+    bool allow_loss[SIM_NODES][SIM_SERVICES]; /* of the last order to that node */
     bool forgiven[SIM_SERVICES]; /* a disk is gone for good that held writes of nobody else */
     bool forgot[SIM_SERVICES];   /* a node does not know any more in which term it led last */
     uint32_t items_count;

@@ -231,6 +231,7 @@ put_peer(struct sim_hash *h, const struct peer *p, int64_t now_ms)
     put_set(h, &p->position);
     if (p->known) {
         put_msg(h, &p->report);
+        put(h, p->numbered_by);
     }
     if (p->seen.granted_term > p->now.granted_term || p->seen.learned_term > p->now.learned_term ||
         p->seen.suspects != p->now.suspects) { /* messages came in another order */
@@ -416,6 +417,23 @@ put_ship(struct sim_hash *h, const struct sim *w, const struct sim_item *item)
     put_set(h, &item->u.ship.set);
 }
 
+/* Of the number of a report: how many on this way have lower ones, and whether it is news. */
+static void
+put_number(struct sim_hash *h, const struct sim *w, const struct sim_item *item)
+{
+    const struct zb_core_msg *m = &item->u.msg;
+    uint64_t lower = 0;
+
+    for (uint32_t i = 0; i < w->heap_count; i++) {
+        const struct sim_item *other = &w->items[w->heap[i]];
+        lower += other->kind == SIM_MESSAGE && other->node == item->node &&
+                 other->peer == item->peer && other->u.msg.kind == ZB_MSG_REPORT &&
+                 other->u.msg.nonce == m->nonce && other->u.msg.number < m->number;
+    }
+    put(h, lower << 1 | (!w->nodes[item->node].engine ||
+                         zb_core_is_news(w->cores[item->node], item->service, item->peer, m)));
+}
+
 static struct sim_hash
 item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
 {
@@ -425,6 +443,11 @@ item_hash(const struct sim *w, const struct sim_item *item, unsigned place)
                 (uint64_t)(item->session == 0) << 24);
     switch (item->kind) {
     case SIM_MESSAGE:
+        if (item->u.msg.kind == ZB_MSG_REPORT) {
+            put_number(&h, w, item);
+        }
+        put_msg(&h, &item->u.msg);
+        break;
     case SIM_VOTE:
     case SIM_VOTED:
         put_msg(&h, &item->u.msg);

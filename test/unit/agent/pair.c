@@ -85,6 +85,9 @@ on_peer_down(void *ctx, const char *peer, const char *reason)
 static void
 on_message(void *ctx, const char *peer, json_t *msg)
 {
+    struct host *h = (struct host *)((char *)ctx - offsetof(struct host, a));
+    zb_strcopy(h->last_message, sizeof(h->last_message),
+               json_string_value(json_object_get(msg, "t")));
     zb_drive_message(ctx, peer, msg);
 }
 
@@ -211,9 +214,21 @@ host_power_off(struct host *h)
 }
 
 void
-pair_declare(struct pair *w)
+pair_introduce(struct pair *w)
 {
     struct zb_agent_node nodes[PAIR_HOSTS] = {0};
+    for (int i = 0; i < PAIR_HOSTS; i++) {
+        zb_strcopy(nodes[i].name, sizeof(nodes[i].name), w->hosts[i].conf.node);
+        zb_net_listen_address(w->hosts[i].a.net, nodes[i].address);
+    }
+    for (int i = 0; i < PAIR_HOSTS; i++) {
+        zb_agent_nodes_apply(&w->hosts[i].a, nodes, PAIR_HOSTS);
+    }
+}
+
+void
+host_declare(const struct pair *w, struct host *h)
+{
     struct zb_freezes none = {0};
     struct zb_conf_service web = {
         .interval_ms = 1000, .keep.last = 10, .start_timeout_ms = 5000, .stop_timeout_ms = 5000};
@@ -222,14 +237,18 @@ pair_declare(struct pair *w)
     zb_strcopy(web.leader, sizeof(web.leader), "vm1");
     zb_strcopy(web.mountpoint, sizeof(web.mountpoint), "/srv/web");
     for (int i = 0; i < PAIR_HOSTS; i++) {
-        zb_strcopy(nodes[i].name, sizeof(nodes[i].name), w->hosts[i].conf.node);
-        zb_net_listen_address(w->hosts[i].a.net, nodes[i].address);
         zb_strcopy(web.members.items[i], ZB_NODE_NAME_SIZE, w->hosts[i].conf.node);
     }
     web.members.count = PAIR_HOSTS;
+    zb_agent_services_apply(&h->a, &services, &none, 1);
+}
+
+void
+pair_declare(struct pair *w)
+{
+    pair_introduce(w);
     for (int i = 0; i < PAIR_HOSTS; i++) {
-        zb_agent_nodes_apply(&w->hosts[i].a, nodes, PAIR_HOSTS);
-        zb_agent_services_apply(&w->hosts[i].a, &services, &none, 1);
+        host_declare(w, &w->hosts[i]);
     }
 }
 

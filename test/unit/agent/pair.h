@@ -29,6 +29,7 @@ struct host {
     int steps;
     int events;
     char last_event[512];
+    char last_message[32]; /* its type */
     bool found;
     struct zb_position position; /* with found */
     struct zb_agent_subscriber subscriber;
@@ -46,7 +47,9 @@ int pair_setup(void **state);
 int pair_teardown(void **state);
 #define pair_test(t) cmocka_unit_test_setup_teardown(t, pair_setup, pair_teardown)
 
-/* Tells both who the nodes are and what the service is: "web", vm1 leads it first. */
+/* Tells both who the nodes are. */
+void pair_introduce(struct pair *w);
+/* ... and what the service is: "web", vm1 leads it first. */
 void pair_declare(struct pair *w);
 /* Runs both loops until done says so; false when it does not within 20 s. */
 bool pair_until(struct pair *w, bool (*done)(const struct pair *w));
@@ -55,6 +58,8 @@ bool pair_replied(const struct pair *w);
 /* The follower reports what the leader has, and has it guid by guid. */
 bool pair_follows(const struct host *leader, const struct host *follower);
 
+/* The service is declared to this one alone. */
+void host_declare(const struct pair *w, struct host *h);
 struct zb_core_view host_view(const struct host *h);
 /* Number of the other host on this one. */
 uint8_t host_other(const struct host *h);

@@ -16,6 +16,7 @@ report(void)
 {
     struct zb_core_msg m = {.kind = ZB_MSG_REPORT,
                             .nonce = UINT64_MAX, /* beyond 2^53 and beyond int64 */
+                            .number = UINT64_MAX - 1,
                             .version = 7,
                             .set = {.id = {.term = 12, .seq = 0}},
                             .suspects = 5,
@@ -68,6 +69,7 @@ assert_same(const struct zb_core_msg *a, const struct zb_core_msg *b)
 {
     assert_int_equal(a->kind, b->kind);
     assert_true(a->term == b->term && a->nonce == b->nonce && a->version == b->version);
+    assert_true(a->number == b->number);
     assert_int_equal(a->rc, b->rc);
     assert_true(zb_set_ref_equal(&a->set, &b->set));
     assert_memory_equal(&a->lineage, &b->lineage, sizeof(a->lineage));
@@ -165,7 +167,7 @@ a_missing_key_refuses_all(void **state)
         "granted_term",     "role",     "learned_term", "released_term",
         "established_term", "lineage",  "running",      "modified",
         "exists",           "start_ms", "bases",        "floor",
-        "floor_way",        "parted",   "key",
+        "floor_way",        "parted",   "key",          "number",
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_int_equal(changed(keys[i], NULL), ZB_E_FORMAT);
@@ -190,6 +192,8 @@ numbers_have_bounds(void **state)
     assert_int_equal(changed("term", json_string("01")), ZB_E_FORMAT);
     assert_int_equal(changed("term", json_string("+1")), ZB_E_FORMAT);
     assert_int_equal(changed("term", json_string("1 ")), ZB_E_FORMAT);
+    assert_int_equal(changed("number", json_string("1")), ZB_OK);
+    assert_int_equal(changed("number", json_string("0")), ZB_E_FORMAT); /* the witness's alone */
     assert_int_equal(changed("role", json_integer(ZB_ROLE_COUNT)), ZB_E_FORMAT);
     assert_int_equal(changed("rc", json_integer(-1)), ZB_E_FORMAT);
     assert_int_equal(changed("rc", json_integer(1000)), ZB_E_FORMAT);

@@ -2,6 +2,7 @@
 #include "pair.h"
 
 #include "agent/json.h"
+#include "agent/peer.h"
 #include "agent/said.h"
 
 #define MARK 4242 /* start_ms of a report that vm1 never told */
@@ -54,11 +55,44 @@ vm1_says(struct pair *w, const char *text)
     json_decref(msg);
 }
 
+/* With a number above the last one, or below. */
+static void
+vm1_says_same(struct pair *w, int above)
+{
+    json_t *msg = json_pack("{s:s,s:[s],s:I}", "t", "core.same", "services", "web", "number",
+                            (json_int_t)report_of(w).number + above);
+
+    assert_non_null(msg);
+    zb_drive_message(&w->hosts[1].a, "vm1", msg);
+    json_decref(msg);
+}
+
+static uint64_t number_before;
+
+static bool
+reported(const struct pair *w)
+{
+    return report_of(w).number > number_before;
+}
+
+/* Its core does, whether there is something new or not. */
+static void
+vm1_reports(struct pair *w)
+{
+    struct host *vm1 = &w->hosts[0];
+
+    number_before = report_of(w).number;
+    zb_drive_event(&vm1->a, &(struct zb_event){.kind = ZB_EV_PEER_UP, .node = host_other(vm1)});
+    zb_said_send(&vm1->a, host_other(vm1));
+    assert_true(pair_until(w, reported));
+}
+
 static void
 begin(struct pair *w)
 {
     pair_declare(w);
     assert_true(pair_until(w, vm2_follows_vm1));
+    vm1_reports(w);
     assert_true(report_of(w).established_term == 1 && whole(w));
 }
 
@@ -90,15 +124,95 @@ who_does_not_know_what_was_said_asks(void **state)
 
     begin(w);
     mark(w);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"none-such\",\"web\"]}");
+    vm1_reports(w);
     assert_true(marked(w));
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"none-such\"],\"number\":\"1\"}");
     zb_said_forget_service(&vm2->a, 0);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
-    assert_true(pair_until(w, whole)); /* it would say "same" for ever */
+    vm1_reports(w); /* by a name that says nothing: asked for, and told whole under that number */
+    assert_true(whole(w));
     mark(w);
     zb_said_forget_node(&vm2->a, host_other(vm2));
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
+}
+
+static void
+a_name_that_is_late_says_nothing(void **state)
+{
+    struct pair *w = *state;
+
+    begin(w);
+    mark(w);
+    vm1_says_same(w, 0);
+    vm1_says_same(w, -1);
+    assert_true(whole(w));
+    vm1_says_same(w, 1);
+    assert_true(marked(w));
+}
+
+static bool
+connected(const struct pair *w)
+{
+    const struct host *vm1 = &w->hosts[0], *vm2 = &w->hosts[1];
+
+    return vm1->a.nodes[host_other(vm1)].up && vm2->a.nodes[host_other(vm2)].up;
+}
+
+static bool
+vm2_follows(const struct pair *w)
+{
+    return host_view(&w->hosts[1]).role == ZB_ROLE_FOLLOWER;
+}
+
+static bool
+vm1_heard_all(const struct pair *w)
+{
+    return strcmp(w->hosts[0].last_message, "none-such") == 0;
+}
+
+/* Which it begins to when it knows that vm2 has granted nothing. */
+static bool
+vm1_leads(const struct pair *w)
+{
+    return host_view(&w->hosts[0]).role == ZB_ROLE_LEADING;
+}
+
+/* What vm2 said before that vm1 had no ears for. */
+static void
+who_hears_of_the_service_later_asks(void **state)
+{
+    struct pair *w = *state;
+    int64_t begun_ms;
+
+    pair_introduce(w);
+    assert_true(pair_until(w, connected));
+    begun_ms = zb_mono_now().ms;
+    host_declare(w, &w->hosts[1]);
+    assert_true(pair_until(w, vm2_follows));
+    (void)zb_peer_send(&w->hosts[1].a, host_other(&w->hosts[1]), zb_json_new("none-such"));
+    assert_true(pair_until(w, vm1_heard_all));
+    host_declare(w, &w->hosts[0]);
+    assert_true(pair_until(w, vm1_leads));
+    assert_true(zb_mono_now().ms - begun_ms < 9000); /* vm2 says it again by itself after 10 s */
+    assert_true(pair_until(w, vm2_follows_vm1));
+}
+
+/* What was said between the declaration and the core's going by it needs no question. */
+static void
+what_was_heard_before_is_not_asked_for(void **state)
+{
+    struct pair *w = *state;
+    struct host *vm2 = &w->hosts[1];
+    struct zb_event removed = {.kind = ZB_EV_REMOVE}, declared = {.kind = ZB_EV_CONFIG};
+
+    begin(w);
+    mark(w);
+    declared.u.conf = (struct zb_core_conf){.version = 1};
+    zb_drive_event(&vm2->a, &removed);
+    zb_drive_event(&vm2->a, &declared);
+    assert_false(host_view(vm2).peers[host_other(vm2)].known);
+    zb_said_ask(&vm2->a, 0);
+    assert_true(marked(w));
 }
 
 /* What was kept of a node is worth nothing once a name means something else, or a report was lost.
@@ -112,7 +226,7 @@ what_may_be_wrong_is_forgotten(void **state)
     begin(w);
     mark(w);
     vm1_says(w, "{\"t\":\"core\",\"service\":\"web\",\"kind\":\"report\"}");
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
 
     struct zb_agent_node nodes[3] = {vm2->a.nodes[0], vm2->a.nodes[1]};
@@ -120,19 +234,22 @@ what_may_be_wrong_is_forgotten(void **state)
     zb_strcopy(nodes[2].address, sizeof(nodes[2].address), "127.0.0.1:1");
     mark(w);
     zb_agent_nodes_apply(&vm2->a, nodes, 3);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
 
     mark(w);
     zb_drive_peer_down(&vm2->a, "vm1", "for a test");
     zb_drive_peer_up(&vm2->a, "vm1");
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says_same(w, 1);
     assert_true(whole(w));
 
     mark(w);
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\",1]}");
-    vm1_says(w, "{\"t\":\"core.same\",\"services\":7}");
-    vm1_says(w, "{\"t\":\"core.same\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\",1],\"number\":\"99999\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":7,\"number\":\"99999\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"number\":\"99999\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"]}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"],\"number\":\"0\"}");
+    vm1_says(w, "{\"t\":\"core.same\",\"services\":[\"web\"],\"number\":-1}");
     assert_true(whole(w));
 }
 
@@ -141,11 +258,12 @@ only_the_same_report_to_the_same_node_is_a_repetition(void **state)
 {
     struct pair *w = *state;
     struct host *vm1 = &w->hosts[0];
-    struct zb_core_msg report = {.kind = ZB_MSG_REPORT, .version = 7};
+    struct zb_core_msg report = {.kind = ZB_MSG_REPORT, .number = 1, .version = 7};
     const uint8_t node = 1, other = 2;
 
     begin(w);
     assert_false(zb_said_before(&vm1->a, 0, node, &report));
+    report.number++; /* each has another one */
     assert_true(zb_said_before(&vm1->a, 0, node, &report));
     assert_false(zb_said_before(&vm1->a, 0, other, &report));
     assert_false(zb_said_before(&vm1->a, 1, node, &report));
@@ -168,6 +286,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         pair_test(a_refresh_is_by_name),
         pair_test(who_does_not_know_what_was_said_asks),
+        pair_test(a_name_that_is_late_says_nothing),
+        pair_test(who_hears_of_the_service_later_asks),
+        pair_test(what_was_heard_before_is_not_asked_for),
         pair_test(what_may_be_wrong_is_forgotten),
         pair_test(only_the_same_report_to_the_same_node_is_a_repetition),
     };
