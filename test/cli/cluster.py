@@ -16,6 +16,10 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from ports import ports_free  # noqa: E402  (the path comes first)
+
 SKIP = 77
 DEADLINE_S = 60
 
@@ -28,12 +32,6 @@ destroy) grep -vxF "$last" "$ZFS_NAMES" >"$ZFS_NAMES.new"; mv "$ZFS_NAMES.new" "
 get) case "$*" in *canmount*) echo off ;; *) echo none ;; esac ;;
 esac
 """
-
-
-def port_free():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for(what, condition):
@@ -51,7 +49,7 @@ class Node:
         self.name = name
         self.dir = base / name
         self.dir.mkdir(mode=0o755)
-        self.address = f"127.0.0.1:{port_free()}"
+        self.address = f"127.0.0.1:{ports_free(1)[0]}"
         self.root = f"pool/{name}"
         self.conf = self.dir / "zbatond.conf"
         self.programs = programs

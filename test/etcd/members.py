@@ -9,12 +9,15 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import time
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from ports import ports_free  # noqa: E402  (the path comes first)
 
 DEADLINE_S = 60
 PR_SET_PDEATHSIG = 1
@@ -29,18 +32,6 @@ def wait_for(what, condition, deadline_s=DEADLINE_S):
             return value
         time.sleep(0.05)
     raise AssertionError(f"not within {deadline_s} s: {what}")
-
-
-def ports_free(count):
-    """Ports that nobody has now: all are held until all are known."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
 
 
 def die_with_parent():
