@@ -128,6 +128,7 @@ def test_volumes_go_where_the_service_goes(cluster, programs):
     one.run(f"zfs destroy -r {top}")
 
 
+@pytest.mark.long
 def test_what_a_dead_leader_alone_had_on_a_volume_is_rescued(cluster):
     one, two, _ = cluster.hosts
     cluster.declare("disks", runner="none", interval="1h")
