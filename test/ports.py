@@ -1,7 +1,7 @@
 """TCP ports of the loopback for programs that a test starts.
 
 Not those that the kernel hands out: a connection of anybody could have one before the program does. Each process
-takes its own from a block that its pid says, so that tests at the same time do not take the same.
+takes them from a block that its pid says: tests at the same time, whose pids are close to each other, have different ones.
 """
 import os
 import socket

@@ -405,7 +405,8 @@ use_say(struct lines *l, const struct field *k)
     char help[TEXT_SIZE];
 
     if (strcmp(k->kind, "device") == 0) {
-        (void)snprintf(help, sizeof help, "zfs set volmode=none %s", k->dataset);
+        (void)snprintf(help, sizeof help, "close what has it open, then: zfs set volmode=none %s",
+                       k->dataset);
         blocker_add(l, &(struct blocker){REPLICATE, "A-mount", help}, "%s has the device %s",
                     k->dataset, k->what);
     } else if (strcmp(k->kind, "mount") == 0) {

@@ -17,8 +17,8 @@ void zb_said_close(struct zb_agent *a);
 /* NULL is fine. */
 void zb_said_free(struct zb_said *s);
 
-/* A report to node. True: it says what the one before said, and goes within a second, with others.
- * Another one is remembered, and the caller sends it. */
+/* A report to node. True: it says what the one before said, but for its number, and goes within a
+ * second, with others. Another one is remembered, and the caller sends it. */
 bool zb_said_before(struct zb_agent *a, uint16_t service, uint8_t node,
                     const struct zb_core_msg *report);
 /* Before anything else that the core says to node, so that nothing overtakes a report. */

@@ -114,8 +114,7 @@ zb_run_rekey(struct zb_cli *cli)
     } else {
         zb_show_rekey(&cli->show, data);
     }
-    int code =
-        zb_field_bool(data, "changed") && zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
+    int code = zb_field_bool(data, "degraded") ? ZB_EXIT_DEGRADED : 0;
     json_decref(data);
     return code;
 }

@@ -268,8 +268,10 @@ members_collect(const struct visit *v, char **names, int max)
     json_array_foreach(zb_field_array(json_object_get(v->shown, "rescue"), "datasets"), i, dataset)
     {
         const char *rel = zb_field_text(dataset, "rel");
-        if (count < max && rel[0] != '\0' && zb_rescue_dir(v->path, rel, dir, sizeof dir) &&
-            dir[strlen(v->path)] == '+') {
+        if (json_is_true(json_object_get(dataset, "volume"))) {
+            fprintf(stderr, "warning: volume %s is not in the archive\n", rel);
+        } else if (count < max && rel[0] != '\0' && zb_rescue_dir(v->path, rel, dir, sizeof dir) &&
+                   dir[strlen(v->path)] == '+') {
             names[count++] = zb_cmd_strdup(dir + parent);
         }
     }

@@ -67,8 +67,8 @@ zb_keeper_consent_check(const struct zb_keeper *k, const char *service,
         (void)zb_err_set(err, ZB_E_REFUSED,
                          "%s: root consented to another source of the key than is declared: %.*s",
                          service, (int)strcspn(wanted, "\n"), wanted);
-        return zb_err_hint(
-            err, "is that one right? If so, name it; else declare the other: zbaton apply");
+        return zb_err_hint(err, "name the one that you know to be right; if it is another than is "
+                                "declared: zbaton apply");
     }
     return ZB_OK;
 }

@@ -17,15 +17,13 @@
 #include "keeper/internal.h"
 #include "os/watchdog.h"
 
-#define PAT_MS 1000      /* between two pats of the watchdog at most */
-#define CLAIM_STEP_MS 50 /* while another operation of a service is under way */
-#define CLAIM_WAIT_MS 2000
+#define PAT_MS 1000          /* between two pats of the watchdog at most */
+#define CLAIM_WAIT_MS 2000   /* for another operation of a service to end */
 #define ROUND_MS 300         /* before what could not be demoted is tried again */
 #define STOP_MIN_MS 1000     /* for a service to stop, however late it is */
 #define POOL_STUCK_MS 30000  /* what a pool may take for a transaction group, however busy */
 #define UNMOUNT_ROOM_MS 3000 /* of the time until the hard deadline, for what comes after that */
 
-static const struct timespec claim_step = {.tv_nsec = CLAIM_STEP_MS * 1000000L};
 static const struct timespec round_step = {.tv_nsec = ROUND_MS * 1000000L};
 
 /* ---- what was writable ---- */
@@ -111,24 +109,6 @@ stop_ms(struct zb_keeper *k)
     return left_ms < STOP_MIN_MS ? STOP_MIN_MS : (uint32_t)left_ms;
 }
 
-static bool
-claim_wait(struct zb_keeper *k, struct zb_keeper_service *s)
-{
-    struct zb_mono until = {zb_mono_now().ms + CLAIM_WAIT_MS};
-    bool got;
-
-    do {
-        (void)pthread_mutex_lock(&k->lock);
-        got = zb_keeper_claim_write(k, s);
-        (void)pthread_mutex_unlock(&k->lock);
-        if (got) {
-            return true;
-        }
-        (void)nanosleep(&claim_step, NULL);
-    } while (zb_mono_now().ms < until.ms);
-    return false;
-}
-
 /* Nothing of it is mounted read-write, or it is not zbaton's. */
 static bool
 is_unmounted(const struct zb_keeper *k, const struct zb_keeper_service *s)
@@ -166,16 +146,14 @@ demote_one(void *ctx, size_t i)
     (void)pthread_mutex_unlock(&k->lock);
     /* Whatever operation is under way, a START too: it ends the sooner for it. */
     rc = zb_keeper_service_stop(k, s->name, defined ? &conf : NULL, stop_ms(k), &err);
-    if (!claim_wait(k, s)) {
+    if (!zb_keeper_claim_wait(k, s, ZB_CLAIM_WRITE, CLAIM_WAIT_MS)) {
         zb_log_error("%s: an operation does not end; it is not known to be demoted", s->name);
         return;
     }
     if (rc == ZB_OK) {
         rc = zb_keeper_demote(k, s, defined ? &conf : NULL, STOP_MIN_MS, &err);
     }
-    (void)pthread_mutex_lock(&k->lock);
-    zb_keeper_unclaim_write(s);
-    (void)pthread_mutex_unlock(&k->lock);
+    zb_keeper_claim_end(k, s, ZB_CLAIM_WRITE);
     l->done[i] = rc == ZB_OK;
     zb_log(rc == ZB_OK ? ZB_LOG_WARNING : ZB_LOG_ERROR, "%s: %s%s", s->name,
            rc == ZB_OK ? "demoted: the session in etcd is over" : "not demoted yet: ",

@@ -64,9 +64,4 @@ enum zb_rc zb_keeper_session_resume(struct zb_keeper *k, struct zb_err *err) ZB_
  * said. */
 bool zb_keeper_session_run_store(const struct zb_keeper *k, bool rested);
 
-/* dispatch.c. For who is no operation of the engine: claims to write if that is free. Caller holds
- * lock. */
-bool zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s);
-void zb_keeper_unclaim_write(struct zb_keeper_service *s);
-
 #endif

@@ -1,9 +1,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "keeper/internal.h"
+
+#define CLAIM_STEP_MS 50 /* while another operation of a service is under way */
 
 /* HELLO, CANCEL and what is about the session never wait and are answered by the loop itself. */
 static const struct zb_keeper_op ops[] = {
@@ -225,34 +228,33 @@ zb_keeper_unclaim(struct zb_keeper_job *job)
 }
 
 bool
-zb_keeper_claim_more(const struct zb_keeper *k, struct zb_keeper_service *s,
-                     enum zb_keeper_claim claim)
+zb_keeper_claim_wait(struct zb_keeper *k, struct zb_keeper_service *s, enum zb_keeper_claim claim,
+                     int64_t ms)
 {
+    const struct zb_mono until = {zb_mono_now().ms + ms};
     const struct zb_keeper_job job = {.service = s, .claim = claim};
 
-    if (!claim_free(k, &job)) {
-        return false;
+    for (;;) {
+        bool got;
+        (void)pthread_mutex_lock(&k->lock);
+        got = claim_free(k, &job);
+        if (got) {
+            claim_count(s, claim, 1);
+        }
+        (void)pthread_mutex_unlock(&k->lock);
+        if (got || zb_mono_now().ms >= until.ms) {
+            return got;
+        }
+        (void)usleep(CLAIM_STEP_MS * 1000);
     }
-    claim_count(s, claim, 1);
-    return true;
 }
 
 void
-zb_keeper_unclaim_more(struct zb_keeper_service *s, enum zb_keeper_claim claim)
+zb_keeper_claim_end(struct zb_keeper *k, struct zb_keeper_service *s, enum zb_keeper_claim claim)
 {
+    (void)pthread_mutex_lock(&k->lock);
     claim_count(s, claim, -1);
-}
-
-bool
-zb_keeper_claim_write(const struct zb_keeper *k, struct zb_keeper_service *s)
-{
-    return zb_keeper_claim_more(k, s, ZB_CLAIM_WRITE);
-}
-
-void
-zb_keeper_unclaim_write(struct zb_keeper_service *s)
-{
-    zb_keeper_unclaim_more(s, ZB_CLAIM_WRITE);
+    (void)pthread_mutex_unlock(&k->lock);
 }
 
 static void

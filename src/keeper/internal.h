@@ -267,10 +267,11 @@ void zb_keeper_request(struct zb_keeper *k, struct zb_kreq *req);
 bool zb_keeper_drains_step(struct zb_keeper *k);
 /* Gives the claim back. Caller holds lock. */
 void zb_keeper_unclaim(struct zb_keeper_job *job);
-/* For a job that claims to read and wants more for a moment: if that is free. Caller holds lock. */
-bool zb_keeper_claim_more(const struct zb_keeper *k, struct zb_keeper_service *s,
-                          enum zb_keeper_claim claim);
-void zb_keeper_unclaim_more(struct zb_keeper_service *s, enum zb_keeper_claim claim);
+/* For who is no operation, or one that wants more for a moment. False: not free in that time. */
+bool zb_keeper_claim_wait(struct zb_keeper *k, struct zb_keeper_service *s,
+                          enum zb_keeper_claim claim, int64_t ms);
+void zb_keeper_claim_end(struct zb_keeper *k, struct zb_keeper_service *s,
+                         enum zb_keeper_claim claim);
 
 /* ---- engine.c: the child and its socket ---- */
 
@@ -475,8 +476,7 @@ void zb_keeper_new_props_fill(struct zb_keeper_new_props *p, const struct zb_kee
  * marks. 1-2 txgs. */
 enum zb_rc zb_keeper_adopt(const struct zb_zfs_props *props, const struct zb_keeper_mark *mark,
                            bool is_root, struct zb_err *err) ZB_CHECKED;
-/* Of a volume: volmode=none, readonly=on; of one that is not marked yet volmode alone, with what it
- * was for zb_keeper_adopt. 1-2 txgs. */
+/* Of a volume: volmode=none, readonly=on; unmarked: volmode alone, and what it was. 1-2 txgs. */
 enum zb_rc zb_keeper_hide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
 /* Of a volume that was given back: its device comes, which inheriting volmode alone does not do. */
 enum zb_rc zb_keeper_unhide(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
@@ -529,7 +529,7 @@ enum zb_rc zb_keeper_demote(struct zb_keeper *k, struct zb_keeper_service *s,
 
 /* ---- op_set.c ---- */
 
-/* Children of the leading tree that are not mounted as they should be, because they came in or
+/* Children of the leading tree that cannot be written to in their place, because they came in or
  * somebody unmounted them: tried at each set and before a START, and said once. That one cannot be
  * mounted keeps no set from being made. */
 void zb_keeper_children_mount(struct zb_keeper *k, const struct zb_keeper_job *job,

@@ -244,6 +244,18 @@ holders_look(struct lines *l, const struct zb_os_holder_target *targets, size_t 
     return rc;
 }
 
+/* A device may be none for the view, which then disturbs nothing. */
+static bool
+is_mounted(const struct zb_keeper_view *view, const struct zb_os_mount_entry *e)
+{
+    for (uint32_t i = 0; i < view->count; i++) {
+        if (strcmp(view->props[i]->name, e->dataset) == 0) {
+            return view->datasets[i].mount != ZB_MOUNT_NONE;
+        }
+    }
+    return true;
+}
+
 static enum zb_rc
 mounts_look(struct lines *l, const struct zb_keeper_view *view, bool led, struct zb_err *err)
 {
@@ -261,7 +273,7 @@ mounts_look(struct lines *l, const struct zb_keeper_view *view, bool led, struct
     for (size_t i = 0; i < count; i++) {
         const struct zb_os_mount_entry *e = &view->mounts.entries[i];
         targets[i] = (struct zb_os_holder_target){.dataset = e->dataset, .dev = e->dev};
-        if (!led) {
+        if (!led && is_mounted(view, e)) {
             line_add(l, &(struct line){e->volume ? "device" : "mount", e->dataset, "", e->dir});
         }
     }

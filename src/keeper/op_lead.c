@@ -111,22 +111,23 @@ keys_load(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper
     return rc;
 }
 
-/* What was not to be led is free, and at rest: a device may come that was waited for in vain. */
+/* What was not to be led is free, and at rest, devices that were waited for in vain too. */
 static bool
 put_back(struct zb_keeper *k, const char *service)
 {
     struct zb_keeper_view view = {0};
     struct zb_err ignored;
     enum zb_rc rc = zb_keeper_view_open(k, service, &view, &ignored);
+    bool mounted = view.mounts.count > 0;
 
-    if (rc == ZB_OK) {
+    if (rc == ZB_OK && !mounted) {
         rc = zb_keeper_volumes_rest(&view, &ignored);
     }
-    if (rc == ZB_OK) {
+    if (rc == ZB_OK && !mounted) {
         rc = zb_keeper_tree_free_prove(&view, &ignored);
     }
     zb_keeper_view_close(&view);
-    return rc == ZB_OK;
+    return rc == ZB_OK && !mounted;
 }
 
 enum zb_rc

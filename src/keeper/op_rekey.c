@@ -5,14 +5,13 @@
  *
  * A dataset that says that it has the tree's key and has another one makes kernels panic in the
  * middle of it. They come to be on hosts that followed: a child that no set holds any more keeps
- * the key that was in force when it came. So each has to be mounted, which none with another key
- * can be.
+ * the key that was in force when it came. So each has to be mounted, or have its device, which none
+ * with another key can.
  *
  * It is for root to say what the key becomes (consent.h): what is declared is what the engine says.
  */
 #include <openssl/crypto.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "keeper/consent.h"
@@ -20,20 +19,22 @@
 
 #define CLAIM_MS 5000 /* for others to end */
 
-static const struct timespec claim_step = {.tv_nsec = 50 * 1000000L};
-
 /* ---- what has the tree's key ---- */
 
 static enum zb_rc
-heir_say(const struct zb_keeper *k, const char *tree, const char *name, struct zb_err *err)
+heir_say(const struct zb_keeper *k, const char *tree, const char *name, bool volume,
+         struct zb_err *err)
 {
     char rescues[ZB_DATASET_NAME_SIZE + sizeof(ZB_KEEPER_RESCUES)];
 
     (void)snprintf(rescues, sizeof(rescues), "%s" ZB_KEEPER_RESCUES "/", k->conf->root);
     (void)zb_err_set(err, ZB_E_REFUSED,
-                     "%s has its key from %s and is not mounted: that it is the same one is not "
-                     "known, and ZFS does not bear another",
-                     name, tree);
+                     "%s has its key from %s and %s: that it is the same one is not known, and ZFS "
+                     "does not bear another",
+                     name, tree, volume ? "has no device" : "is not mounted");
+    if (volume) {
+        return zb_err_hint(err, "zfs set readonly=on volmode=dev %.120s, or destroy it", name);
+    }
     return strncmp(name, rescues, strlen(rescues)) == 0
                ? zb_err_hint(err, "zbaton rescue mount %.*s",
                              (int)strcspn(name + strlen(rescues), "/"), name + strlen(rescues))
@@ -47,7 +48,7 @@ heir_check(const struct zb_keeper *k, const char *tree, const struct zb_os_mount
 {
     struct zb_zfs_props p = {0};
     enum zb_rc rc = zb_zfs_props_get(name, &p, err);
-    bool bad;
+    bool bad, volume;
 
     if (rc != ZB_OK) {
         return rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* destroyed meanwhile */
@@ -55,8 +56,9 @@ heir_check(const struct zb_keeper *k, const char *tree, const struct zb_os_mount
     /* A clone has no key of its own, but its origin's. */
     bad = p.encrypted && strcmp(p.encryption_root, tree) == 0 && p.origin[0] == '\0' &&
           zb_os_mounts_find(mounts, name) == NULL;
+    volume = p.type == ZB_ZFS_VOLUME;
     zb_zfs_props_close(&p);
-    return bad ? heir_say(k, tree, name, err) : ZB_OK;
+    return bad ? heir_say(k, tree, name, volume, err) : ZB_OK;
 }
 
 /* Wherever in the pool: a clone of somebody's may have children. */
@@ -204,31 +206,20 @@ rekey(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_key
 
 /* As SNAPSHOT claims it: so it is not sealed meanwhile, by a set without the key. */
 static enum zb_rc
-claim_wait(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err *err)
+claim(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err *err)
 {
-    struct zb_mono until = {zb_mono_now().ms + CLAIM_MS};
-    bool got = false;
-
-    while (!got) {
-        (void)pthread_mutex_lock(&k->lock);
-        got = zb_keeper_claim_more(k, s, ZB_CLAIM_SNAP);
-        (void)pthread_mutex_unlock(&k->lock);
-        if (!got && zb_mono_now().ms >= until.ms) {
-            (void)zb_err_set(err, ZB_E_BUSY, "another operation on %s is under way", s->name);
-            return zb_err_hint(err, "it ends by itself: try again in a moment");
-        }
-        if (!got) {
-            (void)nanosleep(&claim_step, NULL);
-        }
+    if (zb_keeper_claim_wait(k, s, ZB_CLAIM_SNAP, CLAIM_MS)) {
+        return ZB_OK;
     }
-    return ZB_OK;
+    (void)zb_err_set(err, ZB_E_BUSY, "another operation on %s is under way", s->name);
+    return zb_err_hint(err, "it ends by itself: try again in a moment");
 }
 
 static enum zb_rc
 rekey_claimed(struct zb_keeper *k, struct zb_keeper_job *job, int cancel_fd, struct zb_err *err)
 {
     struct zb_keeper_key_source source;
-    struct zb_keeper_key_text text;
+    struct zb_keeper_key_text text = {0};
     bool claims = job->claim != ZB_CLAIM_WRITE; /* the first operation of a life has more */
     enum zb_rc rc;
 
@@ -238,14 +229,12 @@ rekey_claimed(struct zb_keeper *k, struct zb_keeper_job *job, int cancel_fd, str
         rc = zb_keeper_key_text_read(k, &source, cancel_fd, &text, err); /* it may take its time */
     }
     if (rc == ZB_OK && claims) {
-        rc = claim_wait(k, job->service, err);
+        rc = claim(k, job->service, err);
     }
     if (rc == ZB_OK) {
         rc = rekey(k, job, &text, err);
         if (claims) {
-            (void)pthread_mutex_lock(&k->lock);
-            zb_keeper_unclaim_more(job->service, ZB_CLAIM_SNAP);
-            (void)pthread_mutex_unlock(&k->lock);
+            zb_keeper_claim_end(k, job->service, ZB_CLAIM_SNAP);
         }
     }
     if (rc == ZB_OK) {

@@ -193,7 +193,8 @@ zb_keeper_mounted_say(const struct zb_os_mount_entry *e, struct zb_err *err)
 {
     (void)zb_err_set(err, ZB_E_HELD, "%s %s %.200s", e->dataset,
                      e->volume ? "has the device" : "is mounted at", e->dir);
-    return e->volume ? zb_err_hint(err, "zfs set volmode=none %.200s", e->dataset)
+    return e->volume ? zb_err_hint(err, "close what has it open, then: zfs set volmode=none %.180s",
+                                   e->dataset)
                      : zb_err_hint(err, "umount -R %.240s", e->dir);
 }
 

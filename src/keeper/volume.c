@@ -11,6 +11,7 @@
 
 #define APPEAR_MS 10000 /* udev makes the link, and may have much else to do */
 #define GO_MS 500       /* what looks at a device, as udev does, has it open for a moment */
+#define WRITABLE_MS 500 /* who opened it first may have done so before the property was there */
 #define STEP_MS 20
 #define HELD_STEP_MS 100 /* each question is a transaction group */
 
@@ -74,20 +75,21 @@ at_rest(const char *dataset, struct zb_err *err)
 }
 
 /* readonly first, so that the device is made as it is to be. One that is there stays the one it is:
- * what uses it goes on. */
+ * what uses it goes on. *made: there was none. */
 static enum zb_rc
-device_make(struct zb_keeper *k, const char *dataset, bool writable, struct zb_err *err)
+device_make(struct zb_keeper *k, const char *dataset, bool writable, bool *made, struct zb_err *err)
 {
     const struct zb_zfs_setprop readonly = {.name = "readonly",
                                             .number = writable ? ZB_ZFS_OFF : ZB_ZFS_ON};
     const struct zb_zfs_setprop mode = {.name = "volmode", .number = ZB_ZFS_VOLMODE_DEV};
-    bool there = false;
+    bool there = true;
     enum zb_rc rc = zb_zfs_props_set(dataset, &readonly, 1, err);
 
     if (rc == ZB_OK) {
         rc = is_there(dataset, &there, err);
     }
-    if (rc == ZB_OK && !there) {
+    *made = rc == ZB_OK && !there;
+    if (*made) {
         rc = zb_zfs_props_set(dataset, &mode, 1, err);
     }
     if (rc == ZB_OK && !there) {
@@ -105,10 +107,11 @@ enum zb_rc
 zb_keeper_volume_show(struct zb_keeper *k, const char *dataset, bool writable, struct zb_err *err)
 {
     struct zb_err undo;
-    enum zb_rc rc = device_make(k, dataset, writable, err);
+    bool made;
+    enum zb_rc rc = device_make(k, dataset, writable, &made, err);
 
     /* The kernel makes and removes devices in the order it was told to: what comes late goes. */
-    if (rc != ZB_OK && at_rest(dataset, &undo) != ZB_OK) {
+    if (rc != ZB_OK && made && at_rest(dataset, &undo) != ZB_OK) {
         rc = zb_err_wrap(err, "(and not hidden again: %.100s)", undo.msg);
     }
     return rc;
@@ -117,7 +120,7 @@ zb_keeper_volume_show(struct zb_keeper *k, const char *dataset, bool writable, s
 static enum zb_rc
 writable_prove(const char *dataset, struct zb_err *err)
 {
-    const struct zb_mono deadline = {zb_mono_now().ms + GO_MS};
+    const struct zb_mono deadline = {zb_mono_now().ms + WRITABLE_MS};
     bool writable = false;
     enum zb_rc rc = zb_os_volume_writable(dataset, &writable, err);
 
@@ -190,7 +193,10 @@ zb_keeper_volumes_rest(const struct zb_keeper_view *view, struct zb_err *err)
 
         if (view->props[i]->type == ZB_ZFS_VOLUME && view->datasets[i].marked) {
             rc = zb_zfs_props_get(view->props[i]->name, &now, err);
-            rc = rc == ZB_OK ? zb_keeper_rest_set(&now, false, false, err) : rc;
+            if (rc == ZB_OK && !zb_keeper_is_rested(&now, false, false)) {
+                rc = closed_wait(now.name, err);
+                rc = rc == ZB_OK ? zb_keeper_rest_set(&now, false, false, err) : rc;
+            }
             zb_zfs_props_close(&now);
         }
     }
@@ -200,7 +206,7 @@ zb_keeper_volumes_rest(const struct zb_keeper_view *view, struct zb_err *err)
 static enum zb_rc
 volume_replay(const char *dataset, struct zb_err *err)
 {
-    struct zb_mono deadline = {zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS};
+    struct zb_mono deadline;
     struct zb_zfs_props now = {0};
     bool there = false;
     enum zb_rc rc = is_there(dataset, &there, err);
@@ -218,6 +224,7 @@ volume_replay(const char *dataset, struct zb_err *err)
     if (rc == ZB_OK) {
         rc = zb_keeper_volume_show(NULL, dataset, false, err);
     }
+    deadline.ms = zb_mono_now().ms + ZB_KEEPER_UMOUNT_MS;
     return rc == ZB_OK ? zb_keeper_tree_umount(dataset, deadline, err) : rc;
 }
 

@@ -92,12 +92,13 @@ void zb_os_mounts_close(struct zb_os_mounts *mounts);
 /* Another number than before when anything may have been mounted, unmounted or remounted in this
  * namespace since. Does not block. */
 uint64_t zb_os_mounts_changes(void);
-/* The first mount of exactly this dataset, not of a subtree; or NULL. */
+/* The first mount of exactly this dataset, not of a subtree, or its device; or NULL. */
 const struct zb_os_mount_entry *zb_os_mounts_find(const struct zb_os_mounts *mounts,
                                                   const char *dataset);
 /* Where the first of them is mounted, devices aside; or "". */
 const char *zb_os_mounts_dir(const struct zb_os_mounts *mounts);
-/* As zb_os_mounts_read from text (the contents of a mountinfo file). Pure but for memory.
+/* As zb_os_mounts_read, without devices, from text (the contents of a mountinfo file). Pure but
+ * for memory.
  * ZB_E_FORMAT. */
 enum zb_rc zb_os_mounts_parse(const char *text, const char *dataset, struct zb_os_mounts *mounts,
                               struct zb_err *err) ZB_CHECKED;

@@ -275,7 +275,7 @@ enum zb_kop {
  *            its format and iterations stay. Refuses unless root of this host has consented to that file or program (keeper/consent.h), this node
  *            is the established leader of `term`, and the tree is mounted read-write by this keeper's life; names a dataset that does not fit the
  *            flavour, or that has the tree's key and is not mounted here, wherever it is in the pool: whether it really has that key is not known then,
- *            and kernels panic at one that has not. ZB_E_NOTFOUND, ZB_E_REFUSED, ZB_E_FORMAT and codes of programs: file or program give no key.
+ *            and kernels panic at one that has not. ZB_E_BUSY: another operation on it does not end. ZB_E_NOTFOUND, ZB_E_REFUSED, ZB_E_FORMAT and codes of programs: file or program give no key.
  *            Refused or failed, nothing is changed. -> flags ZB_KF_SAME: that key is in force, nothing was changed. Done, the consent is used up.
  *            With ZB_KF_DRY_RUN, on any member, nothing is changed, and neither a consent nor the lead is wanted. -> key: as of OBSERVE, but a program was
  *            asked for it now. Ended as DRILL is while it waits for a program.

@@ -140,7 +140,7 @@ what_the_keeper_names_is_said_with_the_command(void **state)
     line_is(lines_said(), "replicate", "pool/web/log is mounted at /mnt/log", "A-mount",
             "umount /mnt/log");
     line_is(lines_said(), "replicate", "pool/web/disk has the device /dev/zvol/pool/web/disk",
-            "A-mount", "zfs set volmode=none pool/web/disk");
+            "A-mount", "close what has it open, then: zfs set volmode=none pool/web/disk");
     line_is(lines_said(), "replicate", "pid 8 (sh) works in /mnt/log", "A-process",
             "end it, or let it leave the tree");
     line_is(lines_said(), "replicate", "pool/web/mine is not zbaton's", "A-foreign",
