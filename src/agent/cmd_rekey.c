@@ -8,6 +8,7 @@
 #include "agent/keeper.h"
 #include "agent/must.h"
 #include "agent/request.h"
+#include "agent/rescue.h"
 
 #define ANSWERS_MS 40000 /* a program may take 20 s, and derive what it says from a passphrase */
 
@@ -233,7 +234,10 @@ on_synced(void *ctx, const struct zb_action *reply)
     }
     (void)zb_err_set(&err, reply->rc, "%s has another key now, but no set with it: %s", k->name,
                      reply->text);
-    (void)zb_err_hint(&err, "zbaton sync %s; any later set carries it too", k->name);
+    (void)zb_err_hint(&err,
+                      "zbaton sync %s; while this node leads, any later set carries it: keep the "
+                      "earlier one until then",
+                      k->name);
     rekey_fail(k, &err, reply->rule);
 }
 
@@ -304,6 +308,29 @@ flavour_check(const struct zb_conf_service *conf, struct zb_err *err)
     return zb_err_hint(err, "what a host encrypts from above its dataset: zfs change-key there");
 }
 
+/* What only a rescue has may be under the key of then, which could not be loaded any more once a
+ * set has brought another one to the tree that it hangs on. */
+static enum zb_rc
+rescues_check(const struct zb_agent *a, const struct zb_conf_service *conf, struct zb_err *err)
+{
+    enum zb_rc rc = ZB_OK;
+
+    for (uint8_t node = 0; node < a->nodes_count && rc == ZB_OK; node++) {
+        json_t *told = zb_rescues_told(a, node, conf->name);
+        const char *name = json_string_value(json_object_get(told, "name"));
+
+        if (json_integer_value(json_object_get(told, "count")) > 0) {
+            (void)zb_err_set(err, ZB_E_REFUSED,
+                             "%s keeps rescue %s of it: what that alone has could not be read with "
+                             "another key",
+                             a->nodes[node].name, name != NULL ? name : "");
+            rc = zb_err_hint(err, "there: zbaton rescue export NAME FILE; zbaton rescue drop NAME");
+        }
+        json_decref(told);
+    }
+    return rc;
+}
+
 void
 zb_cmd_rekey(struct zb_request *r)
 {
@@ -319,7 +346,8 @@ zb_cmd_rekey(struct zb_request *r)
         zb_request_fail(r, &err, NULL);
         return;
     }
-    if (lead_check(r, service, &req.term, &err) != ZB_OK) {
+    if (lead_check(r, service, &req.term, &err) != ZB_OK ||
+        rescues_check(r->a, conf, &err) != ZB_OK) {
         zb_request_fail(r, &err, NULL);
         return;
     }

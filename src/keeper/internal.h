@@ -448,7 +448,7 @@ enum zb_rc zb_keeper_arrange(struct zb_keeper *k, const struct zb_kreq *req,
 /* ---- policy.c: properties ---- */
 
 /* Sets what every copy at rest has (design.md, On disk), where it differs; is_root: the tree's own
- * dataset; in_use: what would act on a live mount or device stays as it is. */
+ * dataset; in_use: what would act on a live mount or device stays. ZB_E_HELD: volume.h. */
 enum zb_rc zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use,
                               struct zb_err *err) ZB_CHECKED;
 /* As above for each dataset of the tree; one that is mounted read-write is in use. */

@@ -89,6 +89,8 @@ enum zb_rc zb_keeper_tree_encrypt(const struct zb_keeper *k, const char *dataset
                                   const struct zb_keeper_new_props *props,
                                   struct zb_err *err) ZB_CHECKED;
 
+#define ZB_KEEPER_KEY_DIGEST 32
+
 /* Of a service. */
 struct zb_keeper_keys {
     unsigned users; /* who loaded it and has not mounted yet, or has not replayed */
@@ -101,7 +103,9 @@ struct zb_keeper_keys {
     /* The program. */
     uint64_t declared; /* how often it may have become another one */
     bool asking;
-    struct zb_mono asked_at; /* when it said what state is of; 0: it has not yet */
+    struct zb_mono asked_at;              /* when it said what state is of; 0: it has not yet */
+    uint8_t loaded[ZB_KEEPER_KEY_DIGEST]; /* SHA-256 of the key that was loaded last */
+    bool rekeyed;                         /* and no set was taken since: none carries it yet */
 };
 
 struct zb_keeper_key_service {
@@ -136,6 +140,13 @@ enum zb_rc zb_keeper_side_keys_begin(struct zb_keeper *k, const char *service,
 void zb_keeper_side_keys_unload(struct zb_keeper *k, const char *service,
                                 const struct zb_zfs_tree *tree);
 
+/* What is loaded in the kernel is this one now. Caller holds key_lock. */
+void zb_keeper_key_loaded(struct zb_keeper_keys *keys, const uint8_t key[ZB_ZFS_KEY_SIZE]);
+/* A set was taken, which carries the key of now; a final one that does not may not be sealed:
+ * ZB_E_MISMATCH. */
+void zb_keeper_keys_carried(struct zb_keeper *k, struct zb_keeper_service *s);
+enum zb_rc zb_keeper_keys_carried_check(struct zb_keeper *k, struct zb_keeper_service *s,
+                                        struct zb_err *err) ZB_CHECKED;
 /* Children of a tree that are encryption roots of their own become of the tree's. Both are loaded.
  * One that cannot is logged: the next set names it. */
 void zb_keeper_keys_inherit(struct zb_keeper *k, const char *service,

@@ -1,5 +1,7 @@
 /* Keys that are loaded, and for how long. */
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,24 +114,92 @@ key_derive(struct derived *d, const struct zb_keeper_key_text *text,
 }
 
 static enum zb_rc
-root_load(struct derived *d, const char *root, const struct zb_keeper_key_text *text, bool only_try,
-          struct zb_err *err)
+mismatch_say(enum zb_rc rc, const char *root, const struct zb_keeper_key_text *text,
+             struct zb_err *err)
+{
+    if (rc != ZB_E_MISMATCH) {
+        return rc;
+    }
+    (void)zb_err_set(err, ZB_E_MISMATCH, "%s does not hold the key of %s", text->from, root);
+    return zb_err_hint(err, "zfs load-key -n %.120s tries one from its standard input", root);
+}
+
+static void
+loaded_digest(const uint8_t key[ZB_ZFS_KEY_SIZE], uint8_t digest[ZB_KEEPER_KEY_DIGEST])
+{
+    if (EVP_Digest(key, ZB_ZFS_KEY_SIZE, digest, NULL, EVP_sha256(), NULL) != 1) {
+        (void)RAND_bytes(digest, ZB_KEEPER_KEY_DIGEST); /* of no key: nothing is taken for it */
+    }
+}
+
+void
+zb_keeper_key_loaded(struct zb_keeper_keys *keys, const uint8_t key[ZB_ZFS_KEY_SIZE])
+{
+    loaded_digest(key, keys->loaded);
+}
+
+/* The kernel compares a key with what is on disk, and a set may have brought another one since this
+ * one was loaded: then it would be taken for what it is not. *loaded: it is the derived one. */
+static enum zb_rc
+loaded_check(struct zb_keeper_keys *keys, const struct derived *d, const char *root, bool *loaded,
+             struct zb_err *err)
+{
+    uint8_t digest[ZB_KEEPER_KEY_DIGEST];
+    enum zb_rc rc = keys->users == 0 ? zb_zfs_key_unload(root, err) : ZB_E_HELD;
+
+    *loaded = rc == ZB_E_HELD;
+    if (rc != ZB_E_HELD) {
+        return rc;
+    }
+    loaded_digest(d->key, digest);
+    if (memcmp(keys->loaded, digest, sizeof(digest)) == 0) {
+        return ZB_OK;
+    }
+    (void)zb_err_set(err, ZB_E_BUSY,
+                     "%s is in use with a key that was loaded before, perhaps another one", root);
+    return zb_err_hint(err, "zbaton peek list; zbaton rescue list: end it, or unmount it");
+}
+
+static enum zb_rc
+root_load(struct derived *d, struct zb_keeper_keys *keys, const char *root,
+          const struct zb_keeper_key_text *text, struct zb_err *err)
 {
     struct zb_zfs_props props = {0};
+    bool loaded = false;
     enum zb_rc rc = zb_zfs_props_get(root, &props, err);
 
     if (rc == ZB_OK) {
         rc = key_derive(d, text, &props, err);
     }
-    if (rc == ZB_OK) {
-        rc = zb_zfs_key_load(root, d->key, only_try || props.key_available, err);
+    if (rc == ZB_OK && props.key_available) {
+        rc = loaded_check(keys, d, root, &loaded, err);
     }
-    if (rc == ZB_E_MISMATCH) {
-        (void)zb_err_set(err, ZB_E_MISMATCH, "%s does not hold the key of %s", text->from, root);
-        (void)zb_err_hint(err, "zfs load-key -n %.120s tries one from its standard input", root);
+    if (rc == ZB_OK) {
+        rc = zb_zfs_key_load(root, d->key, loaded, err);
+    }
+    if (rc == ZB_OK) {
+        zb_keeper_key_loaded(keys, d->key);
     }
     zb_zfs_props_close(&props);
-    return rc;
+    return mismatch_say(rc, root, text, err);
+}
+
+static enum zb_rc
+root_try(const char *root, const struct zb_keeper_key_text *text, struct zb_err *err)
+{
+    struct derived d = {0};
+    struct zb_zfs_props props = {0};
+    enum zb_rc rc = zb_zfs_props_get(root, &props, err);
+
+    if (rc == ZB_OK) {
+        rc = key_derive(&d, text, &props, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_key_load(root, d.key, true, err);
+    }
+    OPENSSL_cleanse(&d, sizeof(d));
+    zb_zfs_props_close(&props);
+    return mismatch_say(rc, root, text, err);
 }
 
 /* Of the node's root dataset or below: others are the administrator's. */
@@ -163,15 +233,15 @@ is_to_load(const struct list *list, size_t i, bool leads)
 }
 
 static enum zb_rc
-list_load(const struct list *list, bool leads, const struct zb_keeper_key_text *text,
-          struct zb_err *err)
+list_load(const struct list *list, const struct zb_keeper_key_service *of,
+          const struct zb_keeper_key_text *text, struct zb_err *err)
 {
     struct derived derived = {0};
     enum zb_rc rc = ZB_OK;
 
     for (size_t i = 0; i < list->count && rc == ZB_OK; i++) {
-        if (is_to_load(list, i, leads)) {
-            rc = root_load(&derived, list->props[i]->encryption_root, text, false, err);
+        if (is_to_load(list, i, of->leads)) {
+            rc = root_load(&derived, &of->s->keys, list->props[i]->encryption_root, text, err);
         }
     }
     OPENSSL_cleanse(&derived, sizeof(derived));
@@ -231,7 +301,7 @@ list_begin(struct zb_keeper *k, const char *service, const struct list *list, in
         rc = zb_keeper_key_text_read(k, &of.source, cancel_fd, &text, err);
     }
     (void)pthread_mutex_lock(&k->key_lock);
-    rc = rc == ZB_OK ? list_load(list, of.leads, &text, err) : rc;
+    rc = rc == ZB_OK ? list_load(list, &of, &text, err) : rc;
     if (rc == ZB_OK) {
         of.s->keys.users++;
     } else if (of.s->keys.users == 0 && !leads_now(k, of.s)) {
@@ -372,6 +442,27 @@ zb_keeper_keys_inherit(struct zb_keeper *k, const char *service, const struct zb
     }
 }
 
+void
+zb_keeper_keys_carried(struct zb_keeper *k, struct zb_keeper_service *s)
+{
+    (void)pthread_mutex_lock(&k->key_lock);
+    s->keys.rekeyed = false;
+    (void)pthread_mutex_unlock(&k->key_lock);
+}
+
+enum zb_rc
+zb_keeper_keys_carried_check(struct zb_keeper *k, struct zb_keeper_service *s, struct zb_err *err)
+{
+    bool rekeyed;
+
+    (void)pthread_mutex_lock(&k->key_lock);
+    rekeyed = s->keys.rekeyed;
+    (void)pthread_mutex_unlock(&k->key_lock);
+    return rekeyed ? zb_err_set(err, ZB_E_MISMATCH, "%s has another key since the set was taken",
+                                s->name)
+                   : ZB_OK;
+}
+
 /* ---- making ---- */
 
 static struct zb_zfs_key_params
@@ -417,7 +508,7 @@ zb_keeper_create_key_check(const struct zb_keeper *k, const struct zb_conf_servi
     }
     rc = declared_text(k, conf, &text, err);
     if (rc == ZB_OK) {
-        rc = view->count > 0 ? root_load(&d, view->dataset, &text, true, err)
+        rc = view->count > 0 ? root_try(view->dataset, &text, err)
                              : declared_derive(&text, &d.params, d.key, err);
     }
     OPENSSL_cleanse(&d, sizeof(d));

@@ -118,8 +118,11 @@ put_back(struct zb_keeper *k, const char *service)
     struct zb_keeper_view view = {0};
     struct zb_err ignored;
     enum zb_rc rc = zb_keeper_view_open(k, service, &view, &ignored);
-    bool mounted = view.mounts.count > 0;
+    bool mounted = false;
 
+    for (uint32_t i = 0; i < view.count; i++) {
+        mounted = mounted || view.datasets[i].mount != ZB_MOUNT_NONE;
+    }
     if (rc == ZB_OK && !mounted) {
         rc = zb_keeper_volumes_rest(&view, &ignored);
     }
@@ -241,6 +244,9 @@ zb_keeper_op_seal(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err 
     }
     if (rc == ZB_OK) {
         rc = zb_rules_seal(&r, &job->req, &facts, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_keys_carried_check(k, s, err);
     }
     if (rc == ZB_OK) {
         rc = zb_keeper_view_whole(&view, job->conf.flavour, err);

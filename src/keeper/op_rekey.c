@@ -5,8 +5,8 @@
  *
  * A dataset that says that it has the tree's key and has another one makes kernels panic in the
  * middle of it. They come to be on hosts that followed: a child that no set holds any more keeps
- * the key that was in force when it came. So each has to be mounted, or have its device, which none
- * with another key can.
+ * the key that was in force when it came. So each has to be mounted, or its device to be opened,
+ * which none with another key can.
  *
  * It is for root to say what the key becomes (consent.h): what is declared is what the engine says.
  */
@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "keeper/consent.h"
 #include "keeper/internal.h"
+#include "os/volume.h"
 
 #define CLAIM_MS 5000 /* for others to end */
 
@@ -48,22 +49,24 @@ heir_check(const struct zb_keeper *k, const char *tree, const struct zb_os_mount
 {
     struct zb_zfs_props p = {0};
     enum zb_rc rc = zb_zfs_props_get(name, &p, err);
-    bool bad, volume;
+    struct zb_err closed;
+    bool bad, volume, ignored;
 
     if (rc != ZB_OK) {
         return rc == ZB_E_NOTFOUND ? ZB_OK : rc; /* destroyed meanwhile */
     }
     /* A clone has no key of its own, but its origin's. */
-    bad = p.encrypted && strcmp(p.encryption_root, tree) == 0 && p.origin[0] == '\0' &&
-          zb_os_mounts_find(mounts, name) == NULL;
     volume = p.type == ZB_ZFS_VOLUME;
+    bad = p.encrypted && strcmp(p.encryption_root, tree) == 0 && p.origin[0] == '\0' &&
+          (volume ? zb_os_volume_writable(name, &ignored, &closed) != ZB_OK
+                  : zb_os_mounts_find(mounts, name) == NULL);
     zb_zfs_props_close(&p);
     return bad ? heir_say(k, tree, name, volume, err) : ZB_OK;
 }
 
 /* Wherever in the pool: a clone of somebody's may have children. */
 static enum zb_rc
-heirs_check(const struct zb_keeper *k, const char *tree, struct zb_err *err)
+heirs_check(struct zb_keeper *k, const char *tree, struct zb_err *err)
 {
     struct zb_zfs_names names = {0};
     struct zb_os_mounts mounts = {0};
@@ -77,7 +80,8 @@ heirs_check(const struct zb_keeper *k, const char *tree, struct zb_err *err)
         rc = zb_os_mounts_read(pool, &mounts, err);
     }
     for (size_t i = 0; i < names.count && rc == ZB_OK; i++) {
-        rc = heir_check(k, tree, &mounts, names.names[i], err);
+        rc = zb_keeper_may_write(k, err); /* who demotes waits for this one */
+        rc = rc == ZB_OK ? heir_check(k, tree, &mounts, names.names[i], err) : rc;
     }
     zb_os_mounts_close(&mounts);
     zb_zfs_names_close(&names);
@@ -138,6 +142,8 @@ key_change(struct zb_keeper *k, struct zb_keeper_service *s, const char *root,
     if (rc == ZB_OK) {
         s->keys.state = ZB_KEY_GOOD;
         s->keys.ino = 0;
+        s->keys.rekeyed = true;
+        zb_keeper_key_loaded(&s->keys, key);
         s->keys.asked_at = zb_mono_now();
     }
     (void)pthread_mutex_unlock(&k->key_lock);
@@ -157,6 +163,9 @@ tree_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keepe
     enum zb_rc rc = zb_keeper_facts(k, job, view, false, &facts, err);
 
     zb_keeper_record_copy(k, job->service, &r);
+    if (rc == ZB_OK) {
+        rc = zb_keeper_may_write(k, err);
+    }
     if (rc == ZB_OK) {
         rc = zb_rules_rekey(&r, &job->req, &facts, err);
     }

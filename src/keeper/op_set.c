@@ -421,6 +421,9 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         s->last_seq = job->req.seq;
         rc = set_take(k, job, &view, err);
     }
+    if (rc == ZB_OK) {
+        zb_keeper_keys_carried(k, s);
+    }
     zb_keeper_view_close(&view);
     return rc;
 }

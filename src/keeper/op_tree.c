@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "keeper/internal.h"
+#include "keeper/volume.h"
 #include "os/spawn.h"
 
 #define TEXT_MAX (60u << 10)         /* of a plan; below what kmsg.h allows for text */
@@ -372,7 +373,10 @@ unadopt_all(struct zb_keeper *k, struct zb_keeper_service *s, const struct zb_ke
     }
     for (size_t i = 0; i < view->tree.count && rc == ZB_OK; i++) {
         const struct zb_zfs_props *p = &view->tree.datasets[i];
-        if (zb_zfs_props_local(p, orphan) != NULL) {
+        if (zb_zfs_props_local(p, "zbaton:service") == NULL) {
+            rc = zb_keeper_hidden_return(p, err);
+        }
+        if (rc == ZB_OK && zb_zfs_props_local(p, orphan) != NULL) {
             rc = zb_zfs_props_local(p, "zbaton:service") != NULL
                      ? zb_keeper_unadopt(p, err)
                      : zb_zfs_props_inherit(p->name, &orphan, 1, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "keeper/internal.h"
+#include "keeper/volume.h"
 
 #define PRIOR "zbaton:prior:"
 #define NOT_LOCAL "-" /* value of a prior mark: nobody had set the property on this dataset */
@@ -115,6 +116,17 @@ changes_compute(const struct zb_zfs_props *props, bool is_root, bool in_use, str
     }
 }
 
+static bool
+changes_hide(const struct changes *c)
+{
+    for (size_t i = 0; i < c->set_count; i++) {
+        if (strcmp(c->set[i].name, rest[REST_VOLMODE].name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum zb_rc
 zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use, struct zb_err *err)
 {
@@ -122,7 +134,10 @@ zb_keeper_rest_set(const struct zb_zfs_props *props, bool is_root, bool in_use, 
     enum zb_rc rc = ZB_OK;
 
     changes_compute(props, is_root, in_use, &c);
-    if (c.set_count > 0) {
+    if (props->type == ZB_ZFS_VOLUME && changes_hide(&c)) {
+        rc = zb_keeper_volume_closed(props->name, err);
+    }
+    if (rc == ZB_OK && c.set_count > 0) {
         rc = zb_zfs_props_set(props->name, c.set, c.set_count, err);
     }
     if (rc == ZB_OK && c.inherit_count > 0) {
@@ -315,6 +330,20 @@ value_restore(const struct value *v, const struct zb_zfs_props *props, struct zb
         return zb_zfs_props_set(props->name, &set, 1, err);
     }
     return zb_zfs_props_inherit(props->name, &v->name, 1, err);
+}
+
+enum zb_rc
+zb_keeper_hidden_return(const struct zb_zfs_props *props, struct zb_err *err)
+{
+    const struct value *mode = &rest[REST_VOLMODE];
+    const char *const mark = PRIOR "volmode";
+    enum zb_rc rc;
+
+    if (zb_zfs_props_local(props, mark) == NULL) {
+        return ZB_OK;
+    }
+    rc = value_restore(mode, props, err);
+    return rc == ZB_OK ? zb_zfs_props_inherit(props->name, &mark, 1, err) : rc;
 }
 
 enum zb_rc

@@ -74,6 +74,26 @@ at_rest(const char *dataset, struct zb_err *err)
     return rc;
 }
 
+/* One that was hidden and is still there goes yet, under whoever would use it. */
+static enum zb_rc
+going_wait(struct zb_keeper *k, const char *dataset, struct zb_err *err)
+{
+    struct zb_zfs_props props = {0};
+    struct zb_zfs_value mode;
+    bool gone = true;
+    enum zb_rc rc = zb_zfs_props_get(dataset, &props, err);
+
+    if (rc == ZB_OK && zb_zfs_props_find(&props, "volmode", &mode) &&
+        mode.number == ZB_ZFS_VOLMODE_NONE) {
+        rc = wait_until(k, dataset, false, APPEAR_MS, &gone, err);
+    }
+    zb_zfs_props_close(&props);
+    return rc == ZB_OK && !gone
+               ? zb_err_set(err, ZB_E_HELD, "the device of %s was hidden, and is still in use",
+                            dataset)
+               : rc;
+}
+
 /* readonly first, so that the device is made as it is to be. One that is there stays the one it is:
  * what uses it goes on. *made: there was none. */
 static enum zb_rc
@@ -83,8 +103,14 @@ device_make(struct zb_keeper *k, const char *dataset, bool writable, bool *made,
                                             .number = writable ? ZB_ZFS_OFF : ZB_ZFS_ON};
     const struct zb_zfs_setprop mode = {.name = "volmode", .number = ZB_ZFS_VOLMODE_DEV};
     bool there = true;
-    enum zb_rc rc = zb_zfs_props_set(dataset, &readonly, 1, err);
+    enum zb_rc rc = k != NULL ? zb_keeper_may_write(k, err) : ZB_OK;
 
+    if (rc == ZB_OK) {
+        rc = going_wait(k, dataset, err);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_props_set(dataset, &readonly, 1, err);
+    }
     if (rc == ZB_OK) {
         rc = is_there(dataset, &there, err);
     }
@@ -107,7 +133,7 @@ enum zb_rc
 zb_keeper_volume_show(struct zb_keeper *k, const char *dataset, bool writable, struct zb_err *err)
 {
     struct zb_err undo;
-    bool made;
+    bool made = false;
     enum zb_rc rc = device_make(k, dataset, writable, &made, err);
 
     /* The kernel makes and removes devices in the order it was told to: what comes late goes. */
@@ -150,8 +176,8 @@ zb_keeper_volume_lead(struct zb_keeper *k, const struct zb_conf_service *conf, c
     return rc == ZB_OK ? zb_os_volume_link(name, dataset, err) : rc;
 }
 
-static enum zb_rc
-closed_wait(const char *dataset, struct zb_err *err)
+enum zb_rc
+zb_keeper_volume_closed(const char *dataset, struct zb_err *err)
 {
     const struct zb_mono deadline = {zb_mono_now().ms + GO_MS};
     struct zb_zfs_held held = {0};
@@ -170,7 +196,7 @@ enum zb_rc
 zb_keeper_volume_hide(const char *dataset, struct zb_err *err)
 {
     bool gone = false;
-    enum zb_rc rc = closed_wait(dataset, err);
+    enum zb_rc rc = zb_keeper_volume_closed(dataset, err);
 
     if (rc == ZB_OK) {
         rc = at_rest(dataset, err);
@@ -193,10 +219,7 @@ zb_keeper_volumes_rest(const struct zb_keeper_view *view, struct zb_err *err)
 
         if (view->props[i]->type == ZB_ZFS_VOLUME && view->datasets[i].marked) {
             rc = zb_zfs_props_get(view->props[i]->name, &now, err);
-            if (rc == ZB_OK && !zb_keeper_is_rested(&now, false, false)) {
-                rc = closed_wait(now.name, err);
-                rc = rc == ZB_OK ? zb_keeper_rest_set(&now, false, false, err) : rc;
-            }
+            rc = rc == ZB_OK ? zb_keeper_rest_set(&now, false, false, err) : rc;
             zb_zfs_props_close(&now);
         }
     }

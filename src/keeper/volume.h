@@ -22,6 +22,10 @@ enum zb_rc zb_keeper_volume_lead(struct zb_keeper *k, const struct zb_conf_servi
 /* The device goes. ZB_E_HELD: something has it open, and nothing was changed; or it has not gone
  * yet, and will. 2 txgs. */
 enum zb_rc zb_keeper_volume_hide(const char *dataset, struct zb_err *err) ZB_CHECKED;
+/* policy.c: volmode of a volume without marks, as it was before it was hidden. */
+enum zb_rc zb_keeper_hidden_return(const struct zb_zfs_props *props, struct zb_err *err) ZB_CHECKED;
+/* ZB_E_HELD: something has the device open, for longer than what only looks at it. 1 txg. */
+enum zb_rc zb_keeper_volume_closed(const char *dataset, struct zb_err *err) ZB_CHECKED;
 /* Values at rest of every volume that is marked, whether its device was seen or not. ZB_E_HELD. */
 enum zb_rc zb_keeper_volumes_rest(const struct zb_keeper_view *view, struct zb_err *err) ZB_CHECKED;
 /* What was fsync'ed before a crash is in the dataset afterwards: of a file system (mount.h), or of

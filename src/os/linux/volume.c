@@ -74,9 +74,10 @@ zb_os_volumes_each(const char *dataset,
     for (FTSENT *e; rc == ZB_OK && (e = fts_read(walk)) != NULL; errno = 0) {
         const char *name = e->fts_path + strlen(ZB_OS_VOLUMES);
 
-        if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR) {
+        bool bad = e->fts_info == FTS_DNR || e->fts_info == FTS_ERR;
+        if (bad && e->fts_errno != ENOENT) { /* udev removes what is empty */
             rc = zb_err_sys(err, e->fts_errno, "read %s", e->fts_path);
-        } else if (strchr(name, '@') == NULL && strlen(name) < ZB_DATASET_NAME_SIZE &&
+        } else if (!bad && strchr(name, '@') == NULL && strlen(name) < ZB_DATASET_NAME_SIZE &&
                    device_find(e->fts_path, &dev)) {
             rc = add(ctx, name, dev, err);
         }

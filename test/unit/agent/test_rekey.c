@@ -4,6 +4,7 @@
 #include "agent/internal.h"
 #include "agent/keeper.h"
 #include "agent/request.h"
+#include "agent/rescue.h"
 
 #define ASKED_MAX 8
 
@@ -157,6 +158,16 @@ zb_agent_event(struct zb_agent *agent, uint32_t level, const char *service, cons
     assert_string_equal(service, "web");
     assert_string_equal(rule, "A-rekey");
     events++;
+}
+
+static int rescues; /* of the second node */
+
+json_t *
+zb_rescues_told(const struct zb_agent *agent, uint8_t node, const char *service)
+{
+    (void)agent;
+    assert_string_equal(service, "web");
+    return json_pack("{s:i, s:s}", "count", node == 1 ? rescues : 0, "name", "web-1");
 }
 
 uint8_t
@@ -371,6 +382,20 @@ what_fails(void **state)
     assert_int_equal(ended, 2);
 }
 
+/* Its own datasets could not be read with another key. */
+static void
+a_rescue_of_a_member_is_named(void **state)
+{
+    (void)state;
+    rescues = 1;
+    zb_cmd_rekey(&r);
+    rescues = 0;
+    assert_int_equal(keeper.count, 0);
+    assert_int_equal(failed.rc, ZB_E_REFUSED);
+    assert_non_null(strstr(failed.msg, "keeps rescue web-1 of it"));
+    assert_non_null(strstr(failed.hint, "rescue export"));
+}
+
 static void
 what_is_no_answer_is_said_to_be_none(void **state)
 {
@@ -445,6 +470,7 @@ main(void)
         story(what_is_refused),
         story(it_is_not_passed_on),
         story(what_fails),
+        story(a_rescue_of_a_member_is_named),
         story(what_is_no_answer_is_said_to_be_none),
         story(who_never_answers_is_not_waited_for),
         story(a_member_tries_its_own),

@@ -15,7 +15,8 @@ static struct {
     bool there, marked;
     int64_t comes_after_ms; /* of volmode=dev; -1: never */
     int64_t comes_at_ms;
-    bool stays; /* whatever volmode says */
+    bool stays;    /* whatever volmode says */
+    uint64_t mode; /* volmode as it is stored; 0: by nobody */
     bool writable;
     char sets[256]; /* what was set, one after the other */
 } world;
@@ -26,6 +27,8 @@ enum zb_rc __wrap_zb_zfs_held(const char *const *datasets, size_t count, struct 
                               struct zb_err *err);
 enum zb_rc __wrap_zb_zfs_props_get(const char *name, struct zb_zfs_props *props,
                                    struct zb_err *err);
+bool __wrap_zb_zfs_props_find(const struct zb_zfs_props *props, const char *name,
+                              struct zb_zfs_value *v);
 const char *__wrap_zb_zfs_props_local(const struct zb_zfs_props *props, const char *name);
 enum zb_rc __wrap_zb_zfs_props_set(const char *dataset, const struct zb_zfs_setprop *props,
                                    size_t count, struct zb_err *err);
@@ -74,6 +77,14 @@ __wrap_zb_zfs_props_local(const struct zb_zfs_props *props, const char *name)
 {
     (void)props;
     return world.marked && strcmp(name, "zbaton:service") == 0 ? "web" : NULL;
+}
+
+bool
+__wrap_zb_zfs_props_find(const struct zb_zfs_props *props, const char *name, struct zb_zfs_value *v)
+{
+    (void)props;
+    *v = (struct zb_zfs_value){.number = world.mode, .source = ZB_ZFS_SOURCE_LOCAL};
+    return world.mode != 0 && strcmp(name, "volmode") == 0;
 }
 
 static void
@@ -191,6 +202,20 @@ one_without_marks_keeps_its_readonly(void **state)
     assert_string_equal(world.sets, "volmode=3 zbaton:prior:volmode=0");
 }
 
+/* It goes as soon as nothing has it open: nobody is given it. */
+static void
+one_that_is_hidden_and_still_there_is_not_led(void **state)
+{
+    struct zb_conf_service conf = {.name = "web"};
+    struct zb_err err;
+    (void)state;
+
+    world.there = true;
+    world.mode = ZB_ZFS_VOLMODE_NONE;
+    assert_int_equal(zb_keeper_volume_lead(NULL, &conf, "disk", NAME, &err), ZB_E_HELD);
+    assert_string_equal(world.sets, "");
+}
+
 static void
 it_is_led_writable(void **state)
 {
@@ -259,6 +284,7 @@ main(void)
         cmocka_unit_test_setup(an_open_one_is_left_as_it_is, setup),
         cmocka_unit_test_setup(one_that_does_not_go_is_said, setup),
         cmocka_unit_test_setup(one_without_marks_keeps_its_readonly, setup),
+        cmocka_unit_test_setup(one_that_is_hidden_and_still_there_is_not_led, setup),
         cmocka_unit_test_setup(it_is_led_writable, setup),
         cmocka_unit_test_setup(one_that_does_not_come_is_put_back, setup),
         cmocka_unit_test_setup(one_that_was_there_is_not_taken_away, setup),
