@@ -8,6 +8,7 @@
 #include "keeper/volume.h"
 
 #define NEWCOMER_LOOKS_MAX 16
+#define TAKES_MAX 4 /* of a set, when datasets go and come meanwhile */
 
 /* ---- SNAPSHOT ---- */
 
@@ -311,6 +312,56 @@ snapshots_close(struct snapshots *t)
     free(t->guids);
 }
 
+/* A dataset that was destroyed, and perhaps made anew under its name, since the look: the set would
+ * say another uuid of it than it has. ZB_E_NOTFOUND. */
+static enum zb_rc
+datasets_check(const struct zb_keeper_view *view, struct snapshots *t, struct zb_err *err)
+{
+    uint64_t *guids = calloc(view->count, sizeof(*guids));
+    enum zb_rc rc = guids != NULL ? ZB_OK : zb_err_sys(err, ENOMEM, "snapshot");
+
+    for (uint32_t i = 0; i < view->count; i++) {
+        *strchr(t->names[i], '@') = '\0';
+    }
+    if (rc == ZB_OK) {
+        rc = zb_zfs_guids(t->list, view->count, guids, err);
+    }
+    for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
+        if (guids[i] != view->datasets[i].guid) {
+            rc = zb_err_set(err, ZB_E_NOTFOUND, "%s was made anew meanwhile", t->names[i]);
+        }
+    }
+    for (uint32_t i = 0; i < view->count; i++) {
+        t->names[i][strlen(t->names[i])] = '@';
+    }
+    free(guids);
+    return rc;
+}
+
+/* All the snapshots, of the datasets that were looked at, with their guids. ZB_E_NOTFOUND: these
+ * are not there any more, and no snapshot is left: nobody has heard of any. */
+static enum zb_rc
+snapshots_take(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_keeper_view *view,
+               struct snapshots *t, struct zb_err *err)
+{
+    struct zb_err destroying;
+    enum zb_rc rc = zb_keeper_gather_snapshot(k, job, t->list, view->count, t->newest, err);
+
+    if (rc != ZB_OK) {
+        return rc;
+    }
+    rc = zb_zfs_guids(t->list, view->count, t->guids, err);
+    if (rc == ZB_OK) {
+        rc = datasets_check(view, t, err);
+    }
+    if (rc == ZB_E_NOTFOUND &&
+        zb_zfs_snaps_destroy(t->list, view->count, NULL, &destroying) != ZB_OK) {
+        *err = destroying;
+        rc = destroying.rc == ZB_E_NOTFOUND ? ZB_E_FAILED : destroying.rc;
+    }
+    return rc;
+}
+
 /* Takes the snapshots, re-reads their guids into the manifest, and looks for foreign ones below. */
 static enum zb_rc
 set_take(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
@@ -334,10 +385,7 @@ set_take(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *
     }
     zb_keeper_view_slim(view); /* hundreds may wait for each other */
     if (rc == ZB_OK) {
-        rc = zb_keeper_gather_snapshot(k, job, t.list, view->count, t.newest, err);
-    }
-    if (rc == ZB_OK) {
-        rc = zb_zfs_guids(t.list, view->count, t.guids, err);
+        rc = snapshots_take(k, job, view, &t, err);
     }
     for (uint32_t i = 0; i < view->count && rc == ZB_OK && !foreign; i++) {
         rc = foreign_find(t.list[i], t.newest[i], base, &foreign, err);
@@ -391,6 +439,31 @@ snapshot_check(struct zb_keeper *k, struct zb_keeper_job *job, const struct zb_k
                        : rc;
 }
 
+/* Of what is there now, and at once. */
+static enum zb_rc
+set_again(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_keeper_view *view,
+          const struct zb_keeper_facts *facts, struct zb_err *err)
+{
+    enum zb_rc rc;
+
+    job->gathers = false;
+    zb_keeper_view_close(view);
+    rc = zb_keeper_view_open(k, job->req.service, view, err);
+    if (rc == ZB_OK && view->count == 0) {
+        rc = zb_err_set(err, ZB_E_REFUSED, "%s does not exist any more", view->dataset);
+    }
+    if (rc == ZB_OK) {
+        rc = zb_keeper_view_whole(view, job->conf.flavour, err);
+    }
+    if (rc == ZB_OK) {
+        rc = newcomers_adopt(k, job, view, err);
+    }
+    if (rc == ZB_OK && facts->stage == ZB_STAGE_MOUNTED) {
+        zb_keeper_children_mount(k, job, view);
+    }
+    return rc == ZB_OK ? set_take(k, job, view, err) : rc;
+}
+
 enum zb_rc
 zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_err *err)
 {
@@ -420,6 +493,9 @@ zb_keeper_op_snapshot(struct zb_keeper *k, struct zb_keeper_job *job, struct zb_
         s->last_any = true;
         s->last_seq = job->req.seq;
         rc = set_take(k, job, &view, err);
+        for (int takes = 1; rc == ZB_E_NOTFOUND && takes < TAKES_MAX; takes++) {
+            rc = set_again(k, job, &view, &facts, err);
+        }
     }
     if (rc == ZB_OK) {
         zb_keeper_keys_carried(k, s);

@@ -764,6 +764,28 @@ def test_children_that_come_while_a_set_is_made(led):
     assert sets > 1 and len(said["manifest"]["entries"]) == 2 + 30
 
 
+def test_a_child_that_is_made_anew_while_a_set_is_made(led):
+    """The set says the uuid of what it has a snapshot of."""
+    a, _, _ = led
+    host = a.host
+    host.run(f"zfs create {a.root}/web/c; rm -f /run/made; setsid sh -c 'for i in $(seq 20); do zfs destroy -r {a.root}/web/c; "
+             f"zfs create {a.root}/web/c; done; touch /run/made' >/dev/null 2>&1 </dev/null &")
+    sets = 0
+    for seq in range(1, 100):
+        said = a.snapshot(1, seq)
+        assert said["rc"] in ("ok", "busy", "not-found"), said
+        sets += said["rc"] == "ok"
+        for entry in said.get("manifest", {}).get("entries", []):
+            name = f"{a.root}/web" + (f"/{entry['rel']}" if entry["rel"] else "")
+            there = host.run(f"zfs list -Hp -t snapshot -o guid,zbaton:uuid {name}", check=False).out.split()
+            guid = str(entry["guid"] & MASK)
+            # One that is not there any more was of a child before.
+            assert guid not in there or there[there.index(guid) + 1] == entry["uuid"], (entry, there)
+        if host.run("test -e /run/made", check=False).rc == 0:
+            break
+    assert sets > 1
+
+
 def test_a_copy_that_was_rolled_back_is_not_taken_as_written_to(led):
     """`written` stays above 0 after a rollback to a set taken while the intent log was in use."""
     a, b, _ = led
