@@ -318,14 +318,15 @@ static enum zb_rc
 datasets_check(const struct zb_keeper_view *view, struct snapshots *t, struct zb_err *err)
 {
     uint64_t *guids = calloc(view->count, sizeof(*guids));
-    enum zb_rc rc = guids != NULL ? ZB_OK : zb_err_sys(err, ENOMEM, "snapshot");
+    enum zb_rc rc;
 
+    if (guids == NULL) {
+        return zb_err_sys(err, ENOMEM, "snapshot");
+    }
     for (uint32_t i = 0; i < view->count; i++) {
         *strchr(t->names[i], '@') = '\0';
     }
-    if (rc == ZB_OK) {
-        rc = zb_zfs_guids(t->list, view->count, guids, err);
-    }
+    rc = zb_zfs_guids(t->list, view->count, guids, err);
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
         if (guids[i] != view->datasets[i].guid) {
             rc = zb_err_set(err, ZB_E_NOTFOUND, "%s was made anew meanwhile", t->names[i]);

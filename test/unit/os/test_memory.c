@@ -30,8 +30,7 @@ resident_pages(void *low, size_t size)
     return count;
 }
 
-static void __attribute__((noinline))
-go_deep(void)
+static void __attribute__((noinline)) go_deep(void)
 {
     volatile char deep[DEEP_BYTES];
 
