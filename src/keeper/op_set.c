@@ -94,7 +94,6 @@ newcomers_mark(struct zb_keeper *k, const struct zb_keeper_job *job,
     enum zb_rc rc = ZB_OK;
 
     *any = false;
-
     for (uint32_t i = 0; i < view->count && rc == ZB_OK; i++) {
         char uuid[ZB_UUID_SIZE];
         struct zb_keeper_mark mark = {.service = job->req.service,

@@ -17,6 +17,7 @@ static struct {
     uint8_t first;
     unsigned format;
     uint64_t salt;
+    bool in_use; /* what is loaded, by a peek */
     int loads, tries, inherits;
 } zfs;
 
@@ -80,7 +81,9 @@ __wrap_zb_zfs_key_unload(const char *root, struct zb_err *err)
 {
     int64_t at = loaded_find(root);
 
-    (void)err;
+    if (at >= 0 && zfs.in_use) {
+        return zb_err_set(err, ZB_E_HELD, "in use");
+    }
     if (at >= 0) {
         zfs.loaded[at][0] = '\0';
     }
@@ -307,6 +310,42 @@ another_key_leaves_nothing_loaded(void **state)
     assert_int_equal(f->s.keys.users, 0);
 }
 
+/* A set brought another key to the disk, and a peek has the earlier one in use: the kernel compares
+ * with the disk alone. */
+static void
+what_is_loaded_has_to_be_what_is_on_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
+    zb_keeper_keys_end(&f->k, "web");
+    zfs.in_use = true;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
+    zb_keeper_keys_end(&f->k, "web");
+    f->s.keys.loaded[0] ^= 1; /* as if it had been another */
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_E_BUSY);
+    assert_non_null(strstr(err.msg, "in use with a key that was loaded before"));
+    zfs.in_use = false;
+    zfs.loads = 0;
+    assert_int_equal(zb_keeper_keys_begin(&f->k, "web", &f->view, -1, &err), ZB_OK);
+    assert_int_equal(zfs.loads, 2); /* let go of, and loaded anew */
+    zb_keeper_keys_end(&f->k, "web");
+}
+
+static void
+no_set_from_before_a_rekey_is_handed_over(void **state)
+{
+    struct fixture *f = *state;
+    struct zb_err err;
+
+    assert_int_equal(zb_keeper_keys_carried_check(&f->k, &f->s, &err), ZB_OK);
+    f->s.keys.rekeyed = true;
+    assert_int_equal(zb_keeper_keys_carried_check(&f->k, &f->s, &err), ZB_E_MISMATCH);
+    zb_keeper_keys_carried(&f->k, &f->s);
+    assert_int_equal(zb_keeper_keys_carried_check(&f->k, &f->s, &err), ZB_OK);
+}
+
 /* The file's text is the passphrase of what is there, with salt 5. */
 static void
 passphrase_use(const struct fixture *f)
@@ -519,6 +558,8 @@ main(void)
         T(they_stay_where_others_take_too_long),
         T(what_is_not_below_the_root_dataset_stays_loaded),
         T(another_key_leaves_nothing_loaded),
+        T(what_is_loaded_has_to_be_what_is_on_disk),
+        T(no_set_from_before_a_rekey_is_handed_over),
         T(a_passphrase_is_tried_when_it_may_have_changed),
         T(a_file_that_went_and_came_back_is_tried),
         T(a_program_gives_the_key),
